@@ -1,0 +1,69 @@
+"""PSNR and SSIM of 8-bit pictures, as written and read back."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+
+
+def mse(a: Pixels, b: Pixels) -> float:
+    """Mean squared error in squared levels, over all pixels and channels.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"pictures of different shapes: {a.shape} and {b.shape}")
+    difference = a.astype(np.int32) - b.astype(np.int32)
+    return float(np.mean(np.square(difference), dtype=np.float64))
+
+
+def psnr(a: Pixels, b: Pixels) -> float:
+    """Peak signal-to-noise ratio in dB over all pixels and channels; ``inf`` when equal.
+
+    Args:
+        a: uint8, any shape.
+        b: the same shape.
+    """
+    error = mse(a, b)
+    return math.inf if error == 0 else 10 * math.log10(255**2 / error)
+
+
+def ssim(a: Pixels, b: Pixels) -> float:
+    """Structural similarity, -1..1, mean over channels (Wang et al., 2004).
+
+    Gaussian window of 11 pixels with sigma 1.5, K1 = 0.01, K2 = 0.03, only where the window lies
+    inside the picture.
+
+    Args:
+        a: uint8, (H, W) or (H, W, C), at least 11 x 11.
+        b: the same shape.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"pictures of different shapes: {a.shape} and {b.shape}")
+    if min(a.shape[:2]) < 11:
+        raise ValueError("SSIM needs pictures of at least 11 x 11 pixels")
+    x = a.reshape(*a.shape[:2], -1).astype(np.float64)
+    y = b.reshape(*b.shape[:2], -1).astype(np.float64)
+    mean_x, mean_y = _blur(x), _blur(y)
+    var_x = _blur(x * x) - mean_x**2
+    var_y = _blur(y * y) - mean_y**2
+    cov = _blur(x * y) - mean_x * mean_y
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    similarity = ((2 * mean_x * mean_y + c1) * (2 * cov + c2)) / (
+        (mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)
+    )
+    return float(similarity.mean())
+
+
+def _blur(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    offsets = np.arange(-5, 6)
+    window = np.exp(-(offsets**2) / (2 * 1.5**2))
+    window /= window.sum()
+    height, width = x.shape[:2]
+    rows = sum(w * x[i : height - 10 + i] for i, w in enumerate(window))
+    return np.asarray(sum(w * rows[:, i : width - 10 + i] for i, w in enumerate(window)))
