@@ -1,0 +1,22 @@
+"""Figure 2 of the paper, one file per module, left to right.
+
+::
+
+    images (B, K, C, H, W), reference first
+      |  relation.py       equation (1)         only approximately inverse
+      |  downscaling.py    equation (2)         Haar or pixel shuffle, invertible 1x1
+      |  coupling.py       equations (3) - (6)  blocks of [1x1 mixing,] two affine couplings
+      |  squeeze.py        equation (8)         average / copy
+      |  quantization.py   section 3.1          8 bits
+      v
+    embedding (B, Ce, He, We)
+
+``iicnet.py`` chains them; ``config.py`` is the one description that builds every variant;
+``official.py`` reads the checkpoints of the authors' code.
+"""
+
+from iicnet_cli.network.config import IICNetConfig, RelationConfig
+from iicnet_cli.network.iicnet import IICNet
+from iicnet_cli.network.quantization import Quantization
+
+__all__ = ["IICNet", "IICNetConfig", "Quantization", "RelationConfig"]

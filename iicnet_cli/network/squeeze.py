@@ -1,0 +1,30 @@
+"""Channel squeeze layer, equation (8)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class ChannelSqueeze(nn.Module):
+    """Average of K_e = M / C_e preliminary embeddings; backwards, the embedding copied K_e times.
+
+    ``forward(inverse(e)) == e`` exactly; the other way round it is a projection.
+
+    Args:
+        channels: M.
+        squeezed: C_e, channels of one preliminary embedding.
+    """
+
+    def __init__(self, channels: int, squeezed: int) -> None:
+        super().__init__()
+        if channels % squeezed:
+            raise ValueError(f"{channels} channels are no multiple of {squeezed}")
+        self.copies = channels // squeezed
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, M, H, W) to (B, C_e, H, W)."""
+        return x.unflatten(1, (self.copies, -1)).mean(dim=1)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """(B, C_e, H, W) to (B, M, H, W)."""
+        return y.repeat(1, self.copies, 1, 1)
