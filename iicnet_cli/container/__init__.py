@@ -1,0 +1,63 @@
+"""The PNG as a container for embeddings.
+
+::
+
+    +-----------+  signature, IHDR (8-bit RGB or grey), sRGB
+    | start     |  acTL, fcTL              only with two or more frames (animated PNG)
+    +-----------+
+    | picture 1 |  IDAT ...                what any viewer shows; 96 of its least-significant
+    |           |                          bits are the mark (`mark.py`)
+    +-----------+
+    | picture 2 |  fcTL, fdAT ...          one picture per group of frames
+    | ...       |
+    +-----------+
+    | header    |  iTXt "iicnet"           JSON (`header.py`): task, model, sizes, names,
+    |           |                          hash of the pixels
+    | end       |  IEND
+    +-----------+
+
+The header says everything; the mark says enough to restore when a site has stripped the header.
+`png.py` writes and reads the file as a whole. Callers put the mark into the pixels (`write_mark`)
+before they give them to `EmbeddingWriter`.
+"""
+
+from iicnet_cli.container.header import FORMAT_VERSION, Header, Source, safe_name
+from iicnet_cli.container.mark import (
+    MARK_BITS,
+    TASKS,
+    Mark,
+    Pixels,
+    fps_code,
+    fps_from_code,
+    model_id,
+    read_mark,
+    write_mark,
+)
+from iicnet_cli.container.png import (
+    MAX_PIXELS,
+    EmbeddingReader,
+    EmbeddingWriter,
+    hash_frame,
+    read_header,
+)
+
+__all__ = [
+    "FORMAT_VERSION",
+    "MARK_BITS",
+    "MAX_PIXELS",
+    "TASKS",
+    "EmbeddingReader",
+    "EmbeddingWriter",
+    "Header",
+    "Mark",
+    "Pixels",
+    "Source",
+    "fps_code",
+    "fps_from_code",
+    "hash_frame",
+    "model_id",
+    "read_header",
+    "read_mark",
+    "safe_name",
+    "write_mark",
+]

@@ -1,0 +1,165 @@
+"""The header of an embedding PNG: versioned JSON that says how to restore it."""
+
+from __future__ import annotations
+
+import json
+import os.path
+import unicodedata
+from fractions import Fraction
+from typing import Annotated, Any
+
+import pydantic_core
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from iicnet_cli.errors import DamagedError, UnsupportedVersionError
+
+FORMAT_VERSION = "1.0"
+MAX_NAME_BYTES = 200
+"""Longest file name that a header gives, in bytes of UTF-8 (file systems stop at 255)."""
+
+_WINDOWS_DEVICES = frozenset(
+    ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"]
+    + [port + digit for port in ("COM", "LPT") for digit in "0123456789¹²³"]
+)
+
+
+def _printable(text: str) -> str:
+    """Drop control, format and surrogate characters: they would reach terminals or file names."""
+    return "".join(
+        c
+        for c in text
+        if unicodedata.category(c)[0] != "C" and unicodedata.category(c) not in ("Zl", "Zp")
+    )
+
+
+def safe_name(name: str) -> str:
+    """Turn any string into a file name that is harmless on Linux, macOS and Windows.
+
+    Directories, control characters, leading and trailing dots and spaces are removed, characters
+    and device names that Windows forbids are replaced, and long names are cut before their suffix.
+    The result has 1 to ``MAX_NAME_BYTES`` bytes of UTF-8; ``safe_name`` of it is itself.
+
+    >>> safe_name("../../etc/passwd"), safe_name("C:\\\\x.png"), safe_name("NUL"), safe_name("..")
+    ('passwd', 'x.png', '_NUL', 'unnamed')
+    """
+    name = _printable(name.replace("\\", "/").rsplit("/", 1)[-1])
+    name = "".join("_" if c in '<>:"|?*' else c for c in name).strip(" .")
+    if name.split(".", 1)[0].strip().upper() in _WINDOWS_DEVICES:
+        name = "_" + name
+    if len(name.encode()) > MAX_NAME_BYTES:
+        stem, suffix = os.path.splitext(name)
+        if len(suffix.encode()) > 20:
+            stem, suffix = name, ""
+        room = MAX_NAME_BYTES - len(suffix.encode())
+        name = (stem.encode()[:room].decode(errors="ignore") + suffix).strip(" .")
+    return name or "unnamed"
+
+
+def _safe_name_if_text(value: Any) -> Any:
+    return safe_name(value) if isinstance(value, str) else value
+
+
+def _checkpoint_name(name: str) -> str:
+    # The name leads to a folder of checkpoints; a header must not lead anywhere else.
+    if any(part in ("", ".", "..") for part in name.split("/")):
+        raise ValueError("a checkpoint name has no empty, '.' or '..' part")
+    return name
+
+
+Text = Annotated[str, AfterValidator(_printable)]
+"""Text from a header that may be printed: control characters are dropped."""
+PixelCount = Annotated[int, Field(ge=1, le=2**31 - 1)]
+"""A side in pixels, within what PNG can hold."""
+Padding = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Source(BaseModel):
+    """One original picture: its file name (made safe by ``safe_name``) and its size in pixels."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    # Before, not after: names of broken encodings hold surrogates, which pydantic refuses.
+    name: Annotated[str, BeforeValidator(_safe_name_if_text)]
+    width: PixelCount
+    height: PixelCount
+
+
+class Header(BaseModel):
+    """What the ``iicnet`` chunk of an embedding PNG says.
+
+    Everything in it comes from a file that a stranger may have made: names are safe as file names,
+    text is safe to print, numbers are bounded and finite. Unknown fields are ignored.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", allow_inf_nan=False, protected_namespaces=()
+    )
+
+    version: str = Field(FORMAT_VERSION, pattern=r"^[1-9][0-9]{0,3}\.[0-9]{1,4}$")
+    """Format version, "major.minor"."""
+    task: str = Field(pattern=r"^[a-z0-9-]{1,40}$")
+    model: Annotated[str, AfterValidator(_checkpoint_name)] = Field(
+        max_length=200, pattern=r"^[A-Za-z0-9._/-]+$"
+    )
+    """Name of the checkpoint, such as "video-5" or "paper/video-5"."""
+    weights_sha256: str = Field(pattern=r"^[0-9a-f]{0,64}$")
+    images: int = Field(ge=1, le=16)
+    """Network inputs per group (per embedding picture)."""
+    width: PixelCount
+    """Width of the restored pictures in pixels, without padding."""
+    height: PixelCount
+    """Height of the restored pictures in pixels, without padding."""
+    padding: tuple[Padding, Padding] = (0, 0)
+    """Pixels that were added to the right and at the bottom before the network."""
+    sources: list[Source] = []
+    """The original files in order, cover first; may be empty for video."""
+    frames: PixelCount | None = None
+    """Video: number of frames in all."""
+    fps: str | None = Field(None, pattern=r"^[1-9][0-9]{0,9}(/[1-9][0-9]{0,9})?$")
+    """Video: frames per second as a fraction, such as "30000/1001"."""
+    rotation: int = Field(0, ge=0, le=270, multiple_of=90)
+    """Degrees by which a player turns the picture."""
+    timestamps: list[float] | None = None
+    """Seconds of every frame, only when the frame rate varies."""
+    options: dict[Text, Text | int | float | bool] = {}
+    """Settings of the task that restoring needs."""
+    pixels_sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$")
+    """Hash of the frames, filled in by ``EmbeddingWriter``; see ``hash_frame``."""
+    software: Text = Field("", max_length=200)
+    """Name and version of the program that wrote the file."""
+
+    @property
+    def frame_rate(self) -> Fraction | None:
+        """``fps`` as a fraction in frames per second."""
+        return None if self.fps is None else Fraction(self.fps)
+
+    def to_json(self) -> str:
+        """The header as one line of ASCII JSON (other characters escaped)."""
+        # ASCII, so that the text survives tools that turn iTXt into the Latin-1 chunk tEXt.
+        return json.dumps(self.model_dump(mode="json", exclude_none=True), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Header:
+        """Read what ``to_json`` wrote, here or in another version with the same major number.
+
+        Raises ``UnsupportedVersionError`` when the major version is newer than this program's and
+        ``DamagedError`` when the text is not JSON or its fields do not hold.
+        """
+        try:
+            data = pydantic_core.from_json(text)
+            # Before the fields: a newer major may have changed any of them.
+            major = int(str(data["version"]).split(".", 1)[0])
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedError("the iicnet header is not valid JSON with a version") from error
+        if major > int(FORMAT_VERSION.split(".", 1)[0]):
+            raise UnsupportedVersionError(
+                f"written in format {_printable(str(data['version']))[:20]}; "
+                f"this program reads up to {FORMAT_VERSION.split('.', 1)[0]}.x",
+                hint="upgrade iicnet",
+            )
+        try:
+            return cls.model_validate(data)
+        except pydantic_core.ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = _printable(".".join(map(str, first["loc"])))[:80]
+            raise DamagedError(f"the iicnet header is damaged: {where}: {first['msg']}") from error
