@@ -1,0 +1,119 @@
+"""Golden files: what a checkpoint made of fixed pictures on the day it was written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from iicnet_cli.errors import ModelError
+from iicnet_cli.zoo.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from iicnet_cli.network.iicnet import IICNet
+
+Pixels = NDArray[np.uint8]
+
+GOLDEN_FOLDER = "golden"
+SIZE = 64
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Largest differences, in levels, between the golden files and what is computed now."""
+
+    embedding: int
+    restored: int
+
+    @property
+    def ok(self) -> bool:
+        """Equal within one level: what different processors may make of the same numbers."""
+        return self.embedding <= 1 and self.restored <= 1
+
+
+def golden_images(images: int, channels: int = 3) -> Pixels:
+    """Fixed pictures (K, 64, 64, C): gradients, waves and soft noise, different for each image."""
+    y, x = np.mgrid[0:SIZE, 0:SIZE] / SIZE
+    pictures = []
+    for k in range(images):
+        rng = np.random.default_rng(k)
+        coarse = rng.random((SIZE // 8, SIZE // 8, channels))
+        noise = coarse.repeat(8, axis=0).repeat(8, axis=1)
+        waves = np.stack(
+            [
+                np.sin(2 * np.pi * (x * (1 + k + c) + y * (2 + k - c))) / 2 + 0.5
+                for c in range(channels)
+            ],
+            axis=-1,
+        )
+        pictures.append(0.3 * x[..., None] + 0.4 * waves + 0.3 * noise)
+    return np.rint(np.stack(pictures) * 255).astype(np.uint8)
+
+
+def write_golden(checkpoint: Checkpoint) -> None:
+    """Write ``golden/`` beside the weights, from the weights as they are stored."""
+    net = checkpoint.load()
+    images = golden_images(net.config.images, net.config.channels)
+    embedding = _embed(net, images)
+    folder = checkpoint.folder / GOLDEN_FOLDER
+    folder.mkdir(exist_ok=True)
+    for name, pixels in (
+        ("images", np.concatenate(images)),
+        ("embedding", embedding),
+        ("restored", np.concatenate(_restore(net, embedding))),
+    ):
+        Image.fromarray(pixels.squeeze()).save(folder / f"{name}.png")
+
+
+def replay_golden(checkpoint: Checkpoint) -> Replay:
+    """Embed and restore the golden pictures again, and compare.
+
+    Raises:
+        ModelError: no golden files, or the weights are damaged.
+    """
+    folder = checkpoint.folder / GOLDEN_FOLDER
+    if not folder.is_dir():
+        raise ModelError(f"{checkpoint.folder} has no golden files to verify against")
+    net = checkpoint.load()
+    embedding = read_golden(checkpoint, "embedding")
+    images = read_golden(checkpoint, "images")
+    images = images.reshape(net.config.images, -1, *images.shape[1:])
+    restored = np.concatenate(_restore(net, embedding))
+    return Replay(
+        _largest_difference(_embed(net, images), embedding),
+        _largest_difference(restored, read_golden(checkpoint, "restored")),
+    )
+
+
+def read_golden(checkpoint: Checkpoint, name: str) -> Pixels:
+    """One golden picture: ``images``, ``embedding`` or ``restored``."""
+    with Image.open(checkpoint.folder / GOLDEN_FOLDER / f"{name}.png") as image:
+        pixels = np.asarray(image)
+    return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def _embed(net: IICNet, images: Pixels) -> Pixels:
+    import torch
+
+    from iicnet_cli.network.pixels import to_pixels, to_tensor
+
+    with torch.inference_mode():
+        return to_pixels(net(to_tensor(images[None])))[0]
+
+
+def _restore(net: IICNet, embedding: Pixels) -> Pixels:
+    import torch
+
+    from iicnet_cli.network.pixels import to_pixels, to_tensor
+
+    with torch.inference_mode():
+        return to_pixels(net.inverse(to_tensor(embedding[None])))[0]
+
+
+def _largest_difference(a: Pixels, b: Pixels) -> int:
+    if a.shape != b.shape:
+        return 255
+    return int(np.abs(a.astype(int) - b.astype(int)).max())

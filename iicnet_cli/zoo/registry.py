@@ -1,0 +1,84 @@
+"""Where checkpoints are looked for, and in which order."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from iicnet_cli.errors import ModelError
+from iicnet_cli.zoo.checkpoint import CONFIG_FILE, Checkpoint, read_config
+
+MODELS_VARIABLE = "IICNET_MODELS"
+
+
+def bundled_folder() -> Path:
+    """The checkpoints that come with iicnet: package data, or ``models/`` of a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "models"
+    return installed if installed.is_dir() else package.parent / "models"
+
+
+def user_folder() -> Path:
+    """Where ``models import`` writes: ``$IICNET_MODELS``, or the user's data folder."""
+    override = os.environ.get(MODELS_VARIABLE)
+    if override:
+        return Path(override)
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share"))
+    return base / "iicnet" / "models"
+
+
+def available() -> Iterator[Checkpoint]:
+    """All checkpoints of the user and bundled folders, the user's first, sorted by name."""
+    for base in (user_folder(), bundled_folder()):
+        if base.is_dir():
+            for config in sorted(base.rglob(CONFIG_FILE)):
+                yield read_config(config.parent)
+
+
+def find(name: str) -> Checkpoint:
+    """A checkpoint by name, by folder, or on a hub (``hf://owner/repository[/folder]@revision``).
+
+    Raises:
+        ModelError: there is none.
+    """
+    if name.startswith("hf://"):
+        from iicnet_cli.zoo.hub import download
+
+        return read_config(download(name))
+    for checkpoint in available():
+        if checkpoint.name == name:
+            return checkpoint
+    folder = Path(name)
+    if (folder / CONFIG_FILE).is_file():
+        return read_config(folder)
+    known = ", ".join(dict.fromkeys(c.name for c in available())) or "none"
+    raise ModelError(f"no model '{name}'", hint=f"available: {known}; or give a model folder")
+
+
+def find_by_weights(name: str, weights_sha256: str) -> Checkpoint:
+    """The checkpoint with exactly these weights, whatever it is called now.
+
+    Raises:
+        ModelError: it is not here, with the other weights of that name told apart.
+    """
+    namesake = False
+    for checkpoint in available():
+        if checkpoint.config.weights_sha256 == weights_sha256:
+            return checkpoint
+        namesake = namesake or checkpoint.name == name
+    if namesake:
+        raise ModelError(
+            f"the file was made with other weights of '{name}' ({weights_sha256[:12]})",
+            hint="install the iicnet version that made it, or name its model with --model",
+        )
+    raise ModelError(
+        f"the file was made with the model '{name}', which is not here",
+        hint="copy its folder here and name it with --model FOLDER",
+    )
