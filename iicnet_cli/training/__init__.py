@@ -1,0 +1,1 @@
+"""Training: data, losses, optimizer, recipe and loop. Used by ``iicnet train`` only."""

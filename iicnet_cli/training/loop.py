@@ -1,0 +1,248 @@
+"""The training loop of ``iicnet train``: one readable file."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from iicnet_cli.errors import TrainingError
+from iicnet_cli.metrics import psnr
+from iicnet_cli.network import IICNet, Quantization
+from iicnet_cli.network.pixels import Pixels, to_pixels, to_tensor
+from iicnet_cli.training.data import Sampler, batches
+from iicnet_cli.training.losses import total_loss
+from iicnet_cli.training.optimizer import build_optimizers
+from iicnet_cli.training.recipe import Recipe
+
+STATE_FILE = "training.pt"
+LOG_FILE = "log.jsonl"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When a run ends: after so many steps or minutes in all, whichever comes first."""
+
+    steps: int | None
+    minutes: float | None
+
+    def progress(self, step: int, seconds: float) -> float:
+        """Share 0..1 of the run that is done."""
+        by_steps = step / self.steps if self.steps else 0.0
+        by_time = seconds / (60 * self.minutes) if self.minutes else 0.0
+        return min(1.0, max(by_steps, by_time))
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the loop tells while it runs; PSNR in dB on held-out pictures, after rounding."""
+
+    step: int
+    seconds: float
+    progress: float
+    loss: float
+    embed_psnr: float | None = None
+    restored_psnr: float | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished (or interrupted) run; ``net`` holds the averaged weights."""
+
+    net: IICNet
+    steps: int
+    seconds: float
+    finished: bool
+
+
+def train(
+    recipe: Recipe,
+    sampler: Sampler,
+    held_out: list[Pixels],
+    budget: Budget,
+    folder: Path,
+    *,
+    device: torch.device,
+    start: IICNet | None = None,
+    report: Callable[[Report], None] = lambda report: None,
+    evaluate_every: int = 250,
+    save_seconds: float = 60,
+    stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Train, or go on where a run in ``folder`` stopped.
+
+    A run that is bounded by steps gives the same weights whether or not it was interrupted.
+
+    Args:
+        recipe: what to train and how.
+        sampler: training samples.
+        held_out: samples (K, H, W, 3) for the reported PSNRs.
+        budget: when to end; the learning rate falls to zero there.
+        folder: keeps the state (``training.pt``) and the log (``log.jsonl``).
+        device: where to compute.
+        start: network whose weights a new run starts from, instead of random ones.
+        report: called after every step.
+        evaluate_every: steps between measurements on the held-out samples.
+        save_seconds: seconds between saved states.
+        stop: asked after every step; True saves the state and ends the run early.
+
+    Raises:
+        TrainingError: the loss is not finite any more, or the folder's run has another recipe.
+    """
+    torch.manual_seed(recipe.seed)
+    net = IICNet(recipe.network)
+    if start is not None:
+        net.load_state_dict(start.state_dict())
+    net = net.to(device, memory_format=torch.channels_last)
+    average = AveragedModel(net, multi_avg_fn=_moving_average(recipe.ema))
+    quantization = Quantization().train()
+    optimizers = build_optimizers(
+        net, recipe.learning_rate, recipe.bias_learning_rate, recipe.weight_decay
+    )
+    peaks = [recipe.learning_rate, recipe.bias_learning_rate]
+
+    step, before = _load_state(folder, recipe, net, average, optimizers, device)
+    began = saved = time.monotonic()
+
+    def seconds() -> float:
+        return before + time.monotonic() - began
+
+    def progress(at: int) -> float:
+        return budget.progress(at, seconds())
+
+    feed = batches(sampler, recipe, step, progress)
+    try:
+        while (done := progress(step)) < 1:
+            images = to_tensor(next(feed), device)
+            torch.manual_seed(recipe.seed + step)
+            quantization.straight_through = done >= recipe.straight_through
+            for optimizer, peak in zip(optimizers, peaks, strict=True):
+                optimizer.param_groups[0]["lr"] = peak * _schedule(done, recipe.warmup)
+
+            embedding = net(images)
+            restored = net.inverse(quantization(embedding))
+            loss = total_loss(embedding, net.reference(images), restored, images, recipe.loss)
+            for optimizer in optimizers:
+                optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(net.parameters(), recipe.clip)
+            if not (torch.isfinite(loss) and torch.isfinite(norm)):
+                raise TrainingError(
+                    f"the loss is not finite at step {step}",
+                    hint="lower learning_rate in the recipe and start again in a new folder",
+                )
+            for optimizer in optimizers:
+                optimizer.step()
+            average.update_parameters(net)
+            step += 1
+
+            measured: tuple[float, float] | tuple[None, None] = (None, None)
+            if step % evaluate_every == 0:
+                measured = measure(average.module, held_out, device)
+            line = Report(step, seconds(), progress(step), loss.item(), *measured)
+            report(line)
+            if measured[0] is not None:
+                _log(folder, line)
+            ended = stop()
+            if ended or time.monotonic() - saved > save_seconds:
+                _save_state(folder, recipe, net, average, optimizers, step, seconds())
+                saved = time.monotonic()
+            if ended:
+                break
+    finally:
+        feed.close()
+
+    _save_state(folder, recipe, net, average, optimizers, step, seconds())
+    averaged: IICNet = average.module.cpu().to(memory_format=torch.contiguous_format)
+    return Outcome(averaged.eval(), step, seconds(), finished=progress(step) >= 1)
+
+
+@torch.inference_mode()
+def measure(net: IICNet, samples: list[Pixels], device: torch.device) -> tuple[float, float]:
+    """Mean PSNR of the rounded embeddings, and of all restored images, in dB."""
+    embed, restored = [], []
+    for sample in samples:
+        images = to_tensor(sample[None], device)
+        embedding = to_pixels(net(images))
+        back = to_pixels(net.inverse(to_tensor(embedding, device)))
+        embed.append(psnr(embedding, to_pixels(net.reference(images))))
+        restored += [psnr(a, b) for a, b in zip(back[0], sample, strict=True)]
+    return float(np.mean(embed)), float(np.mean(restored))
+
+
+def _moving_average(decay: float) -> Callable[[Any, Any, Any], None]:
+    """Exponential moving average that reaches back a tenth of the steps so far, ``decay`` later."""
+
+    @torch.no_grad()
+    def update(averaged: Any, current: Any, count: Tensor) -> None:
+        weight = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
+        torch._foreach_lerp_(averaged, current, weight)
+
+    return update
+
+
+def _schedule(progress: float, warmup: float) -> float:
+    if progress < warmup:
+        return (progress + 1e-3) / (warmup + 1e-3)
+    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
+
+
+def _save_state(
+    folder: Path,
+    recipe: Recipe,
+    net: nn.Module,
+    average: nn.Module,
+    optimizers: list[torch.optim.Optimizer],
+    step: int,
+    seconds: float,
+) -> None:
+    state = {
+        "recipe": recipe.model_dump_json(),
+        "net": net.state_dict(),
+        "average": average.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+        "step": step,
+        "seconds": seconds,
+    }
+    temporary = folder / (STATE_FILE + ".tmp")
+    torch.save(state, temporary)
+    os.replace(temporary, folder / STATE_FILE)
+
+
+def _load_state(
+    folder: Path,
+    recipe: Recipe,
+    net: nn.Module,
+    average: nn.Module,
+    optimizers: list[torch.optim.Optimizer],
+    device: torch.device,
+) -> tuple[int, float]:
+    path = folder / STATE_FILE
+    if not path.exists():
+        return 0, 0.0
+    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    if state["recipe"] != recipe.model_dump_json():
+        raise TrainingError(
+            f"{folder} holds a run with another recipe",
+            hint="choose another output folder, or remove this one",
+        )
+    net.load_state_dict(state["net"])
+    average.load_state_dict(state["average"])
+    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
+    return state["step"], state["seconds"]
+
+
+def _log(folder: Path, line: Report) -> None:
+    with (folder / LOG_FILE).open("a", encoding="utf-8") as log:
+        log.write(json.dumps(line.__dict__) + "\n")

@@ -1,0 +1,101 @@
+"""A recipe: everything that a training run depends on except the data's place and the budget."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from iicnet_cli.errors import UsageError
+from iicnet_cli.network.config import IICNetConfig
+
+
+class Stage(BaseModel):
+    """A part of the run with its own crop and batch size."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    until: float = Field(gt=0, le=1, description="share of the run at which the stage ends")
+    crop: int = Field(ge=16, multiple_of=2, description="pixels")
+    batch: int = Field(ge=1)
+
+
+class LossConfig(BaseModel):
+    """Weights of equation (13), or of its explicit form; see ``training/losses.py``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    form: Literal["explicit", "paper"] = "explicit"
+    embedding: float = Field(default=11.4, ge=0)
+    frequency: float = Field(default=0.0, ge=0, description="paper form only")
+    restored: float = Field(default=3.0, ge=0)
+
+    @model_validator(mode="after")
+    def _frequency_belongs_to_paper(self) -> Self:
+        if self.form == "explicit" and self.frequency:
+            raise ValueError("the frequency term exists in the paper's form only")
+        return self
+
+
+class Recipe(BaseModel):
+    """One training run, as read from a TOML file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    task: Literal["stego", "video"]
+    network: IICNetConfig
+    loss: LossConfig = LossConfig()
+
+    steps: int | None = Field(default=None, ge=1, description="default budget")
+    minutes: float | None = Field(default=None, gt=0, description="default budget")
+    stages: tuple[Stage, ...] = (
+        Stage(until=0.7, crop=96, batch=4),
+        Stage(until=1.0, crop=144, batch=4),
+    )
+
+    learning_rate: float = Field(default=5e-3, gt=0, description="of Muon, at its peak")
+    bias_learning_rate: float = Field(default=2e-3, gt=0, description="of AdamW, at its peak")
+    weight_decay: float = Field(default=0.0, ge=0)
+    warmup: float = Field(default=0.03, ge=0, lt=1, description="share of the run")
+    clip: float = Field(default=1.0, gt=0, description="norm that gradients are clipped to")
+    ema: float = Field(default=0.998, ge=0, lt=1)
+    straight_through: float = Field(
+        default=1.0, ge=0, le=1, description="share of the run from which rounding replaces noise"
+    )
+
+    strides: tuple[int, ...] = Field(default=(1, 1, 1, 2, 3), description="video: frame steps")
+    pans: float = Field(default=0.15, ge=0, le=1, description="video: share made from photos")
+
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _stages_end(self) -> Self:
+        ends = [stage.until for stage in self.stages]
+        if not ends or ends != sorted(ends) or ends[-1] != 1:
+            raise ValueError("stages must be in order and the last must have until = 1")
+        return self
+
+    def stage(self, progress: float) -> Stage:
+        """The stage at a share 0..1 of the run."""
+        return next((s for s in self.stages if progress < s.until), self.stages[-1])
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a TOML file.
+
+        Raises:
+            UsageError: missing, no TOML, or a field is unknown or out of range.
+        """
+        try:
+            return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise UsageError(f"cannot read the recipe {path}: {error.strerror}") from error
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(f"{path} is not a TOML file: {error}") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise UsageError(f"recipe {path}: {where}: {first['msg']}") from error

@@ -1,0 +1,153 @@
+"""A whole training run: recipe and data in, model folder out."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from iicnet_cli.errors import TrainingError
+from iicnet_cli.training.data import build_samplers
+from iicnet_cli.training.loop import STATE_FILE, Budget, Report, measure, train
+from iicnet_cli.training.recipe import Recipe
+from iicnet_cli.zoo.checkpoint import (
+    CARD_FILE,
+    RECIPE_FILE,
+    Checkpoint,
+    TrainingRecord,
+    write_checkpoint,
+)
+from iicnet_cli.zoo.golden import write_golden
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A finished run; PSNRs in dB on the held-out pictures, with the weights as stored."""
+
+    checkpoint: Checkpoint
+    steps: int
+    seconds: float
+    embed_psnr: float
+    restored_psnr: float
+
+
+def run_training(
+    recipe_file: Path,
+    data: Sequence[Path],
+    folder: Path,
+    *,
+    budget: Budget,
+    device: torch.device,
+    start: Checkpoint | None = None,
+    licence: str = "MIT",
+    data_note: str = "",
+    report: Callable[[Report], None] = lambda report: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> TrainingResult | None:
+    """Train, and write the model folder; go on where an interrupted run in it stopped.
+
+    Args:
+        recipe_file: TOML, see :class:`Recipe`; copied into the folder.
+        data: folders of photos or clips.
+        folder: becomes the model folder.
+        budget: of the whole run, earlier sittings included.
+        device: where to compute.
+        start: checkpoint whose weights a new run starts from.
+        licence: SPDX expression of the weights, for the card.
+        data_note: what the data are and under which terms, for the card.
+        report: called after every step.
+        stop: asked after every step; True saves the state and ends the sitting.
+
+    Returns:
+        The result, or ``None`` if ``stop`` ended the sitting before the budget was used up.
+
+    Raises:
+        TrainingError: too little data, another run in the folder, or the loss is not finite.
+    """
+    recipe = Recipe.read(recipe_file)
+    network = recipe.network
+    if start is not None and start.config.network != network:
+        raise TrainingError(
+            f"the checkpoint '{start.name}' has another network than the recipe",
+            hint="give the recipe the [network] of the checkpoint's recipe.toml",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    sampler, held_out = build_samplers(recipe, data)
+    if not (folder / RECIPE_FILE).exists() or not (folder / RECIPE_FILE).samefile(recipe_file):
+        shutil.copyfile(recipe_file, folder / RECIPE_FILE)
+    outcome = train(
+        recipe,
+        sampler,
+        held_out,
+        budget,
+        folder,
+        device=device,
+        start=start.load() if start else None,
+        report=report,
+        stop=stop,
+    )
+    if not outcome.finished:
+        return None
+    record = TrainingRecord(
+        steps=outcome.steps,
+        minutes=round(outcome.seconds / 60, 1),
+        machine=describe_machine(device),
+        data=data_note or ", ".join(path.name for path in data),
+        seed=recipe.seed,
+        started_from=start.name if start else None,
+    )
+    checkpoint = write_checkpoint(
+        folder,
+        outcome.net,
+        name=recipe.name,
+        task=recipe.task,
+        licence=licence,
+        origin="trained with iicnet train",
+        training=record,
+    )
+    write_golden(checkpoint)
+    embed, restored = measure(checkpoint.load(), held_out, torch.device("cpu"))
+    result = TrainingResult(checkpoint, outcome.steps, outcome.seconds, embed, restored)
+    (folder / CARD_FILE).write_text(card(result), encoding="utf-8")
+    (folder / STATE_FILE).unlink(missing_ok=True)
+    return result
+
+
+def card(result: TrainingResult) -> str:
+    """The model card, Markdown."""
+    config = result.checkpoint.config
+    record = config.training
+    network = config.network
+    parameters = sum(p.numel() for p in result.checkpoint.load().parameters())
+    started = f" It started from the weights of `{record.started_from}`." if (
+        record.started_from
+    ) else ""
+    return f"""# {config.name}
+
+IICNet for the task **{config.task}**: {network.images} pictures of {network.channels} channels in
+one, {network.blocks} blocks of width {network.width}, {parameters:,} parameters, stored as fp16
+({result.checkpoint.size / 1e6:.2f} MB).
+
+- Licence of the weights: {config.licence}
+- Data: {record.data}
+- Training: {record.steps:,} steps in {record.minutes:g} minutes on {record.machine}, seed
+  {record.seed}, with `recipe.toml` beside this card.{started}
+- On the held-out tenth of the training data, crops, after rounding to 8 bits: embedding
+  {result.embed_psnr:.2f} dB, restored {result.restored_psnr:.2f} dB (mean over all
+  {network.images} pictures).
+- `golden/` holds what these weights made of fixed pictures; `iicnet models verify {config.name}`
+  replays it.
+
+Restored pictures are near copies, not exact ones, and what is hidden is not encrypted.
+"""
+
+
+def describe_machine(device: torch.device) -> str:
+    """The processor that a run used, in a few words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
