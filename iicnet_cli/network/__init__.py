@@ -15,8 +15,25 @@
 ``official.py`` reads the checkpoints of the authors' code.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from iicnet_cli.network.config import IICNetConfig, RelationConfig
-from iicnet_cli.network.iicnet import IICNet
-from iicnet_cli.network.quantization import Quantization
+
+if TYPE_CHECKING:
+    from iicnet_cli.network.iicnet import IICNet
+    from iicnet_cli.network.quantization import Quantization
 
 __all__ = ["IICNet", "IICNetConfig", "Quantization", "RelationConfig"]
+
+
+def __getattr__(name: str) -> Any:
+    # Configurations are read by commands that must not wait for torch; only the networks need it.
+    if name == "IICNet":
+        from iicnet_cli.network.iicnet import IICNet
+
+        return IICNet
+    if name == "Quantization":
+        from iicnet_cli.network.quantization import Quantization
+
+        return Quantization
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

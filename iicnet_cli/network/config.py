@@ -97,10 +97,7 @@ class IICNetConfig(BaseModel):
     @property
     def halo(self) -> int:
         """Receptive field of either pass, in pixels of the images to each side."""
-        if self.subnet == "dense":
-            subnet = 5
-        else:
-            subnet = 2 + self.depth
+        subnet = 5 if self.subnet == "dense" else 2 + self.depth
         working = 2 * subnet * self.blocks
         relation = 11 if self.relation else 0
         return working * self.multiple + (self.multiple - 1) + relation

@@ -28,15 +28,12 @@ class DenseBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, growth: int = 32) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
-            nn.Conv2d(inputs + i * growth, growth, 3, padding=1) for i in range(4)
-        )
-        self.last = nn.Conv2d(inputs + 4 * growth, outputs, 3, padding=1)
-        for layer in self.layers:
+        layers = [nn.Conv2d(inputs + i * growth, growth, 3, padding=1) for i in range(4)]
+        for layer in layers:
             nn.init.xavier_normal_(layer.weight, gain=0.1)
-            nn.init.zeros_(layer.bias)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+            _zero_bias(layer)
+        self.layers = nn.ModuleList(layers)
+        self.last = _zero(nn.Conv2d(inputs + 4 * growth, outputs, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers:
@@ -58,15 +55,24 @@ class ResidualNet(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(inputs, width, 3, padding=1)
         self.body = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(depth))
-        self.last = nn.Conv2d(width, outputs, 3, padding=1)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        self.last = _zero(nn.Conv2d(width, outputs, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x)
         for layer in self.body:
             x = x + layer(F.gelu(x))
         return self.last(F.gelu(x))
+
+
+def _zero(layer: nn.Conv2d) -> nn.Conv2d:
+    nn.init.zeros_(layer.weight)
+    _zero_bias(layer)
+    return layer
+
+
+def _zero_bias(layer: nn.Conv2d) -> None:
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
 
 
 class AffineNets(nn.Module):

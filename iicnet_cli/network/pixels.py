@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+
+Net = TypeVar("Net", bound=nn.Module)
 
 Pixels = NDArray[np.uint8]
 
 
 def to_tensor(pixels: Pixels, device: torch.device | None = None) -> Tensor:
     """(..., H, W, C) uint8 to (..., C, H, W) float in 0..1."""
-    tensor = torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
+    # A copy: PNGs are decoded into memory that must not be written to.
+    tensor = torch.from_numpy(np.array(pixels, order="C")).to(device)
     return tensor.movedim(-1, -3).float() / 255
 
 
@@ -20,3 +25,8 @@ def to_pixels(images: Tensor) -> Pixels:
     """(..., C, H, W) float in 0..1, rounded and clamped, to (..., H, W, C) uint8."""
     levels = (images * 255).round_().clamp_(0, 255).to(torch.uint8)
     return levels.movedim(-3, -1).contiguous().cpu().numpy()
+
+
+def channels_last(net: Net) -> Net:
+    """Put the kernels of a network in the layout in which convolutions are fastest."""
+    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -7,7 +7,8 @@ but the random generator that it is handed; so a run can be repeated and resumed
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from collections.abc import Generator as Yields
 from pathlib import Path
 from queue import Empty, Full, Queue
 from typing import Protocol
@@ -20,6 +21,7 @@ from iicnet_cli.media.stills import STILL_SUFFIXES, VIDEO_SUFFIXES, read_still
 from iicnet_cli.media.video import open_frames
 from iicnet_cli.tasks.base import Pixels, reference_first
 from iicnet_cli.training.recipe import Recipe
+
 
 class Sampler(Protocol):
     """Draws one sample."""
@@ -85,7 +87,7 @@ class VideoSampler:
         return clip[start : start + span : stride, y : y + crop, x : x + crop]
 
     def _pan(self, rng: Generator, crop: int) -> Pixels:
-        photo = self.photos[rng.integers(len(self.photos))]
+        photo = self.photos[int(rng.integers(len(self.photos)))]
         height, width = photo.shape[:2]
         speed = rng.uniform(-6, 6, size=2)
         path = np.rint(np.arange(self.images)[:, None] * speed).astype(int)
@@ -152,8 +154,8 @@ def build_samplers(recipe: Recipe, folders: Sequence[Path]) -> tuple[Sampler, li
 
 
 def batches(
-    sampler: Sampler, recipe: Recipe, first_step: int, progress: Progress
-) -> Iterator[Pixels]:
+    sampler: Sampler, recipe: Recipe, first_step: int, progress: Callable[[int], float]
+) -> Yields[Pixels, None, None]:
     """Endless batches (B, K, crop, crop, 3), made in a thread of their own, two ahead.
 
     The batch of a step depends on the recipe's seed, the step and ``progress(step)``, the share
@@ -196,12 +198,6 @@ def batches(
         thread.join()
 
 
-class Progress(Protocol):
-    """Share 0..1 of the run that is done before a step."""
-
-    def __call__(self, step: int) -> float: ...
-
-
 def _hold_out(
     files: list[tuple[str, Pixels]], fewest: int
 ) -> tuple[list[Pixels], list[Pixels]]:
@@ -238,4 +234,5 @@ def _crop(image: Pixels, crop: int, rng: Generator) -> Pixels:
 def _turn(image: Pixels, rng: Generator) -> Pixels:
     if rng.random() < 0.5:
         image = image[:, ::-1]
-    return np.rot90(image, rng.integers(4))
+    turned: Pixels = np.rot90(image, int(rng.integers(4)))
+    return turned

@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 from iicnet_cli.errors import TrainingError
 from iicnet_cli.metrics import psnr
 from iicnet_cli.network import IICNet, Quantization
-from iicnet_cli.network.pixels import Pixels, to_pixels, to_tensor
+from iicnet_cli.network.pixels import Pixels, channels_last, to_pixels, to_tensor
 from iicnet_cli.training.data import Sampler, batches
 from iicnet_cli.training.losses import total_loss
 from iicnet_cli.training.optimizer import build_optimizers
@@ -103,8 +103,9 @@ def train(
     net = IICNet(recipe.network)
     if start is not None:
         net.load_state_dict(start.state_dict())
-    net = net.to(device, memory_format=torch.channels_last)
+    net = channels_last(net.to(device))
     average = AveragedModel(net, multi_avg_fn=_moving_average(recipe.ema))
+    averaged: IICNet = average.module  # type: ignore[assignment]
     quantization = Quantization().train()
     optimizers = build_optimizers(
         net, recipe.learning_rate, recipe.bias_learning_rate, recipe.weight_decay
@@ -148,7 +149,7 @@ def train(
 
             measured: tuple[float, float] | tuple[None, None] = (None, None)
             if step % evaluate_every == 0:
-                measured = measure(average.module, held_out, device)
+                measured = measure(averaged, held_out, device)
             line = Report(step, seconds(), progress(step), loss.item(), *measured)
             report(line)
             if measured[0] is not None:
@@ -163,8 +164,7 @@ def train(
         feed.close()
 
     _save_state(folder, recipe, net, average, optimizers, step, seconds())
-    averaged: IICNet = average.module.cpu().to(memory_format=torch.contiguous_format)
-    return Outcome(averaged.eval(), step, seconds(), finished=progress(step) >= 1)
+    return Outcome(averaged.cpu().eval(), step, seconds(), finished=progress(step) >= 1)
 
 
 @torch.inference_mode()

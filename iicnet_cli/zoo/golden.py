@@ -50,7 +50,8 @@ def golden_images(images: int, channels: int = 3) -> Pixels:
             axis=-1,
         )
         pictures.append(0.3 * x[..., None] + 0.4 * waves + 0.3 * noise)
-    return np.rint(np.stack(pictures) * 255).astype(np.uint8)
+    levels: Pixels = np.rint(np.stack(pictures) * 255).astype(np.uint8)
+    return levels
 
 
 def write_golden(checkpoint: Checkpoint) -> None:
@@ -92,7 +93,7 @@ def read_golden(checkpoint: Checkpoint, name: str) -> Pixels:
     """One golden picture: ``images``, ``embedding`` or ``restored``."""
     with Image.open(checkpoint.folder / GOLDEN_FOLDER / f"{name}.png") as image:
         pixels = np.asarray(image)
-    return pixels if pixels.ndim == 3 else pixels[..., None]
+    return pixels if pixels.ndim == 3 else pixels.reshape(*pixels.shape, 1)
 
 
 def _embed(net: IICNet, images: Pixels) -> Pixels:
@@ -101,7 +102,8 @@ def _embed(net: IICNet, images: Pixels) -> Pixels:
     from iicnet_cli.network.pixels import to_pixels, to_tensor
 
     with torch.inference_mode():
-        return to_pixels(net(to_tensor(images[None])))[0]
+        pixels: Pixels = to_pixels(net(to_tensor(images[None])))[0]
+    return pixels
 
 
 def _restore(net: IICNet, embedding: Pixels) -> Pixels:
@@ -110,7 +112,8 @@ def _restore(net: IICNet, embedding: Pixels) -> Pixels:
     from iicnet_cli.network.pixels import to_pixels, to_tensor
 
     with torch.inference_mode():
-        return to_pixels(net.inverse(to_tensor(embedding[None])))[0]
+        pixels: Pixels = to_pixels(net.inverse(to_tensor(embedding[None])))[0]
+    return pixels
 
 
 def _largest_difference(a: Pixels, b: Pixels) -> int:

@@ -1,0 +1,529 @@
+"""The Python API: what the command line calls, and what a program can call.
+
+>>> from pathlib import Path
+>>> from iicnet_cli.api import Converter
+>>> converter = Converter()
+>>> report = converter.embed([Path("clip.mp4")], Path("preview.png"))  # doctest: +SKIP
+>>> converter.restore(Path("preview.png"), Path("clip.mkv"))  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iicnet_cli import __version__
+from iicnet_cli.container import TASKS as MARK_TASKS
+from iicnet_cli.container import (
+    EmbeddingReader,
+    EmbeddingWriter,
+    Header,
+    Mark,
+    fps_code,
+    fps_from_code,
+    model_id,
+    read_mark,
+    write_mark,
+)
+from iicnet_cli.errors import DamagedError, NotAnEmbeddingError, QualityError, UsageError
+from iicnet_cli.media.files import check_target, replacing
+from iicnet_cli.metrics import psnr, ssim
+from iicnet_cli.tasks import EmbedOptions, Group, Job, Task, guess_task, task_named
+from iicnet_cli.zoo import Checkpoint, available, find, find_by_weights
+
+if TYPE_CHECKING:
+    from iicnet_cli.inference.device import DeviceChoice
+    from iicnet_cli.inference.runner import Runner
+
+Pixels = NDArray[np.uint8]
+
+PSNR_CAP = 100.0
+"""What equal pictures count as in means, dB."""
+
+Progress = Callable[[str, float, float | None], None]
+"""Called with what is being done, how many groups are done, and how many there are (if known)."""
+
+
+@dataclass(frozen=True)
+class PictureQuality:
+    """PSNR in dB (and SSIM, if asked for) of one of the pictures of a group, over all groups."""
+
+    name: str
+    psnr: float
+    ssim: float | None = None
+
+
+@dataclass(frozen=True)
+class EmbedReport:
+    """What :meth:`Converter.embed` wrote, measured on that very file.
+
+    Attributes:
+        output: the PNG.
+        task: name of the task.
+        model: name of the checkpoint.
+        embeddings: pictures in the PNG; more than one make it an animated PNG.
+        images: pictures (photos, frames) that it holds.
+        width: of the restored pictures, pixels.
+        height: of the restored pictures, pixels.
+        bytes: size of the PNG.
+        seconds: time taken, verification included.
+        embedding: quality of the PNG beside the reference pictures; ``None`` if not verified.
+        restored: quality of the restored pictures beside the originals (fitted to the common
+            size), in the network's order: the reference first.
+        notes: what was changed while reading the inputs.
+        guessed: the task was told from the inputs.
+    """
+
+    output: Path
+    task: str
+    model: str
+    embeddings: int
+    images: int
+    width: int
+    height: int
+    bytes: int
+    seconds: float
+    embedding: PictureQuality | None = None
+    restored: tuple[PictureQuality, ...] = ()
+    notes: tuple[str, ...] = ()
+    guessed: bool = False
+
+    @property
+    def embed_psnr(self) -> float | None:
+        """dB of the PNG beside the reference."""
+        return self.embedding.psnr if self.embedding else None
+
+    @property
+    def restored_psnr(self) -> float | None:
+        """Mean dB of all restored pictures, the reference included, as in the paper."""
+        return float(np.mean([p.psnr for p in self.restored])) if self.restored else None
+
+    @property
+    def hidden_psnr(self) -> float | None:
+        """Mean dB of the restored pictures without the reference."""
+        hidden = self.restored[1:]
+        return float(np.mean([p.psnr for p in hidden])) if hidden else None
+
+
+@dataclass(frozen=True)
+class RestoreReport:
+    """What :meth:`Converter.restore` wrote.
+
+    Attributes:
+        outputs: files, or folders of frames.
+        task: name of the task.
+        model: name of the checkpoint.
+        images: pictures restored.
+        altered: True when the pixels are not those that were written; ``None`` when it cannot be
+            told, because the header was stripped.
+        found_by: ``header``, ``mark`` or ``request``.
+        seconds: time taken.
+        notes: what the outputs could not keep.
+    """
+
+    outputs: tuple[Path, ...]
+    task: str
+    model: str
+    images: int
+    altered: bool | None
+    found_by: str
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+
+class _Quality:
+    """What the pictures are worth, gathered group by group: rows of embedding, picture 1, ..."""
+
+    def __init__(self, with_ssim: bool) -> None:
+        self._with_ssim = with_ssim
+        self._psnr: list[list[float]] = []
+        self._ssim: list[list[float]] = []
+
+    def add(self, embedding: Pixels, reference: Pixels, restored: Pixels, images: Pixels) -> None:
+        pairs = [(embedding, reference), *zip(restored, images, strict=True)]
+        self._psnr.append([min(psnr(a, b), PSNR_CAP) for a, b in pairs])
+        if self._with_ssim:
+            self._ssim.append([ssim(a, b) for a, b in pairs])
+
+    def pictures(self, names: Sequence[str]) -> list[PictureQuality]:
+        """Means over the groups: the embedding first, then the restored pictures."""
+        psnrs = np.mean(self._psnr, axis=0).tolist()
+        ssims = np.mean(self._ssim, axis=0).tolist() if self._ssim else [None] * len(psnrs)
+        return [
+            PictureQuality(*row) for row in zip(("embedding", *names), psnrs, ssims, strict=True)
+        ]
+
+
+class Converter:
+    """Embeds and restores; keeps the networks that it has loaded.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        memory: bytes that the tensors of one tile may take; larger pictures are cut into tiles.
+        progress: told how far a call is.
+    """
+
+    def __init__(
+        self,
+        *,
+        device: str = "auto",
+        memory: int | None = None,
+        progress: Progress = lambda what, done, total: None,
+    ) -> None:
+        self._device = device
+        self._memory = memory
+        self._progress = progress
+        self._choice: DeviceChoice | None = None
+        self._runners: dict[str, Runner] = {}
+
+    @property
+    def device(self) -> DeviceChoice:
+        """The device that is used, and why."""
+        if self._choice is None:
+            from iicnet_cli.inference.device import choose_device
+
+            self._choice = choose_device(self._device)
+        return self._choice
+
+    def embed(
+        self,
+        inputs: Sequence[Path],
+        output: Path,
+        *,
+        task: str | None = None,
+        model: str | None = None,
+        options: EmbedOptions = EmbedOptions(),
+        overwrite: bool = False,
+        verify: bool = True,
+        min_psnr: float | None = None,
+        with_ssim: bool = False,
+    ) -> EmbedReport:
+        """Embed files in one PNG; then, by default, read it back, restore it and compare.
+
+        Args:
+            inputs: files, in the order that the task wants.
+            output: the PNG to write.
+            task: name of the task; guessed where the inputs leave no doubt.
+            model: name or folder of a checkpoint; the task's own by default.
+            options: what to take of the inputs.
+            overwrite: replace an existing output.
+            verify: measure the file that was written.
+            min_psnr: write nothing if the embedding or the restored pictures' mean is below, dB.
+            with_ssim: measure SSIM too, which takes longer.
+
+        Raises:
+            UsageError: the inputs do not fit the task, or the task cannot be guessed.
+            MediaError: an input cannot be read or the output not be written.
+            ModelError: no such checkpoint.
+            QualityError: below ``min_psnr``.
+            OutputExistsError: ``output`` exists and ``overwrite`` is False.
+        """
+        began = time.monotonic()
+        if not inputs:
+            raise UsageError("nothing to embed: no input was given")
+        if output.suffix.lower() != ".png":
+            raise UsageError(
+                f"the output must be a PNG, not '{output.name}'",
+                hint="any lossy format would destroy what it holds: use -o NAME.png",
+            )
+        check_target(output, overwrite)
+        chosen = task_named(task) if task else guess_task(inputs)
+        checkpoint = find(model or chosen.model_for(len(inputs)))
+        _check_task(checkpoint, chosen)
+        job = chosen.open(inputs, checkpoint.config.network.images, options)
+        runner = self._runner(checkpoint)
+
+        with replacing(output, overwrite=overwrite) as temporary:
+            header, embeddings = self._write(job, chosen, checkpoint, runner, temporary)
+            quality: list[PictureQuality] = []
+            if verify or min_psnr is not None:
+                quality = self._verify(job, runner, temporary, with_ssim)
+            report = EmbedReport(
+                output=output,
+                task=chosen.name,
+                model=checkpoint.name,
+                embeddings=embeddings,
+                images=header.frames or header.images,
+                width=job.width,
+                height=job.height,
+                bytes=temporary.stat().st_size,
+                seconds=time.monotonic() - began,
+                embedding=quality[0] if quality else None,
+                restored=tuple(quality[1:]),
+                notes=tuple(job.notes),
+                guessed=task is None,
+            )
+            _check_quality(report, min_psnr)
+        return report
+
+    def restore(
+        self,
+        source: Path,
+        output: Path | None = None,
+        *,
+        task: str | None = None,
+        model: str | None = None,
+        overwrite: bool = False,
+    ) -> RestoreReport:
+        """Restore what a PNG holds; task and model are read from it unless they are given.
+
+        A PNG whose pixels were altered is restored as far as that makes sense, and the report says
+        so.
+
+        Args:
+            source: the PNG.
+            output: file or folder, as the task takes it; beside the PNG by default.
+            task: overrides what the file says.
+            model: name or folder of a checkpoint; overrides what the file says.
+            overwrite: replace existing outputs.
+
+        Raises:
+            NotAnEmbeddingError: neither header nor mark, and no task or model was given.
+            DamagedError: the size of the picture is not that which was written.
+            ModelError: the checkpoint is not here.
+            UsageError: the output does not fit the task.
+            OutputExistsError: the output exists and ``overwrite`` is False.
+        """
+        began = time.monotonic()
+        with EmbeddingReader(source) as reader:
+            header, checkpoint, found_by = identify(reader, source, task=task, model=model)
+            chosen = task_named(header.task)
+            _check_task(checkpoint, chosen)
+            altered = None if reader.header is None else not reader.verify()
+            target = output if output is not None else chosen.default_target(source)
+            runner = self._runner(checkpoint)
+            groups = self._restored(reader, header, runner)
+            counted = _Counted(groups)
+            delivered = chosen.deliver(header, counted, target, overwrite=overwrite)
+        return RestoreReport(
+            outputs=delivered.outputs,
+            notes=delivered.notes,
+            task=chosen.name,
+            model=checkpoint.name,
+            images=header.frames or counted.valid,
+            altered=altered,
+            found_by=found_by,
+            seconds=time.monotonic() - began,
+        )
+
+    def _runner(self, checkpoint: Checkpoint) -> Runner:
+        from iicnet_cli.inference.runner import Runner
+
+        key = checkpoint.config.weights_sha256
+        if key not in self._runners:
+            self._runners[key] = Runner(
+                checkpoint.load(), self.device.device, memory=self._memory
+            )
+        return self._runners[key]
+
+    def _write(
+        self, job: Job, task: Task, checkpoint: Checkpoint, runner: Runner, path: Path
+    ) -> tuple[Header, int]:
+        padding = padding_to(job.width, job.height, runner.config.multiple)
+        count = 0
+        with EmbeddingWriter(path, frame_delay=job.frame_delay, overwrite=True) as writer:
+            for group in job.groups():
+                runner.tick = self._ticker("embedding", count, job.total)
+                mark = Mark(
+                    task=MARK_TASKS.index(task.name),
+                    model=model_id(checkpoint.config.weights_sha256),
+                    images=job.images,
+                    valid=group.valid,
+                    padding=padding,
+                    fps=fps_code(job.fps),
+                )
+                embedding = runner.embed(pad(group.images, padding))
+                writer.add(write_mark(embedding, mark))
+                count += 1
+            header = Header(
+                task=task.name,
+                model=checkpoint.name,
+                weights_sha256=checkpoint.config.weights_sha256,
+                images=job.images,
+                width=job.width,
+                height=job.height,
+                padding=padding,
+                pixels_sha256="",
+                software=f"iicnet {__version__}",
+                **job.header_fields(),
+            )
+            return writer.close(header), count
+
+    def _verify(
+        self, job: Job, runner: Runner, path: Path, with_ssim: bool
+    ) -> list[PictureQuality]:
+        quality = _Quality(with_ssim)
+        with EmbeddingReader(path) as reader:
+            for i, (group, embedding) in enumerate(zip(job.groups(), reader, strict=True)):
+                runner.tick = self._ticker("verifying", i, job.total)
+                restored = crop(runner.restore(embedding), job.width, job.height)
+                visible = crop(embedding[None], job.width, job.height)[0]
+                quality.add(visible, group.images[0], restored, group.images)
+        return quality.pictures(job.names)
+
+    def _restored(
+        self, reader: EmbeddingReader, header: Header, runner: Runner
+    ) -> Iterator[Group]:
+        for i, embedding in enumerate(reader):
+            runner.tick = self._ticker("restoring", i, reader.n_frames)
+            mark = read_mark(embedding)
+            valid = mark.valid if mark and mark.images == header.images else header.images
+            yield Group(crop(runner.restore(embedding), header.width, header.height), valid)
+
+    def _ticker(self, what: str, done: int, total: int | None) -> Callable[[float], None]:
+        return lambda share: self._progress(what, done + share, total)
+
+
+class _Counted:
+    """Iterator over groups that remembers how many real pictures went through."""
+
+    def __init__(self, groups: Iterator[Group]) -> None:
+        self._groups = groups
+        self.valid = 0
+
+    def __iter__(self) -> _Counted:
+        return self
+
+    def __next__(self) -> Group:
+        group = next(self._groups)
+        self.valid += group.valid
+        return group
+
+
+def identify(
+    reader: EmbeddingReader, source: Path, *, task: str | None = None, model: str | None = None
+) -> tuple[Header, Checkpoint, str]:
+    """What a PNG is: from its header, else its in-pixel mark, else the request.
+
+    Args:
+        reader: the open PNG.
+        source: its name, for errors.
+        task: overrides the file.
+        model: overrides the file.
+
+    Returns:
+        A header (made up when the file has none), the checkpoint, and ``header``, ``mark`` or
+        ``request``.
+
+    Raises:
+        NotAnEmbeddingError, DamagedError, ModelError: see :meth:`Converter.restore`.
+    """
+    width, height = reader.size
+    requested = bool(task or model)
+    if reader.header is not None:
+        header = reader.header
+        right, bottom = header.padding
+        if (width, height) == (header.width + right, header.height + bottom):
+            checkpoint = find(model) if model else _checkpoint_for(header, task)
+            changes = {"task": task or header.task, "images": checkpoint.config.network.images}
+            return header.model_copy(update=changes), checkpoint, "header"
+        if not requested:
+            raise DamagedError(
+                f"{source} is {width}x{height}, but {header.width + right}x"
+                f"{header.height + bottom} was written: it was resized or cropped",
+                hint="restore from the original PNG, or try with --model",
+            )
+    elif reader.mark is not None:
+        mark = reader.mark
+        checkpoint = find(model) if model else _checkpoint_with_id(mark, source, task)
+        fps = fps_from_code(mark.fps)
+        return (
+            _made_up_header(
+                checkpoint, task or mark.task_name, width, height, mark.padding, fps
+            ),
+            checkpoint,
+            "mark",
+        )
+    if not requested:
+        raise NotAnEmbeddingError(
+            f"{source} is not an iicnet PNG, or it was re-encoded: it has neither the header nor "
+            "the mark",
+            hint="if you know what it is, try --task or --model",
+        )
+    checkpoint = find(model) if model else find(task_named(task or "").model_for(2))
+    return (
+        _made_up_header(checkpoint, task or checkpoint.config.task, width, height, (0, 0), None),
+        checkpoint,
+        "request",
+    )
+
+
+def _made_up_header(
+    checkpoint: Checkpoint,
+    task: str,
+    width: int,
+    height: int,
+    padding: tuple[int, int],
+    fps: Fraction | None,
+) -> Header:
+    return Header(
+        task=task,
+        model=checkpoint.name,
+        weights_sha256=checkpoint.config.weights_sha256,
+        images=checkpoint.config.network.images,
+        width=width - padding[0],
+        height=height - padding[1],
+        padding=padding,
+        fps=str(fps) if fps else None,
+        pixels_sha256="",
+    )
+
+
+def _checkpoint_for(header: Header, task: str | None) -> Checkpoint:
+    if task and task != header.task:
+        return find(task_named(task).model_for(header.images))
+    return find_by_weights(header.model, header.weights_sha256)
+
+
+def _checkpoint_with_id(mark: Mark, source: Path, task: str | None) -> Checkpoint:
+    if task and task != mark.task_name:
+        return find(task_named(task).model_for(mark.images))
+    for checkpoint in available():
+        if model_id(checkpoint.config.weights_sha256) == mark.model:
+            return checkpoint
+    return find_by_weights(f"{mark.task_name}-{mark.images}", "")
+
+
+def _check_task(checkpoint: Checkpoint, task: Task) -> None:
+    if checkpoint.config.task != task.name:
+        raise UsageError(
+            f"the model '{checkpoint.name}' is made for {checkpoint.config.task}, "
+            f"not for {task.name}",
+            hint="see: iicnet models list",
+        )
+
+
+def _check_quality(report: EmbedReport, min_psnr: float | None) -> None:
+    if min_psnr is None or report.embed_psnr is None or report.restored_psnr is None:
+        return
+    worst = min(report.embed_psnr, report.restored_psnr)
+    if worst < min_psnr:
+        raise QualityError(
+            f"nothing was written: embedding {report.embed_psnr:.2f} dB, restored "
+            f"{report.restored_psnr:.2f} dB, but {min_psnr:g} dB was asked for",
+        )
+
+
+def padding_to(width: int, height: int, multiple: int) -> tuple[int, int]:
+    """Pixels to add to the right and at the bottom to reach multiples."""
+    return -width % multiple, -height % multiple
+
+
+def pad(images: Pixels, padding: tuple[int, int]) -> Pixels:
+    """(K, H, W, C), widened by repeating the last column and row."""
+    right, bottom = padding
+    if not (right or bottom):
+        return images
+    return np.pad(images, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="edge")
+
+
+def crop(images: Pixels, width: int, height: int) -> Pixels:
+    """(K, H, W, C), cut to the given size from the top left."""
+    return images[:, :height, :width]

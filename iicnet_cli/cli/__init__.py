@@ -1,0 +1,53 @@
+"""The command line: parse, call the API, print. Nothing here imports torch when it is loaded."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from iicnet_cli import __version__
+from iicnet_cli.cli import embed, evaluate, info, models, restore, train
+
+app = typer.Typer(
+    name="iicnet",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=(
+        "Embed a clip or photos in one ordinary-looking PNG, and restore them from it.\n\n"
+        "Restored pictures are near copies, not exact ones; what is hidden is not encrypted.\n\n"
+        "Exit status: 0 ok, 1 failure, 2 usage, 3 not an iicnet PNG or damaged, 4 model not "
+        "available, 130 interrupted."
+    ),
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"iicnet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("embed")(embed.embed)
+app.command("restore")(restore.restore)
+app.command("info")(info.info)
+app.command("evaluate")(evaluate.evaluate)
+app.command("train")(train.train)
+app.add_typer(models.app, name="models")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

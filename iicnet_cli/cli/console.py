@@ -1,0 +1,164 @@
+"""What all commands share: talk on stderr, bars, errors to exit statuses, common options."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
+
+import typer
+
+from iicnet_cli.errors import ExitCode, IICNetError, UsageError
+
+if TYPE_CHECKING:
+    from iicnet_cli.api import Progress
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")]
+OverwriteOption = Annotated[bool, typer.Option("--yes", "-y", help="Overwrite existing outputs.")]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.", metavar="DEVICE")
+]
+MemoryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--memory",
+        help="Memory that one tile may take, as 512M or 2G; larger pictures are tiled.",
+        metavar="SIZE",
+    ),
+]
+
+
+def command(function: Callable[P, R]) -> Callable[P, R]:
+    """Turn the errors of a command into one line on stderr and an exit status."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except KeyboardInterrupt:
+            say_error("interrupted")
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+        except BrokenPipeError:
+            # The reader of our stdout went away; Python must not complain again at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(ExitCode.FAILURE) from None
+        except IICNetError as error:
+            if kwargs.get("debug"):
+                raise
+            say_error(str(error), error.hint)
+            raise typer.Exit(error.exit_code) from None
+        except (MemoryError, OSError) as error:
+            if kwargs.get("debug"):
+                raise
+            say_error(f"{type(error).__name__}: {error}")
+            raise typer.Exit(ExitCode.FAILURE) from None
+
+    return run
+
+
+def say(message: str, *, quiet: bool = False) -> None:
+    """One line of talk."""
+    if not quiet:
+        typer.echo(message, err=True)
+
+
+def say_error(message: str, hint: str = "") -> None:
+    """One line of error, in red on a terminal unless NO_COLOR is set."""
+    colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    label = typer.style("iicnet: ", fg="red", bold=True) if colour else "iicnet: "
+    typer.echo(label + message + (f" ({hint})" if hint else ""), err=True)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """One line of JSON on stdout."""
+    typer.echo(json.dumps(value, default=str))
+
+
+def parse_memory(text: str | None) -> int | None:
+    """``512M``, ``2G``, ``1.5GiB`` or plain bytes; ``None`` stays ``None``.
+
+    Raises:
+        UsageError: none of these.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
+    if not match or not float(match[1]):
+        raise UsageError(f"'{text}' is no size of memory", hint="write 512M or 2G")
+    return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
+
+
+@contextmanager
+def progress_bar(quiet: bool) -> Iterator[Progress]:
+    """A bar on stderr, on a terminal only."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda what, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.1f}/{task.total}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def update(what: str, done: float, total: float | None) -> None:
+            if what not in tasks:
+                for earlier in tasks.values():
+                    bar.update(earlier, visible=False)
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done, total=total)
+
+        yield update
+
+
+@contextmanager
+def input_paths(arguments: list[Path]) -> Iterator[list[Path]]:
+    """The arguments; ``-`` becomes a temporary file with what stdin holds."""
+    if [str(a) for a in arguments].count("-") > 1:
+        raise UsageError("'-' (standard input) can be given once only")
+    if Path("-") not in arguments:
+        yield arguments
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        spooled = Path(folder) / "stdin"
+        with spooled.open("wb") as file:
+            while block := sys.stdin.buffer.read(1 << 20):
+                file.write(block)
+        if not spooled.stat().st_size:
+            raise UsageError("standard input is empty")
+        yield [spooled if str(a) == "-" else a for a in arguments]
+
+
+@contextmanager
+def output_path(argument: Path, suffix: str) -> Iterator[Path]:
+    """The argument; ``-`` becomes a temporary file that is copied to stdout in the end."""
+    if str(argument) != "-":
+        yield argument
+        return
+    if sys.stdout.isatty():
+        raise UsageError("a picture is not written to a terminal", hint="redirect it, or use -o")
+    with tempfile.TemporaryDirectory() as folder:
+        spooled = Path(folder) / f"stdout{suffix}"
+        yield spooled
+        with spooled.open("rb") as file:
+            while block := file.read(1 << 20):
+                sys.stdout.buffer.write(block)
+        sys.stdout.buffer.flush()

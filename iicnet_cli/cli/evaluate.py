@@ -1,0 +1,82 @@
+"""``iicnet evaluate``."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from iicnet_cli.cli.console import (
+    DebugOption,
+    DeviceOption,
+    JsonOption,
+    QuietOption,
+    command,
+    print_json,
+    say,
+)
+
+if TYPE_CHECKING:
+    from iicnet_cli.evaluation import Row
+
+
+@command
+def evaluate(
+    folder: Annotated[
+        Path, typer.Argument(help="Photos; or folders of frames, or clips.", metavar="FOLDER")
+    ],
+    model: Annotated[str, typer.Option("--model", "-m", help="Model name or folder.")],
+    step: Annotated[int, typer.Option(help="Video: take every n-th frame.", min=1)] = 1,
+    limit: Annotated[
+        int | None, typer.Option(help="Measure at most so many PNGs.", min=1)
+    ] = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Measure a model over a folder: PSNR and SSIM of PNGs written and read back.
+
+    stego: each picture is the cover once; the next ones of the same size, by name, are hidden.
+    video: each sequence is cut into whole groups of frames. "restored" is the mean over all
+    pictures, the cover or reference included, as in the paper; "hidden" is without it.
+    """
+    from iicnet_cli.api import Converter
+    from iicnet_cli.evaluation import Evaluation
+    from iicnet_cli.evaluation import evaluate as run
+    from iicnet_cli.zoo import find
+
+    checkpoint = find(model)
+    rows: list[Row] = []
+    for row in run(
+        checkpoint, folder, converter=Converter(device=device), step=step, limit=limit
+    ):
+        rows.append(row)
+        say(
+            f"{row.name}: embedding {row.embed_psnr:.2f} dB, restored {row.restored_psnr:.2f} dB",
+            quiet=quiet,
+        )
+    result = Evaluation(checkpoint.name, folder.name, step, tuple(rows))
+    if as_json:
+        print_json(dataclasses.asdict(result) | {"mean": dataclasses.asdict(result.mean)})
+        return
+    typer.echo(f"{checkpoint.name} on {folder.name}, {len(rows)} PNGs, step {step}")
+    typer.echo(_line("", "embed dB", "restored", "hidden", "embed SSIM", "restored"))
+    for row in (*rows, result.mean):
+        hidden = f"{row.hidden_psnr:.2f}" if row.hidden_psnr is not None else "-"
+        typer.echo(
+            _line(
+                row.name,
+                f"{row.embed_psnr:.2f}",
+                f"{row.restored_psnr:.2f}",
+                hidden,
+                f"{row.embed_ssim:.4f}",
+                f"{row.restored_ssim:.4f}",
+            )
+        )
+
+
+def _line(name: str, *cells: str) -> str:
+    return f"{name:24}" + "".join(f"{cell:>12}" for cell in cells)

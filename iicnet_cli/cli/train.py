@@ -1,0 +1,185 @@
+"""``iicnet train``."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from iicnet_cli.cli.console import (
+    DebugOption,
+    DeviceOption,
+    QuietOption,
+    command,
+    say,
+)
+from iicnet_cli.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from iicnet_cli.training.loop import Report
+
+
+@command
+def train(
+    data: Annotated[
+        list[Path], typer.Option("--data", "-d", help="Folder of photos or clips; repeatable.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Model folder to write, or to go on with.")
+    ],
+    task: Annotated[
+        str | None, typer.Option(help="stego or video: takes the bundled model's recipe.")
+    ] = None,
+    recipe: Annotated[Path | None, typer.Option(help="Recipe, a TOML file.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="Fine-tune this model: start from its weights, with its recipe."
+        ),
+    ] = None,
+    scratch: Annotated[
+        bool, typer.Option("--scratch", help="Start from random weights.")
+    ] = False,
+    steps: Annotated[int | None, typer.Option(help="Budget in steps.", min=1)] = None,
+    minutes: Annotated[float | None, typer.Option(help="Budget in minutes.", min=0.01)] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads; all by default.", min=1)
+    ] = None,
+    licence: Annotated[str, typer.Option(help="Licence of the weights, for the card.")] = "MIT",
+    data_note: Annotated[str, typer.Option(help="What the data are, for the card.")] = "",
+    device: DeviceOption = "auto",
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Train a model, or fine-tune a bundled one, on a folder of photos or clips.
+
+    Say what to train with --task, --from or --recipe. --task and --from fine-tune; --recipe, and
+    --scratch with any of them, start from random weights (--recipe with --from starts from that
+    model's).
+
+    Interrupt it at any time (Ctrl-C) and give the same command again to go on. The result is a
+    model folder: embed --model FOLDER uses it.
+    """
+    from iicnet_cli.zoo import find
+    from iicnet_cli.zoo.checkpoint import RECIPE_FILE
+
+    if task is None and recipe is None and model is None:
+        raise UsageError("say what to train: --task, --from or --recipe")
+    if task is not None and model is None and recipe is None:
+        from iicnet_cli.tasks import task_named
+
+        model = task_named(task).model_for(2)
+    start = find(model) if model else None
+    recipe_file = recipe or (start.folder / RECIPE_FILE if start else None)
+    assert recipe_file is not None
+
+    import torch
+
+    from iicnet_cli.inference.device import choose_device
+    from iicnet_cli.training.loop import Budget
+    from iicnet_cli.training.recipe import Recipe
+    from iicnet_cli.training.run import run_training
+
+    settings = Recipe.read(recipe_file)
+    if task is not None and settings.task != task:
+        raise UsageError(f"the recipe {recipe_file} is for {settings.task}, not for {task}")
+    if steps is None and minutes is None:
+        steps, minutes = settings.steps, settings.minutes
+    if steps is None and minutes is None:
+        raise UsageError("no budget: give --steps or --minutes")
+    if threads:
+        torch.set_num_threads(threads)
+    choice = choose_device(device)
+    origin = f"from {start.name}" if start and not scratch else "from random weights"
+    say(
+        f"training {settings.name} ({settings.task}) {origin} on {choice.device}: {choice.reason}",
+        quiet=quiet,
+    )
+    stopper = _Stopper()
+    with _Printer(quiet) as printer:
+        result = run_training(
+            recipe_file,
+            data,
+            output,
+            budget=Budget(steps, minutes),
+            device=choice.device,
+            start=None if scratch else start,
+            licence=licence,
+            data_note=data_note,
+            report=printer,
+            stop=stopper,
+        )
+    if result is None:
+        say(f"stopped; the same command goes on from {output}")
+        raise typer.Exit(ExitCode.INTERRUPTED)
+    say(
+        f"{output}: {result.steps} steps in {result.seconds / 60:.1f} minutes; held out: embedding "
+        f"{result.embed_psnr:.2f} dB, restored {result.restored_psnr:.2f} dB",
+        quiet=quiet,
+    )
+
+
+class _Stopper:
+    """True after the first Ctrl-C or termination signal; the second one ends at once."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        signal.signal(signal.SIGINT, self._ask)
+        signal.signal(signal.SIGTERM, self._ask)
+
+    def _ask(self, number: int, frame: Any) -> None:
+        self._asked = True
+        signal.signal(number, signal.default_int_handler)
+        say("stopping after this step; once more to stop at once")
+
+    def __call__(self) -> bool:
+        return self._asked
+
+
+class _Printer:
+    """A bar on a terminal; a line for each measurement everywhere."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._bar: Any = None
+
+    def __enter__(self) -> _Printer:
+        if not self._quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.percentage:.0f}%"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task("reading the data", total=1.0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, report: Report) -> None:
+        if self._bar is not None:
+            self._bar.update(
+                self._task,
+                completed=report.progress,
+                description=f"step {report.step}, loss {report.loss:.4f}",
+            )
+        if report.embed_psnr is not None and report.restored_psnr is not None:
+            line = (
+                f"step {report.step}, {report.seconds / 60:.1f} min, loss {report.loss:.4f}, "
+                f"embedding {report.embed_psnr:.2f} dB, restored {report.restored_psnr:.2f} dB"
+            )
+            if self._bar is not None:
+                self._bar.console.print(line, highlight=False)
+            else:
+                say(line, quiet=self._quiet)

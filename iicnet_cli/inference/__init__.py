@@ -1,0 +1,1 @@
+"""Running a network on pictures of any size: device, tiles, memory."""

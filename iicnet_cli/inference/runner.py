@@ -1,0 +1,155 @@
+"""Both passes of a network over 8-bit pictures of any size, in bounded memory."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from iicnet_cli.network import IICNet, IICNetConfig
+from iicnet_cli.network.pixels import Pixels, channels_last, to_pixels, to_tensor
+
+DEFAULT_MEMORY = 1 << 30
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A piece of a picture, in its pixels: what is kept, and what is computed for it."""
+
+    keep: tuple[slice, slice]
+    compute: tuple[slice, slice]
+
+    @property
+    def inner(self) -> tuple[slice, slice]:
+        """Where the kept part lies inside the computed part."""
+        (ky, kx), (cy, cx) = self.keep, self.compute
+        return (
+            slice(ky.start - cy.start, ky.stop - cy.start),
+            slice(kx.start - cx.start, kx.stop - cx.start),
+        )
+
+
+def plan_tiles(height: int, width: int, config: IICNetConfig, memory: int) -> list[Tile]:
+    """Cut a picture so that each tile with its halo is computed within ``memory`` bytes.
+
+    The halo is the network's receptive field, so tiles give what the whole picture would give. A
+    tile keeps at least half its computed side, whatever the memory.
+
+    Args:
+        height: pixels, a multiple of ``config.multiple``.
+        width: likewise.
+        config: the network.
+        memory: bytes for the tensors of one tile.
+    """
+    halo = math.ceil(config.halo / config.multiple) * config.multiple
+    if height * width * bytes_per_pixel(config) <= memory:
+        rows, columns = height, width
+    else:
+        side = int(math.sqrt(memory / bytes_per_pixel(config))) - 2 * halo
+        side = max(side, 2 * halo, 64)
+        rows = columns = side // config.multiple * config.multiple
+    tiles = []
+    for y in range(0, height, rows):
+        for x in range(0, width, columns):
+            y1, x1 = min(y + rows, height), min(x + columns, width)
+            compute = (
+                slice(max(0, y - halo), min(height, y1 + halo)),
+                slice(max(0, x - halo), min(width, x1 + halo)),
+            )
+            tiles.append(Tile((slice(y, y1), slice(x, x1)), compute))
+    return tiles
+
+
+def bytes_per_pixel(config: IICNetConfig) -> int:
+    """Estimated peak of both passes, in bytes per pixel of an image (fp32)."""
+    area = config.multiple**2
+    inside = config.width * (3 if config.subnet == "residual" else 2 * config.depth)
+    coupling = 6 * config.working_channels + 2 * inside
+    relation = 0
+    if config.relation:
+        relation = config.images * config.relation.features * 2 + 6 * config.relation.growth
+    return 4 * max(math.ceil(coupling / area) + 2 * config.image_channels, relation)
+
+
+def free_memory() -> int | None:
+    """Bytes of memory that are free, where the system tells."""
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+class Runner:
+    """A network on a device, applied to uint8 pictures.
+
+    Args:
+        net: in evaluation mode.
+        device: where to compute; the CPU by default.
+        memory: bytes for the tensors of one tile; by default 1 GiB, or half of what is free.
+        tick: called after each tile with the share 0..1 of the picture that is done.
+    """
+
+    def __init__(
+        self,
+        net: IICNet,
+        device: torch.device | None = None,
+        *,
+        memory: int | None = None,
+        tick: Callable[[float], None] = lambda share: None,
+    ) -> None:
+        self.device = device or torch.device("cpu")
+        self.net = channels_last(net.to(self.device)).eval()
+        self.config = net.config
+        if memory is None:
+            free = free_memory()
+            memory = DEFAULT_MEMORY if free is None else min(DEFAULT_MEMORY, free // 2)
+        self.memory = memory
+        self.tick = tick
+
+    @torch.inference_mode()
+    def embed(self, images: Pixels) -> Pixels:
+        """(K, H, W, C) uint8, the reference first, to the embedding (H_e, W_e, C_e) uint8.
+
+        Raises:
+            ValueError: H or W is no multiple of ``config.multiple``, or K or C differ.
+        """
+        height, width = images.shape[1:3]
+        scale = 2 if self.config.half_size else 1
+        out = np.empty(
+            (height // scale, width // scale, self.config.embedding_channels), np.uint8
+        )
+        for tile in self._tiles(height, width):
+            part = to_tensor(images[:, *tile.compute][None], self.device)
+            result = to_pixels(self.net(part))[0]
+            out[_scaled(tile.keep, scale)] = result[_scaled(tile.inner, scale)]
+        return out
+
+    @torch.inference_mode()
+    def restore(self, embedding: Pixels) -> Pixels:
+        """The embedding (H_e, W_e, C_e) uint8 to the images (K, H, W, C) uint8."""
+        scale = 2 if self.config.half_size else 1
+        height, width = embedding.shape[0] * scale, embedding.shape[1] * scale
+        out = np.empty((self.config.images, height, width, self.config.channels), np.uint8)
+        for tile in self._tiles(height, width):
+            part = to_tensor(embedding[_scaled(tile.compute, scale)][None], self.device)
+            result = to_pixels(self.net.inverse(part))[0]
+            out[:, *tile.keep] = result[:, *tile.inner]
+        return out
+
+    def _tiles(self, height: int, width: int) -> Iterator[Tile]:
+        tiles = plan_tiles(height, width, self.config, self.memory)
+        for i, tile in enumerate(tiles):
+            yield tile
+            self.tick((i + 1) / len(tiles))
+
+
+def _scaled(area: tuple[slice, slice], scale: int) -> tuple[slice, slice]:
+    y, x = area
+    return (
+        slice(y.start // scale, y.stop // scale),
+        slice(x.start // scale, x.stop // scale),
+    )

@@ -1,0 +1,149 @@
+"""The contract between a task and the converter.
+
+::
+
+    inputs --Task.open--> Job --groups()--> (K, H, W, 3), reference first --> network --> PNG
+    PNG --> network --> (K, H, W, 3) --Task.deliver--> files
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iicnet_cli.container import Header
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """What a user may say about the inputs.
+
+    Attributes:
+        start: first moment of a clip, seconds.
+        end: last moment of a clip, seconds.
+        step: take every n-th frame.
+        frames: take at most so many frames.
+        background: colour (R, G, B) that transparent pictures are composited on.
+    """
+
+    start: float | None = None
+    end: float | None = None
+    step: int = 1
+    frames: int | None = None
+    background: tuple[int, int, int] = (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The pictures of one embedding.
+
+    Attributes:
+        images: (K, H, W, 3) uint8, the reference first.
+        valid: how many of them, in the task's own order, are real and not padding.
+    """
+
+    images: Pixels
+    valid: int
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """What was written.
+
+    Attributes:
+        outputs: files, or folders of frames.
+        notes: what they could not keep, in words.
+    """
+
+    outputs: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+
+
+class Job(ABC):
+    """Inputs of one task, opened: one PNG is to be made of them.
+
+    Attributes:
+        images: K of the network that is needed.
+        width: of every picture, pixels.
+        height: of every picture, pixels.
+        names: what to call the K pictures of a group, in the network's order.
+        total: number of groups, if known beforehand.
+        frame_delay: seconds that each embedding is shown in an animated PNG.
+        fps: frame rate for the in-pixel mark.
+        notes: what was changed while reading, in words.
+    """
+
+    images: int
+    width: int
+    height: int
+    names: Sequence[str]
+    total: int | None = 1
+    frame_delay: Fraction | None = None
+    fps: Fraction | None = None
+    notes: Sequence[str] = ()
+
+    @abstractmethod
+    def groups(self) -> Iterator[Group]:
+        """All groups; may be called again, and gives the same again."""
+
+    def header_fields(self) -> dict[str, Any]:
+        """Fields of the :class:`Header` that this task fills; asked for after ``groups`` ended."""
+        return {}
+
+
+class Task(ABC):
+    """One row of the task table."""
+
+    name: ClassVar[str]
+    needs: ClassVar[str]
+    """What has to be given, in words; said in errors and help."""
+
+    @abstractmethod
+    def model_for(self, inputs: int) -> str:
+        """Name of the checkpoint used by default for so many inputs."""
+
+    @abstractmethod
+    def open(self, inputs: Sequence[Path], images: int, options: EmbedOptions) -> Job:
+        """Open inputs for a network of ``images`` images.
+
+        Raises:
+            UsageError: the inputs are not what the task needs.
+            MediaError: an input cannot be read.
+        """
+
+    @abstractmethod
+    def default_target(self, source: Path) -> Path:
+        """Where ``restore`` writes when nothing was said."""
+
+    @abstractmethod
+    def deliver(
+        self, header: Header, groups: Iterator[Group], target: Path, *, overwrite: bool
+    ) -> Delivered:
+        """Write what was restored.
+
+        Args:
+            header: of the embedding; made up from the in-pixel mark when the chunk was lost.
+            groups: restored pictures without padding, the reference first.
+            target: file or folder, as the task takes it.
+            overwrite: replace existing files.
+        """
+
+
+def reference_first(images: int) -> list[int]:
+    """Order of the network's inputs for frames in time: the middle one, then the others."""
+    middle = images // 2
+    return [middle, *(i for i in range(images) if i != middle)]
+
+
+def in_time(images: int) -> list[int]:
+    """The inverse permutation of :func:`reference_first`."""
+    return [int(i) for i in np.argsort(reference_first(images))]

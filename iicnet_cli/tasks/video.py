@@ -1,0 +1,146 @@
+"""A clip in one picture, or in an animated one of fewer frames (paper, section 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from iicnet_cli.container import Header
+from iicnet_cli.errors import MediaError, UsageError
+from iicnet_cli.media.video import STILLS_RATE, open_frames, open_writer
+from iicnet_cli.tasks.base import (
+    Delivered,
+    EmbedOptions,
+    Group,
+    Job,
+    Pixels,
+    Task,
+    in_time,
+    reference_first,
+)
+
+
+class VideoJob(Job):
+    """A clip, read as often as it is needed, K frames at a time."""
+
+    def __init__(self, source: Path | Sequence[Path], images: int, options: EmbedOptions) -> None:
+        self._source = source
+        self._options = options
+        self.images = images
+        self.names = [f"frame {i + 1} of {images}" for i in reference_first(images)]
+        self._frames = 0
+        self._timestamps: list[float] | None = None
+        with open_frames(source, **self._cut()) as frames:
+            info = frames.info
+            self._variable_rate = info.variable_rate
+            self.width, self.height = info.width, info.height
+            self.fps = info.fps / options.step
+            self.frame_delay = images / self.fps
+            self._sound = ["sound is not carried in the picture"] if info.has_audio else []
+            self.notes = [*frames.notes, *self._sound]
+        self.total = self._expected_groups(info.frames)
+
+    def groups(self) -> Iterator[Group]:
+        """Consecutive frames; the last group is filled by repeating the last frame."""
+        order = reference_first(self.images)
+        pending: list[Pixels] = []
+        count = 0
+        with open_frames(self._source, **self._cut()) as frames:
+            for frame in frames:
+                count += 1
+                pending.append(frame)
+                if len(pending) == self.images:
+                    yield Group(np.stack([pending[i] for i in order]), self.images)
+                    pending = []
+            timestamps = list(frames.timestamps) if self._variable_rate else None
+            self.notes = [*frames.notes, *self._sound]
+        if pending:
+            valid = len(pending)
+            pending += [pending[-1]] * (self.images - valid)
+            yield Group(np.stack([pending[i] for i in order]), valid)
+        if count == 0:
+            raise MediaError("no frame was left of the clip", hint="see --start, --end, --frames")
+        self._frames, self._timestamps = count, timestamps
+
+    def header_fields(self) -> dict[str, Any]:
+        return {
+            "sources": [self._source_record()],
+            "frames": self._frames,
+            "fps": str(self.fps),
+            "timestamps": self._timestamps,
+        }
+
+    def _cut(self) -> dict[str, Any]:
+        options = self._options
+        return {
+            "start": options.start,
+            "end": options.end,
+            "step": options.step,
+            "frames": options.frames,
+        }
+
+    def _source_record(self) -> dict[str, Any]:
+        path = self._source if isinstance(self._source, Path) else self._source[0]
+        return {"name": path.name, "width": self.width, "height": self.height}
+
+    def _expected_groups(self, frames: int | None) -> int | None:
+        """For the progress bar only; the exact count is known when the clip has been read."""
+        options = self._options
+        if options.frames is not None and frames is None:
+            return -(-options.frames // self.images)
+        if frames is None or options.start is not None or options.end is not None:
+            return None
+        frames = -(-frames // options.step)
+        if options.frames is not None:
+            frames = min(frames, options.frames)
+        return -(-frames // self.images)
+
+
+class VideoTask(Task):
+    """K frames of a clip; the middle one is the reference."""
+
+    name = "video"
+    needs = "one video file, a folder of frames, or the frames themselves"
+
+    def model_for(self, inputs: int) -> str:
+        return "video-5"
+
+    def open(self, inputs: Sequence[Path], images: int, options: EmbedOptions) -> VideoJob:
+        if not inputs:
+            raise UsageError(f"video needs {self.needs}")
+        source = inputs[0] if len(inputs) == 1 else list(inputs)
+        return VideoJob(source, images, options)
+
+    def default_target(self, source: Path) -> Path:
+        return source.with_name(f"{source.stem}-restored.mkv")
+
+    def deliver(
+        self, header: Header, groups: Iterator[Group], target: Path, *, overwrite: bool
+    ) -> Delivered:
+        """Write the clip as its suffix says; a folder gets numbered frames.
+
+        FFV1 in .mkv or .avi, animated .png, lossless .webp and frames are exact to the network's
+        result.
+        """
+        order = in_time(header.images)
+        fps = Fraction(header.fps) if header.fps else STILLS_RATE
+        left = header.frames
+        with open_writer(
+            target,
+            header.width,
+            header.height,
+            fps,
+            timestamps=header.timestamps,
+            overwrite=overwrite,
+        ) as writer:
+            for group in groups:
+                valid = group.valid if left is None else min(left, header.images)
+                for i in order[:valid]:
+                    writer.add(group.images[i])
+                if left is not None:
+                    left -= valid
+        return Delivered((target,), tuple(writer.notes))

@@ -1,0 +1,139 @@
+"""Tiles, devices and memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from iicnet_cli.errors import UsageError
+from iicnet_cli.inference.device import choose_device
+from iicnet_cli.inference.runner import Runner, bytes_per_pixel, plan_tiles
+from iicnet_cli.network import IICNet, IICNetConfig
+from iicnet_cli.zoo import find
+from tests.conftest import natural
+
+SMALL = IICNetConfig.compact(2, blocks=2, width=8)
+
+
+def random_net(config: IICNetConfig, seed: int = 0) -> IICNet:
+    torch.manual_seed(seed)
+    net = IICNet(config).eval()
+    with torch.no_grad():
+        for p in net.parameters():
+            p.add_(torch.randn_like(p) * 0.02)
+    return net
+
+
+@given(
+    height=st.integers(1, 300), width=st.integers(1, 300), memory=st.integers(1, 1 << 26)
+)
+def test_tiles_cover_every_pixel_once_and_carry_their_halo(
+    height: int, width: int, memory: int
+) -> None:
+    height, width = 2 * height, 2 * width
+    seen = np.zeros((height, width), int)
+    for tile in plan_tiles(height, width, SMALL, memory):
+        seen[tile.keep] += 1
+        for keep, compute, size in zip(tile.keep, tile.compute, (height, width), strict=True):
+            assert compute.start == 0 or keep.start - compute.start >= SMALL.halo
+            assert compute.stop == size or compute.stop - keep.stop >= SMALL.halo
+            assert keep.start % 2 == compute.start % 2 == keep.stop % 2 == compute.stop % 2 == 0
+    assert (seen == 1).all()
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    height=st.integers(60, 130),
+    width=st.integers(60, 130),
+    half_size=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_tiled_equals_whole_in_float64(
+    height: int, width: int, half_size: bool, seed: int
+) -> None:
+    config = SMALL.model_copy(update={"half_size": half_size, "downscaling_conv": half_size})
+    net = random_net(config, seed).double()
+    images = torch.rand(1, 2, 3, 2 * height, 2 * width, dtype=torch.float64)
+    scale = 2 if half_size else 1
+    with torch.inference_mode():
+        whole = net(images)
+        back = net.inverse(whole)
+        tiles = plan_tiles(2 * height, 2 * width, config, 1)
+        assert len(tiles) > 1
+        for tile in tiles:
+            cy, cx = ([s.start // scale, s.stop // scale] for s in tile.compute)
+            ky, kx = ([s.start // scale, s.stop // scale] for s in tile.keep)
+            inner = [(s.start // scale, s.stop // scale) for s in tile.inner]
+            part = net(images[..., tile.compute[0], tile.compute[1]])
+            part = part[..., slice(*inner[0]), slice(*inner[1])]
+            assert (part - whole[..., slice(*ky), slice(*kx)]).abs().max() < 1e-9
+            restored = net.inverse(whole[..., slice(*cy), slice(*cx)])
+            restored = restored[..., tile.inner[0], tile.inner[1]]
+            assert (restored - back[..., tile.keep[0], tile.keep[1]]).abs().max() < 1e-9
+
+
+def test_tiled_equals_whole_after_rounding_on_a_bundled_model() -> None:
+    net = find("stego-2").load()
+    images = np.stack([natural(512, 640, seed) for seed in range(2)])
+    shares: list[float] = []
+    tiled = Runner(net, memory=1, tick=shares.append)
+    whole = Runner(net, memory=1 << 40)
+    assert len(plan_tiles(512, 640, net.config, 1)) > 1
+    for a, b in (
+        (tiled.embed(images), embedding := whole.embed(images)),
+        (tiled.restore(embedding), whole.restore(embedding)),
+    ):
+        difference = np.abs(a.astype(int) - b.astype(int))
+        assert difference.max() <= 1
+        assert (difference > 0).mean() <= 1e-5
+    assert shares == sorted(shares[: len(shares) // 2]) * 2
+    assert shares[-1] == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
+def test_memory_is_bounded_by_the_budget() -> None:
+    """The peak above the loaded network stays near the budget, and far below the whole's."""
+    program = """
+import sys, resource, numpy as np
+from iicnet_cli.inference.runner import Runner
+from iicnet_cli.zoo import find
+runner = Runner(find("stego-2").load(), memory=int(sys.argv[1]))
+images = np.zeros((2, 1536, 1536, 3), np.uint8)
+runner.embed(images[:, :64, :64])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+runner.restore(runner.embed(images))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+    def peak(memory: int) -> int:
+        result = subprocess.run(
+            [sys.executable, "-c", program, str(memory)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return int(result.stdout)
+
+    budget = 160 << 20
+    pictures = 1536 * 1536 * 3 * 5
+    assert peak(budget) < 1.3 * budget + pictures
+    assert peak(1 << 40) > 2.5 * budget
+
+
+def test_bytes_per_pixel_grows_with_the_network() -> None:
+    assert bytes_per_pixel(IICNetConfig.compact(9)) > bytes_per_pixel(IICNetConfig.compact(2))
+    assert bytes_per_pixel(IICNetConfig.paper(5)) > bytes_per_pixel(IICNetConfig.compact(5))
+
+
+def test_device_choice() -> None:
+    assert choose_device("cpu").device.type == "cpu"
+    assert choose_device("auto").reason
+    for wrong in ("gpu", "meta", "cuda:99"):
+        with pytest.raises(UsageError):
+            choose_device(wrong)
