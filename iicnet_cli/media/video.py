@@ -571,10 +571,13 @@ def _rate_of(printed: Fraction | None, exact: Fraction | None) -> Fraction:
     """The frame rate from what ffmpeg prints (two decimals) and from the frames' times."""
     if printed is None:
         return exact.limit_denominator(1001) if exact else STILLS_RATE
+    # Standard rates first: times in whole milliseconds (Matroska) do not give them exactly.
+    near = [rate for rate in _STANDARD_RATES if abs(rate - printed) <= Fraction(1, 150)]
+    if near:
+        return min(near, key=lambda rate: abs(rate - printed))
     if exact is not None and exact.denominator <= 1001 and abs(exact - printed) <= Fraction(1, 150):
         return exact
-    near = [rate for rate in _STANDARD_RATES if abs(rate - printed) <= Fraction(1, 150)]
-    return min(near, key=lambda rate: abs(rate - printed)) if near else printed
+    return printed
 
 
 def _snapped(count: int, seconds: float, tick: float) -> Fraction:

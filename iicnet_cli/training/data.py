@@ -130,7 +130,7 @@ def load_clips(
 def build_samplers(recipe: Recipe, folders: Sequence[Path]) -> tuple[Sampler, list[Pixels]]:
     """The training sampler, and fixed held-out samples (K, H, W, 3) that it never draws from.
 
-    One file in ten, but four at least when there are enough, is held out, spread over the names.
+    One file in ten is held out, spread over the names, and at least as many as one sample needs.
 
     Raises:
         TrainingError: the folders hold too few usable photos or clips.
@@ -201,14 +201,15 @@ def batches(
 def _hold_out(
     files: list[tuple[str, Pixels]], fewest: int
 ) -> tuple[list[Pixels], list[Pixels]]:
-    every = 10 if len(files) >= 10 * max(4, fewest) else max(2, len(files) // max(4, fewest))
-    held = [pixels for i, (_, pixels) in enumerate(files) if i % every == every - 1]
-    kept = [pixels for i, (_, pixels) in enumerate(files) if i % every != every - 1]
-    if len(held) < fewest or not kept:
+    count = max(fewest, len(files) // 10)
+    if len(files) < 2 * fewest:
         raise TrainingError(
-            f"too little data: {len(files)} usable files, at least {2 * max(2, fewest)} are needed",
+            f"too little data: {len(files)} usable files, at least {2 * fewest} are needed",
             hint="smaller crops in the recipe admit smaller files",
         )
+    every = len(files) // count
+    held = [pixels for i, (_, pixels) in enumerate(files) if i % every == every - 1]
+    kept = [pixels for i, (_, pixels) in enumerate(files) if i % every != every - 1]
     return kept, held
 
 
