@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +46,12 @@ def moving(frames: int, height: int, width: int, seed: int = 0) -> Pixels:
         x = 3 * t % max(1, width - 12)
         clip[t, height // 3 : height // 3 + 12, x : x + 12] = (200, 60, 40)
     return clip
+
+
+@pytest.fixture(autouse=True)
+def _only_bundled_models(tmp_path_factory: pytest.TempPathFactory, monkeypatch: Any) -> None:
+    """Models that the user of this machine imported are not those that are tested."""
+    monkeypatch.setenv("IICNET_MODELS", str(tmp_path_factory.getbasetemp() / "no-models"))
 
 
 @pytest.fixture

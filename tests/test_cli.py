@@ -1,0 +1,511 @@
+"""The real command line on real files with the bundled weights."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from typer.testing import Result
+
+from iicnet_cli import __version__
+from iicnet_cli.container import EmbeddingReader, read_header
+from iicnet_cli.errors import ExitCode
+from iicnet_cli.media.video import open_frames, probe
+from iicnet_cli.metrics import psnr
+from tests.conftest import moving, natural
+
+Run = Callable[..., Result]
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def frames_of(path: Path) -> np.ndarray:
+    with open_frames(path) as frames:
+        return np.stack(list(frames))
+
+
+def strip(source: Path, target: Path) -> None:
+    """What a site does that keeps the pixels only."""
+    with Image.open(source) as image:
+        image.convert("RGB").save(target, pnginfo=PngInfo())
+
+
+# --- stego ---------------------------------------------------------------------------------
+
+
+def test_stego_round_trip_needs_no_flag(run: Run, photos: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    result = run("embed", *photos[:3], "-o", out)
+    assert result.exit_code == 0, result.output
+    assert "dB" in result.stderr
+    assert "stego" in result.stderr
+    assert result.stdout == ""
+    with Image.open(out) as image:
+        assert (image.format, image.mode, image.size) == ("PNG", "RGB", (96, 64))
+        assert getattr(image, "n_frames", 1) == 1
+
+    result = run("restore", out)
+    assert result.exit_code == 0, result.output
+    folder = tmp_path / "out-restored"
+    assert sorted(p.name for p in folder.iterdir()) == ["cover.png", "one.png", "two.png"]
+    assert psnr(pixels(out), pixels(photos[0])) > 28
+    for path in photos[:3]:
+        assert psnr(pixels(folder / f"{path.stem}.png"), pixels(path)) > 24
+
+
+def test_told_quality_is_that_of_the_written_file(
+    run: Run, photos: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out.png"
+    result = run("embed", *photos[:2], "-o", out, "--json")
+    report = json.loads(result.stdout)
+    run("restore", out, "-o", tmp_path / "back")
+    assert report["embed_psnr"] == pytest.approx(psnr(pixels(out), pixels(photos[0])))
+    cover, hidden = (
+        psnr(pixels(tmp_path / "back" / f"{p.stem}.png"), pixels(p)) for p in photos[:2]
+    )
+    assert report["hidden_psnr"] == pytest.approx(hidden)
+    assert report["restored_psnr"] == pytest.approx((cover + hidden) / 2)
+    assert report["bytes"] == out.stat().st_size
+    assert (report["task"], report["model"]) == ("stego", "stego-2")
+
+
+def test_secrets_of_other_sizes_come_back_at_their_own(
+    run: Run, photos: list[Path], tmp_path: Path
+) -> None:
+    odd = tmp_path / "odd.png"
+    Image.fromarray(natural(75, 51, 9)).save(odd)
+    result = run("embed", photos[0], odd, "-o", tmp_path / "out.png")
+    assert result.exit_code == 0, result.output
+    assert "51x75 is fitted to the cover's 96x64" in result.stderr
+    run("restore", tmp_path / "out.png", "-o", tmp_path / "back")
+    assert pixels(tmp_path / "back" / "odd.png").shape == (75, 51, 3)
+
+
+@pytest.mark.parametrize(("width", "height"), [(16, 16), (17, 16), (33, 47), (64, 21)])
+def test_any_size_from_16_pixels_up(
+    run: Run, tmp_path: Path, width: int, height: int
+) -> None:
+    paths = []
+    for i in range(2):
+        paths.append(tmp_path / f"{i}.png")
+        Image.fromarray(natural(height, width, i)).save(paths[-1])
+    result = run("embed", *paths, "-o", tmp_path / "out.png")
+    assert result.exit_code == 0, result.output
+    assert pixels(tmp_path / "out.png").shape == (height + height % 2, width + width % 2, 3)
+    assert run("restore", tmp_path / "out.png", "-o", tmp_path / "back").exit_code == 0
+    for i in range(2):
+        assert pixels(tmp_path / "back" / f"{i}.png").shape == (height, width, 3)
+
+
+def test_same_names_do_not_overwrite_each_other(
+    run: Run, photos: list[Path], tmp_path: Path
+) -> None:
+    other = tmp_path / "other" / "cover.png"
+    other.parent.mkdir()
+    Image.fromarray(natural(64, 96, 5)).save(other)
+    run("embed", photos[0], other, "-o", tmp_path / "out.png")
+    run("restore", tmp_path / "out.png", "-o", tmp_path / "back")
+    names = sorted(p.name for p in (tmp_path / "back").iterdir())
+    assert names == ["cover-2.png", "cover.png"]
+
+
+def test_restored_after_the_chunks_were_stripped(
+    run: Run, photos: list[Path], tmp_path: Path
+) -> None:
+    run("embed", *photos[:3], "-o", tmp_path / "out.png")
+    run("restore", tmp_path / "out.png", "-o", tmp_path / "intact")
+    strip(tmp_path / "out.png", tmp_path / "stripped.png")
+    assert read_header(tmp_path / "stripped.png") is None
+    result = run("restore", tmp_path / "stripped.png", "-o", tmp_path / "back")
+    assert result.exit_code == 0, result.output
+    assert "mark" in result.stderr
+    pairs = [("cover", "cover"), ("one", "hidden-1"), ("two", "hidden-2")]
+    for name, generic in pairs:
+        a = pixels(tmp_path / "intact" / f"{name}.png")
+        assert np.array_equal(a, pixels(tmp_path / "back" / f"{generic}.png"))
+    info = json.loads(run("info", tmp_path / "stripped.png", "--json").stdout)
+    assert (info["task"], info["images"], info["found_by"]) == ("stego", 3, "mark")
+
+
+def test_altered_pixels_are_said_and_told_by_the_exit_status(
+    run: Run, photos: list[Path], tmp_path: Path
+) -> None:
+    run("embed", *photos[:2], "-o", tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as image:
+        altered = np.array(image)
+        header = image.info["iicnet"]
+    altered[20:30, 20:30] = 0
+    chunks = PngInfo()
+    chunks.add_itxt("iicnet", header)
+    Image.fromarray(altered).save(tmp_path / "altered.png", pnginfo=chunks)
+    result = run("restore", tmp_path / "altered.png", "-o", tmp_path / "back")
+    assert result.exit_code == ExitCode.NOT_EMBEDDING
+    assert "altered" in result.stderr
+    assert (tmp_path / "back" / "one.png").exists()
+    assert run("info", tmp_path / "altered.png").exit_code == ExitCode.NOT_EMBEDDING
+
+    with Image.open(tmp_path / "out.png") as image:
+        image.resize((48, 32)).save(tmp_path / "small.png", pnginfo=chunks)
+    result = run("restore", tmp_path / "small.png", "-o", tmp_path / "nothing")
+    assert result.exit_code == ExitCode.NOT_EMBEDDING
+    assert "resized or cropped" in result.stderr
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_jpeg_of_an_embedding_is_a_clear_error(
+    run: Run, photos: list[Path], tmp_path: Path
+) -> None:
+    run("embed", *photos[:2], "-o", tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as image:
+        image.save(tmp_path / "sent.jpg", quality=90)
+        Image.open(tmp_path / "sent.jpg").save(tmp_path / "sent.png")
+    for name in ("sent.jpg", "sent.png"):
+        result = run("restore", tmp_path / name, "-o", tmp_path / "back")
+        assert result.exit_code == ExitCode.NOT_EMBEDDING
+        assert len(result.stderr.strip().splitlines()) == 1
+    result = run("restore", tmp_path / "sent.png", "-o", tmp_path / "back", "--model", "stego-2")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "back" / "hidden-1.png").exists()
+
+
+def test_alpha_orientation_and_sixteen_bits_are_converted_and_said(
+    run: Run, photos: list[Path], tmp_path: Path
+) -> None:
+    rgba = np.dstack([natural(64, 96, 3), np.full((64, 96), 128, np.uint8)])
+    Image.fromarray(rgba).save(tmp_path / "alpha.png")
+    turned = Image.fromarray(natural(96, 64, 4))
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    result = run(
+        "embed", photos[0], tmp_path / "alpha.png", tmp_path / "turned.jpg",
+        "-o", tmp_path / "out.png", "--background", "#000000",
+    )
+    assert result.exit_code == 0, result.output
+    assert "alpha.png: " in result.stderr
+    assert "turned.jpg: " in result.stderr
+    assert "fitted" not in result.stderr
+    run("restore", tmp_path / "out.png", "-o", tmp_path / "back")
+    black = np.rint(rgba[..., :3] * (128 / 255)).astype(np.uint8)
+    assert psnr(pixels(tmp_path / "back" / "alpha.png"), black) > 24
+
+
+# --- video ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["video-5", "video-9"])
+def test_clip_round_trip(run: Run, clip: Path, tmp_path: Path, model: str) -> None:
+    out = tmp_path / "preview.png"
+    result = run("embed", clip, "-o", out, "--model", model)
+    assert result.exit_code == 0, result.output
+    assert "sound is not carried" in result.stderr
+    images = int(model[-1])
+    with Image.open(out) as image:
+        assert image.n_frames == -(-12 // images)
+        assert image.info["duration"] == pytest.approx(1001 / 30 * images, abs=1)
+    result = run("restore", out)
+    assert result.exit_code == 0, result.output
+    back = tmp_path / "preview-restored.mkv"
+    original, restored = frames_of(clip), frames_of(back)
+    assert original.shape == restored.shape == (12, 64, 96, 3)
+    assert probe(back).fps == Fraction(30000, 1001)
+    for a, b in zip(original, restored, strict=True):
+        assert psnr(a, b) > 24
+
+
+def test_restored_clip_by_suffix(run: Run, clip: Path, tmp_path: Path) -> None:
+    run("embed", clip, "-o", tmp_path / "p.png")
+    assert run("restore", tmp_path / "p.png", "-o", tmp_path / "frames").exit_code == 0
+    names = sorted(p.name for p in (tmp_path / "frames").iterdir())
+    assert names == [f"{i:05d}.png" for i in range(12)]
+    exact = np.stack([pixels(tmp_path / "frames" / name) for name in names])
+    for name in ("a.mkv", "a.avi", "a.webp", "a.png"):
+        assert run("restore", tmp_path / "p.png", "-o", tmp_path / name).exit_code == 0
+        assert np.array_equal(frames_of(tmp_path / name), exact), name
+    for name in ("a.mp4", "a.gif"):
+        assert run("restore", tmp_path / "p.png", "-o", tmp_path / name).exit_code == 0
+        assert len(frames_of(tmp_path / name)) == 12
+    result = run("restore", tmp_path / "p.png", "-o", tmp_path / "a.xyz")
+    assert result.exit_code != 0
+    assert not (tmp_path / "a.xyz").exists()
+
+
+def test_part_of_a_clip(run: Run, clip: Path, tmp_path: Path) -> None:
+    cases = [
+        (("--frames", 3), [0, 1, 2]),
+        (("--step", 3), [0, 3, 6, 9]),
+        (("--start", "0.1", "--frames", 4), [3, 4, 5, 6]),
+        (("--end", "0:00.15"), [0, 1, 2, 3, 4]),
+    ]
+    original = frames_of(clip)
+    for i, (options, expected) in enumerate(cases):
+        out = tmp_path / f"{i}.png"
+        result = run("embed", clip, "-o", out, *options)
+        assert result.exit_code == 0, result.output
+        run("restore", out, "-o", tmp_path / f"{i}.mkv")
+        restored = frames_of(tmp_path / f"{i}.mkv")
+        assert len(restored) == len(expected), options
+        for frame, index in zip(restored, expected, strict=True):
+            assert psnr(frame, original[index]) == max(psnr(frame, f) for f in original)
+    header = read_header(tmp_path / "1.png")
+    assert header is not None
+    assert header.frame_rate == Fraction(10000, 1001)
+    assert run("embed", clip, "-o", tmp_path / "x.png", "--start", "9").exit_code != 0
+    assert run("embed", clip, "-o", tmp_path / "x.png", "--start", "soon").exit_code == 2
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_folder_of_frames_and_a_single_frame(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for i, frame in enumerate(moving(7, 48, 64)):
+        Image.fromarray(frame).save(folder / f"f{i + 5}.png")  # f5 ... f11: natural order
+    assert run("embed", folder, "-o", tmp_path / "p.png").exit_code == 0
+    run("restore", tmp_path / "p.png", "-o", tmp_path / "back")
+    assert len(list((tmp_path / "back").iterdir())) == 7
+    for i, frame in enumerate(moving(7, 48, 64)):
+        assert psnr(pixels(tmp_path / "back" / f"{i:05d}.png"), frame) > 22
+    result = run("embed", folder, "-o", tmp_path / "one.png", "--frames", 1)
+    assert result.exit_code == 0, result.output
+    run("restore", tmp_path / "one.png", "-o", tmp_path / "one.mkv")
+    assert len(frames_of(tmp_path / "one.mkv")) == 1
+
+
+def test_stripped_clip_keeps_count_and_rate(run: Run, clip: Path, tmp_path: Path) -> None:
+    run("embed", clip, "-o", tmp_path / "p.png", "--frames", 4)
+    strip(tmp_path / "p.png", tmp_path / "s.png")
+    result = run("restore", tmp_path / "s.png", "-o", tmp_path / "s.mkv")
+    assert result.exit_code == 0, result.output
+    assert len(frames_of(tmp_path / "s.mkv")) == 4
+    assert probe(tmp_path / "s.mkv").fps == Fraction(30000, 1001)
+
+
+# --- rules of behaviour --------------------------------------------------------------------
+
+
+def test_embedding_and_restoring_repeat_byte_for_byte(
+    run: Run, photos: list[Path], clip: Path, tmp_path: Path
+) -> None:
+    def digest(path: Path) -> str:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    for inputs in (photos[:3], [clip]):
+        run("embed", *inputs, "-o", tmp_path / "a.png", "-y")
+        run("embed", *inputs, "-o", tmp_path / "b.png", "-y")
+        assert digest(tmp_path / "a.png") == digest(tmp_path / "b.png")
+    for name in ("a", "b"):
+        run("restore", tmp_path / f"{name}.png", "-o", tmp_path / name)
+    frames = sorted((tmp_path / "a").iterdir())
+    assert frames
+    for path in frames:
+        assert digest(path) == digest(tmp_path / "b" / path.name)
+
+
+def test_outputs_are_not_overwritten_without_y(
+    run: Run, photos: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out.png"
+    out.write_text("mine")
+    result = run("embed", *photos[:2], "-o", out)
+    assert result.exit_code == ExitCode.FAILURE
+    assert "-y" in result.stderr
+    assert out.read_text() == "mine"
+    assert run("embed", *photos[:2], "-o", out, "-y").exit_code == 0
+    (tmp_path / "out-restored").mkdir()
+    (tmp_path / "out-restored" / "one.png").write_text("mine")
+    assert run("restore", out).exit_code == ExitCode.FAILURE
+    assert [p.name for p in (tmp_path / "out-restored").iterdir()] == ["one.png"]
+    assert run("restore", out, "-y").exit_code == 0
+
+
+def test_min_psnr_writes_nothing_below(run: Run, photos: list[Path], tmp_path: Path) -> None:
+    result = run("embed", *photos[:2], "-o", tmp_path / "out.png", "--min-psnr", 90)
+    assert result.exit_code == ExitCode.FAILURE
+    assert "nothing was written" in result.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["photos"]
+    assert run("embed", *photos[:2], "-o", tmp_path / "o.png", "--min-psnr", 15).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (("{photo}", "-o", "x.png"), 2, "stego needs two or more photos"),
+        (("{photo}", "{photo}", "-o", "x.jpg"), 2, "must be a PNG"),
+        (("{photo}", "{photo}", "-o", "x.png", "--task", "stereoo"), 2, "no task 'stereoo'"),
+        (("{photo}", "{photo}", "-o", "x.png", "--model", "nope"), 4, "no model 'nope'"),
+        (("{photo}", "{photo}", "-o", "x.png", "--model", "video-5"), 2, "made for video"),
+        (("{photo}", "{photo}", "-o", "x.png", "--model", "stego-3"), 2, "takes 3 photos"),
+        (("{photo}", "missing.jpg", "-o", "x.png"), 1, "missing.jpg"),
+        (("{photo}", "{text}", "-o", "x.png"), 1, "notes.jpg"),
+        (("{photo}", "{photo}", "-o", "no/such/x.png"), 1, "folder"),
+        (("{photo}", "{photo}", "-o", "x.png", "--device", "gpu"), 2, "no device"),
+        (("{photo}", "{photo}", "-o", "x.png", "--memory", "much"), 2, "memory"),
+        (("{photo}", "{photo}", "-o", "x.png", "--background", "blurple"), 2, "no colour"),
+        (("-o", "x.png"), 2, "Missing argument"),
+        (("{photo}", "{photo}"), 2, "output"),
+        (("{text}", "-o", "x.png", "--task", "video"), 1, "notes.jpg"),
+    ],
+)
+def test_embed_errors(
+    run: Run,
+    photos: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    status: int,
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = tmp_path / "notes.jpg"
+    text.write_text("not a picture")
+    given = [a.format(photo=photos[0], text=text) for a in arguments]
+    result = run("embed", *given)
+    assert result.exit_code == status, result.output
+    assert words in result.stderr
+    assert "Traceback" not in result.output
+    assert not list(tmp_path.glob("x*"))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_restore_and_info_errors(run: Run, photos: list[Path], tmp_path: Path) -> None:
+    plain = tmp_path / "plain.png"
+    Image.fromarray(natural(40, 40, 0)).save(plain)
+    broken = tmp_path / "broken.png"
+    run("embed", *photos[:2], "-o", tmp_path / "ok.png")
+    broken.write_bytes((tmp_path / "ok.png").read_bytes()[:900])
+    for name in ("restore", "info"):
+        for path in (plain, broken, photos[0]):
+            result = run(name, path)
+            assert result.exit_code == ExitCode.NOT_EMBEDDING, (name, path, result.output)
+        assert run(name, tmp_path / "none.png").exit_code == ExitCode.FAILURE
+    result = run("restore", tmp_path / "ok.png", "-o", tmp_path / "file.png")
+    assert result.exit_code == ExitCode.USAGE
+    assert "folder" in result.stderr
+
+
+def test_pipes(photos: list[Path], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "iicnet_cli"]
+    made = subprocess.run(
+        [*command, "embed", "-", photos[1], "-o", "-"],
+        stdin=photos[0].open("rb"), capture_output=True, check=True,
+    )
+    assert Image.open(io.BytesIO(made.stdout)).format == "PNG"
+    back = subprocess.run(
+        [*command, "restore", "-", "-o", tmp_path / "back"],
+        input=made.stdout, capture_output=True, check=False,
+    )
+    assert back.returncode == 0, back.stderr
+    assert back.stdout == b""
+    assert sorted(p.name for p in (tmp_path / "back").iterdir()) == ["one.png", "stdin.png"]
+
+
+def test_help_version_and_info_load_no_torch(
+    run: Run, photos: list[Path], tmp_path: Path
+) -> None:
+    run("embed", *photos[:2], "-o", tmp_path / "out.png")
+    program = (
+        "import sys; from iicnet_cli.cli import app\n"
+        "try: app(sys.argv[1:])\n"
+        "except SystemExit as e: assert not e.code, e.code\n"
+        "assert 'torch' not in sys.modules"
+    )
+    for arguments in (
+        ["--help"], ["--version"], ["embed", "--help"], ["train", "--help"],
+        ["models", "list"], ["info", str(tmp_path / "out.png")],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments], capture_output=True, text=True,
+            check=False,
+        )
+        assert done.returncode == 0, (arguments, done.stderr)
+    assert __version__ in run("--version").stdout
+
+
+def test_talk_goes_to_stderr_and_quiet_says_nothing(
+    run: Run, photos: list[Path], tmp_path: Path
+) -> None:
+    result = run("embed", *photos[:2], "-o", tmp_path / "out.png", "-q")
+    assert (result.exit_code, result.output) == (0, "")
+    result = run("restore", tmp_path / "out.png", "-q")
+    assert (result.exit_code, result.output) == (0, "")
+    result = run("info", tmp_path / "out.png")
+    assert "stego-2" in result.stdout
+    assert result.stderr == ""
+
+
+def test_debug_shows_the_traceback(run: Run, photos: list[Path], tmp_path: Path) -> None:
+    arguments = ("embed", photos[0], "missing.png", "-o", tmp_path / "x.png")
+    assert "Traceback" not in run(*arguments).output
+    environment = os.environ | {"NO_COLOR": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "iicnet_cli", *map(str, arguments), "--debug"],
+        capture_output=True, text=True, check=False, env=environment,
+    )
+    assert "Traceback" in done.stderr
+    assert done.returncode != 0
+
+
+def test_animated_png_is_seen_by_any_reader(run: Run, clip: Path, tmp_path: Path) -> None:
+    run("embed", clip, "-o", tmp_path / "p.png")
+    with EmbeddingReader(tmp_path / "p.png") as reader:
+        embeddings = list(reader)
+        assert reader.verify() is True
+    original = frames_of(clip)
+    for group, embedding in enumerate(embeddings[:2]):
+        assert psnr(embedding, original[5 * group + 2]) > 28
+
+
+# --- models, evaluation --------------------------------------------------------------------
+
+
+def test_models_list_path_verify(run: Run) -> None:
+    listed = [json.loads(line) for line in run("models", "list", "--json").stdout.splitlines()]
+    names = [model["name"] for model in listed]
+    assert names == ["stego-2", "stego-3", "video-5", "video-9"]
+    for model in listed:
+        assert model["bytes"] < 2e6
+        folder = Path(run("models", "path", model["name"]).stdout.strip())
+        assert {p.name for p in folder.iterdir()} == {
+            "README.md", "config.json", "golden", "model.safetensors", "recipe.toml",
+        }
+    result = run("models", "verify")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count(" ok ") == 4
+    assert run("models", "path", "nope").exit_code == ExitCode.NO_MODEL
+
+
+def test_evaluate_stego_and_video(run: Run, photos: list[Path], tmp_path: Path) -> None:
+    result = run("evaluate", photos[0].parent, "-m", "stego-2", "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert [row["name"] for row in report["rows"]] == ["cover", "one", "three", "two"]
+    mean = np.mean([row["embed_psnr"] for row in report["rows"]])
+    assert report["mean"]["embed_psnr"] == pytest.approx(mean)
+
+    made = run("embed", photos[0], photos[1], "-o", tmp_path / "o.png", "--json")
+    assert report["rows"][0]["embed_psnr"] == json.loads(made.stdout)["embed_psnr"]
+
+    folder = tmp_path / "clips" / "walk"
+    folder.mkdir(parents=True)
+    for i, frame in enumerate(moving(11, 48, 64)):
+        Image.fromarray(frame).save(folder / f"{i:03d}.png")
+    result = run("evaluate", folder.parent, "-m", "video-5", "-q")
+    assert result.exit_code == 0, result.output
+    assert "walk" in result.stdout
+    assert "mean" in result.stdout
+    assert run("evaluate", tmp_path / "none", "-m", "video-5").exit_code == 2

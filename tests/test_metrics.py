@@ -1,0 +1,56 @@
+"""PSNR and SSIM against closed forms."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from iicnet_cli.metrics import mse, psnr, ssim
+from tests.conftest import natural
+
+
+def test_psnr_of_a_constant_error() -> None:
+    a = np.full((8, 9, 3), 100, np.uint8)
+    assert mse(a, a + 10) == 100
+    assert psnr(a, a + 10) == pytest.approx(10 * math.log10(255**2 / 100))
+    assert psnr(a, a) == math.inf
+    assert psnr(np.zeros((2, 2), np.uint8), np.full((2, 2), 255, np.uint8)) == 0
+
+
+def test_ssim_of_flat_pictures_is_the_luminance_term() -> None:
+    a, b = np.full((16, 20, 3), 100, np.uint8), np.full((16, 20, 3), 140, np.uint8)
+    c1 = (0.01 * 255) ** 2
+    expected = (2 * 100 * 140 + c1) / (100**2 + 140**2 + c1)
+    assert ssim(a, b) == pytest.approx(expected, abs=1e-9)
+
+
+def test_ssim_against_the_definition_at_one_window() -> None:
+    a, b = natural(11, 11, 0)[..., 0], natural(11, 11, 1)[..., 0]
+    offsets = np.arange(-5, 6)
+    window = np.exp(-(offsets[:, None] ** 2 + offsets[None] ** 2) / (2 * 1.5**2))
+    window /= window.sum()
+    mean_a, mean_b = (window * a).sum(), (window * b).sum()
+    var_a = (window * (a - mean_a) ** 2).sum()
+    var_b = (window * (b - mean_b) ** 2).sum()
+    cov = (window * (a - mean_a) * (b - mean_b)).sum()
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    expected = ((2 * mean_a * mean_b + c1) * (2 * cov + c2)) / (
+        (mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2)
+    )
+    assert ssim(a, b) == pytest.approx(expected)
+
+
+def test_ssim_orders_and_errors() -> None:
+    a = natural(40, 50, 0)
+    noisy = np.clip(a + np.random.default_rng(0).normal(0, 8, a.shape), 0, 255).astype(np.uint8)
+    assert ssim(a, a) == pytest.approx(1)
+    assert ssim(a, noisy) < 0.99
+    for other in (a[:20], a[..., 0]):
+        with pytest.raises(ValueError):
+            ssim(a, other)
+        with pytest.raises(ValueError):
+            psnr(a, other)
+    with pytest.raises(ValueError):
+        ssim(a[:10], a[:10])
