@@ -374,6 +374,14 @@ class Converter:
         for i, embedding in enumerate(reader):
             runner.tick = self._ticker("restoring", i, reader.n_frames)
             mark = read_mark(embedding)
+            if embedding.ndim == 2:
+                raise DamagedError(
+                    "the PNG is grey, but the model's embeddings are in colour",
+                    hint="restore from the original PNG",
+                )
+            height, width = embedding.shape[:2]
+            # Only a cropped picture, restored on request, is not yet a multiple.
+            embedding = pad(embedding[None], padding_to(width, height, runner.config.multiple))[0]
             valid = mark.valid if mark and mark.images == header.images else header.images
             yield Group(crop(runner.restore(embedding), header.width, header.height), valid)
 

@@ -167,6 +167,24 @@ def test_altered_pixels_are_said_and_told_by_the_exit_status(
     assert not (tmp_path / "nothing").exists()
 
 
+def test_cropped_and_grey_pngs_with_a_model_given(
+    run: Run, photos: list[Path], tmp_path: Path
+) -> None:
+    run("embed", *photos[:2], "-o", tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as image:
+        image.crop((0, 0, 51, 43)).save(tmp_path / "crop.png")
+        image.convert("L").save(tmp_path / "grey.png")
+    assert run("restore", tmp_path / "crop.png").exit_code == ExitCode.NOT_EMBEDDING
+    result = run("restore", tmp_path / "crop.png", "-o", tmp_path / "back", "--model", "stego-2")
+    assert result.exit_code == 0, result.output
+    hidden = pixels(tmp_path / "back" / "hidden-1.png")
+    assert hidden.shape == (43, 51, 3)
+    assert psnr(hidden[:16, :16], pixels(photos[1])[:16, :16]) > 22
+    result = run("restore", tmp_path / "grey.png", "-o", tmp_path / "g", "--model", "stego-2")
+    assert result.exit_code == ExitCode.NOT_EMBEDDING
+    assert "grey" in result.stderr
+
+
 def test_jpeg_of_an_embedding_is_a_clear_error(
     run: Run, photos: list[Path], tmp_path: Path
 ) -> None:

@@ -201,13 +201,12 @@ def batches(
 def _hold_out(
     files: list[tuple[str, Pixels]], fewest: int
 ) -> tuple[list[Pixels], list[Pixels]]:
-    count = max(fewest, len(files) // 10)
     if len(files) < 2 * fewest:
         raise TrainingError(
             f"too little data: {len(files)} usable files, at least {2 * fewest} are needed",
             hint="smaller crops in the recipe admit smaller files",
         )
-    every = len(files) // count
+    every = min(10, len(files) // fewest)
     held = [pixels for i, (_, pixels) in enumerate(files) if i % every == every - 1]
     kept = [pixels for i, (_, pixels) in enumerate(files) if i % every != every - 1]
     return kept, held

@@ -132,7 +132,9 @@ def train(
 
             embedding = net(images)
             restored = net.inverse(quantization(embedding))
-            loss = total_loss(embedding, net.reference(images), restored, images, recipe.loss)
+            loss = total_loss(
+                embedding, net.reference(images), restored, images, recipe.loss_at(done)
+            )
             for optimizer in optimizers:
                 optimizer.zero_grad(set_to_none=True)
             loss.backward()

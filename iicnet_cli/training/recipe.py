@@ -13,13 +13,14 @@ from iicnet_cli.network.config import IICNetConfig
 
 
 class Stage(BaseModel):
-    """A part of the run with its own crop and batch size."""
+    """A part of the run with its own crop and batch size, and its own weight of L_emb if given."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     until: float = Field(gt=0, le=1, description="share of the run at which the stage ends")
     crop: int = Field(ge=16, multiple_of=2, description="pixels")
     batch: int = Field(ge=1)
+    embedding_weight: float | None = Field(default=None, ge=0, description="instead of the loss's")
 
 
 class LossConfig(BaseModel):
@@ -81,6 +82,11 @@ class Recipe(BaseModel):
     def stage(self, progress: float) -> Stage:
         """The stage at a share 0..1 of the run."""
         return next((s for s in self.stages if progress < s.until), self.stages[-1])
+
+    def loss_at(self, progress: float) -> LossConfig:
+        """The weights of the loss at a share 0..1 of the run."""
+        weight = self.stage(progress).embedding_weight
+        return self.loss if weight is None else self.loss.model_copy(update={"embedding": weight})
 
     @classmethod
     def read(cls, path: Path) -> Self:

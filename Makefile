@@ -1,0 +1,43 @@
+# Every target sets itself up in .venv, from a fresh clone.
+#
+#   make test TORCH_INDEX=https://download.pytorch.org/whl/cpu
+#
+# takes torch from that index (here: its CPU build, which spares several GB of CUDA packages on
+# Linux); without it torch comes from where pip takes everything.
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH_INDEX ?=
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test lint bench clean
+.DEFAULT_GOAL := help
+
+help: ## List the targets.
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(firstword $(MAKEFILE_LIST))
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX),$(BIN)/python -m pip install -q -c constraints.txt --no-deps --index-url $(TORCH_INDEX) torch)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY) ## Embed and restore the sample photos and the sample clip, into demo/.
+	$(BIN)/python examples/demo.py
+
+test: $(READY) ## Run the tests.
+	$(BIN)/python -m pytest
+
+lint: $(READY) ## Check style and types.
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/mypy examples benchmarks
+
+bench: $(READY) ## Measure the bundled models on the sample media.
+	$(BIN)/python benchmarks/quality.py
+
+clean: ## Remove .venv, demo/ and all caches.
+	rm -rf $(VENV) demo build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

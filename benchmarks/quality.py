@@ -1,0 +1,203 @@
+"""Measure the bundled models over folders of photos and clips, as a Markdown table (make bench).
+
+Every figure is measured on PNGs that were written and read back. The paper's figures stand beside
+them; they were measured on other pictures, so they show the scale and settle nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from iicnet_cli import __version__
+from iicnet_cli.api import Converter
+from iicnet_cli.errors import ExitCode, IICNetError
+from iicnet_cli.evaluation import Evaluation, evaluate
+from iicnet_cli.zoo import Checkpoint, available, find
+from iicnet_cli.zoo.registry import bundled_folder
+
+ROOT = Path(__file__).resolve().parents[1]
+MEDIA = ROOT / "examples" / "media"
+
+PAPER = {
+    "stego-2": (38.59, 48.60),
+    "stego-3": (37.04, 42.88),
+    "video-5": (38.90, 41.73),
+    "video-9": (37.91, 36.70),
+}
+"""Embedding and restored PSNR that the paper reports for the same number of pictures, dB."""
+
+COLUMNS = (
+    "model",
+    "data",
+    "PNGs",
+    "embed dB",
+    "restored dB",
+    "hidden dB",
+    "embed SSIM",
+    "restored SSIM",
+    "parameters",
+    "MB",
+    "paper: embed / restored dB",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """One model over one folder."""
+
+    checkpoint: Checkpoint
+    evaluation: Evaluation
+    parameters: int
+
+    def cells(self) -> list[str]:
+        """The row of the table."""
+        mean = self.evaluation.mean
+        hidden = "-" if mean.hidden_psnr is None else f"{mean.hidden_psnr:.2f}"
+        paper = PAPER.get(self.checkpoint.name)
+        return [
+            self.checkpoint.name,
+            self.evaluation.data,
+            str(len(self.evaluation.rows)),
+            f"{mean.embed_psnr:.2f}",
+            f"{mean.restored_psnr:.2f}",
+            hidden,
+            f"{mean.embed_ssim:.4f}",
+            f"{mean.restored_ssim:.4f}",
+            f"{self.parameters:,}",
+            f"{self.checkpoint.size / 1e6:.2f}",
+            f"{paper[0]:.2f} / {paper[1]:.2f}" if paper else "-",
+        ]
+
+    def record(self) -> dict[str, Any]:
+        """The same for JSON, with every PNG."""
+        paper = PAPER.get(self.checkpoint.name)
+        return {
+            **dataclasses.asdict(self.evaluation),
+            "mean": dataclasses.asdict(self.evaluation.mean),
+            "weights_sha256": self.checkpoint.config.weights_sha256,
+            "parameters": self.parameters,
+            "bytes": self.checkpoint.size,
+            "paper": {"embed_psnr": paper[0], "restored_psnr": paper[1]} if paper else None,
+        }
+
+
+def bundled() -> list[Checkpoint]:
+    """The checkpoints that come with iicnet."""
+    return [c for c in available() if c.folder.is_relative_to(bundled_folder())]
+
+
+def measure(
+    checkpoints: Sequence[Checkpoint],
+    photos: Path,
+    clips: Path,
+    *,
+    step: int,
+    converter: Converter,
+) -> Iterator[Measurement]:
+    """Measure one checkpoint after the other."""
+    for checkpoint in checkpoints:
+        video = checkpoint.config.task == "video"
+        folder = clips if video else photos
+        rows = []
+        for row in evaluate(
+            checkpoint, folder, converter=converter, step=step if video else 1
+        ):
+            rows.append(row)
+            print(
+                f"{checkpoint.name}, {row.name}: embedding {row.embed_psnr:.2f} dB, restored "
+                f"{row.restored_psnr:.2f} dB",
+                file=sys.stderr,
+            )
+        parameters = sum(p.numel() for p in checkpoint.load().parameters())
+        evaluation = Evaluation(checkpoint.name, shown(folder), step if video else 1, tuple(rows))
+        yield Measurement(checkpoint, evaluation, parameters)
+
+
+def shown(folder: Path) -> str:
+    """A folder's name for the table: its place in this project, or just its own name."""
+    folder = folder.resolve()
+    return folder.relative_to(ROOT).as_posix() if folder.is_relative_to(ROOT) else folder.name
+
+
+def table(measurements: Sequence[Measurement]) -> str:
+    """The Markdown table."""
+    rows = [list(COLUMNS), ["---"] * 2 + ["---:"] * (len(COLUMNS) - 2)]
+    rows += [m.cells() for m in measurements]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def explanation(measurements: Sequence[Measurement]) -> str:
+    """What the figures were measured on."""
+    lines = []
+    for data, step in dict.fromkeys((m.evaluation.data, m.evaluation.step) for m in measurements):
+        for task, what in (
+            ("stego", "each photo is the cover once, the next ones of its size are hidden"),
+            ("video", f"whole groups of frames of each clip, every {step}. frame"),
+        ):
+            names = dict.fromkeys(
+                row.name
+                for m in measurements
+                if (m.evaluation.data, m.evaluation.step) == (data, step)
+                and m.checkpoint.config.task == task
+                for row in m.evaluation.rows
+            )
+            if names:
+                lines.append(f"{task} on {data} ({', '.join(names)}): {what}.")
+    lines.append(
+        "restored: mean of all pictures, cover or reference included, as in the paper; hidden: "
+        "without it. The paper's figures are for its own networks on other pictures."
+    )
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--photos", type=Path, default=MEDIA, metavar="FOLDER", help="for stego")
+    parser.add_argument("--clips", type=Path, default=MEDIA, metavar="FOLDER", help="for video")
+    parser.add_argument("--step", type=int, default=1, help="clips: take every n-th frame")
+    parser.add_argument(
+        "--model", action="append", metavar="NAME", help="repeatable; all bundled ones by default"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there too")
+    options = parser.parse_args(arguments)
+    converter = Converter(device=options.device)
+    try:
+        checkpoints = [find(name) for name in options.model] if options.model else bundled()
+        if not checkpoints:
+            print("quality: there are no bundled models", file=sys.stderr)
+            return ExitCode.NO_MODEL
+        measurements = list(
+            measure(
+                checkpoints,
+                options.photos,
+                options.clips,
+                step=options.step,
+                converter=converter,
+            )
+        )
+    except IICNetError as error:
+        print(f"quality: {error}", file=sys.stderr)
+        return error.exit_code
+    print(table(measurements))
+    print()
+    print(explanation(measurements))
+    if options.json:
+        record = {
+            "version": __version__,
+            "device": str(converter.device.device),
+            "models": [m.record() for m in measurements],
+        }
+        options.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return ExitCode.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())
