@@ -328,7 +328,8 @@ class Converter:
     ) -> tuple[Header, int]:
         padding = padding_to(job.width, job.height, runner.config.multiple)
         count = 0
-        with EmbeddingWriter(path, frame_delay=job.frame_delay, overwrite=True) as writer:
+        with open(path, "w+b") as file:
+            writer = EmbeddingWriter(file, frame_delay=job.frame_delay)
             for group in job.groups():
                 runner.tick = self._ticker("embedding", count, job.total)
                 mark = Mark(
@@ -354,7 +355,7 @@ class Converter:
                 software=f"iicnet {__version__}",
                 **job.header_fields(),
             )
-            return writer.close(header), count
+            return writer.finish(header), count
 
     def _verify(
         self, job: Job, runner: Runner, path: Path, with_ssim: bool

@@ -20,7 +20,7 @@ from typer.testing import Result
 
 from iicnet_cli import __version__
 from iicnet_cli.container import EmbeddingReader, read_header
-from iicnet_cli.errors import ExitCode
+from iicnet_cli.errors import ExitCode, MediaError
 from iicnet_cli.media.video import open_frames, probe
 from iicnet_cli.metrics import psnr
 from tests.conftest import moving, natural
@@ -351,6 +351,42 @@ def test_outputs_are_not_overwritten_without_y(
     assert run("restore", out, "-y").exit_code == 0
 
 
+def test_failing_midway_leaves_nothing_and_what_was_to_be_overwritten(
+    run: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from iicnet_cli.inference.runner import Runner
+
+    embed = Runner.embed
+    failures = iter([None, MediaError("clip.mkv: is damaged")] * 2)
+
+    def second_fails(self: Runner, images: np.ndarray) -> np.ndarray:
+        if failure := next(failures):
+            raise failure
+        return embed(self, images)
+
+    monkeypatch.setattr(Runner, "embed", second_fails)
+    (tmp_path / "old.png").write_text("mine")
+    for name in ("new.png", "old.png"):
+        result = run("embed", clip, "-o", tmp_path / name, "-y", "-q")
+        assert result.exit_code == ExitCode.FAILURE
+        assert result.stderr.strip().splitlines() == ["iicnet: clip.mkv: is damaged"]
+    assert [p.name for p in tmp_path.iterdir()] == ["old.png"]
+    assert (tmp_path / "old.png").read_text() == "mine"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes")
+def test_a_named_pipe_is_refused_not_overwritten(
+    run: Run, photos: list[Path], tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    result = run("embed", *photos[:2], "-o", pipe, "-y", "-q")
+    assert result.exit_code == ExitCode.FAILURE
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert "cannot be written" in result.stderr
+    assert pipe.is_fifo()
+
+
 def test_min_psnr_writes_nothing_below(run: Run, photos: list[Path], tmp_path: Path) -> None:
     result = run("embed", *photos[:2], "-o", tmp_path / "out.png", "--min-psnr", 90)
     assert result.exit_code == ExitCode.FAILURE
@@ -527,3 +563,33 @@ def test_evaluate_stego_and_video(run: Run, photos: list[Path], tmp_path: Path) 
     assert "walk" in result.stdout
     assert "mean" in result.stdout
     assert run("evaluate", tmp_path / "none", "-m", "video-5").exit_code == 2
+
+
+def test_ctrl_c_is_one_line_and_130(
+    run: Run, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from iicnet_cli.inference.runner import Runner
+
+    def interrupted(self: Runner, images: np.ndarray) -> np.ndarray:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Runner, "embed", interrupted)
+    result = run("embed", *photos[:2], "-o", tmp_path / "out.png")
+    assert result.exit_code == ExitCode.INTERRUPTED
+    assert result.stderr.strip() == "iicnet: interrupted"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["photos"]
+
+
+def test_memory_budget_changes_nothing(run: Run, tmp_path: Path) -> None:
+    paths = []
+    for i in range(2):
+        paths.append(tmp_path / f"{i}.png")
+        Image.fromarray(natural(250, 420, i)).save(paths[-1])
+    for name, budget in (("a", "1M"), ("b", "4G")):
+        result = run("embed", *paths, "-o", tmp_path / f"{name}.png", "--memory", budget)
+        assert result.exit_code == 0, result.output
+    difference = np.abs(
+        pixels(tmp_path / "a.png").astype(int) - pixels(tmp_path / "b.png").astype(int)
+    )
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 1e-3

@@ -100,7 +100,7 @@ def verify(
 def import_model(
     source: Annotated[Path, typer.Argument(help="A .pth file of the authors' code.")],
     name: Annotated[
-        str, typer.Option("--as", help="Published setting, e.g. paper/video-5; see below.")
+        str, typer.Option("--as", help="Published setting, e.g. paper/video-5; see above.")
     ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder; the user's models by default.")

@@ -18,7 +18,7 @@
 
 The header says everything; the mark says enough to restore when a site has stripped the header.
 `png.py` writes and reads the file as a whole. Callers put the mark into the pixels (`write_mark`)
-before they give them to `EmbeddingWriter`.
+before they give them to `EmbeddingWriter`, and open and close the file that it writes to.
 """
 
 from iicnet_cli.container.header import FORMAT_VERSION, Header, Source, safe_name

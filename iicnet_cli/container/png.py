@@ -5,17 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import secrets
 import shutil
 import struct
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
-from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +24,6 @@ from iicnet_cli.errors import (
     DamagedError,
     MediaError,
     NotAnEmbeddingError,
-    OutputExistsError,
     UsageError,
 )
 
@@ -347,87 +343,39 @@ class EmbeddingWriter:
 
     One frame makes a plain PNG; more make an animated PNG whose first frame any viewer shows::
 
-        with EmbeddingWriter("trip.png", frame_delay=Fraction(1001, 6000)) as writer:
+        with open("trip.png", "w+b") as file:
+            writer = EmbeddingWriter(file, frame_delay=Fraction(1001, 6000))
             writer.add(pixels)  # uint8, (H, W, 3) or (H, W); as often as there are groups
-            header = writer.close(header)
+            header = writer.finish(header)
 
-    A path gets its file under a temporary name, renamed by ``close`` and deleted when an error
-    leaves the ``with`` block. A binary file (standard output) gets all bytes at ``close``.
+    ``file`` is binary, empty and can seek; it stays the caller's, who closes it. It holds a whole
+    PNG only after ``finish``. ``frame_delay`` is the time that a viewer shows each frame, in
+    seconds (default 1); ``compress_level`` is zlib's, 0 to 9.
 
-    ``frame_delay`` is the time that a viewer shows each frame, in seconds (default 1);
-    ``compress_level`` is zlib's, 0 to 9. Raises ``OutputExistsError`` when the path exists and
-    ``overwrite`` is false, ``MediaError`` when it cannot be written.
+    Raises ``ValueError`` when ``file`` cannot seek or ``frame_delay`` is not above 0; ``add`` and
+    ``finish`` pass on the ``OSError`` of a file that cannot be written.
     """
 
     def __init__(
         self,
-        target: PathOrFile,
+        file: IO[bytes],
         *,
         frame_delay: Fraction | None = None,
         compress_level: int = 6,
-        overwrite: bool = False,
     ) -> None:
+        if not file.seekable():
+            raise ValueError("an embedding is written to a file that can seek, not to a pipe")
         if frame_delay is not None and frame_delay <= 0:
             raise ValueError("frame_delay must be above 0 seconds")
+        self._file = file
         self._delay = _delay_fields(frame_delay if frame_delay is not None else Fraction(1))
         self._level = compress_level
-        self._overwrite = overwrite
         self._digest = hashlib.sha256()
         self._layout: _Layout | None = None
         self._first: list[bytes] = []
         self._frames = 0
         self._sequence = 0
         self._actl_at = 0
-        self._sink: IO[bytes] | None = None
-        self._path: Path | None = None
-        self._temporary: Path | None = None
-        self._cleanup = ExitStack()
-        try:
-            if isinstance(target, (str, os.PathLike)):
-                self._open_path(Path(target))
-            else:
-                self._sink = target
-            if self._temporary is not None:
-                self._file: IO[bytes] = self._cleanup.enter_context(open(self._temporary, "xb"))
-            else:  # a pipe cannot seek back
-                self._file = self._cleanup.enter_context(tempfile.TemporaryFile())
-        except OSError as error:
-            self._cleanup.close()
-            raise MediaError(f"cannot write {target}: {error.strerror or error}") from error
-
-    def _open_path(self, path: Path) -> None:
-        if path.is_dir():
-            raise MediaError(f"cannot write {path}: it is a directory")
-        if path.exists() and not path.is_file():  # a device or a named pipe, not to be replaced
-            self._sink = self._cleanup.enter_context(open(path, "wb"))
-            return
-        self._path = path
-        self._refuse_existing()
-        self._temporary = path.parent / f".iicnet-{secrets.token_hex(8)}.part"
-
-    def _refuse_existing(self) -> None:
-        if self._path is not None and self._path.exists() and not self._overwrite:
-            raise OutputExistsError(f"{self._path} exists", hint="-y overwrites it")
-
-    def __enter__(self) -> EmbeddingWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        unfinished = not self._file.closed
-        self._discard()
-        if unfinished and kind is None:
-            raise RuntimeError("EmbeddingWriter was left without close(header)")
-
-    def _discard(self) -> None:
-        self._cleanup.close()
-        if self._temporary is not None:
-            with suppress(FileNotFoundError):
-                self._temporary.unlink()
 
     def add(self, pixels: Pixels) -> None:
         """Append a frame: uint8 of shape (H, W, 3) or (H, W), the same for all frames.
@@ -462,11 +410,10 @@ class EmbeddingWriter:
         for part in data:
             _write_chunk(self._file, b"fdAT", self._next_sequence(), part)
 
-    def close(self, header: Header) -> Header:
-        """Finish the file and put it in its place; returns ``header`` with ``pixels_sha256`` set.
+    def finish(self, header: Header) -> Header:
+        """Write what is left, the header last; returns ``header`` with ``pixels_sha256`` set.
 
-        Raises ``ValueError`` when no frame was added, ``OutputExistsError`` when the path has
-        come to exist meanwhile.
+        Raises ``ValueError`` when no frame was added, ``UsageError`` when the header is too large.
         """
         if not self._frames:
             raise ValueError("an embedding needs at least one frame")
@@ -482,15 +429,7 @@ class EmbeddingWriter:
         if self._frames > 1:
             self._file.seek(self._actl_at)
             _write_chunk(self._file, b"acTL", struct.pack(">II", self._frames, 0))
-        if self._sink is not None:
-            self._file.seek(0)
-            shutil.copyfileobj(self._file, self._sink)
-            self._sink.flush()
-        self._file.close()
-        if self._path is not None and self._temporary is not None:
-            self._refuse_existing()
-            os.replace(self._temporary, self._path)
-        self._discard()
+            self._file.seek(0, os.SEEK_END)
         return header
 
     def _write_first(self, *, animated: bool) -> None:
@@ -502,7 +441,7 @@ class EmbeddingWriter:
         _write_chunk(self._file, b"sRGB", b"\0")
         if animated:
             self._actl_at = self._file.tell()
-            _write_chunk(self._file, b"acTL", bytes(8))  # close() knows the number of frames
+            _write_chunk(self._file, b"acTL", bytes(8))  # finish() knows the number of frames
             self._write_frame_control()
         for part in self._first:
             _write_chunk(self._file, b"IDAT", part)

@@ -39,14 +39,15 @@ def replacing(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
         OutputExistsError, MediaError: as `check_target`; MediaError too when the system refuses.
     """
     check_target(target, overwrite)
-    if target.exists() and not target.is_file():
-        yield target  # a device or a pipe (/dev/stdout): renaming over it would destroy it
-        return
-    temporary = temporary_name(target)
+    # A device or a pipe (/dev/stdout) is written to itself: renaming over it would destroy it.
+    special = target.exists() and not target.is_file()
+    temporary = target if special else temporary_name(target)
     try:
         yield temporary
-        os.replace(temporary, target)
+        if not special:
+            os.replace(temporary, target)
     except OSError as error:
         raise MediaError(f"{target}: cannot be written ({error.strerror or error})") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if not special:
+            temporary.unlink(missing_ok=True)

@@ -72,6 +72,7 @@ class VideoJob(Job):
             "frames": self._frames,
             "fps": str(self.fps),
             "timestamps": self._timestamps,
+            "options": {key: value for key, value in self._cut().items() if value is not None},
         }
 
     def _cut(self) -> dict[str, Any]:

@@ -110,7 +110,8 @@ def train(
     optimizers = build_optimizers(
         net, recipe.learning_rate, recipe.bias_learning_rate, recipe.weight_decay
     )
-    peaks = [recipe.learning_rate, recipe.bias_learning_rate]
+    factor = recipe.fine_tuning if start is not None else 1.0
+    peaks = [factor * recipe.learning_rate, factor * recipe.bias_learning_rate]
 
     step, before = _load_state(folder, recipe, net, average, optimizers, device)
     began = saved = time.monotonic()
@@ -233,7 +234,7 @@ def _load_state(
     if not path.exists():
         return 0, 0.0
     state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    if state["recipe"] != recipe.model_dump_json():
+    if Recipe.model_validate_json(state["recipe"]) != recipe:
         raise TrainingError(
             f"{folder} holds a run with another recipe",
             hint="choose another output folder, or remove this one",

@@ -59,6 +59,9 @@ class Recipe(BaseModel):
 
     learning_rate: float = Field(default=5e-3, gt=0, description="of Muon, at its peak")
     bias_learning_rate: float = Field(default=2e-3, gt=0, description="of AdamW, at its peak")
+    fine_tuning: float = Field(
+        default=0.2, gt=0, le=1, description="factor of both rates when starting from a checkpoint"
+    )
     weight_decay: float = Field(default=0.0, ge=0)
     warmup: float = Field(default=0.03, ge=0, lt=1, description="share of the run")
     clip: float = Field(default=1.0, gt=0, description="norm that gradients are clipped to")
