@@ -136,9 +136,10 @@ def explanation(measurements: Sequence[Measurement]) -> str:
     """What the figures were measured on."""
     lines = []
     for data, step in dict.fromkeys((m.evaluation.data, m.evaluation.step) for m in measurements):
+        taken = "" if step == 1 else f", one frame of {step} taken"
         for task, what in (
             ("stego", "each photo is the cover once, the next ones of its size are hidden"),
-            ("video", f"whole groups of frames of each clip, every {step}. frame"),
+            ("video", f"whole groups of consecutive frames of each clip{taken}"),
         ):
             names = dict.fromkeys(
                 row.name
