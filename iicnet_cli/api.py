@@ -32,10 +32,16 @@ from iicnet_cli.container import (
     read_mark,
     write_mark,
 )
-from iicnet_cli.errors import DamagedError, NotAnEmbeddingError, QualityError, UsageError
+from iicnet_cli.errors import (
+    DamagedError,
+    NotAnEmbeddingError,
+    QualityError,
+    UnsupportedVersionError,
+    UsageError,
+)
 from iicnet_cli.media.files import check_target, replacing
 from iicnet_cli.metrics import psnr, ssim
-from iicnet_cli.tasks import EmbedOptions, Group, Job, Task, guess_task, task_named
+from iicnet_cli.tasks import TASKS, EmbedOptions, Group, Job, Task, guess_task, task_named
 from iicnet_cli.zoo import Checkpoint, available, find, find_by_weights
 
 if TYPE_CHECKING:
@@ -430,6 +436,11 @@ def identify(
         header = reader.header
         right, bottom = header.padding
         if (width, height) == (header.width + right, header.height + bottom):
+            if header.task not in TASKS and task is None:
+                raise UnsupportedVersionError(
+                    f"{source} was made for the task '{header.task}', which is unknown here",
+                    hint="upgrade iicnet",
+                )
             checkpoint = find(model) if model else _checkpoint_for(header, task)
             changes = {"task": task or header.task, "images": checkpoint.config.network.images}
             return header.model_copy(update=changes), checkpoint, "header"

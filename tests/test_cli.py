@@ -21,7 +21,7 @@ from typer.testing import Result
 from iicnet_cli import __version__
 from iicnet_cli.container import EmbeddingReader, read_header
 from iicnet_cli.errors import ExitCode, MediaError
-from iicnet_cli.media.video import open_frames, probe
+from iicnet_cli.media.video import open_frames, open_writer, probe
 from iicnet_cli.metrics import psnr
 from tests.conftest import moving, natural
 
@@ -311,6 +311,49 @@ def test_stripped_clip_keeps_count_and_rate(run: Run, clip: Path, tmp_path: Path
     assert result.exit_code == 0, result.output
     assert len(frames_of(tmp_path / "s.mkv")) == 4
     assert probe(tmp_path / "s.mkv").fps == Fraction(30000, 1001)
+
+
+def test_variable_frame_rate_comes_back(run: Run, tmp_path: Path) -> None:
+    times = [0.0, 0.04, 0.12, 0.16, 0.30, 0.34]
+    with open_writer(tmp_path / "v.mkv", 64, 48, Fraction(25), timestamps=times) as writer:
+        for frame in moving(6, 48, 64):
+            writer.add(frame)
+    result = run("embed", tmp_path / "v.mkv", "-o", tmp_path / "v.png")
+    assert result.exit_code == 0, result.output
+    run("restore", tmp_path / "v.png", "-o", tmp_path / "back.mkv")
+    with open_frames(tmp_path / "back.mkv") as frames:
+        assert len(list(frames)) == 6
+        assert frames.timestamps == pytest.approx(times, abs=2e-3)
+
+
+def with_header(source: Path, target: Path, **changes: object) -> None:
+    """The same pixels with another header, as a newer program or a stranger may write it."""
+    with Image.open(source) as image:
+        image.load()  # the chunk stands after the pixels
+        header = json.loads(image.info["iicnet"]) | changes
+        chunks = PngInfo()
+        chunks.add_itxt("iicnet", json.dumps(header))
+        image.save(target, pnginfo=chunks)
+
+
+def test_headers_from_strangers(run: Run, clip: Path, tmp_path: Path) -> None:
+    run("embed", clip, "-o", tmp_path / "p.png", "--frames", 5)
+    cases: list[tuple[dict[str, object], int, str]] = [
+        ({"timestamps": [0.0, 1.0]}, 0, ""),
+        ({"frames": 99}, 0, ""),
+        ({"future": {"x": 1}, "version": "1.9"}, 0, ""),
+        ({"version": "2.0"}, 3, "upgrade"),
+        ({"task": "hologram"}, 3, "upgrade"),
+        ({"width": -1}, 3, ""),
+        ({"weights_sha256": "0" * 64}, 4, "other weights"),
+        ({"weights_sha256": "0" * 64, "model": "mine"}, 4, "not here"),
+    ]
+    for i, (changes, status, words) in enumerate(cases):
+        with_header(tmp_path / "p.png", tmp_path / f"{i}.png", **changes)
+        result = run("restore", tmp_path / f"{i}.png", "-o", tmp_path / f"{i}.mkv")
+        assert result.exit_code == status, (changes, result.output)
+        assert words in result.stderr
+        assert (tmp_path / f"{i}.mkv").exists() == (status == 0)
 
 
 # --- rules of behaviour --------------------------------------------------------------------

@@ -130,12 +130,14 @@ class VideoTask(Task):
         order = in_time(header.images)
         fps = Fraction(header.fps) if header.fps else STILLS_RATE
         left = header.frames
+        # The header may come from anyone: times that do not fit the frames are left out.
+        times = header.timestamps if len(header.timestamps or ()) == left else None
         with open_writer(
             target,
             header.width,
             header.height,
             fps,
-            timestamps=header.timestamps,
+            timestamps=times,
             overwrite=overwrite,
         ) as writer:
             for group in groups:
