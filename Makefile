@@ -35,8 +35,9 @@ lint: $(READY) ## Check style and types.
 	$(BIN)/mypy
 	$(BIN)/mypy examples benchmarks
 
-bench: $(READY) ## Measure the bundled models on the sample media.
+bench: $(READY) ## Measure quality and speed of the bundled models on the sample media.
 	$(BIN)/python benchmarks/quality.py
+	$(BIN)/python benchmarks/speed.py
 
 clean: ## Remove .venv, demo/ and all caches.
 	rm -rf $(VENV) demo build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
