@@ -98,7 +98,7 @@ def run_training(
         machine=describe_machine(device),
         data=data_note or ", ".join(path.name for path in data),
         seed=recipe.seed,
-        started_from=start.name if start else None,
+        started_from=_origin(start) if start else None,
     )
     checkpoint = write_checkpoint(
         folder,
@@ -123,9 +123,7 @@ def card(result: TrainingResult) -> str:
     record = config.training
     network = config.network
     parameters = sum(p.numel() for p in result.checkpoint.load().parameters())
-    started = f" It started from the weights of `{record.started_from}`." if (
-        record.started_from
-    ) else ""
+    started = f" It started from {record.started_from}." if record.started_from else ""
     return f"""# {config.name}
 
 IICNet for the task **{config.task}**: {network.images} pictures of {network.channels} channels in
@@ -144,6 +142,13 @@ one, {network.blocks} blocks of width {network.width}, {parameters:,} parameters
 
 Restored pictures are near copies, not exact ones, and what is hidden is not encrypted.
 """
+
+
+def _origin(start: Checkpoint) -> str:
+    """A checkpoint and all that went into it, in words."""
+    record = start.config.training
+    before = f", itself from {record.started_from}" if record.started_from else ""
+    return f"{start.name} ({record.steps} steps in {record.minutes:g} minutes{before})"
 
 
 def describe_machine(device: torch.device) -> str:
