@@ -40,7 +40,7 @@ from iicnet_cli.errors import (
     UsageError,
 )
 from iicnet_cli.media.files import check_target, replacing
-from iicnet_cli.metrics import psnr, ssim
+from iicnet_cli.metrics import SSIM_WINDOW, psnr, ssim
 from iicnet_cli.tasks import TASKS, EmbedOptions, Group, Job, Task, guess_task, task_named
 from iicnet_cli.zoo import Checkpoint, available, find, find_by_weights
 
@@ -244,6 +244,8 @@ class Converter:
         checkpoint = find(model or chosen.model_for(len(inputs)))
         _check_task(checkpoint, chosen)
         job = chosen.open(inputs, checkpoint.config.network.images, options)
+        if with_ssim and min(job.width, job.height) < SSIM_WINDOW:
+            raise UsageError(f"SSIM needs pictures of {SSIM_WINDOW} pixels or more to each side")
         runner = self._runner(checkpoint)
 
         with replacing(output, overwrite=overwrite) as temporary:
@@ -306,14 +308,13 @@ class Converter:
             target = output if output is not None else chosen.default_target(source)
             runner = self._runner(checkpoint)
             groups = self._restored(reader, header, runner)
-            counted = _Counted(groups)
-            delivered = chosen.deliver(header, counted, target, overwrite=overwrite)
+            delivered = chosen.deliver(header, groups, target, overwrite=overwrite)
         return RestoreReport(
             outputs=delivered.outputs,
             notes=delivered.notes,
             task=chosen.name,
             model=checkpoint.name,
-            images=header.frames or counted.valid,
+            images=delivered.pictures,
             altered=altered,
             found_by=found_by,
             seconds=time.monotonic() - began,
@@ -394,22 +395,6 @@ class Converter:
 
     def _ticker(self, what: str, done: int, total: int | None) -> Callable[[float], None]:
         return lambda share: self._progress(what, done + share, total)
-
-
-class _Counted:
-    """Iterator over groups that remembers how many real pictures went through."""
-
-    def __init__(self, groups: Iterator[Group]) -> None:
-        self._groups = groups
-        self.valid = 0
-
-    def __iter__(self) -> _Counted:
-        return self
-
-    def __next__(self) -> Group:
-        group = next(self._groups)
-        self.valid += group.valid
-        return group
 
 
 def identify(

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 
+SSIM_WINDOW = 11
+"""Pixels to each side of the window that SSIM looks through."""
+
 
 def mse(a: Pixels, b: Pixels) -> float:
     """Mean squared error in squared levels, over all pixels and channels.
@@ -45,8 +48,8 @@ def ssim(a: Pixels, b: Pixels) -> float:
     """
     if a.shape != b.shape:
         raise ValueError(f"pictures of different shapes: {a.shape} and {b.shape}")
-    if min(a.shape[:2]) < 11:
-        raise ValueError("SSIM needs pictures of at least 11 x 11 pixels")
+    if min(a.shape[:2]) < SSIM_WINDOW:
+        raise ValueError(f"SSIM needs {SSIM_WINDOW} pixels or more to each side, not {a.shape}")
     x = a.reshape(*a.shape[:2], -1).astype(np.float64)
     y = b.reshape(*b.shape[:2], -1).astype(np.float64)
     mean_x, mean_y = _blur(x), _blur(y)

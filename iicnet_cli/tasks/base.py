@@ -61,10 +61,12 @@ class Delivered:
 
     Attributes:
         outputs: files, or folders of frames.
+        pictures: how many photos or frames are in them.
         notes: what they could not keep, in words.
     """
 
     outputs: tuple[Path, ...]
+    pictures: int
     notes: tuple[str, ...] = ()
 
 

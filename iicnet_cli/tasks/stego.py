@@ -90,7 +90,7 @@ class StegoTask(Task):
             if i in sources:
                 pixels = resize(pixels, sources[i].width, sources[i].height)
             write_still(path, pixels, overwrite=overwrite)
-        return Delivered(tuple(paths))
+        return Delivered(tuple(paths), len(paths))
 
 
 def _distinct(stems: Sequence[str]) -> list[str]:

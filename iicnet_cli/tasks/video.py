@@ -146,4 +146,4 @@ class VideoTask(Task):
                     writer.add(group.images[i])
                 if left is not None:
                     left -= valid
-        return Delivered((target,), tuple(writer.notes))
+        return Delivered((target,), writer.count, tuple(writer.notes))

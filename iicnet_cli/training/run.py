@@ -155,4 +155,5 @@ def describe_machine(device: torch.device) -> str:
     """The processor that a run used, in a few words."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
+    count = torch.get_num_threads()
+    return f"CPU ({platform.machine()}, {count} thread{'s' if count > 1 else ''})"
