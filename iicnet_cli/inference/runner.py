@@ -36,8 +36,9 @@ class Tile:
 def plan_tiles(height: int, width: int, config: IICNetConfig, memory: int) -> list[Tile]:
     """Cut a picture so that each tile with its halo is computed within ``memory`` bytes.
 
-    The halo is the network's receptive field, so tiles give what the whole picture would give. A
-    tile keeps at least half its computed side, whatever the memory.
+    The halo is the network's receptive field, so tiles give what the whole picture would give. All
+    computed parts have the same size, which lets their memory be used again; they keep at least
+    half their side, whatever the memory.
 
     Args:
         height: pixels, a multiple of ``config.multiple``.
@@ -46,33 +47,43 @@ def plan_tiles(height: int, width: int, config: IICNetConfig, memory: int) -> li
         memory: bytes for the tensors of one tile.
     """
     halo = math.ceil(config.halo / config.multiple) * config.multiple
-    if height * width * bytes_per_pixel(config) <= memory:
-        rows, columns = height, width
+    pixels = memory // bytes_per_pixel(config)
+    if height * width <= pixels:
+        size = max(height, width)
     else:
-        side = int(math.sqrt(memory / bytes_per_pixel(config))) - 2 * halo
-        side = max(side, 2 * halo, 64)
-        rows = columns = side // config.multiple * config.multiple
-    tiles = []
-    for y in range(0, height, rows):
-        for x in range(0, width, columns):
-            y1, x1 = min(y + rows, height), min(x + columns, width)
-            compute = (
-                slice(max(0, y - halo), min(height, y1 + halo)),
-                slice(max(0, x - halo), min(width, x1 + halo)),
-            )
-            tiles.append(Tile((slice(y, y1), slice(x, x1)), compute))
-    return tiles
+        size = max(math.isqrt(pixels), 4 * halo) // config.multiple * config.multiple
+    return [
+        Tile((keep_y, keep_x), (compute_y, compute_x))
+        for keep_y, compute_y in _spans(height, size, halo)
+        for keep_x, compute_x in _spans(width, size, halo)
+    ]
+
+
+def _spans(length: int, size: int, halo: int) -> list[tuple[slice, slice]]:
+    """Along one axis: what is kept of each window, and the window, ``size`` long."""
+    if size >= length:
+        return [(slice(0, length), slice(0, length))]
+    spans = []
+    done = 0
+    while done < length:
+        start = min(max(0, done - halo), length - size)
+        stop = start + size
+        end = length if stop == length else stop - halo
+        spans.append((slice(done, end), slice(start, stop)))
+        done = end
+    return spans
 
 
 def bytes_per_pixel(config: IICNetConfig) -> int:
     """Estimated peak of both passes, in bytes per pixel of an image (fp32)."""
-    area = config.multiple**2
-    inside = config.width * (3 if config.subnet == "residual" else 2 * config.depth)
-    coupling = 6 * config.working_channels + 2 * inside
+    channels = config.working_channels
+    inside = 3 * config.width if config.subnet == "residual" else 2 * (channels + 5 * config.width)
+    coupling = math.ceil((4 * channels + inside) / config.multiple**2) + config.image_channels
     relation = 0
     if config.relation:
         relation = config.images * config.relation.features * 2 + 6 * config.relation.growth
-    return 4 * max(math.ceil(coupling / area) + 2 * config.image_channels, relation)
+    # Half as much again: what was measured that allocators and convolutions keep beside the tensors.
+    return 6 * max(coupling, relation)
 
 
 def free_memory() -> int | None:
