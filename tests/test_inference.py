@@ -104,7 +104,7 @@ import sys, resource, numpy as np
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.zoo import find
 runner = Runner(find("stego-2").load(), memory=int(sys.argv[1]))
-images = np.zeros((2, 1536, 1536, 3), np.uint8)
+images = np.zeros((2, 1024, 1024, 3), np.uint8)
 runner.embed(images[:, :64, :64])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 runner.restore(runner.embed(images))
@@ -120,8 +120,8 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
         )
         return int(result.stdout)
 
-    budget = 160 << 20
-    pictures = 1536 * 1536 * 3 * 5
+    budget = 64 << 20
+    pictures = 1024 * 1024 * 3 * 5
     assert peak(budget) < 1.3 * budget + pictures
     assert peak(1 << 40) > 2.5 * budget
 

@@ -138,7 +138,7 @@ def test_recipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(Path(__file__).parents[1].glob("recipes/*.toml")))
 def test_bundled_recipes_are_valid(path: Path) -> None:
     recipe = Recipe.read(path)
-    assert recipe.name == path.stem
+    assert recipe.name == path.stem.removesuffix("-tune")
     IICNet(recipe.network)
 
 
