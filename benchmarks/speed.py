@@ -67,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--row", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.row:
-        print(json.dumps(measure(*options.row, options.device, options.repeats)))
+        model, size = options.row
+        print(json.dumps(measure(model, size, options.device, options.repeats)))
         return 0
     if not options.json:
         print("| model | pictures | threads | embed s | restore s | peak memory, MB |")

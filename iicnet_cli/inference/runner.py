@@ -82,7 +82,7 @@ def bytes_per_pixel(config: IICNetConfig) -> int:
     relation = 0
     if config.relation:
         relation = config.images * config.relation.features * 2 + 6 * config.relation.growth
-    # Half as much again: what was measured that allocators and convolutions keep beside the tensors.
+    # Half as much again: measured; allocators and convolutions keep it beside the tensors.
     return 6 * max(coupling, relation)
 
 
