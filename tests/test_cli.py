@@ -226,8 +226,10 @@ def test_alpha_orientation_and_sixteen_bits_are_converted_and_said(
 # --- video ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["video-5", "video-9"])
-def test_clip_round_trip(run: Run, clip: Path, tmp_path: Path, model: str) -> None:
+@pytest.mark.parametrize(("model", "worst"), [("video-5", 27), ("video-9", 22)])
+def test_clip_round_trip(
+    run: Run, clip: Path, tmp_path: Path, model: str, worst: float
+) -> None:
     out = tmp_path / "preview.png"
     result = run("embed", clip, "-o", out, "--model", model)
     assert result.exit_code == 0, result.output
@@ -243,7 +245,7 @@ def test_clip_round_trip(run: Run, clip: Path, tmp_path: Path, model: str) -> No
     assert original.shape == restored.shape == (12, 64, 96, 3)
     assert probe(back).fps == Fraction(30000, 1001)
     for a, b in zip(original, restored, strict=True):
-        assert psnr(a, b) > 24
+        assert psnr(a, b) > worst
 
 
 def test_restored_clip_by_suffix(run: Run, clip: Path, tmp_path: Path) -> None:
