@@ -18,6 +18,7 @@ from iicnet_cli.cli import train as train_command
 from iicnet_cli.errors import ExitCode, TrainingError
 from iicnet_cli.training.data import StegoSampler, VideoSampler, batches, build_samplers
 from iicnet_cli.training.loop import Budget
+from iicnet_cli.training.motion import moving_photos
 from iicnet_cli.training.recipe import Recipe
 from iicnet_cli.training.run import run_training
 from tests.conftest import moving, natural
@@ -264,19 +265,38 @@ def test_video_samples_keep_time_and_put_the_middle_first() -> None:
     assert strides == {10, 20, -10, -20}
 
 
-def test_pans_move_evenly_over_a_photo() -> None:
-    y, x = np.mgrid[0:80, 0:100]
+def test_moving_photos_move_steadily() -> None:
+    y, x = np.mgrid[0:240, 0:240]
     photo = np.stack([y, x, 0 * x], axis=-1).astype(np.uint8)
-    clip = np.zeros((9, 40, 40, 3), np.uint8)
-    sampler = VideoSampler([clip], [photo], 3, (1,), 1.0)
-    moved = 0.0
-    for seed in range(20):
-        middle, first, last = sampler.sample(np.random.default_rng(seed), 32).astype(int)
-        there, back = (middle - first)[..., :2], (last - middle)[..., :2]
-        assert np.ptp(there, axis=(0, 1)).max() == 0
-        assert np.abs(there - back).max() <= 1
-        moved += np.abs(there).max()
-    assert moved > 20
+    moved = []
+    for seed in range(40):
+        clip = moving_photos([photo], 3, 32, np.random.default_rng(seed)).astype(float)
+        assert clip.shape == (3, 32, 32, 3)
+        first, middle, last = clip[:, 8:24, 8:24, :2]
+        if np.ptp(middle, axis=(0, 1)).max() > 18:  # an occluder's outline is in the way
+            continue
+        there, back = middle - first, last - middle
+        assert np.abs(there - back).max() <= 2.1
+        assert np.ptp(there, axis=(0, 1)).max() < 4  # zoom and rotation are slow
+        moved.append(np.abs(there).max())
+    assert len(moved) > 15 and 4 < np.mean(moved) < 16
+
+
+def test_moving_photos_stay_inside_small_photos() -> None:
+    rng = np.random.default_rng(0)
+    photo = natural(40, 36, 0)
+    for _ in range(10):
+        clip = moving_photos([photo], 9, 64, rng)
+        assert clip.shape == (9, 64, 64, 3)
+        assert clip.std() > 1
+
+
+def test_clips_that_move_are_drawn_more_often() -> None:
+    still = np.full((9, 40, 40, 3), 10, np.uint8)
+    moving = np.random.default_rng(0).integers(100, 200, (9, 40, 40, 3), dtype=np.uint8)
+    sampler = VideoSampler([still, moving], [], 3, (1,), 0.0)
+    drawn = [sampler.sample(np.random.default_rng(i), 32).max() > 50 for i in range(100)]
+    assert 75 < sum(drawn) < 100
 
 
 def test_batches_depend_on_seed_and_step_only(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ class IICNet(nn.Module):
             mixing=config.mixing,
         )
         self.squeeze = ChannelSqueeze(config.working_channels, config.squeezed_channels)
-        if config.mixing and config.squeezed_channels == config.working_channels // config.images:
+        if config.mixing:
             self._start_at_reference()
 
     def forward(self, images: Tensor) -> Tensor:
@@ -132,16 +132,36 @@ class IICNet(nn.Module):
     def _start_at_reference(self, spread: float = 0.3) -> None:
         """Let the last mixing start where the average of equation (8) is the reference itself.
 
-        The other images go, scaled down, into the differences between the preliminary embeddings.
-        With the identity the embedding would start as the average of all images.
+        All that the reference leaves out goes, scaled down, into the differences between the
+        preliminary embeddings. With the identity the embedding would start as the average of all.
         """
-        images = self.config.images
-        mixing = torch.eye(images) * spread
+        reference = self._reference_matrix()
+        channels, squeezed = self.config.working_channels, self.config.squeezed_channels
+        # The reference and what completes it: all channels but those that weigh most in it.
+        weights = reference.abs()
+        completed = []
+        for row in range(squeezed):
+            completed.append(int(weights[row].argmax()))
+            weights[:, completed[-1]] = -1
+        left_out = [i for i in range(channels) if i not in completed]
+        basis = torch.cat([reference, torch.eye(channels)[left_out]])
+        copies = channels // squeezed
+        mixing = torch.eye(copies) * spread
         mixing[0, 1:] = -spread
         mixing[:, 0] = 1
         last = self.coupling.layers[-2]
         assert isinstance(last, InvertibleConv1x1)
-        last.weight.copy_(torch.kron(mixing, torch.eye(self.config.squeezed_channels)))
+        last.weight.copy_(torch.kron(mixing, torch.eye(squeezed)) @ basis)
+
+    def _reference_matrix(self) -> Tensor:
+        """(C, M): the channels of a preliminary embedding that equals the reference, from M."""
+        x = torch.eye(self.config.working_channels)[:, :, None, None]
+        images = x if self.downscaling is None else self.downscaling.inverse(x)
+        images = images.unflatten(1, (self.config.images, self.config.channels))
+        reference = self.reference(images)
+        if self.upscaling is not None:
+            reference = self.upscaling(reference)
+        return reference[:, :, 0, 0].T
 
     def _check(self, images: Tensor) -> None:
         wanted = (self.config.images, self.config.channels)

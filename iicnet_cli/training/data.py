@@ -20,6 +20,7 @@ from iicnet_cli.errors import IICNetError, TrainingError
 from iicnet_cli.media.stills import STILL_SUFFIXES, VIDEO_SUFFIXES, read_still
 from iicnet_cli.media.video import open_frames
 from iicnet_cli.tasks.base import Pixels, reference_first
+from iicnet_cli.training.motion import moving_photos
 from iicnet_cli.training.recipe import Recipe
 
 
@@ -46,8 +47,9 @@ class StegoSampler:
 
 
 class VideoSampler:
-    """K frames of a clip at a random stride, or a pan over a photo; the middle frame first.
+    """K frames of a clip at a random stride, or moving photos; the middle frame first.
 
+    Clips with more motion are drawn more often, because nearly still ones are learned at once.
     All frames share one crop, flip and direction of time, so that motion stays true.
     """
 
@@ -66,11 +68,14 @@ class VideoSampler:
         self.images = images
         self.strides = strides
         self.pans = pans if photos else 0.0
-        lengths = np.array([len(clip) for clip in self.clips], dtype=np.float64)
-        self.weights = lengths / lengths.sum()
+        motion = np.array([_motion(clip) for clip in self.clips]).clip(2, 20)
+        self.weights = motion / motion.sum()
 
     def sample(self, rng: Generator, crop: int) -> Pixels:
-        frames = self._pan(rng, crop) if rng.random() < self.pans else self._cut(rng, crop)
+        if rng.random() < self.pans:
+            frames = moving_photos(self.photos, self.images, crop, rng)
+        else:
+            frames = self._cut(rng, crop)
         if rng.random() < 0.5:
             frames = frames[::-1]
         if rng.random() < 0.5:
@@ -85,17 +90,6 @@ class VideoSampler:
         start = rng.integers(len(clip) - span + 1)
         y, x = _corner(clip[0], crop, rng)
         return clip[start : start + span : stride, y : y + crop, x : x + crop]
-
-    def _pan(self, rng: Generator, crop: int) -> Pixels:
-        photo = self.photos[int(rng.integers(len(self.photos)))]
-        height, width = photo.shape[:2]
-        speed = rng.uniform(-6, 6, size=2)
-        path = np.rint(np.arange(self.images)[:, None] * speed).astype(int)
-        path -= path.min(axis=0)
-        room = np.array([height - crop, width - crop])
-        path = np.minimum(path, room)
-        path += rng.integers(0, room - path.max(axis=0) + 1)
-        return np.stack([photo[y : y + crop, x : x + crop] for y, x in path])
 
 
 def load_photos(folders: Sequence[Path], *, smallest: int) -> list[tuple[str, Pixels]]:
@@ -219,6 +213,11 @@ def _files(folders: Sequence[Path], suffixes: frozenset[str]) -> list[Path]:
             raise TrainingError(f"no folder {folder}", hint="--data takes folders")
         found += [p for p in folder.rglob("*") if p.suffix.lower() in suffixes]
     return sorted(found, key=lambda p: p.name)
+
+
+def _motion(clip: Pixels) -> float:
+    """Mean difference of neighbouring frames, 0..255, on a coarse grid of pixels."""
+    return float(np.abs(np.diff(clip[:, ::4, ::4].astype(np.float32), axis=0)).mean())
 
 
 def _corner(image: Pixels, crop: int, rng: Generator) -> tuple[int, int]:

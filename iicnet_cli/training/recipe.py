@@ -71,7 +71,7 @@ class Recipe(BaseModel):
     )
 
     strides: tuple[int, ...] = Field(default=(1, 1, 1, 2, 3), description="video: frame steps")
-    pans: float = Field(default=0.15, ge=0, le=1, description="video: share made from photos")
+    pans: float = Field(default=0.35, ge=0, le=1, description="video: share made from photos")
 
     seed: int = 0
 
