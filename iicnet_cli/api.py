@@ -41,7 +41,16 @@ from iicnet_cli.errors import (
 )
 from iicnet_cli.media.files import check_target, replacing
 from iicnet_cli.metrics import SSIM_WINDOW, psnr, ssim
-from iicnet_cli.tasks import TASKS, EmbedOptions, Group, Job, Task, guess_task, task_named
+from iicnet_cli.tasks import (
+    TASKS,
+    EmbedOptions,
+    Group,
+    Job,
+    RestoreOptions,
+    Task,
+    guess_task,
+    task_named,
+)
 from iicnet_cli.zoo import Checkpoint, available, find, find_by_weights
 
 if TYPE_CHECKING:
@@ -240,13 +249,20 @@ class Converter:
                 hint="any lossy format would destroy what it holds: use -o NAME.png",
             )
         check_target(output, overwrite)
-        chosen = task_named(task) if task else guess_task(inputs)
-        checkpoint = find(model or chosen.model_for(len(inputs)))
+        chosen = task_named(task) if task else guess_task(inputs, options)
+        checkpoint = find(
+            model or chosen.default_model(chosen.images_of(inputs), half=options.half)
+        )
         _check_task(checkpoint, chosen)
+        if options.half and not checkpoint.config.network.half_size:
+            raise UsageError(
+                f"the embeddings of '{checkpoint.name}' have full size, but half was asked for",
+                hint="leave --model or --half out",
+            )
         job = chosen.open(inputs, checkpoint.config.network.images, options)
-        if with_ssim and min(job.width, job.height) < SSIM_WINDOW:
-            raise UsageError(f"SSIM needs pictures of {SSIM_WINDOW} pixels or more to each side")
         runner = self._runner(checkpoint)
+        if with_ssim and min(job.width, job.height) < SSIM_WINDOW * runner.scale:
+            raise UsageError(f"SSIM needs pictures of {SSIM_WINDOW} pixels or more to each side")
 
         with replacing(output, overwrite=overwrite) as temporary:
             header, embeddings = self._write(job, chosen, checkpoint, runner, temporary)
@@ -276,8 +292,10 @@ class Converter:
         source: Path,
         output: Path | None = None,
         *,
+        folder: Path | None = None,
         task: str | None = None,
         model: str | None = None,
+        options: RestoreOptions = RestoreOptions(),
         overwrite: bool = False,
     ) -> RestoreReport:
         """Restore what a PNG holds; task and model are read from it unless they are given.
@@ -287,9 +305,11 @@ class Converter:
 
         Args:
             source: the PNG.
-            output: file or folder, as the task takes it; beside the PNG by default.
+            output: file or folder, as the task takes it; by default named after the PNG.
+            folder: where the default output goes; beside the PNG by default.
             task: overrides what the file says.
             model: name or folder of a checkpoint; overrides what the file says.
+            options: how to write the outputs.
             overwrite: replace existing outputs.
 
         Raises:
@@ -305,10 +325,13 @@ class Converter:
             chosen = task_named(header.task)
             _check_task(checkpoint, chosen)
             altered = None if reader.header is None else not reader.verify()
-            target = output if output is not None else chosen.default_target(source)
+            place = source if folder is None else folder / source.name
+            target = output if output is not None else chosen.default_target(place, header)
             runner = self._runner(checkpoint)
             groups = self._restored(reader, header, runner)
-            delivered = chosen.deliver(header, groups, target, overwrite=overwrite)
+            delivered = chosen.deliver(
+                header, groups, target, overwrite=overwrite, options=options
+            )
         return RestoreReport(
             outputs=delivered.outputs,
             notes=delivered.notes,
@@ -337,10 +360,13 @@ class Converter:
         count = 0
         with open(path, "w+b") as file:
             writer = EmbeddingWriter(file, frame_delay=job.frame_delay)
+            network = runner.config
+            half = task.name == "video" and network.half_size
+            mark_task = f"{task.name}-half" if half else task.name
             for group in job.groups():
                 runner.tick = self._ticker("embedding", count, job.total)
                 mark = Mark(
-                    task=MARK_TASKS.index(task.name),
+                    task=MARK_TASKS.index(mark_task),
                     model=model_id(checkpoint.config.weights_sha256),
                     images=job.images,
                     valid=group.valid,
@@ -348,6 +374,8 @@ class Converter:
                     fps=fps_code(job.fps),
                 )
                 embedding = runner.embed(pad(group.images, padding))
+                if network.embedding_channels == 1:
+                    embedding = embedding[..., 0]
                 writer.add(write_mark(embedding, mark))
                 count += 1
             header = Header(
@@ -358,6 +386,7 @@ class Converter:
                 width=job.width,
                 height=job.height,
                 padding=padding,
+                scale=runner.scale,
                 pixels_sha256="",
                 software=f"iicnet {__version__}",
                 **job.header_fields(),
@@ -368,12 +397,17 @@ class Converter:
         self, job: Job, runner: Runner, path: Path, with_ssim: bool
     ) -> list[PictureQuality]:
         quality = _Quality(with_ssim)
+        padding = padding_to(job.width, job.height, runner.config.multiple)
+        # Of the embedding: what shows a picture and not only its padding.
+        width, height = -(-job.width // runner.scale), -(-job.height // runner.scale)
         with EmbeddingReader(path) as reader:
             for i, (group, embedding) in enumerate(zip(job.groups(), reader, strict=True)):
                 runner.tick = self._ticker("verifying", i, job.total)
+                embedding = _with_channels(embedding, runner.config.embedding_channels)
                 restored = crop(runner.restore(embedding), job.width, job.height)
-                visible = crop(embedding[None], job.width, job.height)[0]
-                quality.add(visible, group.images[0], restored, group.images)
+                reference = runner.reference(pad(group.images, padding))
+                visible, wanted = crop(np.stack([embedding, reference]), width, height)
+                quality.add(visible, wanted, restored, group.images)
         return quality.pictures(job.names)
 
     def _restored(
@@ -382,14 +416,11 @@ class Converter:
         for i, embedding in enumerate(reader):
             runner.tick = self._ticker("restoring", i, reader.n_frames)
             mark = read_mark(embedding)
-            if embedding.ndim == 2:
-                raise DamagedError(
-                    "the PNG is grey, but the model's embeddings are in colour",
-                    hint="restore from the original PNG",
-                )
+            embedding = _with_channels(embedding, runner.config.embedding_channels)
             height, width = embedding.shape[:2]
             # Only a cropped picture, restored on request, is not yet a multiple.
-            embedding = pad(embedding[None], padding_to(width, height, runner.config.multiple))[0]
+            multiple = runner.config.multiple // runner.scale
+            embedding = pad(embedding[None], padding_to(width, height, multiple))[0]
             valid = mark.valid if mark and mark.images == header.images else header.images
             yield Group(crop(runner.restore(embedding), header.width, header.height), valid)
 
@@ -420,7 +451,11 @@ def identify(
     if reader.header is not None:
         header = reader.header
         right, bottom = header.padding
-        if (width, height) == (header.width + right, header.height + bottom):
+        written = (
+            (header.width + right) // header.scale,
+            (header.height + bottom) // header.scale,
+        )
+        if (width, height) == written:
             if header.task not in TASKS and task is None:
                 raise UnsupportedVersionError(
                     f"{source} was made for the task '{header.task}', which is unknown here",
@@ -431,8 +466,8 @@ def identify(
             return header.model_copy(update=changes), checkpoint, "header"
         if not requested:
             raise DamagedError(
-                f"{source} is {width}x{height}, but {header.width + right}x"
-                f"{header.height + bottom} was written: it was resized or cropped",
+                f"{source} is {width}x{height}, but {written[0]}x{written[1]} was written: it was "
+                "resized or cropped",
                 hint="restore from the original PNG, or try with --model",
             )
     elif reader.mark is not None:
@@ -441,7 +476,7 @@ def identify(
         fps = fps_from_code(mark.fps)
         return (
             _made_up_header(
-                checkpoint, task or mark.task_name, width, height, mark.padding, fps
+                checkpoint, task or _task_of(mark), width, height, mark.padding, fps
             ),
             checkpoint,
             "mark",
@@ -452,7 +487,7 @@ def identify(
             "the mark",
             hint="if you know what it is, try --task or --model",
         )
-    checkpoint = find(model) if model else find(task_named(task or "").model_for(2))
+    checkpoint = find(model) if model else find(task_named(task or "").default_model())
     return (
         _made_up_header(checkpoint, task or checkpoint.config.task, width, height, (0, 0), None),
         checkpoint,
@@ -468,14 +503,16 @@ def _made_up_header(
     padding: tuple[int, int],
     fps: Fraction | None,
 ) -> Header:
+    scale = 2 if checkpoint.config.network.half_size else 1
     return Header(
         task=task,
         model=checkpoint.name,
         weights_sha256=checkpoint.config.weights_sha256,
         images=checkpoint.config.network.images,
-        width=width - padding[0],
-        height=height - padding[1],
+        width=width * scale - padding[0],
+        height=height * scale - padding[1],
         padding=padding,
+        scale=scale,
         fps=str(fps) if fps else None,
         pixels_sha256="",
     )
@@ -483,17 +520,41 @@ def _made_up_header(
 
 def _checkpoint_for(header: Header, task: str | None) -> Checkpoint:
     if task and task != header.task:
-        return find(task_named(task).model_for(header.images))
+        return find(task_named(task).default_model(header.images, half=header.scale > 1))
     return find_by_weights(header.model, header.weights_sha256)
 
 
 def _checkpoint_with_id(mark: Mark, source: Path, task: str | None) -> Checkpoint:
-    if task and task != mark.task_name:
-        return find(task_named(task).model_for(mark.images))
+    half = mark.task_name.endswith("-half")
+    if task and task != _task_of(mark):
+        return find(task_named(task).default_model(mark.images, half=half))
     for checkpoint in available():
         if model_id(checkpoint.config.weights_sha256) == mark.model:
             return checkpoint
-    return find_by_weights(f"{mark.task_name}-{mark.images}", "")
+    name = task_named(_task_of(mark)).default_model(mark.images, half=half)
+    return find_by_weights(name, "")
+
+
+def _task_of(mark: Mark) -> str:
+    """The mark tells clips of half size apart, which are no task of their own."""
+    return mark.task_name.removesuffix("-half")
+
+
+def _with_channels(embedding: Pixels, channels: int) -> Pixels:
+    """(H, W) or (H, W, 3) as (H, W, channels).
+
+    Raises:
+        DamagedError: grey where the model needs colour.
+    """
+    if channels == 1:
+        grey = embedding if embedding.ndim == 2 else embedding[..., 1]
+        return grey[..., None]
+    if embedding.ndim == 2:
+        raise DamagedError(
+            "the PNG is grey, but the model's embeddings are in colour",
+            hint="restore from the original PNG",
+        )
+    return embedding
 
 
 def _check_task(checkpoint: Checkpoint, task: Task) -> None:

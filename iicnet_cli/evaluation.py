@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +11,7 @@ import numpy as np
 
 from iicnet_cli.api import Converter, EmbedReport
 from iicnet_cli.errors import UsageError
-from iicnet_cli.media.stills import STILL_SUFFIXES, VIDEO_SUFFIXES, still_size
-from iicnet_cli.media.video import open_frames
-from iicnet_cli.tasks import EmbedOptions
+from iicnet_cli.tasks import task_named
 from iicnet_cli.zoo import Checkpoint
 
 
@@ -60,13 +57,11 @@ def evaluate(
 ) -> Iterator[Row]:
     """Measure a checkpoint, one PNG after the other.
 
-    Stego: every picture of the folder is the cover once, the next pictures of the same size (in
-    the order of names, round and round) are hidden in it. Video: every sub-folder of frames, and
-    every clip, cut into whole groups of frames.
+    What a folder must hold and how it is used is said in ``evaluation_items`` of each task.
 
     Args:
         checkpoint: what to measure.
-        folder: pictures, or folders of frames and clips.
+        folder: evaluation data for its task.
         converter: does the work.
         step: video: take every n-th frame.
         limit: measure at most so many PNGs.
@@ -75,34 +70,26 @@ def evaluate(
         UsageError: the folder holds nothing that fits.
     """
     config = checkpoint.config
-    images = config.network.images
+    task = task_named(config.task)
     if not folder.is_dir():
         raise UsageError(f"no folder {folder}")
-    items: list[tuple[str, list[Path], EmbedOptions]]
-    if config.task == "video":
-        items = [
-            (path.name, [path], EmbedOptions(step=step, frames=frames))
-            for path in _sequences(folder)
-            if (frames := _count(path, step) // images * images)
-        ]
-    else:
-        items = [
-            (chosen[0].stem, chosen, EmbedOptions()) for chosen in _cyclic(_stills(folder), images)
-        ]
-    if not items:
-        raise UsageError(f"{folder} holds nothing to evaluate {checkpoint.name} on")
     with tempfile.TemporaryDirectory() as scratch:
-        for name, inputs, options in items[:limit]:
+        made = Path(scratch) / "made"
+        made.mkdir()
+        items = task.evaluation_items(folder, config.network.images, step, made)
+        if not items:
+            raise UsageError(f"{folder} holds nothing to evaluate {checkpoint.name} on")
+        for item in items[:limit]:
             report = converter.embed(
-                inputs,
+                item.inputs,
                 Path(scratch) / "embedding.png",
                 task=config.task,
                 model=str(checkpoint.folder),
-                options=options,
+                options=item.options,
                 overwrite=True,
                 with_ssim=True,
             )
-            yield _row(name, report)
+            yield _row(item.name, report)
 
 
 def _row(name: str, report: EmbedReport) -> Row:
@@ -117,36 +104,3 @@ def _row(name: str, report: EmbedReport) -> Row:
         embed_ssim=embedding.ssim,
         restored_ssim=float(np.mean([p.ssim for p in report.restored])),
     )
-
-
-def _stills(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in STILL_SUFFIXES)
-
-
-def _sequences(folder: Path) -> list[Path]:
-    found = [
-        p
-        for p in folder.iterdir()
-        if (p.is_dir() and _stills(p)) or p.suffix.lower() in VIDEO_SUFFIXES
-    ]
-    return sorted(found) or ([folder] if _stills(folder) else [])
-
-
-def _count(path: Path, step: int) -> int:
-    if path.is_dir():
-        return -(-len(_stills(path)) // step)
-    with open_frames(path, step=step) as frames:
-        return sum(1 for _ in frames)
-
-
-def _cyclic(paths: Sequence[Path], images: int) -> list[list[Path]]:
-    by_size: dict[tuple[int, int], list[Path]] = defaultdict(list)
-    for path in paths:
-        by_size[still_size(path)].append(path)
-    chosen = [
-        [same[(i + k) % len(same)] for k in range(images)]
-        for same in by_size.values()
-        if len(same) >= images
-        for i in range(len(same))
-    ]
-    return sorted(chosen)

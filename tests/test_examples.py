@@ -118,8 +118,85 @@ def test_video_script_goes_on_after_a_bad_clip(
         assert sum(1 for _ in frames) == 12
 
 
+@pytest.fixture
+def cutout(tmp_path: Path) -> Path:
+    alpha = np.zeros((HEIGHT, WIDTH), np.uint8)
+    alpha[16:48, 20:70] = 255
+    path = tmp_path / "front.png"
+    Image.fromarray(np.dstack([picture(3), alpha])).save(path)
+    return path
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Path:
+    path = tmp_path / "my pair.mpo"
+    left, right = (Image.fromarray(picture(2, shift)) for shift in (0, 4))
+    left.save(path, save_all=True, append_images=[right], quality=95)
+    return path
+
+
 @posix
-@pytest.mark.parametrize("script", ["stego.sh", "video.sh"])
+@pytest.mark.usefixtures("all_models")
+@pytest.mark.parametrize("script", ["grayscale.sh", "rescale.sh"])
+def test_scripts_for_single_photos(
+    environment: dict[str, str], photos: list[Path], tmp_path: Path, script: str
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_text("no photo")
+    out = tmp_path / "out"
+    result = run(environment, EXAMPLES / script, out, photos[0], broken, photos[1])
+    assert result.returncode == 1, result.stderr
+    names = [path.relative_to(out).as_posix() for path in sorted(out.rglob("*.png"))]
+    embedded, restored = ("grey", "colour") if script == "grayscale.sh" else ("half", "full")
+    assert sorted(names) == sorted(
+        name
+        for i in (0, 1)
+        for name in (f"{embedded}/photo {i}.png", f"{restored}/photo {i}-restored.png")
+    )
+    assert read_still(out / restored / "photo 0-restored.png").pixels.shape == (HEIGHT, WIDTH, 3)
+
+
+@posix
+@pytest.mark.usefixtures("all_models")
+def test_stereo_script(environment: dict[str, str], pair: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = run(environment, EXAMPLES / "stereo.sh", out, pair)
+    assert result.returncode == 0, result.stderr
+    assert sorted(path.name for path in out.iterdir()) == [
+        "my pair-anaglyph.png",
+        "my pair-restored",
+        "my pair.png",
+    ]
+    assert len(list((out / "my pair-restored").iterdir())) == 2
+
+
+@posix
+@pytest.mark.usefixtures("all_models")
+def test_dual_script(environment: dict[str, str], photos: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = run(environment, EXAMPLES / "dual.sh", out, 2, photos[0])
+    assert result.returncode == 0, result.stderr
+    assert sorted(path.name for path in (out / "photo 0-restored").iterdir()) == [
+        "photo 0-normal.png",
+        "photo 0-zoom2.png",
+    ]
+
+
+@posix
+@pytest.mark.usefixtures("all_models")
+def test_layers_script(
+    environment: dict[str, str], cutout: Path, photos: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    small = tmp_path / "small.png"
+    Image.fromarray(np.zeros((20, 20, 4), np.uint8)).save(small)
+    result = run(environment, EXAMPLES / "layers.sh", out, photos[0], small, cutout)
+    assert result.returncode == 2, result.stderr
+    assert sorted(path.name for path in out.iterdir()) == ["front.ora", "front.png"]
+
+
+@posix
+@pytest.mark.parametrize("script", sorted(path.name for path in EXAMPLES.glob("*.sh")))
 def test_scripts_say_how_they_are_used(environment: dict[str, str], script: str) -> None:
     result = run(environment, EXAMPLES / script)
     assert result.returncode == 2

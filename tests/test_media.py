@@ -22,6 +22,7 @@ from iicnet_cli.media.stills import read_still, resize, still_size, write_still
 from iicnet_cli.media.video import (
     extract_audio,
     is_exact,
+    is_motion_photo,
     is_video,
     open_frames,
     open_writer,
@@ -577,7 +578,7 @@ def test_folders_globs_and_lists(tmp_path: Path) -> None:
         write_still(tmp_path / f"f{number}.png", np.full((6, 8, 3), number, np.uint8))
     (tmp_path / "notes.txt").write_text("not a still")
     (tmp_path / ".hidden.png").write_text("not a still")
-    for source_of in (tmp_path, str(tmp_path / "f*.png")):
+    for source_of in (tmp_path, str(tmp_path / "f*.png"), tmp_path / "f[0-9]*.png"):
         with open_frames(source_of) as source:
             assert [int(frame[0, 0, 0]) for frame in source] == [1, 2, 10]
             assert source.names == ("f1.png", "f2.png", "f10.png")
@@ -594,6 +595,95 @@ def test_folders_globs_and_lists(tmp_path: Path) -> None:
     for nothing in nowhere:
         with pytest.raises(MediaError):
             open_frames(nothing)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif"])
+def test_one_still_is_a_clip_of_one_frame(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"x.{suffix}"
+    Image.fromarray(smooth(6, 8)).save(path)
+    with open_frames(path) as source:
+        assert np.array_equal(next(source), read_still(path).pixels)
+        assert list(source) == []
+        assert (source.info.frames, source.names, source.notes) == (1, (path.name,), [])
+
+
+JPEG = io.BytesIO()
+Image.fromarray(smooth(30, 40)).save(JPEG, "JPEG")
+
+
+def box(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", 8 + len(data)) + kind + data
+
+
+def samsung(clip: bytes) -> bytes:
+    """Samsung's trailer: blocks of data, then a table of them."""
+    block = b"\0\0\x30\x0a" + struct.pack("<I", 16) + b"MotionPhoto_Data" + clip
+    late = b"\0\0\x01\x0a" + struct.pack("<I", 14) + b"Image_UTC_Data" + b"1609459200000"
+    table = b"SEFH" + struct.pack("<II", 106, 2)
+    table += b"\0\0\x30\x0a" + struct.pack("<II", len(block) + len(late), len(block))
+    table += b"\0\0\x01\x0a" + struct.pack("<II", len(late), len(late))
+    return block + late + table + struct.pack("<I", len(table)) + b"SEFT"
+
+
+def heic(clip: bytes) -> bytes:
+    head = box(b"ftyp", b"heic\0\0\0\0mif1heic") + box(b"meta", b"\0" * 40)
+    return head + box(b"mdat", b"picture") + box(b"mpvd", clip) + box(b"sefd", b"\0" * 20)
+
+
+@pytest.mark.parametrize("kind", ["google", "gain map", "samsung", "heic"])
+def test_motion_photos(clips: Path, tmp_path: Path, kind: str) -> None:
+    still, clip = JPEG.getvalue(), (clips / "plain.mp4").read_bytes()
+    data = {
+        "google": still + clip,
+        "gain map": still + still + clip,
+        "samsung": still + samsung(clip),
+        "heic": heic(clip),
+    }[kind]
+    path = tmp_path / "a,b: 'x' %03d,,:file:.MP.jpg"
+    path.write_bytes(data)
+    assert is_motion_photo(path)
+    assert not is_video(path)
+    info = probe(path)
+    assert (info.width, info.height, info.frames, info.fps) == (64, 48, 72, Fraction(24))
+    assert info.notes == ("motion photo: its clip is used, not its still",)
+    with open_frames(clips / "plain.mp4", start=1.0, step=7) as source:
+        expected = list(source)
+    with open_frames(path, start=1.0, step=7) as source:
+        frames = list(source)
+        assert source.notes == list(info.notes)
+    assert len(frames) == 7
+    assert all(np.array_equal(a, b) for a, b in zip(frames, expected, strict=True))
+    assert info.has_audio
+    assert extract_audio(path, tmp_path / "a.m4a")
+    if kind != "heic":
+        assert read_still(path).pixels.shape == (30, 40, 3)
+        with open_frames([path]) as source:  # a list is of stills
+            assert [frame.shape for frame in source] == [(30, 40, 3)]
+
+
+def test_what_is_no_motion_photo(clips: Path, tmp_path: Path) -> None:
+    still, clip = JPEG.getvalue(), (clips / "plain.mp4").read_bytes()
+    head = box(b"ftyp", b"mp42" + b"\0" * 12)
+    files = {
+        "plain": still,
+        "gain map": still + still,
+        "garbage": still + noise(30, 40).tobytes() + b"ftyp moov mdat",
+        "header only": still + head,
+        "cut": still + clip[:-1],
+        "another picture": still + box(b"ftyp", b"avif" + b"\0" * 8) + box(b"mdat", b"\0" * 9),
+        "note": still[:2] + b"\xff\xfe\0\x1aMotionPhoto_Data ftypmp42" + still[2:],
+        "clip": clip,
+        "clip in a clip": head + box(b"mdat", clip),
+        "png": b"\x89PNG\r\n\x1a\n" + clip,
+        "empty": b"",
+    }
+    for name, data in files.items():
+        (tmp_path / "x.jpg").write_bytes(data)
+        assert not is_motion_photo(tmp_path / "x.jpg"), name
+    pictures = [Image.fromarray(smooth(30, 40))] * 2
+    pictures[0].save(tmp_path / "x.mpo", save_all=True, append_images=pictures[1:])
+    for path in (tmp_path / "x.mpo", tmp_path, tmp_path / "missing.jpg", Path(os.devnull)):
+        assert not is_motion_photo(path)
 
 
 def test_is_video(clips: Path, tmp_path: Path) -> None:
@@ -750,6 +840,60 @@ def test_folders_lose_only_their_old_frames(tmp_path: Path) -> None:
     ):
         writer.add(noise(9, 9))
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_names_of_frames(tmp_path: Path) -> None:
+    names = ["b.jpg", "B.png", "b.tif", "b-2.png", "../../out.png", "C:\\x\\..", "", "00008.jpg"]
+
+    def write(*names: str, count: int, overwrite: bool = False) -> None:
+        with open_writer(
+            tmp_path / "in", 8, 8, Fraction(25), names=names, overwrite=overwrite
+        ) as writer:
+            for seed in range(count):
+                writer.add(noise(8, 8, seed))
+
+    write(*names, count=9)
+    stems = ["b", "B-2", "b-3", "b-2-2", "out", "..", "00006", "00008", "00008-2"]
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    found = {path.name: read_still(path).pixels for path in (tmp_path / "in").iterdir()}
+    assert set(found) == {f"{stem}.png" for stem in stems}
+    for seed, stem in enumerate(stems):
+        assert np.array_equal(found[f"{stem}.png"], noise(8, 8, seed))
+    with pytest.raises(OutputExistsError):
+        write("new.png", count=1)
+    write("x.jpg", "out.png", count=2, overwrite=True)
+    found["x.png"], found["out.png"] = noise(8, 8, 0), noise(8, 8, 1)
+    for path in (tmp_path / "in").iterdir():
+        assert np.array_equal(read_still(path).pixels, found.pop(path.name))
+    assert not found
+    with open_writer(tmp_path / "x.mkv", 8, 8, Fraction(25), names=["a.png"]) as writer:
+        writer.add(noise(8, 8))
+
+
+@pytest.mark.parametrize(
+    ("source", "coder", "suffixes"),
+    [
+        ("x.mp4", "aac", ("m4a", "mka")),
+        ("x.mkv", "libopus", ("ogg", "mka", "opus")),
+        ("x.mkv", "libvorbis", ("ogg", "mka")),
+        ("x.mkv", "pcm_s16le", ("wav", "mka")),
+    ],
+)
+def test_sound_is_copied(
+    tmp_path: Path, source: str, coder: str, suffixes: tuple[str, ...]
+) -> None:
+    sound = ("-f", "lavfi", "-i", "sine=d=0.5", "-c:a", coder)
+    path = make(tmp_path / source, *pattern(0.5), *sound, *H264)
+    codec = coder.removeprefix("lib")
+    for suffix in suffixes:
+        assert extract_audio(path, tmp_path / f"a.{suffix}")
+        log = ffmpeg.run(["-i", str(tmp_path / f"a.{suffix}")]).stderr.decode()
+        assert f"Audio: {codec}" in log
+    if codec != "pcm_s16le":  # ffmpeg would make a WAV that hardly anything plays
+        with pytest.raises(MediaError, match=codec) as caught:
+            extract_audio(path, tmp_path / "b.wav")
+        assert "mka" in caught.value.hint
+        assert not (tmp_path / "b.wav").exists()
 
 
 def test_audio(clips: Path, tmp_path: Path) -> None:

@@ -16,11 +16,12 @@ from typer.testing import Result
 
 from iicnet_cli.cli import train as train_command
 from iicnet_cli.errors import ExitCode, TrainingError
-from iicnet_cli.training.data import StegoSampler, VideoSampler, batches, build_samplers
-from iicnet_cli.training.loop import Budget
-from iicnet_cli.training.motion import moving_photos
+from iicnet_cli.training.data import batches, build_samplers
+from iicnet_cli.training.loop import Budget, train
+from iicnet_cli.training.losses import total_loss
 from iicnet_cli.training.recipe import Recipe
 from iicnet_cli.training.run import run_training
+from iicnet_cli.training.samplers import StegoSampler
 from tests.conftest import moving, natural
 
 Run = Callable[..., Result]
@@ -185,7 +186,27 @@ def test_a_diverging_run_is_an_error(run: Run, photo_folder: Path, tmp_path: Pat
         "train", "--recipe", recipe, "-d", photo_folder, "-o", tmp_path / "m", "--steps", 40
     )
     assert result.exit_code == ExitCode.FAILURE
-    assert "not finite" in result.stderr
+    assert "shot up" in result.stderr
+
+
+def test_after_a_spike_the_run_goes_on_from_the_average(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    losses = []
+
+    def spiky(*arguments: object) -> torch.Tensor:
+        losses.append(total_loss(*arguments))  # type: ignore[arg-type]
+        return losses[-1] * (100 if len(losses) == 12 else 1)
+
+    monkeypatch.setattr("iicnet_cli.training.loop.total_loss", spiky)
+    recipe = Recipe.read(recipe_file(tmp_path, "stego", 2))
+    sampler = StegoSampler([natural(40, 40, i) for i in range(4)], 2)
+    outcome = train(recipe, sampler, [], Budget(12, None), tmp_path, device=CPU)
+    assert outcome.steps == 12
+    state = torch.load(tmp_path / "training.pt", weights_only=True)
+    for key, tensor in state["net"].items():
+        assert torch.equal(tensor, state["average"][f"module.{key}"])
+    assert state["optimizers"][0]["state"] == {}
     assert not (tmp_path / "m" / "model.safetensors").exists()
 
 
@@ -241,62 +262,6 @@ def test_held_out_files_are_never_drawn(photo_folder: Path, tmp_path: Path) -> N
     assert len(held) == 2
     assert len(drawn) == 8
     assert not held & drawn
-
-
-def test_stego_samples_are_different_photos() -> None:
-    photos = [np.full((20, 30, 3), i, np.uint8) for i in range(5)]
-    for seed in range(20):
-        sample = StegoSampler(photos, 3).sample(np.random.default_rng(seed), 16)
-        assert sample.shape == (3, 16, 16, 3)
-        assert len({int(image[0, 0, 0]) for image in sample}) == 3
-
-
-def test_video_samples_keep_time_and_put_the_middle_first() -> None:
-    clip = np.stack([np.full((20, 30, 3), 10 * t, np.uint8) for t in range(20)])
-    sampler = VideoSampler([clip], [], 5, (1, 2), 0.0)
-    strides = set()
-    for seed in range(40):
-        sample = sampler.sample(np.random.default_rng(seed), 16)
-        middle, *others = (int(frame[0, 0, 0]) for frame in sample)
-        times = [*others[:2], middle, *others[2:]]
-        steps = set(np.diff(times))
-        assert len(steps) == 1
-        strides |= steps
-    assert strides == {10, 20, -10, -20}
-
-
-def test_moving_photos_move_steadily() -> None:
-    y, x = np.mgrid[0:240, 0:240]
-    photo = np.stack([y, x, 0 * x], axis=-1).astype(np.uint8)
-    moved = []
-    for seed in range(40):
-        clip = moving_photos([photo], 3, 32, np.random.default_rng(seed)).astype(float)
-        assert clip.shape == (3, 32, 32, 3)
-        first, middle, last = clip[:, 8:24, 8:24, :2]
-        if np.ptp(middle, axis=(0, 1)).max() > 18:  # an occluder's outline is in the way
-            continue
-        there, back = middle - first, last - middle
-        assert np.abs(there - back).max() <= 2.1
-        assert np.ptp(there, axis=(0, 1)).max() < 4  # zoom and rotation are slow
-        moved.append(np.abs(there).max())
-    assert len(moved) > 15 and 4 < np.mean(moved) < 16
-
-
-def test_moving_photos_stay_inside_small_photos() -> None:
-    rng = np.random.default_rng(0)
-    photo = natural(40, 36, 0)
-    for _ in range(10):
-        clip = moving_photos([photo], 9, 64, rng)
-        assert clip.shape == (9, 64, 64, 3)
-        assert clip.std() > 1
-
-
-def test_clips_that_move_are_drawn_more_often() -> None:
-    still = np.full((9, 40, 40, 3), 10, np.uint8)
-    moving = np.random.default_rng(0).integers(100, 200, (9, 40, 40, 3), dtype=np.uint8)
-    sampler = VideoSampler([still, moving], [], 3, (1,), 0.0)
-    drawn = [sampler.sample(np.random.default_rng(i), 32).max() > 50 for i in range(100)]
-    assert 75 < sum(drawn) < 100
 
 
 def test_batches_depend_on_seed_and_step_only(tmp_path: Path) -> None:

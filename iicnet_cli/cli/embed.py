@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from iicnet_cli.cli.batch import run_batch, same_names
 from iicnet_cli.cli.console import (
     DebugOption,
     DeviceOption,
@@ -26,23 +27,37 @@ from iicnet_cli.cli.console import (
 )
 from iicnet_cli.errors import UsageError
 
+if TYPE_CHECKING:
+    from iicnet_cli.api import EmbedReport
+
 
 @command
 def embed(
     inputs: Annotated[
         list[Path],
-        typer.Argument(help="A clip or a folder of frames; or the cover, then the photos to hide."),
+        typer.Argument(help="A clip, photos, views or layers, as the task needs; see below."),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The PNG to write; - is stdout.")
-    ],
+        Path | None, typer.Option("--output", "-o", help="The PNG to write; - is stdout.")
+    ] = None,
+    out_dir: Annotated[
+        Path | None,
+        typer.Option(help="Make one PNG of each input, NAME.png in this folder."),
+    ] = None,
     task: Annotated[
-        str | None, typer.Option(help="video or stego; guessed if it is left out.")
+        str | None,
+        typer.Option(
+            help="video, stereo, dual, layers, stego, grayscale or rescale; told from the inputs "
+            "where they leave no doubt."
+        ),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(help="Model name or folder, e.g. video-9; else the task's default."),
     ] = None,
+    half: Annotated[
+        bool, typer.Option("--half", help="Clip: the PNG has half its width and height.")
+    ] = False,
     start: Annotated[
         str | None, typer.Option(help="Clip: first moment, as 12.5 or 1:02.5.", metavar="TIME")
     ] = None,
@@ -52,6 +67,17 @@ def embed(
     step: Annotated[int, typer.Option(help="Clip: take every n-th frame.", min=1)] = 1,
     frames: Annotated[
         int | None, typer.Option(help="Clip: take at most so many frames.", min=1)
+    ] = None,
+    keep_audio: Annotated[
+        Path | None,
+        typer.Option(help="Clip: save its sound, which no PNG carries; .mka takes all codecs."),
+    ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(help="Stereo in one file: side-by-side, top-bottom or cross-eyed."),
+    ] = None,
+    zoom: Annotated[
+        int | None, typer.Option(help="Dual view of one photo: its centre, 2, 4 or 8 times.", min=2)
     ] = None,
     background: Annotated[
         str,
@@ -72,17 +98,31 @@ def embed(
     verbose: VerboseOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Embed a clip or photos in one PNG, and tell the quality of this very file.
+    """Embed a clip, a stereo pair, a dual view, layers or photos in one PNG, and tell its quality.
 
-    video: a clip or a folder of frames; more frames than the model takes make an animated PNG.
+    video: a clip, an animation, a motion photo, a folder or quoted pattern of frames. More frames
+    than the model takes make an animated PNG. It shows the middle frame of each group.
 
-    stego: the cover first, then one or more photos to hide; all are fitted to the cover's size
+    stereo: left and right view, pictures or clips of one size; or one MPO or JPS; or one file and
+    --layout. The PNG shows the left view.
+
+    dual: normal and zoomed view, any sizes; or one large photo and --zoom. It shows the normal
+    view.
+
+    layers: a foreground with transparency, and a background of its size; or the composed picture,
+    foreground and background; or the composed picture and background; or one .ora, .psd or
+    multi-page TIFF. It shows the composed picture.
+
+    stego: the cover first, then one to four photos to hide; all are fitted to the cover's size
     and restored at their own.
+
+    grayscale: one photo; the PNG is grey. rescale: one photo; the PNG has half its size.
     """
     from PIL import ImageColor
 
     from iicnet_cli.api import Converter
-    from iicnet_cli.media.video import parse_time
+    from iicnet_cli.media.files import check_target
+    from iicnet_cli.media.video import extract_audio, parse_time
     from iicnet_cli.tasks import EmbedOptions
 
     try:
@@ -97,45 +137,75 @@ def embed(
         step=step,
         frames=frames,
         background=(colour[0], colour[1], colour[2]),
+        half=half,
+        layout=layout,
+        zoom=zoom,
     )
+    if (output is None) == (out_dir is None):
+        raise UsageError("say where to write: -o FILE for one PNG, --out-dir FOLDER for many")
     if as_json and str(output) == "-":
         raise UsageError("--json and -o - cannot both go to stdout")
-    with (
-        input_paths(inputs) as paths,
-        output_path(output, ".png") as target,
-        progress_bar(quiet or as_json) as progress,
-    ):
-        converter = Converter(
-            device=device, memory=parse_memory(memory), progress=progress
-        )
-        report = converter.embed(
-            paths,
-            target,
-            task=task,
-            model=model,
-            options=options,
-            overwrite=yes,
-            verify=verify,
-            min_psnr=min_psnr,
-        )
-    if as_json:
-        print_json(
-            {
-                **dataclasses.asdict(report),
-                "output": str(output),
-                "embed_psnr": report.embed_psnr,
-                "restored_psnr": report.restored_psnr,
-                "hidden_psnr": report.hidden_psnr,
-            }
-        )
-        return
+    if keep_audio is not None:
+        if len(inputs) != 1 or out_dir is not None:
+            raise UsageError("--keep-audio saves the sound of one clip; give one input and -o")
+        check_target(keep_audio, yes)
+
+    with progress_bar(quiet or as_json) as progress:
+        converter = Converter(device=device, memory=parse_memory(memory), progress=progress)
+        settings: dict[str, Any] = {
+            "task": task,
+            "model": model,
+            "options": options,
+            "overwrite": yes,
+            "verify": verify,
+            "min_psnr": min_psnr,
+        }
+
+        def tell(report: EmbedReport, shown: Path, *, source: Path | None = None) -> None:
+            if as_json:
+                print_json(_record(report, shown, source))
+            else:
+                _tell(report, shown, quiet=quiet, verbose=verbose)
+
+        if out_dir is not None:
+            targets = same_names(inputs, out_dir, ".png")
+
+            def one(source: Path) -> None:
+                target = targets[source]
+                tell(converter.embed([source], target, **settings), target, source=source)
+
+            run_batch(inputs, one, as_json=as_json, debug=debug)
+            return
+        assert output is not None
+        with input_paths(inputs) as paths, output_path(output, ".png") as target:
+            report = converter.embed(paths, target, **settings)
+            sound = keep_audio and extract_audio(paths[0], keep_audio, overwrite=yes)
+    tell(report, output)
     if verbose:
         say(f"device {converter.device.device}: {converter.device.reason}")
+    if keep_audio is not None:
+        say(f"sound: {keep_audio}" if sound else "note: there is no sound to keep", quiet=quiet)
+
+
+def _record(report: EmbedReport, output: Path, source: Path | None) -> dict[str, Any]:
+    return {
+        **({} if source is None else {"input": str(source)}),
+        **dataclasses.asdict(report),
+        "output": str(output),
+        "embed_psnr": report.embed_psnr,
+        "restored_psnr": report.restored_psnr,
+        "hidden_psnr": report.hidden_psnr,
+    }
+
+
+def _tell(report: EmbedReport, output: Path, *, quiet: bool, verbose: bool) -> None:
+    from iicnet_cli.tasks import task_named
+
     if report.guessed:
         say(f"task: {report.task}, told from the inputs (--task decides)", quiet=quiet)
     for note in report.notes:
         say(f"note: {note}", quiet=quiet)
-    what = "frames" if report.task == "video" else "photos"
+    what = task_named(report.task).pictures
     animated = f", animated PNG of {report.embeddings} pictures" if report.embeddings > 1 else ""
     say(
         f"{output}: {report.images} {what} {report.width}x{report.height} with {report.model}"
@@ -143,9 +213,11 @@ def embed(
         quiet=quiet,
     )
     if report.embedding:
+        hidden = report.hidden_psnr
+        without = "" if hidden is None else f", without the reference {hidden:.2f} dB"
         say(
-            f"embedding {report.embed_psnr:.2f} dB, restored {report.restored_psnr:.2f} dB, "
-            f"without the reference {report.hidden_psnr:.2f} dB",
+            f"embedding {report.embed_psnr:.2f} dB, restored {report.restored_psnr:.2f} dB"
+            + without,
             quiet=quiet,
         )
     if verbose:

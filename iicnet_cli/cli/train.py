@@ -71,7 +71,7 @@ def train(
     if task is not None and model is None and recipe is None:
         from iicnet_cli.tasks import task_named
 
-        model = task_named(task).model_for(2)
+        model = task_named(task).default_model()
     start = find(model) if model else None
     recipe_file = recipe or (start.folder / RECIPE_FILE if start else None)
     assert recipe_file is not None

@@ -111,8 +111,10 @@ class Header(BaseModel):
     """Height of the restored pictures in pixels, without padding."""
     padding: tuple[Padding, Padding] = (0, 0)
     """Pixels that were added to the right and at the bottom before the network."""
+    scale: int = Field(1, ge=1, le=2)
+    """Pixels of the padded pictures to one pixel of the PNG, on each axis."""
     sources: list[Source] = []
-    """The original files in order, cover first; may be empty for video."""
+    """The original files in order, the reference first; the frames, when a clip was stills."""
     frames: PixelCount | None = None
     """Video: number of frames in all."""
     fps: str | None = Field(None, pattern=r"^[1-9][0-9]{0,9}(/[1-9][0-9]{0,9})?$")

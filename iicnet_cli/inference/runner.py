@@ -121,6 +121,18 @@ class Runner:
         self.memory = memory
         self.tick = tick
 
+    @property
+    def scale(self) -> int:
+        """Pixels of an image to one pixel of the embedding, on each axis."""
+        return 2 if self.config.half_size else 1
+
+    @torch.inference_mode()
+    def reference(self, images: Pixels) -> Pixels:
+        """What the embedding of (K, H, W, C) uint8 should look like: (H_e, W_e, C_e) uint8."""
+        reference = self.net.reference(to_tensor(images[None, :1], self.device))
+        pixels: Pixels = to_pixels(reference)[0]
+        return pixels
+
     @torch.inference_mode()
     def embed(self, images: Pixels) -> Pixels:
         """(K, H, W, C) uint8, the reference first, to the embedding (H_e, W_e, C_e) uint8.
@@ -129,7 +141,7 @@ class Runner:
             ValueError: H or W is no multiple of ``config.multiple``, or K or C differ.
         """
         height, width = images.shape[1:3]
-        scale = 2 if self.config.half_size else 1
+        scale = self.scale
         out = np.empty(
             (height // scale, width // scale, self.config.embedding_channels), np.uint8
         )
@@ -142,7 +154,7 @@ class Runner:
     @torch.inference_mode()
     def restore(self, embedding: Pixels) -> Pixels:
         """The embedding (H_e, W_e, C_e) uint8 to the images (K, H, W, C) uint8."""
-        scale = 2 if self.config.half_size else 1
+        scale = self.scale
         height, width = embedding.shape[0] * scale, embedding.shape[1] * scale
         out = np.empty((self.config.images, height, width, self.config.channels), np.uint8)
         for tile in self._tiles(height, width):

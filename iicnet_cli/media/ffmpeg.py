@@ -15,6 +15,8 @@ from iicnet_cli.errors import MediaError
 
 _QUIET = ("-hide_banner", "-nostdin", "-nostats")
 
+Part = tuple[int, int]  # of a file: its first byte, and the one after its last
+
 
 @cache
 def executable() -> str:
@@ -42,9 +44,15 @@ def has_filter(name: str) -> bool:
     return re.search(rf"^ *\S+ +{re.escape(name)} ", text, re.MULTILINE) is not None
 
 
-def input_options(path: Path) -> list[str]:
-    """``-i`` for a local file, whatever its name looks like; playlists may not open URLs."""
-    return ["-protocol_whitelist", "file", "-i", f"file:{path}"]
+def input_options(path: Path, part: Part | None = None) -> list[str]:
+    """``-i`` for a local file, whatever its name looks like; playlists may not open URLs.
+
+    With ``part``, for the MP4 that those bytes of the file are.
+    """
+    if part is None:
+        return ["-protocol_whitelist", "file", "-i", f"file:{path}"]
+    url = f"subfile,,start,{part[0]},end,{part[1]},,:file:{path}"
+    return ["-protocol_whitelist", "file,subfile", "-f", "mov", "-i", url]
 
 
 def run(arguments: list[str]) -> subprocess.CompletedProcess[bytes]:
@@ -100,7 +108,8 @@ def _plain(line: str) -> str:
 class Header:
     """What ``ffmpeg -i`` prints about the first video stream.
 
-    Width and height are as stored, in pixels; rotation in degrees counter-clockwise.
+    Width and height are as stored, in pixels; rotation in degrees counter-clockwise; audio is the
+    codec of the first sound track.
     """
 
     codec: str
@@ -116,31 +125,32 @@ class Header:
     base_rate: Fraction | None
     rotation: int
     duration: float | None
-    has_audio: bool
+    audio: str | None
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path, part: Part | None = None) -> Header:
     """Parse what ``ffmpeg -i`` says (the bundled build has no ffprobe).
 
     Raises:
         MediaError: ffmpeg cannot read the file, or it has no video stream.
     """
-    log = run(input_options(path)).stderr.decode("utf-8", "replace")
+    log = run(input_options(path, part)).stderr.decode("utf-8", "replace")
     if "Input #0" not in log:
         raise MediaError(
             f"{path.name}: not a clip that can be read ({reason(log)})",
             hint="give a video, an animation, or a folder of stills",
         )
     streams = re.split(r"^  Stream #", log, flags=re.MULTILINE)
-    has_audio = any(re.match(r"[^\n]*?: Audio: ", text) for text in streams[1:])
+    sounds = [re.match(r"[^\n]*?: Audio: (\w+)", text) for text in streams[1:]]
+    audio = next((sound[1] for sound in sounds if sound), None)
     for text in streams[1:]:
         match = re.match(r"[^\n]*?: Video: ([^\n]*)", text)
         if match and "(attached pic)" not in match[1]:
-            return _parse(match[1], text, log, has_audio, path)
+            return _parse(match[1], text, log, audio, path)
     raise MediaError(f"{path.name}: has no video stream")
 
 
-def _parse(line: str, stream: str, log: str, has_audio: bool, path: Path) -> Header:
+def _parse(line: str, stream: str, log: str, audio: str | None, path: Path) -> Header:
     # "h264 (High), yuv420p(tv, bt709, progressive), 64x48 [SAR 1:1 DAR 4:3], 25 fps, 25 tbr, ..."
     size = re.search(r", (\d+)x(\d+)(?=[,\s\[])", line)
     if size is None or "0" in size.groups():
@@ -171,7 +181,7 @@ def _parse(line: str, stream: str, log: str, has_audio: bool, path: Path) -> Hea
         base_rate=_rate(line, "tbr"),
         rotation=round(float(angle[1])) % 360 if angle else 0,
         duration=int(time[1]) * 3600 + int(time[2]) * 60 + float(time[3]) if time else None,
-        has_audio=has_audio,
+        audio=audio,
     )
 
 
@@ -191,11 +201,10 @@ class Packets:
     tick: Fraction
 
 
-def read_packets(path: Path) -> Packets | None:
+def read_packets(path: Path, part: Part | None = None) -> Packets | None:
     """Count the frames without decoding them (the whole file is read); None if that fails."""
-    result = run(
-        ["-v", "error", *input_options(path), "-map", "0:V:0", "-c", "copy", "-f", "framecrc", "-"]
-    )
+    source = input_options(path, part)
+    result = run(["-v", "error", *source, "-map", "0:V:0", "-c", "copy", "-f", "framecrc", "-"])
     text = result.stdout.decode("ascii", "replace")
     base = re.search(r"^#tb 0: (\d+)/(\d+)", text, re.MULTILINE)
     if result.returncode or base is None:

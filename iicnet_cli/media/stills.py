@@ -94,15 +94,47 @@ def read_still(source: Path | BinaryIO, *, background: Colour = WHITE) -> Still:
         MediaError: missing, a folder, unreadable, truncated, over 500 megapixels, or of a kind
             that must be converted first (HEIC without pillow-heif, RAW, SVG).
     """
-    with _opened(source) as (image, name):
+    with opened(source) as (image, name):
         pages = int(getattr(image, "n_frames", 1))
         notes: list[str] = []
         if pages > 1:
             what = "picture" if image.format in ("MPO", "TIFF") else "frame"
             notes.append(f"only the first {what} of {pages} is used")
-        with _decoding(name):
+        with decoding(name):
             pixels = to_srgb(image, notes, background=background)
     return Still(pixels, name, tuple(notes))
+
+
+def read_still_with_alpha(source: Path) -> Still:
+    """Like `read_still`, but ``pixels`` are (H, W, 4) with straight alpha; opaque ones get 255.
+
+    Raises:
+        MediaError: as `read_still`.
+    """
+    with opened(source) as (image, name):
+        notes: list[str] = []
+        with decoding(name):
+            if _orientation(image) != 1:
+                image = ImageOps.exif_transpose(image)
+                notes.append("turned upright as its EXIF orientation says")
+            profile = image.info.get("icc_profile")
+            whole = image.convert("RGBA")
+            colours = whole.convert("RGB")
+            if profile and image.mode in ("RGB", "RGBA", "P", "PA"):
+                colours = _convert_colours(colours, profile, notes)
+            pixels = np.dstack([np.asarray(colours), np.asarray(whole.getchannel("A"))])
+    return Still(pixels, name, tuple(notes))
+
+
+def has_alpha(source: Path) -> bool:
+    """Whether a picture has transparency, and uses it; False for what cannot be read."""
+    try:
+        with opened(source) as (image, name), decoding(name):
+            if "A" not in image.getbands() and "transparency" not in image.info:
+                return False
+            return bool((np.asarray(image.convert("RGBA"))[..., 3] < 255).any())
+    except MediaError:
+        return False
 
 
 def still_size(source: Path) -> tuple[int, int]:
@@ -111,7 +143,7 @@ def still_size(source: Path) -> tuple[int, int]:
     Raises:
         MediaError: as `read_still`, except for damage behind the header.
     """
-    with _opened(source) as (image, _):
+    with opened(source) as (image, _):
         width, height = image.size
         # Pillow itself swaps the sides of a TIFF.
         turned = _orientation(image) in (5, 6, 7, 8) and image.format != "TIFF"
@@ -211,7 +243,7 @@ def to_srgb(image: Image.Image, notes: list[str], *, background: Colour = WHITE)
 
 
 @contextmanager
-def _opened(source: Path | BinaryIO) -> Iterator[tuple[Image.Image, str]]:
+def opened(source: Path | BinaryIO) -> Iterator[tuple[Image.Image, str]]:
     """A Pillow image of which only the header has been read, and the source's base name."""
     if isinstance(source, Path):
         name, suffix = source.name, source.suffix.lower()
@@ -267,7 +299,7 @@ def _own_size_limit() -> Iterator[None]:
 
 
 @contextmanager
-def _decoding(name: str) -> Iterator[None]:
+def decoding(name: str) -> Iterator[None]:
     """Turn what Pillow's decoders raise into one line; some of them check the limit again."""
     try:
         with _own_size_limit():

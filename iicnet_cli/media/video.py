@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import glob
 import math
+import mmap
 import queue
 import re
+import struct
 import subprocess
 import tempfile
 import threading
@@ -49,6 +51,7 @@ _STANDARD_RATES = tuple(
 _ANIMATIONS = {"GIF": "gif", "WEBP": "webp", "PNG": "apng", "AVIF": "avif"}
 _EXACT = frozenset({".mkv", ".avi", ".webp", ".png", ".apng"})
 _LOSSY = frozenset({".mp4", ".mov", ".m4v", ".webm", ".gif"})
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1"})
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,15 @@ def is_video(path: str | Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES or _animation_format(path) is not None
 
 
+def is_motion_photo(path: str | Path) -> bool:
+    """Whether a file is a JPEG or HEIC photo with a clip behind its picture, as phones take them.
+
+    `read_still` gives the picture of such a file, `open_frames` its clip. False for files that
+    are missing, unreadable or folders.
+    """
+    return _clip_inside(Path(path)) is not None
+
+
 def probe(source: Source) -> VideoInfo:
     """Describe a clip: any source that `open_frames` takes.
 
@@ -168,7 +180,7 @@ def probe(source: Source) -> VideoInfo:
         return _probe_stills(resolved)
     if _animation_format(resolved):
         return _probe_animation(resolved)[0]
-    return _probe_ffmpeg(resolved)[0]
+    return _probe_ffmpeg(resolved, _clip_inside(resolved))[0]
 
 
 def open_frames(
@@ -182,9 +194,9 @@ def open_frames(
     """Open a clip for reading: every stored frame exactly once, in order of display.
 
     Args:
-        source: a video file; an animated GIF, WebP, PNG or AVIF; a folder or a glob pattern of
-            stills (sorted naturally, f2 before f10; 25 frames a second are assumed); or a list
-            of still files, taken in its order.
+        source: a video file; an animated GIF, WebP, PNG or AVIF; a motion photo, for its clip; a
+            folder or a glob pattern of stills (sorted naturally, f2 before f10; 25 frames a
+            second are assumed); or a list of still files, taken in its order.
         start: seconds; the first frame at or after it is the first one read.
         end: seconds; only frames before it are read.
         step: read every step-th frame from there.
@@ -214,13 +226,14 @@ def open_frames(
         chosen = _choose(info, times, start, end, step, frames)
         notes = list(info.notes)
         return FrameSource(info, _read_animation(resolved, chosen, times, notes), notes)
-    info, header = _probe_ffmpeg(resolved)
+    part = _clip_inside(resolved)
+    info, header = _probe_ffmpeg(resolved, part)
     _check_span(info, start, end)
     # Seeking alone can lose frames (in .ts it lands on the next keyframe), and ffmpeg counts -t
     # from the first frame that it finds: so seek well before, and cut by the frames' times.
     seek = max(0, math.floor(start or 0) - _SEEK_MARGIN)
     arguments = ["-ss", str(seek)] if seek else []
-    arguments += ffmpeg.input_options(resolved)
+    arguments += ffmpeg.input_options(resolved, part)
     filters = _to_rgb_filters(header)
     if step > 1:
         filters = f"select='not(mod(n,{step}))',{filters}"
@@ -245,19 +258,25 @@ def extract_audio(source: str | Path, target: Path, *, overwrite: bool = False) 
     Raises:
         OutputExistsError: ``target`` exists and ``overwrite`` is false.
         MediaError: unreadable, or the codec does not fit into the target's container
-            (.mka takes them all).
+            (.mka takes them all; .wav takes PCM only).
     """
     resolved = _resolve(source)
     if isinstance(resolved, list) or _animation_format(resolved):
         return False
-    if not ffmpeg.read_header(resolved).has_audio:
+    part = _clip_inside(resolved)
+    codec = ffmpeg.read_header(resolved, part).audio
+    if codec is None:
         return False
+    hint = "try the suffix .mka"
+    if target.suffix.lower() == ".wav" and not codec.startswith("pcm_"):
+        # ffmpeg would write it, but hardly anything could play it.
+        raise MediaError(f"{target}: cannot be written (the sound is {codec}, not PCM)", hint=hint)
     with replacing(target, overwrite=overwrite) as temporary:
         options = ["-map", "0:a:0", "-vn", "-c:a", "copy", "-y", f"file:{temporary}"]
-        result = ffmpeg.run(["-v", "error", *ffmpeg.input_options(resolved), *options])
+        result = ffmpeg.run(["-v", "error", *ffmpeg.input_options(resolved, part), *options])
         if result.returncode:
             why = ffmpeg.reason(result.stderr.decode("utf-8", "replace"))
-            raise MediaError(f"{target}: cannot be written ({why})", hint="try the suffix .mka")
+            raise MediaError(f"{target}: cannot be written ({why})", hint=hint)
     return True
 
 
@@ -280,9 +299,8 @@ def _resolve(source: Source) -> Path | list[Path]:
         return stills
     if path.exists():
         suffix = path.suffix.lower()
-        if suffix in STILL_SUFFIXES and _animation_format(path) is None:
-            return [path]
-        return path
+        still = suffix in STILL_SUFFIXES and _animation_format(path) is None
+        return [path] if still and not is_motion_photo(path) else path
     if glob.has_magic(str(source)):
         found = [Path(name) for name in glob.glob(str(source), recursive=True)]
         stills = _naturally([file for file in found if file.is_file()])
@@ -309,6 +327,46 @@ def _animation_format(path: Path) -> str | None:
             return image.format if getattr(image, "n_frames", 1) > 1 else None
     except Exception:  # not one of these, or damaged: the reader that is tried next says so
         return None
+
+
+def _clip_inside(path: Path) -> ffmpeg.Part | None:
+    """Which bytes of a photo are a whole clip; None for a mere photo, and for anything else.
+
+    All makers put an MP4 behind the picture (in HEIC within a box), but each notes its place in
+    another way, and editors lose the note: so only the clip's own boxes are looked for.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            heic = data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS
+            if not heic and data[:3] != b"\xff\xd8\xff":
+                return None
+            # A JPEG's picture ends with FF D9; its thumbnail may do so earlier, which is no harm.
+            found = 12 if heic else data.find(b"\xff\xd9") + 2
+            while (found := data.find(b"ftyp", found + 1)) > 0:
+                if end := _clip_end(data, found - 4):
+                    return found - 4, end
+    except (OSError, ValueError):  # unreadable, or empty
+        pass
+    return None
+
+
+def _clip_end(data: mmap.mmap, start: int) -> int | None:
+    """End of the MP4 boxes that begin at ``start``; None if they make no whole clip.
+
+    Behind them may follow what is no box: Samsung, Oppo and vivo write a trailer.
+    """
+    at, kinds = start, set()
+    while at + 16 <= len(data):
+        size, kind, large = struct.unpack_from(">I4sQ", data, at)
+        size = {0: len(data) - at, 1: large}.get(size, size)
+        another = (kind == b"ftyp") != (at == start)
+        if size < 8 or at + size > len(data) or not kind.isalnum() or another:
+            break
+        kinds.add(kind)
+        at += size
+    return at if kinds >= {b"ftyp", b"moov", b"mdat"} else None
 
 
 def _check_span(info: VideoInfo, start: float | None, end: float | None) -> None:
@@ -425,9 +483,9 @@ def _read_animation(
             yield times[index], pixels
 
 
-def _probe_ffmpeg(path: Path) -> tuple[VideoInfo, ffmpeg.Header]:
-    header = ffmpeg.read_header(path)
-    packets = ffmpeg.read_packets(path) if path.stat().st_size <= _COUNT_LIMIT else None
+def _probe_ffmpeg(path: Path, part: ffmpeg.Part | None) -> tuple[VideoInfo, ffmpeg.Header]:
+    header = ffmpeg.read_header(path, part)
+    packets = ffmpeg.read_packets(path, part) if path.stat().st_size <= _COUNT_LIMIT else None
     fps = header.rate or header.base_rate
     duration, frames = header.duration, None
     variable = bool(header.rate and header.base_rate and header.rate != header.base_rate)
@@ -445,7 +503,7 @@ def _probe_ffmpeg(path: Path) -> tuple[VideoInfo, ffmpeg.Header]:
         fps = Fraction(frames / duration).limit_denominator(1001)
     else:
         fps = _rate_of(fps, exact)
-    notes = []
+    notes = ["motion photo: its clip is used, not its still"] if part else []
     if header.rotation:
         notes.append(f"turned upright by {header.rotation} degrees as its metadata says")
     hdr = header.transfer in ("smpte2084", "arib-std-b67")
@@ -472,7 +530,7 @@ def _probe_ffmpeg(path: Path) -> tuple[VideoInfo, ffmpeg.Header]:
         frames=frames,
         duration=duration,
         rotation=header.rotation,
-        has_audio=header.has_audio,
+        has_audio=header.audio is not None,
         hdr=hdr,
         variable_rate=variable,
         codec=header.codec,
@@ -610,6 +668,7 @@ def open_writer(
     fps: Fraction,
     *,
     timestamps: Sequence[float] | None = None,
+    names: Sequence[str] | None = None,
     overwrite: bool = False,
 ) -> VideoWriter:
     """Open a clip for writing; the suffix says how.
@@ -625,7 +684,10 @@ def open_writer(
         fps: frames a second, kept as an exact fraction where the format can.
         timestamps: seconds of every frame, increasing, for a variable rate; .avi and folders
             cannot keep them and play at ``fps``.
-        overwrite: replace an existing file; in a folder, replace its numbered frames only.
+        names: file names for the frames in a folder, a.jpg for a.png; repeated ones become a-2.png,
+            a-3.png, and frames without one keep their number. A file has no use for them.
+        overwrite: replace an existing file; in a folder, the files of the same names only and,
+            without ``names``, all numbered frames.
 
     Raises:
         UsageError: unknown suffix, or size, rate or timestamps make no sense.
@@ -644,7 +706,7 @@ def open_writer(
         ticks = [round(time * 90_000) for time in timestamps]
         if any(b <= a for a, b in pairwise(ticks)):
             raise UsageError("timestamps must increase")
-    return VideoWriter(target, width, height, fps, timestamps, overwrite)
+    return VideoWriter(target, width, height, fps, timestamps, names or (), overwrite)
 
 
 class VideoWriter:
@@ -662,6 +724,7 @@ class VideoWriter:
         height: int,
         fps: Fraction,
         timestamps: Sequence[float] | None,
+        names: Sequence[str],
         overwrite: bool,
     ) -> None:
         self.count = 0
@@ -670,6 +733,8 @@ class VideoWriter:
         self._shape = (height, width, 3)
         self._fps = fps
         self._times = timestamps
+        self._names = names
+        self._taken: set[str] = set()
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._overwrite = overwrite
@@ -701,7 +766,7 @@ class VideoWriter:
         if self._times is not None and self.count >= len(self._times):
             raise ValueError("more frames than timestamps")
         if self._folder is not None:
-            write_still(self._folder / f"{self.count:05}.png", frame)
+            write_still(self._folder / self._next_name(), frame)
         else:
             assert self._process is not None
             assert self._process.stdin is not None
@@ -763,16 +828,26 @@ class VideoWriter:
             raise MediaError(f"{target}: cannot be written ({error.strerror})") from error
         self._stack.callback(_remove_frames, self._folder)
 
+    def _next_name(self) -> str:
+        name = self._names[self.count] if self.count < len(self._names) else ""
+        stem = base = Path(name.replace("\\", "/")).stem or f"{self.count:05}"
+        again = 1
+        while stem.lower() in self._taken:
+            again += 1
+            stem = f"{base}-{again}"
+        self._taken.add(stem.lower())
+        return f"{stem}.png"
+
     def _keep_folder(self, folder: Path) -> None:
         try:
             if not self._target.is_dir():
                 folder.rename(self._target)
                 return
-            for old in self._target.iterdir():
+            for old in [] if self._names else list(self._target.iterdir()):
                 if re.fullmatch(r"\d{5,}\.png", old.name):
                     old.unlink()
             for frame in folder.iterdir():
-                frame.rename(self._target / frame.name)
+                frame.replace(self._target / frame.name)
         except OSError as error:
             raise MediaError(f"{self._target}: cannot be written ({error.strerror})") from error
 

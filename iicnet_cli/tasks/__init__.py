@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Sequence
 from pathlib import Path
 
 from iicnet_cli.errors import UsageError
-from iicnet_cli.media.video import is_video
-from iicnet_cli.tasks.base import EmbedOptions, Group, Job, Task
+from iicnet_cli.media.stereo import is_stereo
+from iicnet_cli.media.video import is_motion_photo, is_video
+from iicnet_cli.tasks.base import EmbedOptions, Group, Item, Job, RestoreOptions, Task
+from iicnet_cli.tasks.dual import DualTask
+from iicnet_cli.tasks.grayscale import GrayscaleTask
+from iicnet_cli.tasks.layers import LayersTask
+from iicnet_cli.tasks.rescale import RescaleTask
 from iicnet_cli.tasks.stego import StegoTask
+from iicnet_cli.tasks.stereo import StereoTask
 from iicnet_cli.tasks.video import VideoTask
 
-TASKS: dict[str, Task] = {task.name: task for task in (VideoTask(), StegoTask())}
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        VideoTask(),
+        StereoTask(),
+        DualTask(),
+        LayersTask(),
+        StegoTask(),
+        GrayscaleTask(),
+        RescaleTask(),
+    )
+}
 
-__all__ = ["TASKS", "EmbedOptions", "Group", "Job", "Task", "guess_task", "task_named"]
+__all__ = [
+    "TASKS",
+    "EmbedOptions",
+    "Group",
+    "Item",
+    "Job",
+    "RestoreOptions",
+    "Task",
+    "guess_task",
+    "task_named",
+]
 
 
 def task_named(name: str) -> Task:
@@ -28,15 +56,29 @@ def task_named(name: str) -> Task:
         raise UsageError(f"no task '{name}'", hint=f"tasks: {', '.join(TASKS)}") from None
 
 
-def guess_task(inputs: Sequence[Path]) -> Task:
-    """The task, where the inputs leave no doubt: one clip is video, two or more photos are stego.
+def guess_task(inputs: Sequence[Path], options: EmbedOptions) -> Task:
+    """The task, where the inputs leave no doubt.
+
+    One clip, folder or pattern is video; one MPO or JPS, or a file with ``layout``, is stereo; one
+    OpenRaster or PSD is layers; one photo with ``zoom`` is dual; two or more photos are stego.
 
     Raises:
-        UsageError: they leave doubt; the message names what each task needs.
+        UsageError: they leave doubt; the message says what each task needs.
     """
-    if len(inputs) == 1 and (inputs[0].is_dir() or is_video(inputs[0])):
-        return TASKS["video"]
-    if len(inputs) >= 2 and not any(path.is_dir() or is_video(path) for path in inputs):
+    first = inputs[0]
+    if options.layout is not None:
+        return TASKS["stereo"]
+    if options.zoom is not None:
+        return TASKS["dual"]
+    if len(inputs) == 1:
+        if first.suffix.lower() in (".ora", ".psd"):
+            return TASKS["layers"]
+        if is_stereo(first):
+            return TASKS["stereo"]
+        pattern = not first.exists() and glob.has_magic(str(first))
+        if first.is_dir() or pattern or is_video(first) or is_motion_photo(first):
+            return TASKS["video"]
+    elif not any(path.is_dir() or is_video(path) for path in inputs):
         return TASKS["stego"]
-    needs = "; ".join(f"{task.name} needs {task.needs}" for task in TASKS.values())
+    needs = "; ".join(f"{task.name}: {task.needs}" for task in TASKS.values())
     raise UsageError("cannot tell the task from these inputs", hint=f"add --task. {needs}")

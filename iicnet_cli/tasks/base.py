@@ -33,6 +33,9 @@ class EmbedOptions:
         step: take every n-th frame.
         frames: take at most so many frames.
         background: colour (R, G, B) that transparent pictures are composited on.
+        half: a clip's embedding gets half its width and height.
+        layout: how one file holds a stereo pair; one of ``media.stereo.LAYOUTS``.
+        zoom: dual view of one photo: the centre, so many times enlarged.
     """
 
     start: float | None = None
@@ -40,6 +43,20 @@ class EmbedOptions:
     step: int = 1
     frames: int | None = None
     background: tuple[int, int, int] = (255, 255, 255)
+    half: bool = False
+    layout: str | None = None
+    zoom: int | None = None
+
+
+@dataclass(frozen=True)
+class RestoreOptions:
+    """What a user may say about the outputs.
+
+    Attributes:
+        layout: how one file is to hold a stereo pair; ``media.stereo.LAYOUTS`` or ``anaglyph``.
+    """
+
+    layout: str | None = None
 
 
 @dataclass(frozen=True)
@@ -102,16 +119,37 @@ class Job(ABC):
         return {}
 
 
+@dataclass(frozen=True)
+class Item:
+    """One PNG of an evaluation: what to embed in it.
+
+    Attributes:
+        name: for the table.
+        inputs: files, as ``embed`` takes them.
+        options: likewise.
+    """
+
+    name: str
+    inputs: tuple[Path, ...]
+    options: EmbedOptions = EmbedOptions()
+
+
 class Task(ABC):
     """One row of the task table."""
 
     name: ClassVar[str]
     needs: ClassVar[str]
     """What has to be given, in words; said in errors and help."""
+    pictures: ClassVar[str] = "photos"
+    """What to call the restored pictures."""
 
     @abstractmethod
-    def model_for(self, inputs: int) -> str:
-        """Name of the checkpoint used by default for so many inputs."""
+    def default_model(self, images: int | None = None, *, half: bool = False) -> str:
+        """Name of the checkpoint for ``images`` images, or the task's usual number of them."""
+
+    def images_of(self, inputs: Sequence[Path]) -> int | None:
+        """Images that the network must have for these inputs; ``None`` if any number will do."""
+        return None
 
     @abstractmethod
     def open(self, inputs: Sequence[Path], images: int, options: EmbedOptions) -> Job:
@@ -123,12 +161,18 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def default_target(self, source: Path) -> Path:
+    def default_target(self, source: Path, header: Header) -> Path:
         """Where ``restore`` writes when nothing was said."""
 
     @abstractmethod
     def deliver(
-        self, header: Header, groups: Iterator[Group], target: Path, *, overwrite: bool
+        self,
+        header: Header,
+        groups: Iterator[Group],
+        target: Path,
+        *,
+        overwrite: bool,
+        options: RestoreOptions,
     ) -> Delivered:
         """Write what was restored.
 
@@ -137,6 +181,18 @@ class Task(ABC):
             groups: restored pictures without padding, the reference first.
             target: file or folder, as the task takes it.
             overwrite: replace existing files.
+            options: what the user said about the outputs.
+        """
+
+    @abstractmethod
+    def evaluation_items(self, folder: Path, images: int, step: int, scratch: Path) -> list[Item]:
+        """What a folder of evaluation data gives for a network of ``images`` images.
+
+        Args:
+            folder: data, laid out as the task says.
+            images: K.
+            step: take every n-th frame of clips.
+            scratch: an empty folder for files that have to be made first.
         """
 
 

@@ -11,17 +11,21 @@ import numpy as np
 
 from iicnet_cli.container import Header
 from iicnet_cli.errors import MediaError, UsageError
+from iicnet_cli.media.stills import VIDEO_SUFFIXES
 from iicnet_cli.media.video import STILLS_RATE, open_frames, open_writer
 from iicnet_cli.tasks.base import (
     Delivered,
     EmbedOptions,
     Group,
+    Item,
     Job,
     Pixels,
+    RestoreOptions,
     Task,
     in_time,
     reference_first,
 )
+from iicnet_cli.tasks.photos import stills_in
 
 
 class VideoJob(Job):
@@ -34,6 +38,7 @@ class VideoJob(Job):
         self.names = [f"frame {i + 1} of {images}" for i in reference_first(images)]
         self._frames = 0
         self._timestamps: list[float] | None = None
+        self._names: tuple[str, ...] = ()
         with open_frames(source, **self._cut()) as frames:
             info = frames.info
             self._variable_rate = info.variable_rate
@@ -57,6 +62,7 @@ class VideoJob(Job):
                     yield Group(np.stack([pending[i] for i in order]), self.images)
                     pending = []
             timestamps = list(frames.timestamps) if self._variable_rate else None
+            self._names = frames.names
             self.notes = [*frames.notes, *self._sound]
         if pending:
             valid = len(pending)
@@ -68,7 +74,10 @@ class VideoJob(Job):
 
     def header_fields(self) -> dict[str, Any]:
         return {
-            "sources": [self._source_record()],
+            "sources": [
+                {"name": name, "width": self.width, "height": self.height}
+                for name in self._names or [self._source_name()]
+            ],
             "frames": self._frames,
             "fps": str(self.fps),
             "timestamps": self._timestamps,
@@ -84,9 +93,8 @@ class VideoJob(Job):
             "frames": options.frames,
         }
 
-    def _source_record(self) -> dict[str, Any]:
-        path = self._source if isinstance(self._source, Path) else self._source[0]
-        return {"name": path.name, "width": self.width, "height": self.height}
+    def _source_name(self) -> str:
+        return (self._source if isinstance(self._source, Path) else self._source[0]).name
 
     def _expected_groups(self, frames: int | None) -> int | None:
         """For the progress bar only; the exact count is known when the clip has been read."""
@@ -105,10 +113,14 @@ class VideoTask(Task):
     """K frames of a clip; the middle one is the reference."""
 
     name = "video"
-    needs = "one video file, a folder of frames, or the frames themselves"
+    needs = (
+        "one clip (a video, an animation, a motion photo), a folder or glob of frames, or the "
+        "frames themselves"
+    )
+    pictures = "frames"
 
-    def model_for(self, inputs: int) -> str:
-        return "video-5"
+    def default_model(self, images: int | None = None, *, half: bool = False) -> str:
+        return f"video-{images or 3}-half" if half else f"video-{images or 5}"
 
     def open(self, inputs: Sequence[Path], images: int, options: EmbedOptions) -> VideoJob:
         if not inputs:
@@ -116,11 +128,17 @@ class VideoTask(Task):
         source = inputs[0] if len(inputs) == 1 else list(inputs)
         return VideoJob(source, images, options)
 
-    def default_target(self, source: Path) -> Path:
+    def default_target(self, source: Path, header: Header) -> Path:
         return source.with_name(f"{source.stem}-restored.mkv")
 
     def deliver(
-        self, header: Header, groups: Iterator[Group], target: Path, *, overwrite: bool
+        self,
+        header: Header,
+        groups: Iterator[Group],
+        target: Path,
+        *,
+        overwrite: bool,
+        options: RestoreOptions,
     ) -> Delivered:
         """Write the clip as its suffix says; a folder gets numbered frames.
 
@@ -138,6 +156,7 @@ class VideoTask(Task):
             header.height,
             fps,
             timestamps=times,
+            names=[source.name for source in header.sources] if _from_stills(header) else None,
             overwrite=overwrite,
         ) as writer:
             for group in groups:
@@ -147,3 +166,31 @@ class VideoTask(Task):
                 if left is not None:
                     left -= valid
         return Delivered((target,), writer.count, tuple(writer.notes))
+
+    def evaluation_items(self, folder: Path, images: int, step: int, scratch: Path) -> list[Item]:
+        """Every sub-folder of frames, and every clip, cut into whole groups of frames."""
+        return [
+            Item(path.name, (path,), EmbedOptions(step=step, frames=frames))
+            for path in _sequences(folder)
+            if (frames := _count(path, step) // images * images)
+        ]
+
+
+def _sequences(folder: Path) -> list[Path]:
+    found = [
+        p
+        for p in folder.iterdir()
+        if (p.is_dir() and stills_in(p)) or p.suffix.lower() in VIDEO_SUFFIXES
+    ]
+    return sorted(found) or ([folder] if stills_in(folder) else [])
+
+
+def _count(path: Path, step: int) -> int:
+    if path.is_dir():
+        return -(-len(stills_in(path)) // step)
+    with open_frames(path, step=step) as frames:
+        return sum(1 for _ in frames)
+
+
+def _from_stills(header: Header) -> bool:
+    return len(header.sources) == header.frames and header.frames > 1

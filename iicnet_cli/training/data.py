@@ -1,8 +1,4 @@
-"""Training samples: random crops of photos and clips that are held in memory.
-
-Every sampler gives (K, crop, crop, 3) uint8 arrays, the reference first, and depends on nothing
-but the random generator that it is handed; so a run can be repeated and resumed exactly.
-"""
+"""Training data: files held in memory, and the batches that are drawn from them."""
 
 from __future__ import annotations
 
@@ -11,91 +7,40 @@ from collections.abc import Callable, Sequence
 from collections.abc import Generator as Yields
 from pathlib import Path
 from queue import Empty, Full, Queue
-from typing import Protocol
 
 import numpy as np
-from numpy.random import Generator
 
 from iicnet_cli.errors import IICNetError, TrainingError
-from iicnet_cli.media.stills import STILL_SUFFIXES, VIDEO_SUFFIXES, read_still
+from iicnet_cli.media.stills import (
+    STILL_SUFFIXES,
+    VIDEO_SUFFIXES,
+    has_alpha,
+    read_still,
+    read_still_with_alpha,
+)
 from iicnet_cli.media.video import open_frames
-from iicnet_cli.tasks.base import Pixels, reference_first
-from iicnet_cli.training.motion import moving_photos
+from iicnet_cli.tasks.base import Pixels
+from iicnet_cli.tasks.dual import ZOOMS
 from iicnet_cli.training.recipe import Recipe
-
-
-class Sampler(Protocol):
-    """Draws one sample."""
-
-    def sample(self, rng: Generator, crop: int) -> Pixels:
-        """Returns (K, crop, crop, 3), the reference first."""
-        ...
-
-
-class StegoSampler:
-    """K different photos, cropped, flipped and turned independently."""
-
-    def __init__(self, photos: Sequence[Pixels], images: int) -> None:
-        if len(photos) < images:
-            raise TrainingError(f"{images} photos are needed at least, {len(photos)} were found")
-        self.photos = photos
-        self.images = images
-
-    def sample(self, rng: Generator, crop: int) -> Pixels:
-        chosen = rng.choice(len(self.photos), self.images, replace=False)
-        return np.stack([_turn(_crop(self.photos[i], crop, rng), rng) for i in chosen])
-
-
-class VideoSampler:
-    """K frames of a clip at a random stride, or moving photos; the middle frame first.
-
-    Clips with more motion are drawn more often, because nearly still ones are learned at once.
-    All frames share one crop, flip and direction of time, so that motion stays true.
-    """
-
-    def __init__(
-        self,
-        clips: Sequence[Pixels],
-        photos: Sequence[Pixels],
-        images: int,
-        strides: Sequence[int],
-        pans: float,
-    ) -> None:
-        self.clips = [clip for clip in clips if len(clip) >= images]
-        if not self.clips:
-            raise TrainingError(f"no clip of {images} frames or more was found")
-        self.photos = photos
-        self.images = images
-        self.strides = strides
-        self.pans = pans if photos else 0.0
-        motion = np.array([_motion(clip) for clip in self.clips]).clip(2, 20)
-        self.weights = motion / motion.sum()
-
-    def sample(self, rng: Generator, crop: int) -> Pixels:
-        if rng.random() < self.pans:
-            frames = moving_photos(self.photos, self.images, crop, rng)
-        else:
-            frames = self._cut(rng, crop)
-        if rng.random() < 0.5:
-            frames = frames[::-1]
-        if rng.random() < 0.5:
-            frames = frames[:, :, ::-1]
-        return frames[reference_first(self.images)]
-
-    def _cut(self, rng: Generator, crop: int) -> Pixels:
-        clip = self.clips[rng.choice(len(self.clips), p=self.weights)]
-        stride = int(rng.choice(self.strides))
-        stride = min(stride, (len(clip) - 1) // (self.images - 1)) if self.images > 1 else 1
-        span = (self.images - 1) * stride + 1
-        start = rng.integers(len(clip) - span + 1)
-        y, x = _corner(clip[0], crop, rng)
-        return clip[start : start + span : stride, y : y + crop, x : x + crop]
+from iicnet_cli.training.samplers import (
+    LayersSampler,
+    PairSampler,
+    Sampler,
+    StegoSampler,
+    StereoSampler,
+    VideoSampler,
+    dual_pairs,
+)
 
 
 def load_photos(folders: Sequence[Path], *, smallest: int) -> list[tuple[str, Pixels]]:
     """All stills under ``folders`` whose sides are at least ``smallest`` pixels, sorted by name."""
+    return _read_photos(_files(folders, STILL_SUFFIXES), smallest=smallest)
+
+
+def _read_photos(paths: Sequence[Path], *, smallest: int) -> list[tuple[str, Pixels]]:
     photos = []
-    for path in _files(folders, STILL_SUFFIXES):
+    for path in paths:
         try:
             pixels = read_still(path).pixels
         except IICNetError:
@@ -121,30 +66,75 @@ def load_clips(
     return clips
 
 
+def load_pairs(folders: Sequence[Path], *, smallest: int) -> list[tuple[str, Pixels]]:
+    """All pairs NAME_left, NAME_right of stills under ``folders``, each (2, H, W, 3)."""
+    photos = {Path(name).stem: pixels for name, pixels in load_photos(folders, smallest=smallest)}
+    pairs = []
+    for stem, left in photos.items():
+        right = photos.get(stem.removesuffix("_left") + "_right")
+        if stem.endswith("_left") and right is not None and right.shape == left.shape:
+            pairs.append((stem, np.stack([left, right])))
+    return pairs
+
+
+def load_cutouts(folders: Sequence[Path]) -> list[tuple[str, Pixels]]:
+    """All stills with transparency under ``folders``, each (H, W, 4)."""
+    return [
+        (path.name, read_still_with_alpha(path).pixels)
+        for path in _files(folders, STILL_SUFFIXES)
+        if has_alpha(path)
+    ]
+
+
 def build_samplers(recipe: Recipe, folders: Sequence[Path]) -> tuple[Sampler, list[Pixels]]:
     """The training sampler, and fixed held-out samples (K, H, W, 3) that it never draws from.
 
     One file in ten is held out, spread over the names, and at least as many as one sample needs.
+    Pictures that only help to make samples (for synthetic motion, or as backgrounds) are shared.
 
     Raises:
-        TrainingError: the folders hold too few usable photos or clips.
+        TrainingError: the folders hold too few usable files.
     """
     images = recipe.network.images
     crop = max(stage.crop for stage in recipe.stages)
-    rng = np.random.default_rng(0)
+    sampler: Sampler
     held: Sampler
-    if recipe.task == "stego":
-        photos, out = _hold_out(load_photos(folders, smallest=crop), images)
-        sampler: Sampler = StegoSampler(photos, images)
-        held = StegoSampler(out, images)
-    else:
-        photos = []
-        if recipe.pans:
-            photos = [p for _, p in load_photos(folders, smallest=crop + 64)]
+    if recipe.task == "video":
+        photos = _pixels(load_photos(folders, smallest=crop + 64)) if recipe.synthetic else []
         clips, out = _hold_out(load_clips(folders, smallest=crop), 1)
-        sampler = VideoSampler(clips, photos, images, recipe.strides, recipe.pans)
+        sampler = VideoSampler(clips, photos, images, recipe.strides, recipe.synthetic)
         held = VideoSampler(out, [], images, (1,), 0.0)
+    elif recipe.task == "stereo":
+        paired = load_pairs(folders, smallest=crop)
+        of_pairs = {stem[: -len("_left")] for stem, _ in paired}
+        photos = [
+            pixels
+            for name, pixels in load_photos(folders, smallest=crop + 64)
+            if Path(name).stem.rpartition("_")[0] not in of_pairs
+        ]
+        pairs, out = _hold_out(paired, 1)
+        sampler = StereoSampler(pairs, photos, recipe.synthetic)
+        held = StereoSampler(out, [], 0.0)
+    elif recipe.task == "layers":
+        cutouts, out = _hold_out(load_cutouts(folders), 1)
+        opaque = [p for p in _files(folders, STILL_SUFFIXES) if not has_alpha(p)]
+        photos = _pixels(_read_photos(opaque, smallest=crop))
+        sampler = LayersSampler(cutouts, photos, images)
+        held = LayersSampler(out, photos, images)
+    elif recipe.task == "dual":
+        photos, out = _hold_out(load_photos(folders, smallest=2 * crop), 1)
+        sampler = PairSampler(dual_pairs(photos, ZOOMS, crop))
+        held = PairSampler(dual_pairs(out, ZOOMS, crop))
+    else:
+        photos, out = _hold_out(load_photos(folders, smallest=crop), images)
+        sampler = StegoSampler(photos, images)
+        held = StegoSampler(out, images)
+    rng = np.random.default_rng(0)
     return sampler, [held.sample(rng, crop) for _ in range(12)]
+
+
+def _pixels(files: list[tuple[str, Pixels]]) -> list[Pixels]:
+    return [pixels for _, pixels in files]
 
 
 def batches(
@@ -213,25 +203,3 @@ def _files(folders: Sequence[Path], suffixes: frozenset[str]) -> list[Path]:
             raise TrainingError(f"no folder {folder}", hint="--data takes folders")
         found += [p for p in folder.rglob("*") if p.suffix.lower() in suffixes]
     return sorted(found, key=lambda p: p.name)
-
-
-def _motion(clip: Pixels) -> float:
-    """Mean difference of neighbouring frames, 0..255, on a coarse grid of pixels."""
-    return float(np.abs(np.diff(clip[:, ::4, ::4].astype(np.float32), axis=0)).mean())
-
-
-def _corner(image: Pixels, crop: int, rng: Generator) -> tuple[int, int]:
-    height, width = image.shape[:2]
-    return int(rng.integers(height - crop + 1)), int(rng.integers(width - crop + 1))
-
-
-def _crop(image: Pixels, crop: int, rng: Generator) -> Pixels:
-    y, x = _corner(image, crop, rng)
-    return image[y : y + crop, x : x + crop]
-
-
-def _turn(image: Pixels, rng: Generator) -> Pixels:
-    if rng.random() < 0.5:
-        image = image[:, ::-1]
-    turned: Pixels = np.rot90(image, int(rng.integers(4)))
-    return turned

@@ -20,13 +20,18 @@ from iicnet_cli.errors import TrainingError
 from iicnet_cli.metrics import psnr
 from iicnet_cli.network import IICNet, Quantization
 from iicnet_cli.network.pixels import Pixels, channels_last, to_pixels, to_tensor
-from iicnet_cli.training.data import Sampler, batches
+from iicnet_cli.training.data import batches
 from iicnet_cli.training.losses import total_loss
 from iicnet_cli.training.optimizer import build_optimizers
 from iicnet_cli.training.recipe import Recipe
+from iicnet_cli.training.samplers import Sampler
 
 STATE_FILE = "training.pt"
 LOG_FILE = "log.jsonl"
+
+SPIKE = 10.0
+"""A loss so many times its running mean is a divergence: the run goes back to the average."""
+MOST_REWINDS = 20
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,8 @@ def train(
     factor = recipe.fine_tuning if start is not None else 1.0
     peaks = [factor * recipe.learning_rate, factor * recipe.bias_learning_rate]
 
-    step, before = _load_state(folder, recipe, net, average, optimizers, device)
+    step, before, usual = _load_state(folder, recipe, net, average, optimizers, device)
+    rewinds = 0
     began = saved = time.monotonic()
 
     def seconds() -> float:
@@ -136,6 +142,21 @@ def train(
             loss = total_loss(
                 embedding, net.reference(images), restored, images, recipe.loss_at(done)
             )
+            if usual and loss.item() > SPIKE * usual:
+                # The weights have left the region where the exponentials of the coupling are tame,
+                # and every further step leads away. The average has hardly moved yet.
+                rewinds += 1
+                if rewinds > MOST_REWINDS:
+                    raise TrainingError(
+                        f"the loss has shot up {rewinds} times by step {step}",
+                        hint="lower learning_rate in the recipe and start again in a new folder",
+                    )
+                net.load_state_dict(averaged.state_dict())
+                for optimizer in optimizers:
+                    optimizer.state.clear()
+                step += 1
+                continue
+            usual = 0.98 * usual + 0.02 * loss.item() if usual else loss.item()
             for optimizer in optimizers:
                 optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -159,14 +180,14 @@ def train(
                 _log(folder, line)
             ended = stop()
             if ended or time.monotonic() - saved > save_seconds:
-                _save_state(folder, recipe, net, average, optimizers, step, seconds())
+                _save_state(folder, recipe, net, average, optimizers, step, seconds(), usual)
                 saved = time.monotonic()
             if ended:
                 break
     finally:
         feed.close()
 
-    _save_state(folder, recipe, net, average, optimizers, step, seconds())
+    _save_state(folder, recipe, net, average, optimizers, step, seconds(), usual)
     return Outcome(averaged.cpu().eval(), step, seconds(), finished=progress(step) >= 1)
 
 
@@ -208,6 +229,7 @@ def _save_state(
     optimizers: list[torch.optim.Optimizer],
     step: int,
     seconds: float,
+    usual_loss: float,
 ) -> None:
     state = {
         "recipe": recipe.model_dump_json(),
@@ -216,6 +238,7 @@ def _save_state(
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         "step": step,
         "seconds": seconds,
+        "usual_loss": usual_loss,
     }
     temporary = folder / (STATE_FILE + ".tmp")
     torch.save(state, temporary)
@@ -229,10 +252,10 @@ def _load_state(
     average: nn.Module,
     optimizers: list[torch.optim.Optimizer],
     device: torch.device,
-) -> tuple[int, float]:
+) -> tuple[int, float, float]:
     path = folder / STATE_FILE
     if not path.exists():
-        return 0, 0.0
+        return 0, 0.0, 0.0
     state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     if Recipe.model_validate_json(state["recipe"]) != recipe:
         raise TrainingError(
@@ -243,7 +266,7 @@ def _load_state(
     average.load_state_dict(state["average"])
     for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
-    return state["step"], state["seconds"]
+    return state["step"], state["seconds"], state["usual_loss"]
 
 
 def _log(folder: Path, line: Report) -> None:

@@ -1,4 +1,4 @@
-"""Clips made from photos: a camera that moves over one, another photo that moves before it."""
+"""Clips and stereo pairs made from photos that move: one as the scene, another before it."""
 
 from __future__ import annotations
 
@@ -35,27 +35,60 @@ def moving_photos(
         (frames, crop, crop, 3), uint8, in the order of time.
     """
     time = np.arange(frames) - (frames - 1) / 2
-    photo = photos[int(rng.integers(len(photos)))]
-    picture = _render(photo, _paths(time, crop, speed, rng), rng)
-    if rng.random() < 0.5:
-        photo = photos[int(rng.integers(len(photos)))]
-        paths = _paths(time, crop, 1.5 * speed, rng)
-        mask = _outline(paths, crop, rng)[:, None]
-        picture = picture + mask * (_render(photo, paths, rng) - picture)
+    layers = 1 + int(rng.random() < 0.5)
+    return _render_layers(photos, [_camera(time, crop, speed, rng) for _ in range(layers)], rng)
+
+
+def stereo_photos(photos: Sequence[Pixels], crop: int, rng: Generator) -> Pixels:
+    """A stereo pair: a slanted plane with a photo on it and, half the time, a nearer one before it.
+
+    Args:
+        photos: (H, W, 3) each, of any sizes.
+        crop: height and width of the views, pixels.
+        rng: source of everything random.
+
+    Returns:
+        (2, crop, crop, 3), uint8, left first; what is near is further left in the right view.
+    """
+    time = np.array([-0.5, 0.5])
+    planes = []
+    disparity = 0.0
+    for _ in range(1 + int(rng.random() < 0.5)):
+        disparity += rng.exponential(10.0)
+        slant = rng.normal(0, 0.04, 2) * [1, 0.5]
+        planes.append(_paths(time, crop, np.stack([[0, 0], slant]), np.array([0, disparity])))
+    return _render_layers(photos, planes, rng)
+
+
+def _render_layers(photos: Sequence[Pixels], layers: Sequence[Floats], rng: Generator) -> Pixels:
+    """Photos along paths (frames, crop, crop, 2), the later ones before the earlier ones."""
+    picture: Floats | None = None
+    for paths in layers:
+        rendered = _render(photos[int(rng.integers(len(photos)))], paths, rng)
+        if picture is None:
+            picture = rendered
+        else:
+            picture = picture + _outline(paths, rng)[:, None] * (rendered - picture)
+    assert picture is not None
     return np.rint(picture).clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
 
 
-def _paths(time: Floats, crop: int, speed: float, rng: Generator) -> Floats:
-    """Where each pixel looks: offsets (frames, crop, crop, 2) from the middle, as (y, x)."""
-    zoom = np.exp(rng.normal(0, 0.006) * time)
-    angle = rng.normal(0, 0.006) * time
-    shift = rng.normal(0, speed, 2) * time[:, None]
+def _camera(time: Floats, crop: int, speed: float, rng: Generator) -> Floats:
+    """Paths of a camera that shifts, zooms and turns a little, evenly."""
+    zoom, turn = rng.normal(0, 0.006, 2)
+    change = np.array([[zoom, -turn], [turn, zoom]])
+    return _paths(time, crop, change, rng.normal(0, speed, 2))
+
+
+def _paths(time: Floats, crop: int, change: Floats, shift: Floats) -> Floats:
+    """Where each pixel looks: offsets (frames, crop, crop, 2) from the middle, as (y, x).
+
+    Between two frames the offsets change by ``change`` (2, 2) times themselves, plus ``shift``.
+    """
     axis = np.arange(crop) - (crop - 1) / 2
-    y, x = np.meshgrid(axis, axis, indexing="ij")
-    cos, sin = ((zoom * f(angle))[:, None, None] for f in (np.cos, np.sin))
-    turned = np.stack([cos * y - sin * x, sin * y + cos * x], axis=-1)
-    moved: Floats = turned + shift[:, None, None, :]
-    return moved
+    start = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1)
+    paths: Floats = start + time[:, None, None, None] * (start @ change.T + shift)
+    return paths
 
 
 def _render(photo: Pixels, paths: Floats, rng: Generator) -> Floats:
@@ -76,8 +109,9 @@ def _render(photo: Pixels, paths: Floats, rng: Generator) -> Floats:
     return rendered
 
 
-def _outline(paths: Floats, crop: int, rng: Generator) -> Floats:
+def _outline(paths: Floats, rng: Generator) -> Floats:
     """A wavy disc that moves with ``paths``; (frames, crop, crop), 0..1, one pixel soft."""
+    crop = paths.shape[1]
     offset = paths - rng.uniform(-0.4, 0.4, 2) * crop
     angle = np.arctan2(offset[..., 0], offset[..., 1])
     radius = np.full_like(angle, rng.uniform(0.15, 0.45) * crop)

@@ -46,7 +46,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
-    task: Literal["stego", "video"]
+    task: Literal["video", "stereo", "dual", "layers", "stego", "grayscale", "rescale"]
     network: IICNetConfig
     loss: LossConfig = LossConfig()
 
@@ -71,7 +71,12 @@ class Recipe(BaseModel):
     )
 
     strides: tuple[int, ...] = Field(default=(1, 1, 1, 2, 3), description="video: frame steps")
-    pans: float = Field(default=0.35, ge=0, le=1, description="video: share made from photos")
+    synthetic: float = Field(
+        default=0.35,
+        ge=0,
+        le=1,
+        description="video, stereo: share of samples made from moving photos",
+    )
 
     seed: int = 0
 

@@ -1,0 +1,76 @@
+"""Many inputs, one after the other: a bad one does not stop the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import typer
+
+from iicnet_cli.cli.console import print_json, say_error
+from iicnet_cli.errors import ExitCode, IICNetError, UsageError
+
+
+def same_names(inputs: Sequence[Path], folder: Path, suffix: str) -> dict[Path, Path]:
+    """Where each input goes: its name with another suffix, in ``folder``, which is made.
+
+    Raises:
+        UsageError: stdin is among them, two would go to one file, or one would be overwritten.
+    """
+    targets: dict[Path, Path] = {}
+    taken: dict[Path, Path] = {}
+    for source in inputs:
+        if str(source) == "-":
+            raise UsageError("standard input has no name for --out-dir", hint="use -o")
+        stem = source.name if source.is_dir() else source.stem
+        target = folder / f"{stem}{suffix}"
+        if target in taken:
+            raise UsageError(f"{taken[target]} and {source} would both become {target}")
+        if target.exists() and target.resolve() == source.resolve():
+            raise UsageError(f"{source} would be overwritten", hint="choose another --out-dir")
+        targets[source], taken[target] = target, source
+    make_folder(folder)
+    return targets
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder, and those above it.
+
+    Raises:
+        UsageError: a file has its name.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise UsageError(f"{folder} is not a folder") from None
+
+
+def run_batch(
+    sources: Sequence[Path], one: Callable[[Path], None], *, as_json: bool, debug: bool
+) -> None:
+    """Call ``one`` for each source; errors are said and counted, and decide the exit status.
+
+    Raises:
+        typer.Exit: some failed; with their exit status if they agree, else with 1.
+    """
+    failed: list[int] = []
+    for source in sources:
+        try:
+            one(source)
+        except typer.Exit as finished:
+            failed.append(finished.exit_code)
+        except (IICNetError, MemoryError, OSError) as error:
+            if debug:
+                raise
+            known = isinstance(error, IICNetError)
+            code = error.exit_code if isinstance(error, IICNetError) else ExitCode.FAILURE
+            message = str(error) if known else f"{type(error).__name__}: {error}"
+            said = message if str(source) in message else f"{source}: {message}"
+            say_error(said, error.hint if isinstance(error, IICNetError) else "")
+            if as_json:
+                print_json({"input": str(source), "error": message, "exit_code": int(code)})
+            failed.append(code)
+    if failed:
+        if len(sources) > 1:
+            say_error(f"{len(failed)} of {len(sources)} failed")
+        raise typer.Exit(failed[0] if len(set(failed)) == 1 else ExitCode.FAILURE)

@@ -1,0 +1,91 @@
+"""A normal and a zoomed-in view of one scene in the normal view (paper, section 4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from iicnet_cli.container import Header
+from iicnet_cli.errors import UsageError
+from iicnet_cli.media.stills import read_still, resize, still_size
+from iicnet_cli.tasks.base import Delivered, EmbedOptions, Group, Item, Pixels, RestoreOptions, Task
+from iicnet_cli.tasks.photos import Photo, PhotosJob, restored_photos, stills_in, write_photos
+
+ZOOMS = (2, 4, 8)
+SMALLEST = 16
+"""Pixels of the shorter side of a view."""
+
+
+class DualTask(Task):
+    """Two views of any sizes; the normal one is the reference."""
+
+    name = "dual"
+    needs = "two photos (normal view, zoomed view), or one large photo and --zoom 2, 4 or 8"
+    pictures = "views"
+
+    def default_model(self, images: int | None = None, *, half: bool = False) -> str:
+        return "dual"
+
+    def open(self, inputs: Sequence[Path], images: int, options: EmbedOptions) -> PhotosJob:
+        if len(inputs) not in (1, 2) or (len(inputs) == 1) != (options.zoom is not None):
+            raise UsageError(f"dual needs {self.needs}")
+        stills = [read_still(path, background=options.background) for path in inputs]
+        notes = [f"{still.name}: {note}" for still in stills for note in still.notes]
+        photos = [Photo(still.name, still.pixels) for still in stills]
+        if options.zoom is not None:
+            source = inputs[0]
+            views = dual_views(photos[0].pixels, options.zoom)
+            photos = [
+                Photo(f"{source.stem}-{role}{source.suffix}", view)
+                for role, view in zip(("normal", f"zoom{options.zoom}"), views, strict=True)
+            ]
+        return PhotosJob(photos, notes)
+
+    def default_target(self, source: Path, header: Header) -> Path:
+        return source.with_name(f"{source.stem}-restored")
+
+    def deliver(
+        self,
+        header: Header,
+        groups: Iterator[Group],
+        target: Path,
+        *,
+        overwrite: bool,
+        options: RestoreOptions,
+    ) -> Delivered:
+        """Write both views as ``NAME.png``, at their own sizes, into a folder."""
+        photos = restored_photos(header, next(groups), ("normal", "zoomed"))
+        return write_photos(photos, target, self.name, overwrite=overwrite)
+
+    def evaluation_items(self, folder: Path, images: int, step: int, scratch: Path) -> list[Item]:
+        """Every photo at every zoom that leaves views of 64 pixels or more."""
+        return [
+            Item(f"{path.stem} x{zoom}", (path,), EmbedOptions(zoom=zoom))
+            for zoom in ZOOMS
+            for path in stills_in(folder)
+            if min(still_size(path)) // zoom >= 64
+        ]
+
+
+def dual_views(photo: Pixels, zoom: int) -> tuple[Pixels, Pixels]:
+    """The whole photo made ``zoom`` times smaller, and its centre of the same size in full detail.
+
+    Args:
+        photo: (H, W, 3).
+        zoom: 1 or more.
+
+    Returns:
+        Two views (H // zoom, W // zoom, 3).
+
+    Raises:
+        UsageError: they would have less than 16 pixels on a side.
+    """
+    height, width = photo.shape[0] // zoom, photo.shape[1] // zoom
+    if min(height, width) < SMALLEST:
+        raise UsageError(
+            f"{photo.shape[1]}x{photo.shape[0]} is too small for zoom {zoom}: the views would be "
+            f"{width}x{height}"
+        )
+    y, x = (photo.shape[0] - height) // 2, (photo.shape[1] - width) // 2
+    whole = photo[: height * zoom, : width * zoom]
+    return resize(whole, width, height), photo[y : y + height, x : x + width]

@@ -1,0 +1,10 @@
+"""A colour photo in its grey version, a true 8-bit grey PNG (paper, supplement)."""
+
+from iicnet_cli.tasks.single import SinglePhotoTask
+
+
+class GrayscaleTask(SinglePhotoTask):
+    """The luma of the photo is the reference."""
+
+    name = "grayscale"
+    needs = "one colour photo"

@@ -1,0 +1,213 @@
+"""A composed picture that holds its layers (paper, section 4.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageColor, ImageOps
+
+from iicnet_cli.container import Header
+from iicnet_cli.errors import UsageError
+from iicnet_cli.media.layered import Layer, composite, flatten, is_layered, read_layers, write_ora
+from iicnet_cli.media.stills import (
+    has_alpha,
+    read_still,
+    read_still_with_alpha,
+    still_size,
+    write_still,
+)
+from iicnet_cli.tasks.base import (
+    Delivered,
+    EmbedOptions,
+    Group,
+    Item,
+    Pixels,
+    RestoreOptions,
+    Task,
+)
+from iicnet_cli.tasks.photos import (
+    Photo,
+    PhotosJob,
+    check_same_size,
+    restored_photos,
+    stills_in,
+    write_photos,
+)
+
+ROLES = ("composite", "background", "foreground")
+"""In the order of the published networks."""
+
+
+class LayersTask(Task):
+    """The composed picture, the reference, with its background and, if there are three, foreground.
+
+    A foreground with transparency is composited on the colour of ``--background`` for the network,
+    which has no alpha.
+    """
+
+    name = "layers"
+    needs = (
+        "a foreground with transparency and a background; or the composed picture, foreground and "
+        "background; or the composed picture and background; or one .ora, .psd or multi-page TIFF"
+    )
+    pictures = "layers"
+
+    def default_model(self, images: int | None = None, *, half: bool = False) -> str:
+        return f"layers-{images or 3}"
+
+    def images_of(self, inputs: Sequence[Path]) -> int:
+        return 2 if len(inputs) == 2 and not has_alpha(inputs[0]) else 3
+
+    def open(self, inputs: Sequence[Path], images: int, options: EmbedOptions) -> PhotosJob:
+        if len(inputs) == 1 and is_layered(inputs[0]):
+            photos, notes = _from_layers(inputs[0], options)
+        elif len(inputs) in (2, 3):
+            photos, notes = _from_files(inputs, options)
+        else:
+            raise UsageError(f"layers needs {self.needs}")
+        if len(photos) < images:
+            raise UsageError(
+                f"the model takes {images} pictures, the inputs make {len(photos)}",
+                hint="leave --model out to get the one that fits",
+            )
+        check_same_size(photos, self.name)
+        colour = "#{:02x}{:02x}{:02x}".format(*options.background)
+        return PhotosJob(photos[:images], notes, options={"background": colour})
+
+    def default_target(self, source: Path, header: Header) -> Path:
+        return source.with_name(f"{source.stem}-restored")
+
+    def deliver(
+        self,
+        header: Header,
+        groups: Iterator[Group],
+        target: Path,
+        *,
+        overwrite: bool,
+        options: RestoreOptions,
+    ) -> Delivered:
+        """Write each picture as ``NAME.png`` into a folder, or one OpenRaster file (``.ora``).
+
+        The layers of an ``.ora`` get an alpha again, estimated from the three pictures.
+        """
+        photos = restored_photos(header, next(groups), ROLES[: header.images])
+        if target.suffix.lower() != ".ora":
+            return write_photos(photos, target, self.name, overwrite=overwrite)
+        layers = [Layer(ROLES[1], _opaque(photos[1].pixels))]
+        if header.images > 2:
+            on = _colour(header)
+            pixels = estimate_alpha(*(photo.pixels for photo in photos), on=on)
+            layers.append(Layer(ROLES[2], pixels))
+        write_ora(target, layers, photos[0].pixels, overwrite=overwrite)
+        return Delivered((target,), header.images)
+
+    def evaluation_items(self, folder: Path, images: int, step: int, scratch: Path) -> list[Item]:
+        """Every cut-out of ``cutouts/``, fitted into every picture of ``backgrounds/``."""
+        fronts, backs = folder / "cutouts", folder / "backgrounds"
+        if not (fronts.is_dir() and backs.is_dir()):
+            return []
+        items = []
+        for front, back in product(stills_in(fronts), stills_in(backs)):
+            name = f"{front.stem} on {back.stem}"
+            fitted, composed = scratch / f"{name}.png", scratch / f"{name} composed.png"
+            size = still_size(back)
+            with Image.open(front) as cutout:
+                layer = ImageOps.pad(cutout.convert("RGBA"), size, centering=(0.5, 1))
+            layer.save(fitted)
+            inputs = (fitted, back)
+            if images == 2:
+                below = Layer("background", _opaque(read_still(back).pixels))
+                write_still(composed, composite([below, Layer("foreground", np.array(layer))]))
+                inputs = (composed, back)
+            items.append(Item(name, inputs))
+        return items
+
+
+def estimate_alpha(
+    composed: Pixels, background: Pixels, foreground: Pixels, *, on: tuple[int, int, int]
+) -> Pixels:
+    """The foreground with alpha, from three pictures that hold it only together.
+
+    With alpha a and colour F, the composed picture is a F + (1 - a) background and the foreground
+    as given is a F + (1 - a) on. Their difference gives a by least squares over the three
+    channels; where background and ``on`` are alike, a is 1 unless the foreground is like them too.
+
+    Args:
+        composed: (H, W, 3).
+        background: (H, W, 3).
+        foreground: (H, W, 3), composited on the colour ``on``.
+        on: R, G, B.
+
+    Returns:
+        (H, W, 4), straight alpha.
+    """
+    flat = np.array(on, np.float64)
+    known = background - flat
+    # Alike: a prior of 8 levels keeps noise from deciding.
+    opaque = (np.abs(foreground - flat).max(axis=-1) > 8).astype(np.float64)
+    weight = 64.0
+    through = ((composed.astype(np.float64) - foreground) * known).sum(-1) + weight * (1 - opaque)
+    through = np.clip(through / (np.square(known).sum(-1) + weight), 0, 1)
+    alpha = np.rint(255 * (1 - through))
+    share = np.maximum(alpha, 1)[..., None] / 255
+    colour = np.where(alpha[..., None] > 0, flat + (foreground - flat) / share, flat)
+    return np.concatenate([np.rint(colour).clip(0, 255), alpha[..., None]], -1).astype(np.uint8)
+
+
+def _from_files(inputs: Sequence[Path], options: EmbedOptions) -> tuple[list[Photo], list[str]]:
+    if len(inputs) == 2 and has_alpha(inputs[0]):
+        front = read_still_with_alpha(inputs[0])
+        back = read_still(inputs[1], background=options.background)
+        notes = [f"{s.name}: {note}" for s in (front, back) for note in s.notes]
+        check_same_size(
+            [Photo(front.name, front.pixels[..., :3]), Photo(back.name, back.pixels)], "layers"
+        )
+        layers = [Layer("background", _opaque(back.pixels)), Layer("foreground", front.pixels)]
+        return [
+            Photo("composite.png", composite(layers)),
+            Photo(back.name, back.pixels),
+            Photo(front.name, composite(layers[1:], options.background)),
+        ], notes
+    stills = [read_still(path, background=options.background) for path in inputs]
+    notes = [f"{still.name}: {note}" for still in stills for note in still.notes]
+    photos = [Photo(still.name, still.pixels) for still in stills]
+    # Given as composed, foreground, background; the network has the background second.
+    return [photos[0], *photos[:0:-1]], notes
+
+
+def _from_layers(path: Path, options: EmbedOptions) -> tuple[list[Photo], list[str]]:
+    image = read_layers(path)
+    notes = [f"{path.name}: {note}" for note in image.notes]
+    bottom, *others = image.layers
+    if not others:
+        raise UsageError(f"{path.name} has one layer; at least two are needed")
+    if len(others) > 1:
+        notes.append(f"{path.name}: the upper {len(others)} layers are merged into one")
+    front = Layer("foreground", flatten(others))
+    if bottom.pixels[..., 3].min() < 255:
+        notes.append(f"{path.name}: the bottom layer is composited on the background colour")
+    back = composite([bottom], options.background)
+    return [
+        Photo("composite.png", composite([Layer("background", _opaque(back)), front])),
+        Photo("background.png", back),
+        Photo("foreground.png", composite([front], options.background)),
+    ], notes
+
+
+def _opaque(pixels: Pixels) -> NDArray[np.uint8]:
+    return np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
+
+
+def _colour(header: Header) -> tuple[int, int, int]:
+    """The colour that the foreground was composited on, from the header; else white."""
+    value: Any = header.options.get("background", "white")
+    try:
+        red, green, blue = ImageColor.getrgb(str(value))[:3]
+    except ValueError:
+        return (255, 255, 255)
+    return red, green, blue

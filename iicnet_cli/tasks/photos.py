@@ -1,0 +1,137 @@
+"""What the tasks on single photos share: one group of pictures, restored as files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from iicnet_cli.container import Header
+from iicnet_cli.errors import OutputExistsError, UsageError
+from iicnet_cli.media.stills import STILL_SUFFIXES, resize, write_still
+from iicnet_cli.tasks.base import Delivered, Group, Job, Pixels
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A picture (H, W, 3) with the name under which it is to come back."""
+
+    name: str
+    pixels: Pixels
+
+
+class PhotosJob(Job):
+    """K photos; all are fitted to the first, the reference, and restored at their own sizes.
+
+    ``options`` go into the header.
+    """
+
+    def __init__(
+        self,
+        photos: Sequence[Photo],
+        notes: Sequence[str],
+        *,
+        options: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        reference = photos[0].pixels
+        self.images = len(photos)
+        self.height, self.width = reference.shape[:2]
+        self.names = [photo.name for photo in photos]
+        self._sizes = [(p.pixels.shape[1], p.pixels.shape[0]) for p in photos]
+        fitted = [
+            f"{name}: {width}x{height} is fitted to {photos[0].name}'s {self.width}x{self.height}"
+            for name, (width, height) in zip(self.names, self._sizes, strict=True)
+            if (width, height) != (self.width, self.height)
+        ]
+        self.notes = [*notes, *fitted]
+        self._options = dict(options)
+        self._pictures = np.stack([resize(p.pixels, self.width, self.height) for p in photos])
+
+    def groups(self) -> Iterator[Group]:
+        yield Group(self._pictures, self.images)
+
+    def header_fields(self) -> dict[str, Any]:
+        return {
+            "sources": [
+                {"name": name, "width": width, "height": height}
+                for name, (width, height) in zip(self.names, self._sizes, strict=True)
+            ],
+            "options": self._options,
+        }
+
+
+def check_same_size(photos: Sequence[Photo], task: str) -> None:
+    """Refuse photos of different sizes.
+
+    Raises:
+        UsageError: naming the two that differ.
+    """
+    first = photos[0]
+    for photo in photos[1:]:
+        if photo.pixels.shape != first.pixels.shape:
+            sizes = [f"{p.name} is {p.pixels.shape[1]}x{p.pixels.shape[0]}" for p in (first, photo)]
+            raise UsageError(
+                f"the pictures of {task} must have one size, but {sizes[0]} and {sizes[1]}"
+            )
+
+
+def restored_photos(header: Header, group: Group, roles: Sequence[str]) -> list[Photo]:
+    """The pictures of a group at their own sizes, under their distinct names without suffix.
+
+    Args:
+        header: its sources give names and sizes, as far as it has them.
+        group: restored pictures.
+        roles: names for the pictures whose source is unknown.
+    """
+    sources = dict(enumerate(header.sources))
+    stems = distinct(
+        [Path(sources[i].name).stem if i in sources else role for i, role in enumerate(roles)]
+    )
+    return [
+        Photo(stem, resize(pixels, sources[i].width, sources[i].height) if i in sources else pixels)
+        for i, (stem, pixels) in enumerate(zip(stems, group.images, strict=True))
+    ]
+
+
+def write_photos(photos: Sequence[Photo], target: Path, task: str, *, overwrite: bool) -> Delivered:
+    """Write every photo as ``NAME.png`` into the folder ``target``.
+
+    Raises:
+        UsageError: ``target`` is the name of a file.
+        OutputExistsError: one of them exists and ``overwrite`` is False.
+    """
+    if target.suffix and not target.is_dir():
+        raise UsageError(
+            f"{task} restores {len(photos)} photos: -o must be a folder, not '{target.name}'"
+        )
+    paths = [target / f"{photo.name}.png" for photo in photos]
+    existing = [path for path in paths if path.exists()]
+    if existing and not overwrite:
+        raise OutputExistsError(f"{existing[0]} exists already", hint="add -y to overwrite")
+    target.mkdir(parents=True, exist_ok=True)
+    for path, photo in zip(paths, photos, strict=True):
+        write_still(path, photo.pixels, overwrite=overwrite)
+    return Delivered(tuple(paths), len(paths))
+
+
+def distinct(stems: Sequence[str]) -> list[str]:
+    """The same names, told apart by -2, -3, ... where they repeat (case does not count)."""
+    result: list[str] = []
+    taken: set[str] = set()
+    for stem in stems:
+        candidate, n = stem, 1
+        while candidate.lower() in taken:
+            n += 1
+            candidate = f"{stem}-{n}"
+        taken.add(candidate.lower())
+        result.append(candidate)
+    return result
+
+
+def stills_in(folder: Path) -> list[Path]:
+    """The stills of a folder, sorted by name."""
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in STILL_SUFFIXES)

@@ -1,0 +1,54 @@
+"""One photo in a picture of fewer samples: its grey version, or its half-size one (supplement)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from iicnet_cli.container import Header
+from iicnet_cli.errors import UsageError
+from iicnet_cli.media.stills import read_still, write_still
+from iicnet_cli.tasks.base import Delivered, EmbedOptions, Group, Item, RestoreOptions, Task
+from iicnet_cli.tasks.photos import Photo, PhotosJob, restored_photos, stills_in
+
+
+class SinglePhotoTask(Task):
+    """One photo in, the same photo out."""
+
+    needs = "one photo"
+    pictures = "photo"
+
+    def default_model(self, images: int | None = None, *, half: bool = False) -> str:
+        return self.name
+
+    def open(self, inputs: Sequence[Path], images: int, options: EmbedOptions) -> PhotosJob:
+        if len(inputs) != 1:
+            raise UsageError(
+                f"{self.name} needs {self.needs}; {len(inputs)} files were given",
+                hint="with --out-dir FOLDER each of many photos gets its own PNG",
+            )
+        still = read_still(inputs[0], background=options.background)
+        return PhotosJob([Photo(still.name, still.pixels)], still.notes)
+
+    def default_target(self, source: Path, header: Header) -> Path:
+        return source.with_name(f"{source.stem}-restored.png")
+
+    def deliver(
+        self,
+        header: Header,
+        groups: Iterator[Group],
+        target: Path,
+        *,
+        overwrite: bool,
+        options: RestoreOptions,
+    ) -> Delivered:
+        """Write the photo; the suffix says how, ``.png`` is exact to the network's result."""
+        photo = restored_photos(header, next(groups), ("photo",))[0]
+        if target.is_dir():
+            target = target / f"{photo.name}.png"
+        write_still(target, photo.pixels, overwrite=overwrite)
+        return Delivered((target,), 1)
+
+    def evaluation_items(self, folder: Path, images: int, step: int, scratch: Path) -> list[Item]:
+        """Every photo of the folder."""
+        return [Item(path.stem, (path,)) for path in stills_in(folder)]

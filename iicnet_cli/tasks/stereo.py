@@ -1,0 +1,250 @@
+"""A stereo pair, or a stereo clip, in its left view (paper, section 4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from iicnet_cli.container import Header
+from iicnet_cli.errors import MediaError, UsageError
+from iicnet_cli.media.stereo import LAYOUTS, anaglyph, join, read_pair, split, write_pair
+from iicnet_cli.media.stills import STILL_SUFFIXES, read_still
+from iicnet_cli.media.video import STILLS_RATE, is_video, open_frames, open_writer
+from iicnet_cli.tasks.base import (
+    Delivered,
+    EmbedOptions,
+    Group,
+    Item,
+    Job,
+    Pixels,
+    RestoreOptions,
+    Task,
+)
+from iicnet_cli.tasks.photos import (
+    Photo,
+    PhotosJob,
+    check_same_size,
+    restored_photos,
+    stills_in,
+    write_photos,
+)
+
+VIEWS = ("left", "right")
+OUTPUT_LAYOUTS = (*LAYOUTS, "anaglyph")
+_PAIR_SUFFIXES = STILL_SUFFIXES | {".mpo", ".jps", ".pns"}
+
+
+class StereoClipJob(Job):
+    """A stereo clip, one embedding for each moment: a file of a layout, or one for each eye."""
+
+    images = 2
+    names = VIEWS
+
+    def __init__(self, inputs: Sequence[Path], options: EmbedOptions) -> None:
+        if len(inputs) == 1 and options.layout is None:
+            raise UsageError(
+                f"{inputs[0].name}: a stereo clip in one file needs --layout",
+                hint=" or ".join(LAYOUTS) + "; or give one file for each eye",
+            )
+        self._inputs = inputs
+        self._layout = options.layout
+        self._cut: dict[str, Any] = {
+            "start": options.start,
+            "end": options.end,
+            "step": options.step,
+            "frames": options.frames,
+        }
+        self._count = 0
+        with ExitStack() as stack:
+            sources = [stack.enter_context(open_frames(p, **self._cut)) for p in inputs]
+            left, right = self._views([next(source) for source in sources])
+            info = sources[0].info
+            self.notes = list(dict.fromkeys(note for s in sources for note in s.notes))
+        if left.shape != right.shape:
+            raise UsageError(
+                f"the views of stereo must have one size, but they are {left.shape[1]}x"
+                f"{left.shape[0]} and {right.shape[1]}x{right.shape[0]}"
+            )
+        if info.has_audio:
+            self.notes.append("sound is not carried in the picture")
+        self.height, self.width = left.shape[:2]
+        self.fps = info.fps / options.step
+        self.frame_delay = 1 / self.fps
+        whole = options.start is None and options.end is None and info.frames is not None
+        self.total = -(-(info.frames or 0) // options.step) if whole else options.frames
+        if self.total and options.frames:
+            self.total = min(self.total, options.frames)
+
+    def groups(self) -> Iterator[Group]:
+        count = 0
+        with ExitStack() as stack:
+            sources = [stack.enter_context(open_frames(p, **self._cut)) for p in self._inputs]
+            try:
+                for frames in zip(*sources, strict=True):
+                    count += 1
+                    yield Group(np.stack(self._views(frames)), 2)
+            except ValueError as error:
+                raise MediaError(
+                    f"the clips of the two eyes have different lengths: one ends after {count} "
+                    "frames",
+                    hint="cut them with --frames",
+                ) from error
+        self._count = count
+
+    def header_fields(self) -> dict[str, Any]:
+        return {
+            "sources": [
+                {"name": path.name, "width": self.width, "height": self.height}
+                for path in self._inputs
+            ],
+            "frames": self._count,
+            "fps": str(self.fps),
+        }
+
+    def _views(self, frames: Sequence[Pixels]) -> tuple[Pixels, Pixels]:
+        if len(frames) == 2:
+            return frames[0], frames[1]
+        assert self._layout is not None
+        return split(frames[0], self._layout)
+
+
+class StereoTask(Task):
+    """Two views; the left one is the reference."""
+
+    name = "stereo"
+    needs = "two pictures or clips (left, right), one MPO or JPS, or one file and --layout"
+    pictures = "views"
+
+    def default_model(self, images: int | None = None, *, half: bool = False) -> str:
+        return "stereo"
+
+    def open(self, inputs: Sequence[Path], images: int, options: EmbedOptions) -> Job:
+        if len(inputs) not in (1, 2):
+            raise UsageError(f"stereo needs {self.needs}; {len(inputs)} files were given")
+        if options.layout is not None and options.layout not in LAYOUTS:
+            raise UsageError(f"no layout '{options.layout}'", hint=f"layouts: {', '.join(LAYOUTS)}")
+        if len(inputs) == 2 and options.layout is not None:
+            raise UsageError("--layout is for a pair in one file, but two files were given")
+        if any(is_video(path) or path.is_dir() for path in inputs):
+            return StereoClipJob(inputs, options)
+        if len(inputs) == 2:
+            stills = [read_still(path, background=options.background) for path in inputs]
+            photos = [Photo(still.name, still.pixels) for still in stills]
+            notes = [f"{still.name}: {note}" for still in stills for note in still.notes]
+        else:
+            pair = read_pair(inputs[0], options.layout, background=options.background)
+            views = (pair.left, pair.right)
+            photos = [
+                Photo(f"{inputs[0].stem}-{view}{inputs[0].suffix}", pixels)
+                for view, pixels in zip(VIEWS, views, strict=True)
+            ]
+            notes = [f"{inputs[0].name}: {note}" for note in pair.notes]
+        check_same_size(photos, self.name)
+        return PhotosJob(photos, notes)
+
+    def default_target(self, source: Path, header: Header) -> Path:
+        suffix = ".mkv" if _is_clip(header) else ""
+        return source.with_name(f"{source.stem}-restored{suffix}")
+
+    def deliver(
+        self,
+        header: Header,
+        groups: Iterator[Group],
+        target: Path,
+        *,
+        overwrite: bool,
+        options: RestoreOptions,
+    ) -> Delivered:
+        """Write a pair or a clip.
+
+        A pair: two files into a folder; or one file, by its suffix an MPO, a JPS, or any picture
+        in the layout that was asked for, side by side by default. A clip: one file in such a
+        layout, its suffix as for the task video; or ``left.mkv`` and ``right.mkv`` in a folder.
+        """
+        layout = options.layout
+        if layout is not None and layout not in OUTPUT_LAYOUTS:
+            raise UsageError(f"no layout '{layout}'", hint=f"layouts: {', '.join(OUTPUT_LAYOUTS)}")
+        folder = target.is_dir() or not target.suffix
+        if folder and layout is not None:
+            raise UsageError(
+                f"--layout puts both views in one file, but '{target.name}' is a folder",
+                hint="give -o a suffix, such as .png",
+            )
+        if _is_clip(header):
+            return self._deliver_clip(header, groups, target, folder, overwrite, layout)
+        photos = restored_photos(header, next(groups), VIEWS)
+        if folder:
+            return write_photos(photos, target, self.name, overwrite=overwrite)
+        if target.suffix.lower() not in _PAIR_SUFFIXES:
+            raise UsageError(
+                f"cannot write a stereo pair as '{target.suffix}'",
+                hint="use .mpo, .jps, .png, .jpg, or a folder for two files",
+            )
+        left, right = (photo.pixels for photo in photos)
+        write_pair(target, left, right, layout, overwrite=overwrite)
+        return Delivered((target,), 2)
+
+    def _deliver_clip(
+        self,
+        header: Header,
+        groups: Iterator[Group],
+        target: Path,
+        folder: bool,
+        overwrite: bool,
+        layout: str | None,
+    ) -> Delivered:
+        fps = Fraction(header.fps) if header.fps else STILLS_RATE
+        left_frames = header.frames
+        if folder:
+            target.mkdir(parents=True, exist_ok=True)
+            targets = tuple(target / f"{view}.mkv" for view in VIEWS)
+        else:
+            targets = (target,)
+        size = (header.width, header.height) if folder else _joined_size(header, layout)
+        with ExitStack() as stack:
+            writers = [
+                stack.enter_context(open_writer(path, *size, fps, overwrite=overwrite))
+                for path in targets
+            ]
+            for group in groups:
+                if left_frames is not None and writers[0].count >= left_frames:
+                    break
+                left, right = group.images
+                views = (left, right) if folder else (_joined(left, right, layout),)
+                for writer, pixels in zip(writers, views, strict=True):
+                    writer.add(pixels)
+        return Delivered(targets, 2 * writers[0].count, tuple(writers[0].notes))
+
+    def evaluation_items(self, folder: Path, images: int, step: int, scratch: Path) -> list[Item]:
+        """Every pair NAME_left and NAME_right of stills."""
+        stills = stills_in(folder)
+        by_stem = {path.stem: path for path in stills}
+        return [
+            Item(path.stem.removesuffix("_left"), (path, by_stem[right]))
+            for path in stills
+            if path.stem.endswith("_left")
+            and (right := path.stem.removesuffix("_left") + "_right") in by_stem
+        ]
+
+
+def _is_clip(header: Header) -> bool:
+    return header.fps is not None
+
+
+def _joined(left: Pixels, right: Pixels, layout: str | None) -> Pixels:
+    if layout == "anaglyph":
+        return anaglyph(left, right)
+    return join(left, right, layout or "side-by-side")
+
+
+def _joined_size(header: Header, layout: str | None) -> tuple[int, int]:
+    if layout == "anaglyph":
+        return header.width, header.height
+    if layout == "top-bottom":
+        return header.width, 2 * header.height
+    return 2 * header.width, header.height

@@ -1,0 +1,215 @@
+"""What one training sample of each task is, drawn at random.
+
+Every sampler gives (K, crop, crop, 3) uint8 arrays, the reference first, and depends on nothing
+but the random generator that it is handed; so a run can be repeated and resumed exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image
+
+from iicnet_cli.errors import TrainingError
+from iicnet_cli.tasks.base import Pixels, reference_first
+from iicnet_cli.tasks.dual import dual_views
+from iicnet_cli.training.motion import moving_photos, stereo_photos
+
+
+class Sampler(Protocol):
+    """Draws one sample."""
+
+    def sample(self, rng: Generator, crop: int) -> Pixels:
+        """Returns (K, crop, crop, 3), the reference first."""
+        ...
+
+
+class StegoSampler:
+    """K different photos, cropped, flipped and turned independently."""
+
+    def __init__(self, photos: Sequence[Pixels], images: int) -> None:
+        if len(photos) < images:
+            raise TrainingError(f"{images} photos are needed at least, {len(photos)} were found")
+        self.photos = photos
+        self.images = images
+
+    def sample(self, rng: Generator, crop: int) -> Pixels:
+        chosen = rng.choice(len(self.photos), self.images, replace=False)
+        return np.stack([_turn(_crop(self.photos[i], crop, rng), rng) for i in chosen])
+
+
+class VideoSampler:
+    """K frames of a clip at a random stride, or moving photos; the middle frame first.
+
+    Clips with more motion are drawn more often, because nearly still ones are learned at once.
+    All frames share one crop, flip and direction of time, so that motion stays true.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Pixels],
+        photos: Sequence[Pixels],
+        images: int,
+        strides: Sequence[int],
+        synthetic: float,
+    ) -> None:
+        self.clips = [clip for clip in clips if len(clip) >= images]
+        if not self.clips:
+            raise TrainingError(f"no clip of {images} frames or more was found")
+        self.photos = photos
+        self.images = images
+        self.strides = strides
+        self.synthetic = synthetic if photos else 0.0
+        motion = np.array([_motion(clip) for clip in self.clips]).clip(2, 20)
+        self.weights = motion / motion.sum()
+
+    def sample(self, rng: Generator, crop: int) -> Pixels:
+        if rng.random() < self.synthetic:
+            frames = moving_photos(self.photos, self.images, crop, rng)
+        else:
+            frames = self._cut(rng, crop)
+        if rng.random() < 0.5:
+            frames = frames[::-1]
+        if rng.random() < 0.5:
+            frames = frames[:, :, ::-1]
+        return frames[reference_first(self.images)]
+
+    def _cut(self, rng: Generator, crop: int) -> Pixels:
+        clip = self.clips[rng.choice(len(self.clips), p=self.weights)]
+        stride = int(rng.choice(self.strides))
+        stride = min(stride, (len(clip) - 1) // (self.images - 1)) if self.images > 1 else 1
+        span = (self.images - 1) * stride + 1
+        start = rng.integers(len(clip) - span + 1)
+        y, x = _corner(clip[0], crop, rng)
+        return clip[start : start + span : stride, y : y + crop, x : x + crop]
+
+
+class PairSampler:
+    """Pictures that belong together, (2, H, W, 3): one crop for both, mirrored together.
+
+    Args:
+        pairs: the reference first.
+    """
+
+    def __init__(self, pairs: Sequence[Pixels]) -> None:
+        if not pairs:
+            raise TrainingError("no pairs of pictures were found")
+        self.pairs = pairs
+
+    def sample(self, rng: Generator, crop: int) -> Pixels:
+        pair = self.pairs[int(rng.integers(len(self.pairs)))]
+        y, x = _corner(pair[0], crop, rng)
+        cut = pair[:, y : y + crop, x : x + crop]
+        return cut[:, :, ::-1] if rng.random() < 0.5 else cut
+
+
+class StereoSampler:
+    """A rectified pair, left first, or one made from photos that shift sideways with their depth.
+
+    Mirrored, the left view becomes the right one; so the two change places, and disparities keep
+    their sign.
+
+    Args:
+        pairs: (2, H, W, 3) each.
+        photos: for synthetic pairs.
+        synthetic: share of those.
+    """
+
+    def __init__(
+        self, pairs: Sequence[Pixels], photos: Sequence[Pixels], synthetic: float
+    ) -> None:
+        if not (pairs or photos):
+            raise TrainingError("neither stereo pairs NAME_left, NAME_right nor photos were found")
+        self.pairs = pairs
+        self.photos = photos
+        self.synthetic = (synthetic if pairs else 1.0) if photos else 0.0
+
+    def sample(self, rng: Generator, crop: int) -> Pixels:
+        if rng.random() < self.synthetic:
+            pair = stereo_photos(self.photos, crop, rng)
+        else:
+            whole = self.pairs[int(rng.integers(len(self.pairs)))]
+            y, x = _corner(whole[0], crop, rng)
+            pair = whole[:, y : y + crop, x : x + crop]
+        return pair[::-1, :, ::-1] if rng.random() < 0.5 else pair
+
+
+class LayersSampler:
+    """Composite, background, foreground: a cut-out of random size and place before a photo.
+
+    The foreground stands on a plain colour, most often white.
+
+    Args:
+        cutouts: (H, W, 4) each, straight alpha.
+        photos: backgrounds, (H, W, 3) each.
+        images: 3, or 2 without the foreground.
+    """
+
+    def __init__(self, cutouts: Sequence[Pixels], photos: Sequence[Pixels], images: int) -> None:
+        if not (cutouts and photos):
+            raise TrainingError(
+                f"{len(cutouts)} cut-outs with transparency and {len(photos)} photos were found; "
+                "both are needed"
+            )
+        self.cutouts = [Image.fromarray(pixels) for pixels in cutouts]
+        self.photos = photos
+        self.images = images
+
+    def sample(self, rng: Generator, crop: int) -> Pixels:
+        photo = self.photos[int(rng.integers(len(self.photos)))]
+        background = _turn(_crop(photo, crop, rng), rng)
+        cutout = self.cutouts[int(rng.integers(len(self.cutouts)))]
+        # A crop of a large picture shows a part of the cut-out, its outline, or nothing of it.
+        scale = np.exp(rng.uniform(np.log(0.5), np.log(4))) * crop / max(cutout.size)
+        width, height = (max(8, round(side * scale)) for side in cutout.size)
+        x, y = (int(rng.integers(-side * 3 // 4, crop - side // 4)) for side in (width, height))
+        layer = Image.new("RGBA", (crop, crop))
+        layer.paste(cutout.resize((width, height), Image.Resampling.BICUBIC), (x, y))
+        pixels = np.asarray(layer)
+        if rng.random() < 0.5:
+            pixels = pixels[:, ::-1]
+        colour = np.full(3, 255) if rng.random() < 0.7 else rng.integers(0, 256, 3)
+        pictures = [_over(pixels, background), background, _over(pixels, colour)]
+        return np.stack(pictures[: self.images])
+
+
+def dual_pairs(photos: Sequence[Pixels], zooms: Sequence[int], smallest: int) -> list[Pixels]:
+    """Normal and zoomed view, (2, h, w, 3), of every photo at every zoom that is large enough."""
+    return [
+        np.stack(dual_views(photo, zoom))
+        for photo in photos
+        for zoom in zooms
+        if min(photo.shape[:2]) // zoom >= smallest
+    ]
+
+
+def _over(layer: Pixels, below: NDArray[Any]) -> Pixels:
+    alpha = layer[..., 3:] / 255
+    blend: Pixels = np.rint(alpha * layer[..., :3] + (1 - alpha) * below).astype(np.uint8)
+    return blend
+
+
+def _motion(clip: Pixels) -> float:
+    """Mean difference of neighbouring frames, 0..255, on a coarse grid of pixels."""
+    return float(np.abs(np.diff(clip[:, ::4, ::4].astype(np.float32), axis=0)).mean())
+
+
+def _corner(image: Pixels, crop: int, rng: Generator) -> tuple[int, int]:
+    height, width = image.shape[:2]
+    return int(rng.integers(height - crop + 1)), int(rng.integers(width - crop + 1))
+
+
+def _crop(image: Pixels, crop: int, rng: Generator) -> Pixels:
+    y, x = _corner(image, crop, rng)
+    return image[y : y + crop, x : x + crop]
+
+
+def _turn(image: Pixels, rng: Generator) -> Pixels:
+    if rng.random() < 0.5:
+        image = image[:, ::-1]
+    turned: Pixels = np.rot90(image, int(rng.integers(4)))
+    return turned

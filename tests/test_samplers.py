@@ -1,0 +1,194 @@
+"""Training samples: what belongs together stays together, and the reference comes first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from iicnet_cli.errors import TrainingError
+from iicnet_cli.network.config import IICNetConfig
+from iicnet_cli.training.data import build_samplers, load_cutouts, load_pairs
+from iicnet_cli.training.motion import moving_photos, stereo_photos
+from iicnet_cli.training.recipe import Recipe, Stage
+from iicnet_cli.training.samplers import (
+    LayersSampler,
+    PairSampler,
+    StegoSampler,
+    StereoSampler,
+    VideoSampler,
+    dual_pairs,
+)
+from tests.conftest import Pixels, natural
+
+
+def rng(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_stego_samples_are_different_photos() -> None:
+    photos = [np.full((20, 30, 3), i, np.uint8) for i in range(5)]
+    for seed in range(20):
+        sample = StegoSampler(photos, 3).sample(rng(seed), 16)
+        assert sample.shape == (3, 16, 16, 3)
+        assert len({int(image[0, 0, 0]) for image in sample}) == 3
+
+
+def test_video_samples_keep_time_and_put_the_middle_first() -> None:
+    clip = np.stack([np.full((20, 30, 3), 10 * t, np.uint8) for t in range(20)])
+    sampler = VideoSampler([clip], [], 5, (1, 2), 0.0)
+    strides = set()
+    for seed in range(40):
+        sample = sampler.sample(rng(seed), 16)
+        middle, *others = (int(frame[0, 0, 0]) for frame in sample)
+        times = [*others[:2], middle, *others[2:]]
+        steps = set(np.diff(times))
+        assert len(steps) == 1
+        strides |= steps
+    assert strides == {10, 20, -10, -20}
+
+
+def test_moving_photos_move_steadily() -> None:
+    y, x = np.mgrid[0:240, 0:240]
+    photo = np.stack([y, x, 0 * x], axis=-1).astype(np.uint8)
+    moved = []
+    for seed in range(40):
+        clip = moving_photos([photo], 3, 32, rng(seed)).astype(float)
+        assert clip.shape == (3, 32, 32, 3)
+        first, middle, last = clip[:, 8:24, 8:24, :2]
+        if np.ptp(middle, axis=(0, 1)).max() > 18:  # an occluder's outline is in the way
+            continue
+        there, back = middle - first, last - middle
+        assert np.abs(there - back).max() <= 2.1
+        assert np.ptp(there, axis=(0, 1)).max() < 4  # zoom and rotation are slow
+        moved.append(np.abs(there).max())
+    assert len(moved) > 15 and 4 < np.mean(moved) < 16
+
+
+def test_moving_photos_stay_inside_small_photos() -> None:
+    generator = rng(0)
+    photo = natural(40, 36, 0)
+    for _ in range(10):
+        clip = moving_photos([photo], 9, 64, generator)
+        assert clip.shape == (9, 64, 64, 3)
+        assert clip.std() > 1
+
+
+def test_clips_that_move_are_drawn_more_often() -> None:
+    still = np.full((9, 40, 40, 3), 10, np.uint8)
+    moving = rng(0).integers(100, 200, (9, 40, 40, 3), dtype=np.uint8)
+    sampler = VideoSampler([still, moving], [], 3, (1,), 0.0)
+    drawn = [sampler.sample(rng(i), 32).max() > 50 for i in range(100)]
+    assert 75 < sum(drawn) < 100
+
+
+def disparity(left: Pixels, right: Pixels) -> int:
+    """The shift d for which left[x] is most like right[x - d], over the middle rows."""
+    width = left.shape[1]
+    a, b = left.astype(float), right.astype(float)
+    errors = {
+        d: np.abs(a[:, max(0, d) : width + min(0, d)] - b[:, max(0, -d) : width - max(0, d)]).mean()
+        for d in range(-20, 21)
+    }
+    return min(errors, key=errors.__getitem__)
+
+
+def test_synthetic_stereo_has_disparities_to_the_left_only() -> None:
+    photo = natural(200, 200, 1)
+    found = [disparity(*stereo_photos([photo], 64, rng(seed))) for seed in range(30)]
+    assert min(found) >= -1
+    assert max(found) > 5
+
+
+def test_mirrored_stereo_keeps_the_sign_of_disparities() -> None:
+    scene = natural(60, 140, 2)
+    pair = np.stack([scene[:, 6:126], scene[:, 13:133]])  # shifted by 7 to the left
+    sampler = StereoSampler([pair], [], 0.0)
+    samples = [sampler.sample(rng(seed), 40) for seed in range(12)]
+    assert {disparity(*sample) for sample in samples} == {7}
+    assert len({sample.tobytes() for sample in samples}) == 12
+
+
+def test_pairs_share_their_crop() -> None:
+    first = natural(50, 60, 3)
+    sampler = PairSampler([np.stack([first, 255 - first])])
+    for seed in range(10):
+        a, b = sampler.sample(rng(seed), 32)
+        assert np.array_equal(b, 255 - a)
+
+
+def test_dual_pairs_are_a_whole_and_its_centre() -> None:
+    photo = natural(160, 200, 4)
+    pairs = dual_pairs([photo], (2, 4, 8), 40)
+    assert [pair.shape for pair in pairs] == [(2, 80, 100, 3), (2, 40, 50, 3)]
+    assert np.array_equal(pairs[0][1], photo[40:120, 50:150])
+    blocks = photo.reshape(80, 2, 100, 2, 3).mean((1, 3))
+    assert np.abs(pairs[0][0] - blocks).mean() < 3
+
+
+@pytest.mark.parametrize("images", [2, 3])
+def test_layers_are_what_their_composite_was_made_of(images: int) -> None:
+    red = np.zeros((30, 40, 4), np.uint8)
+    red[5:25, 10:30] = (255, 0, 0, 255)
+    green = np.full((80, 80, 3), (0, 255, 0), np.uint8)
+    sampler = LayersSampler([red], [green], images)
+    shares = []
+    for seed in range(40):
+        sample = sampler.sample(rng(seed), 32)
+        assert sample.shape == (images, 32, 32, 3)
+        composed, background = sample[:2]
+        assert np.array_equal(background, np.broadcast_to(green[0, 0], background.shape))
+        front = (composed == (255, 0, 0)).all(-1)
+        shares.append(front.mean())
+        if images == 3:
+            assert np.array_equal(sample[2][front], composed[front])
+    assert 0.02 < np.mean(shares) < 0.9
+
+
+def recipe(task: str, images: int) -> Recipe:
+    return Recipe(
+        name="test",
+        task=task,  # type: ignore[arg-type]
+        network=IICNetConfig.compact(images, embedding_channels=1 if images == 1 else 3),
+        stages=(Stage(until=1, crop=32, batch=1),),
+    )
+
+
+def test_stereo_pairs_and_photos_are_told_apart(tmp_path: Path) -> None:
+    for i in range(4):
+        for side in ("left", "right"):
+            Image.fromarray(natural(40, 60, i)).save(tmp_path / f"{i}_{side}.png")
+    Image.fromarray(natural(120, 120, 9)).save(tmp_path / "photo.png")
+    assert [name for name, _ in load_pairs([tmp_path], smallest=32)] == [
+        f"{i}_left" for i in range(4)
+    ]
+    sampler, held_out = build_samplers(recipe("stereo", 2), [tmp_path])
+    assert isinstance(sampler, StereoSampler)
+    assert (len(sampler.pairs), len(sampler.photos)) == (3, 1)
+    assert {sample.shape for sample in held_out} == {(2, 32, 32, 3)}
+
+
+def test_cutouts_and_backgrounds_are_told_apart(tmp_path: Path) -> None:
+    for i in range(3):
+        front = np.dstack([natural(40, 40, i), np.zeros((40, 40), np.uint8)])
+        front[10:30, 10:30, 3] = 255
+        Image.fromarray(front).save(tmp_path / f"cut{i}.webp", lossless=True)
+        Image.fromarray(natural(48, 48, i)).save(tmp_path / f"back{i}.png")
+    assert [name for name, _ in load_cutouts([tmp_path])] == ["cut0.webp", "cut1.webp", "cut2.webp"]
+    sampler, held_out = build_samplers(recipe("layers", 3), [tmp_path])
+    assert isinstance(sampler, LayersSampler)
+    assert (len(sampler.cutouts), len(sampler.photos)) == (2, 3)
+    assert {sample.shape for sample in held_out} == {(3, 32, 32, 3)}
+
+
+@pytest.mark.parametrize(
+    ("task", "images"),
+    [("video", 3), ("stereo", 2), ("dual", 2), ("layers", 3), ("stego", 2), ("grayscale", 1)],
+)
+def test_too_little_data_is_said(tmp_path: Path, task: str, images: int) -> None:
+    Image.fromarray(natural(120, 120, 9)).save(tmp_path / "photo.png")
+    asked = recipe(task, images)
+    with pytest.raises(TrainingError, match="too little data"):
+        build_samplers(asked, [tmp_path])
