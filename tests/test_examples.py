@@ -236,8 +236,8 @@ def test_contact_sheet(environment: dict[str, str], photos: list[Path], tmp_path
 def test_demo_media_are_there_and_documented() -> None:
     media = EXAMPLES / "media"
     readme = (media / "README.md").read_text(encoding="utf-8")
-    files = [path for path in media.iterdir() if path.name != "README.md"]
-    assert len(files) == 6
+    files = [path for path in media.iterdir() if path.name != "README.md" and path.is_file()]
+    assert len(files) == 9
     for path in files:
         assert f"`{path.name}`" in readme
         assert path.stat().st_size < 600_000
