@@ -21,6 +21,7 @@ from iicnet_cli.network.coupling import (
     SubnetFactory,
 )
 from iicnet_cli.network.downscaling import InvertibleDownscaling
+from iicnet_cli.network.growing import grown
 from iicnet_cli.network.iicnet import IICNet
 from iicnet_cli.network.invertible import Invertible, InvertibleConv1x1
 from iicnet_cli.network.quantization import Quantization
@@ -312,6 +313,28 @@ def test_new_network_shows_the_reference(images: int, changes: dict[str, object]
     embedding = net(x)
     torch.testing.assert_close(embedding, net.reference(x), rtol=0, atol=1e-6)
     close(net(net.inverse(embedding)), embedding)
+
+
+@pytest.mark.parametrize("name", ["compact", "compact-half", "one-channel"])
+@pytest.mark.parametrize("changes", [{}, {"blocks": 5}, {"width": 13}, {"blocks": 3, "width": 9}])
+def test_a_grown_network_computes_the_same(name: str, changes: dict[str, int]) -> None:
+    net = randomised(IICNet(SMALL[name]))
+    assert isinstance(net, IICNet)
+    larger = grown(net.float(), SMALL[name].model_copy(update=changes)).double().eval()
+    net = net.double()
+    x = random(1, larger.config.images, larger.config.channels, 8, 6)
+    close(larger(x), net(x))
+    e = random(*net.reference(x).shape)
+    close(larger.inverse(e), net.inverse(e))
+    size = sum(p.numel() for p in larger.parameters())
+    assert (size > sum(p.numel() for p in net.parameters())) == bool(changes)
+
+
+@pytest.mark.parametrize("changes", [{"blocks": 1}, {"width": 4}, {"depth": 2}, {"fused": False}])
+def test_networks_do_not_grow_otherwise(changes: dict[str, object]) -> None:
+    net = IICNet(SMALL["compact"])
+    with pytest.raises(ValueError, match="grows in blocks and width"):
+        grown(net, SMALL["compact"].model_copy(update=changes))
 
 
 def test_reference() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from iicnet_cli.errors import TrainingError
+from iicnet_cli.network.growing import grown
 from iicnet_cli.training.data import build_samplers
 from iicnet_cli.training.loop import STATE_FILE, Budget, Report, measure, train
 from iicnet_cli.training.recipe import Recipe
@@ -56,7 +57,8 @@ def run_training(
         folder: becomes the model folder.
         budget: of the whole run, earlier sittings included.
         device: where to compute.
-        start: checkpoint whose weights a new run starts from.
+        start: checkpoint whose weights a new run starts from; the recipe's network may have
+            more blocks and width.
         licence: SPDX expression of the weights, for the card.
         data_note: what the data are and under which terms, for the card.
         report: called after every step.
@@ -70,11 +72,16 @@ def run_training(
     """
     recipe = Recipe.read(recipe_file)
     network = recipe.network
-    if start is not None and start.config.network != network:
-        raise TrainingError(
-            f"the checkpoint '{start.name}' has another network than the recipe",
-            hint="give the recipe the [network] of the checkpoint's recipe.toml",
-        )
+    start_net = None
+    if start is not None:
+        try:
+            start_net = grown(start.load(), network)
+        except ValueError as error:
+            raise TrainingError(
+                f"the checkpoint '{start.name}' has another network than the recipe",
+                hint="give the recipe the [network] of the checkpoint's recipe.toml, with as many "
+                "or more blocks and width",
+            ) from error
     folder.mkdir(parents=True, exist_ok=True)
     sampler, held_out = build_samplers(recipe, data)
     if not (folder / RECIPE_FILE).exists() or not (folder / RECIPE_FILE).samefile(recipe_file):
@@ -86,7 +93,7 @@ def run_training(
         budget,
         folder,
         device=device,
-        start=start.load() if start else None,
+        start=start_net,
         report=report,
         stop=stop,
     )
