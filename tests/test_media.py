@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
 from iicnet_cli.errors import MediaError, OutputExistsError, UsageError
 from iicnet_cli.media import ffmpeg
@@ -29,6 +29,7 @@ from iicnet_cli.media.video import (
     parse_time,
     probe,
 )
+from tests.conftest import natural
 
 Pixels = NDArray[np.uint8]
 
@@ -905,3 +906,18 @@ def test_audio(clips: Path, tmp_path: Path) -> None:
         extract_audio(clips / "plain.mp4", tmp_path / "c.ogg")
     assert "mka" in caught.value.hint
     assert [path.name for path in tmp_path.iterdir()] == ["a.m4a"]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK"])
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_turned_tiffs_read_by_path_are_those_read_from_a_stream(
+    tmp_path: Path, mode: str, orientation: int
+) -> None:
+    path = tmp_path / "turned.tif"
+    Image.fromarray(natural(20, 33, 1)).convert(mode).save(path, tiffinfo={274: orientation})
+    by_path = read_still(path).pixels
+    assert by_path.shape == (33, 20, 3)
+    with path.open("rb") as stream:
+        assert np.array_equal(read_still(stream).pixels, by_path)
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(path.read_bytes())))
+    assert np.array_equal(np.asarray(upright.convert("RGB")), by_path) or mode == "CMYK"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @command
 def evaluate(
     folder: Annotated[
-        Path, typer.Argument(help="Photos; or folders of frames, or clips.", metavar="FOLDER")
+        Path, typer.Argument(help="Pictures or clips for the model's task.", metavar="FOLDER")
     ],
     model: Annotated[str, typer.Option("--model", "-m", help="Model name or folder.")],
     step: Annotated[int, typer.Option(help="Video: take every n-th frame.", min=1)] = 1,
@@ -39,9 +39,13 @@ def evaluate(
 ) -> None:
     """Measure a model over a folder: PSNR and SSIM of PNGs written and read back.
 
-    stego: each picture is the cover once; the next ones of the same size, by name, are hidden.
-    video: each sequence is cut into whole groups of frames. "restored" is the mean over all
-    pictures, the cover or reference included, as in the paper; "hidden" is without it.
+    video: each clip or sub-folder of frames is cut into whole groups. stereo: each pair NAME_left,
+    NAME_right, each MPO and JPS. dual: each photo at zoom 2, 4 and 8. layers: each cut-out, also of
+    FOLDER/cutouts, before each photo, also of FOLDER/backgrounds. stego: each photo is the cover
+    once; the next ones of the same size, by name, are hidden. grayscale, rescale: each photo.
+
+    "restored" is the mean over all pictures, the cover or reference included, as in the paper;
+    "hidden" is without it.
     """
     from iicnet_cli.api import Converter
     from iicnet_cli.evaluation import Evaluation

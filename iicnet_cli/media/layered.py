@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
+import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +17,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 from PIL import Image
 
-from iicnet_cli.errors import MediaError
+from iicnet_cli.errors import MediaError, UsageError
 from iicnet_cli.media.files import replacing
 from iicnet_cli.media.stills import (
     MAX_PIXELS,
@@ -23,11 +26,18 @@ from iicnet_cli.media.stills import (
     Pixels,
     decoding,
     opened,
+    to_srgb_with_alpha,
 )
+
+LAYERED_SUFFIXES = frozenset({".ora", ".psd"})
+"""Of files that hold layers whatever is in them."""
 
 _MIMETYPE = b"image/openraster"
 _MAX_STACK_BYTES = 1 << 20
+_MAX_LAYER_BYTES = 1 << 29
 _MAX_LAYERS = 1000
+# What XML 1.0 cannot hold.
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _THUMBNAIL = 256
 
 
@@ -50,18 +60,14 @@ class LayeredImage:
 def is_layered(path: Path) -> bool:
     """Whether a file holds layers: .ora, .psd, or a TIFF of two or more pages of one size."""
     suffix = path.suffix.lower()
-    if suffix in (".ora", ".psd"):
+    if suffix in LAYERED_SUFFIXES:
         return path.is_file()
     if suffix not in (".tif", ".tiff"):
         return False
     try:
-        with opened(path) as (image, _):
-            sizes = set()
-            for index in range(int(getattr(image, "n_frames", 1))):
-                image.seek(index)
-                sizes.add(image.size)
-            return index > 0 and len(sizes) == 1
-    except (MediaError, OSError, ValueError, SyntaxError):
+        with opened(path) as (image, name), decoding(name):
+            return len(pages := _page_sizes(image)) > 1 and len(set(pages)) == 1
+    except MediaError:
         return False
 
 
@@ -70,11 +76,13 @@ def read_layers(path: Path) -> LayeredImage:
 
     Args:
         path: OpenRaster; TIFF, whose first page is the bottom; or PSD, which needs the package
-            psd-tools. Groups are flattened into the list, in order; blend modes other than the
-            normal one are ignored, and noted.
+            psd-tools. Groups are flattened into the list, in order, and give their layers their
+            opacity; blend modes other than the normal one are ignored, and noted. In a PSD, a
+            clipped layer is merged into the one that it is clipped to.
 
     Raises:
-        MediaError: the file cannot be read, is too large, or psd-tools is missing.
+        MediaError: the file cannot be read or holds no layers, its layers have more than 500
+            megapixels together, or psd-tools is missing.
     """
     if not path.is_file():
         raise MediaError(f"{path}: no such file")
@@ -84,11 +92,20 @@ def read_layers(path: Path) -> LayeredImage:
     if suffix == ".psd":
         return _read_psd(path)
     layers = []
+    notes: list[str] = []
     with opened(path) as (image, name), decoding(name):
-        for index in range(int(getattr(image, "n_frames", 1))):
+        if image.format != "TIFF":
+            raise MediaError(
+                f"{name}: holds no layers", hint="use .ora, .psd or a TIFF of several pages"
+            )
+        sizes = _page_sizes(image)
+        _check_amount(name, *max(sizes, key=math.prod), len(sizes))
+        for index in range(len(sizes)):
             image.seek(index)
-            layers.append(Layer(f"page {index + 1}", np.asarray(image.convert("RGBA"))))
-    return LayeredImage(tuple(layers))
+            layers.append(Layer(f"page {index + 1}", to_srgb_with_alpha(image, notes)))
+        if len({layer.pixels.shape for layer in layers}) > 1:
+            raise MediaError(f"{name}: its pages differ in size, so they are no layers")
+    return LayeredImage(tuple(layers), tuple(dict.fromkeys(notes)))
 
 
 def write_ora(
@@ -103,14 +120,18 @@ def write_ora(
         overwrite: replace an existing file.
 
     Raises:
+        UsageError: the layers and ``merged`` differ in size.
         OutputExistsError: the file exists and ``overwrite`` is False.
         MediaError: the system refuses to write.
     """
     height, width = merged.shape[:2]
+    if any(layer.pixels.shape != (height, width, 4) for layer in layers):
+        raise UsageError("the layers and the merged picture must have one size")
+    names = [quoteattr(_NO_XML.sub("?", layer.name)) for layer in layers]
     stack = "".join(
-        f'<layer name={quoteattr(layer.name)} src="data/layer{i}.png" x="0" y="0" opacity="1.0" '
+        f'<layer name={names[i]} src="data/layer{i}.png" x="0" y="0" opacity="1.0" '
         'visibility="visible" composite-op="svg:src-over"/>'
-        for i, layer in reversed(list(enumerate(layers)))
+        for i in reversed(range(len(layers)))
     )
     document = (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -136,7 +157,7 @@ def flatten(layers: Sequence[Layer]) -> Pixels:
     whole = Image.new("RGBA", (width, height))
     for layer in layers:
         whole = Image.alpha_composite(whole, Image.fromarray(layer.pixels))
-    return np.asarray(whole)
+    return np.array(whole)
 
 
 def composite(layers: Sequence[Layer], background: Colour = WHITE) -> Pixels:
@@ -144,7 +165,7 @@ def composite(layers: Sequence[Layer], background: Colour = WHITE) -> Pixels:
     height, width = layers[0].pixels.shape[:2]
     plain = np.empty((height, width, 4), np.uint8)
     plain[:] = (*background, 255)
-    return flatten([Layer("", plain), *layers])[..., :3]
+    return np.ascontiguousarray(flatten([Layer("", plain), *layers])[..., :3])
 
 
 def _png(image: Image.Image) -> bytes:
@@ -153,72 +174,111 @@ def _png(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
+def _page_sizes(image: Image.Image) -> list[tuple[int, int]]:
+    sizes = []
+    for index in range(int(getattr(image, "n_frames", 1))):
+        image.seek(index)
+        sizes.append(image.size)
+    return sizes
+
+
+def _check_amount(name: str, width: int, height: int, layers: int) -> None:
+    """Refuse what would not fit in memory: every layer is as large as the picture."""
+    if width < 1 or height < 1 or width * height * max(1, layers) > MAX_PIXELS:
+        raise MediaError(
+            f"{name}: {width}x{height} in {layers} layers is too much",
+            hint="make it smaller, or merge layers",
+        )
+    if layers > _MAX_LAYERS:
+        raise MediaError(f"{name}: more than {_MAX_LAYERS} layers", hint="merge some of them")
+
+
+class _NoDTD(ElementTree.TreeBuilder):
+    """OpenRaster has no use for a DTD, but entities in one can fill any memory."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        raise ElementTree.ParseError("it has a DTD")
+
+
+def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+    # zipfile never inflates more than the size that the archive declares.
+    if archive.getinfo(name).file_size > limit:
+        raise ValueError(f"{name} is longer than {limit} bytes")
+    return archive.read(name)
+
+
 def _read_ora(path: Path) -> LayeredImage:
     try:
         with zipfile.ZipFile(path) as archive:
-            if archive.read("mimetype").strip() != _MIMETYPE:
+            if _member(archive, "mimetype", 1024).strip() != _MIMETYPE:
                 raise MediaError(f"{path.name}: not an OpenRaster file")
-            if archive.getinfo("stack.xml").file_size > _MAX_STACK_BYTES:
-                raise MediaError(f"{path.name}: its list of layers is too long")
-            document = archive.read("stack.xml")
-            # OpenRaster has no use for a DTD, but entities in one can fill any memory.
-            if b"<!DOCTYPE" in document or b"<!ENTITY" in document:
-                raise MediaError(f"{path.name}: not an OpenRaster file (it has a DTD)")
-            root = ElementTree.fromstring(document)
+            document = _member(archive, "stack.xml", _MAX_STACK_BYTES)
+            root = ElementTree.fromstring(document, ElementTree.XMLParser(target=_NoDTD()))
             width, height = int(root.attrib["w"]), int(root.attrib["h"])
-            elements = list(_visible(root))
-            notes = []
+            notes: list[str] = []
+            elements = list(_visible(root, notes))
             hidden = len(root.findall(".//layer")) - len(elements)
             if hidden:
                 notes.append(f"{hidden} hidden layer{'s' if hidden > 1 else ''} left out")
-            if width < 1 or height < 1 or width * height * max(1, len(elements)) > MAX_PIXELS:
-                raise MediaError(
-                    f"{path.name}: {width}x{height} in {len(elements)} layers is too much"
-                )
-            if len(elements) > _MAX_LAYERS:
-                raise MediaError(f"{path.name}: more than {_MAX_LAYERS} layers")
+            _check_amount(path.name, width, height, len(elements))
             layers = []
-            for element, opacity in reversed(elements):
-                if element.get("composite-op", "svg:src-over") != "svg:src-over":
-                    notes.append(f"blend mode of layer '{element.get('name', '')}' ignored")
-                source = io.BytesIO(archive.read(element.attrib["src"]))
-                with opened(source) as (image, _), decoding(path.name):
-                    place = (int(element.get("x", 0)), int(element.get("y", 0)))
-                    layers.append(_placed(image, (width, height), place, opacity, element))
+            for element, opacity, place in reversed(elements):
+                data = _member(archive, element.attrib["src"], _MAX_LAYER_BYTES)
+                pixels = _layer_pixels(data, path.name, notes)
+                placed = _placed(pixels, (width, height), place, opacity)
+                layers.append(Layer(element.get("name", ""), placed))
     except MediaError:
         raise
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile, ElementTree.ParseError) as error:
+    # RuntimeError: encrypted, packed in an unknown way, or nested too deeply.
+    except (
+        *(OSError, EOFError, KeyError, ValueError, OverflowError, RuntimeError),
+        *(zlib.error, zipfile.BadZipFile, ElementTree.ParseError),
+    ) as error:
         raise MediaError(f"{path.name}: damaged OpenRaster file ({error})") from error
     if not layers:
         raise MediaError(f"{path.name}: no visible layer")
     return LayeredImage(tuple(layers), tuple(dict.fromkeys(notes)))
 
 
-def _visible(element: ElementTree.Element, opacity: float = 1.0) -> Iterator[tuple[Any, float]]:
-    """Visible layers, the topmost first, with the opacity that they have with their groups."""
+def _visible(
+    element: ElementTree.Element,
+    notes: list[str],
+    opacity: float = 1.0,
+    x: int = 0,
+    y: int = 0,
+) -> Iterator[tuple[ElementTree.Element, float, tuple[int, int]]]:
+    """Visible layers, the topmost first, with the opacity and place that their groups give them."""
     for child in element:
-        if child.get("visibility", "visible") != "visible":
+        if child.tag not in ("layer", "stack") or child.get("visibility") == "hidden":
             continue
+        if child.get("composite-op", "svg:src-over") != "svg:src-over":
+            kind = "layer" if child.tag == "layer" else "group"
+            notes.append(f"blend mode of {kind} '{child.get('name', '')}' ignored")
         own = opacity * min(max(float(child.get("opacity", 1)), 0), 1)
+        left, top = x + int(child.get("x", 0)), y + int(child.get("y", 0))
         if child.tag == "layer":
-            yield child, own
-        elif child.tag == "stack":
-            yield from _visible(child, own)
+            yield child, own, (left, top)
+        else:
+            yield from _visible(child, notes, own, left, top)
+
+
+def _layer_pixels(data: bytes, name: str, notes: list[str]) -> Pixels:
+    file = io.BytesIO(data)
+    file.name = name  # for the messages of opened()
+    with opened(file) as (image, _), decoding(name):
+        return to_srgb_with_alpha(image, notes)
 
 
 def _placed(
-    image: Image.Image,
-    size: tuple[int, int],
-    place: tuple[int, int],
-    opacity: float,
-    element: ElementTree.Element,
-) -> Layer:
+    pixels: Pixels, size: tuple[int, int], place: tuple[int, int], opacity: float
+) -> Pixels:
+    """A layer of any size and place on a transparent canvas of ``size`` (width, height)."""
     canvas = Image.new("RGBA", size)
-    canvas.paste(image.convert("RGBA"), place)
-    pixels = np.array(canvas)
+    canvas.paste(Image.fromarray(pixels), place)
+    placed = np.array(canvas)
     if opacity < 1:
-        pixels[..., 3] = np.rint(pixels[..., 3] * opacity)
-    return Layer(element.get("name", ""), pixels)
+        placed[..., 3] = np.rint(placed[..., 3] * opacity)
+    return placed
 
 
 def _read_psd(path: Path) -> LayeredImage:
@@ -230,12 +290,18 @@ def _read_psd(path: Path) -> LayeredImage:
         ) from error
     try:
         document = PSDImage.open(path)
-        if document.width * document.height > MAX_PIXELS:
-            raise MediaError(f"{path.name}: {document.width}x{document.height} is too large")
-        notes, layers = [], []
+        notes: list[str] = []
+        layers = []
         size = (document.width, document.height)
-        for layer in document.descendants():
+        # The picture of a layer has those that are clipped to it in it already.
+        found = list(document.descendants(include_clip=False))
+        if clipped := len(list(document.descendants())) - len(found):
+            notes.append(f"{clipped} clipped layer{'s' if clipped > 1 else ''} merged below")
+        _check_amount(path.name, *size, len(found))
+        for layer in found:
             if layer.is_group():
+                if layer.blend_mode.name not in ("NORMAL", "PASS_THROUGH"):
+                    notes.append(f"blend mode of group '{layer.name}' ignored")
                 continue
             if not layer.is_visible():
                 notes.append(f"hidden layer '{layer.name}' left out")
@@ -246,13 +312,16 @@ def _read_psd(path: Path) -> LayeredImage:
                 continue
             if layer.blend_mode.name != "NORMAL":
                 notes.append(f"blend mode of layer '{layer.name}' ignored")
-            canvas = Image.new("RGBA", size)
-            canvas.paste(image.convert("RGBA"), layer.offset)
-            layers.append(Layer(layer.name, np.asarray(canvas)))
+            pixels = np.asarray(image.convert("RGBA"))
+            opacity = 1.0
+            group: Any = layer.parent
+            while group is not None and group is not document:
+                opacity, group = opacity * group.opacity / 255, group.parent
+            layers.append(Layer(layer.name, _placed(pixels, size, layer.offset, opacity)))
     except MediaError:
         raise
     except Exception as error:  # damaged files raise nearly anything there
         raise MediaError(f"{path.name}: damaged PSD file ({error})") from error
     if not layers:
         raise MediaError(f"{path.name}: no visible layer")
-    return LayeredImage(tuple(layers), tuple(notes))
+    return LayeredImage(tuple(layers), tuple(dict.fromkeys(notes)))

@@ -31,14 +31,16 @@ _DISPARITY = 0x020002
 _REPRESENTATIVE = 1 << 29
 _BASELINE = 0x030000
 
-# Dubois, "A projection method to generate anaglyph stereo images", ICASSP 2001: least squares for
-# red-cyan glasses, on gamma-encoded values, as its author publishes them for this use.
+_UNTYPED = {"Undefined", "Baseline MP Primary Image"}
+
+# Dubois (2001), red-cyan; columns: red, green, blue of the left view, then of the right one.
 _DUBOIS = np.array(
     [
-        [0.456, 0.500, 0.176, -0.043, -0.088, -0.002],
-        [-0.040, -0.038, -0.016, 0.378, 0.734, -0.018],
-        [-0.015, -0.021, -0.005, -0.072, -0.113, 1.226],
-    ]
+        [0.4561, 0.500484, 0.176381, -0.0434706, -0.0879388, -0.00155529],
+        [-0.0400822, -0.0378246, -0.0157589, 0.378476, 0.73364, -0.0184503],
+        [-0.0152161, -0.0205971, -0.00546856, -0.0721527, -0.112961, 1.2264],
+    ],
+    np.float32,
 )
 
 
@@ -68,17 +70,35 @@ def split(pixels: Pixels, layout: str) -> tuple[Pixels, Pixels]:
 
 
 def join(left: Pixels, right: Pixels, layout: str) -> Pixels:
-    """One picture that holds both views; the inverse of :func:`split`."""
+    """One picture that holds both views; the inverse of :func:`split`.
+
+    Raises:
+        UsageError: no such layout, or the views differ in size.
+    """
+    _check_same_size(left, right)
     views = (right, left) if layout == "cross-eyed" else (left, right)
     joined: Pixels = np.concatenate(views, axis=_axis(layout))
     return joined
 
 
 def anaglyph(left: Pixels, right: Pixels) -> Pixels:
-    """A picture (H, W, 3) for red-cyan glasses, by the least-squares matrices of Dubois (2001)."""
-    views = np.concatenate([left, right], axis=-1).astype(np.float32)
-    mixed: Pixels = np.rint(views @ _DUBOIS.T).clip(0, 255).astype(np.uint8)
-    return mixed
+    """A picture (H, W, 3) for red-cyan glasses, red on the left eye.
+
+    By the least-squares matrices of E. Dubois, "A projection method to generate anaglyph stereo
+    images", ICASSP 2001, on linear light: his projection is one of tristimulus values, so sRGB is
+    decoded before and encoded again after it. Two equal grey views give the same grey.
+
+    Raises:
+        UsageError: the views differ in size.
+    """
+    _check_same_size(left, right)
+    code = np.arange(256) / 255
+    linear = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
+    light = linear.astype(np.float32)[np.concatenate([left, right], axis=-1)]
+    mixed = (light @ _DUBOIS.T).clip(0, 1)
+    encoded = np.where(mixed <= 0.0031308, 12.92 * mixed, 1.055 * mixed ** (1 / 2.4) - 0.055)
+    picture: Pixels = np.rint(255 * encoded).astype(np.uint8)
+    return picture
 
 
 def is_stereo(path: Path) -> bool:
@@ -89,22 +109,21 @@ def is_stereo(path: Path) -> bool:
     or a gain map as second picture: those are no pairs. False for what cannot be read.
     """
     suffix = path.suffix.lower()
-    if suffix in _CROSS_EYED:
-        return path.is_file()
     try:
-        with opened(path) as (image, _):
+        with opened(path) as (image, name), decoding(name):
+            if suffix in _CROSS_EYED:
+                return True
             if image.format != "MPO":
                 return False
             index = image.mpinfo  # type: ignore[attr-defined]
-            types = [entry["Attribute"]["MPType"] for entry in index[0xB002][:2]]
-            if not (suffix == ".mpo" or all("Disparity" in kind for kind in types)):
+            types = {entry["Attribute"]["MPType"] for entry in index[0xB002][:2]}
+            disparity = all("Disparity" in kind for kind in types)
+            if not (disparity or (suffix == ".mpo" and types <= _UNTYPED)):
                 return False
-            sizes = []
-            for frame in range(2):
-                image.seek(frame)
-                sizes.append(image.size)
-            return sizes[0] == sizes[1]
-    except (MediaError, OSError, SyntaxError, ValueError, KeyError):
+            first = image.size
+            image.seek(1)
+            return image.size == first
+    except MediaError:
         return False
 
 
@@ -119,8 +138,9 @@ def read_pair(
         background: sRGB colour behind transparent pixels.
 
     Raises:
-        UsageError: neither the file nor ``layout`` says where the two views are.
-        MediaError: the file cannot be read.
+        UsageError: neither the file nor ``layout`` says where the two views are; so it is too
+            with an MPO whose pictures differ in size, such as a phone's with its preview.
+        MediaError: the file cannot be read, or its second picture is damaged.
     """
     if layout is None and source.suffix.lower() in _CROSS_EYED:
         layout = "cross-eyed"
@@ -133,6 +153,15 @@ def read_pair(
         if image.format != "MPO" or getattr(image, "n_frames", 1) < 2:
             raise UsageError(
                 f"{name} does not say how it holds two views",
+                hint=f"add --layout ({', '.join(LAYOUTS)}), or give one file for each view",
+            )
+        first = image.size
+        with decoding(name):
+            image.seek(1)
+            second = image.size
+        if second != first:
+            raise UsageError(
+                f"{name} holds no pair: its second picture has another size, as previews have",
                 hint=f"add --layout ({', '.join(LAYOUTS)}), or give one file for each view",
             )
         notes: list[str] = []
@@ -164,14 +193,18 @@ def write_pair(
         overwrite: replace an existing file.
 
     Raises:
-        UsageError: the format or the layout is not one of these.
+        UsageError: the format or the layout is not one of these, or the views differ in size.
         OutputExistsError: the file exists and ``overwrite`` is False.
         MediaError: the system refuses to write.
     """
     suffix = target.suffix.lower()
+    if suffix in _CROSS_EYED and layout not in (None, "cross-eyed"):
+        # Every reader would take the views of such a file for swapped ones.
+        raise UsageError(f"a {suffix} is cross-eyed by convention: leave --layout out")
     if suffix == ".mpo":
         if layout is not None:
             raise UsageError("an MPO keeps the views apart: leave --layout out")
+        _check_same_size(left, right)
         with replacing(target, overwrite=overwrite) as temporary:
             temporary.write_bytes(_mpo(left, right))
         return
@@ -184,6 +217,14 @@ def _axis(layout: str) -> int:
     if layout not in LAYOUTS:
         raise UsageError(f"no layout '{layout}'", hint=f"layouts: {', '.join(LAYOUTS)}")
     return 0 if layout == "top-bottom" else 1
+
+
+def _check_same_size(left: Pixels, right: Pixels) -> None:
+    if left.shape != right.shape:
+        raise UsageError(
+            f"the two views must have one size, but they are {left.shape[1]}x{left.shape[0]} and "
+            f"{right.shape[1]}x{right.shape[0]}"
+        )
 
 
 def _mpo(left: Pixels, right: Pixels) -> bytes:

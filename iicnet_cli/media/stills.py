@@ -8,7 +8,7 @@ import io
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,7 +29,7 @@ MAX_PIXELS = 500_000_000
 STILL_SUFFIXES = frozenset(
     (
         ".png .apng .jpg .jpeg .jpe .jfif .mpo .webp .tif .tiff .avif .bmp .dib .gif .ppm "
-        ".pgm .pbm .pnm .tga .jp2 .j2k .heic .heif .hif .ico .qoi .psd"
+        ".pgm .pbm .pnm .tga .jp2 .j2k .heic .heif .hif .ico .qoi .psd .jps .pns"
     ).split()
 )
 VIDEO_SUFFIXES = frozenset(
@@ -114,15 +114,7 @@ def read_still_with_alpha(source: Path) -> Still:
     with opened(source) as (image, name):
         notes: list[str] = []
         with decoding(name):
-            if _orientation(image) != 1:
-                image = ImageOps.exif_transpose(image)
-                notes.append("turned upright as its EXIF orientation says")
-            profile = image.info.get("icc_profile")
-            whole = image.convert("RGBA")
-            colours = whole.convert("RGB")
-            if profile and image.mode in ("RGB", "RGBA", "P", "PA"):
-                colours = _convert_colours(colours, profile, notes)
-            pixels = np.dstack([np.asarray(colours), np.asarray(whole.getchannel("A"))])
+            pixels = to_srgb_with_alpha(image, notes)
     return Still(pixels, name, tuple(notes))
 
 
@@ -242,6 +234,24 @@ def to_srgb(image: Image.Image, notes: list[str], *, background: Colour = WHITE)
     return np.array(image, dtype=np.uint8)
 
 
+def to_srgb_with_alpha(image: Image.Image, notes: list[str]) -> Pixels:
+    """Like `to_srgb`, but (H, W, 4) with straight alpha; opaque pixels get 255."""
+    if _orientation(image) != 1:
+        image = ImageOps.exif_transpose(image)
+        notes.append("turned upright as its EXIF orientation says")
+    alpha = None
+    if {"A", "a"} & set(image.getbands()) or "transparency" in image.info:
+        profile = image.info.get("icc_profile")
+        image = image.convert("RGBA")
+        alpha = np.asarray(image.getchannel("A"))
+        image = image.convert("RGB")
+        image.info["icc_profile"] = profile
+    colours = to_srgb(image, notes)
+    if alpha is None:
+        alpha = np.full(colours.shape[:2], 255, np.uint8)
+    return np.dstack([colours, alpha])
+
+
 @contextmanager
 def opened(source: Path | BinaryIO) -> Iterator[tuple[Image.Image, str]]:
     """A Pillow image of which only the header has been read, and the source's base name."""
@@ -262,17 +272,23 @@ def opened(source: Path | BinaryIO) -> Iterator[tuple[Image.Image, str]]:
         raise MediaError(f"{name}: vector graphics cannot be read", hint="export it as PNG first")
     if suffix in _HEIF and importlib.util.find_spec("pillow_heif"):
         importlib.import_module("pillow_heif").register_heif_opener()
-    try:
-        file: Path | BinaryIO = source if isinstance(source, Path) else io.BytesIO(source.read())
-        with _own_size_limit():
-            image = Image.open(file)
-    except UnidentifiedImageError as error:
-        raise MediaError(f"{name}: not a picture that can be read", hint=_hint(suffix)) from error
-    except OSError as error:
-        raise MediaError(f"{name}: cannot be read ({error.strerror or error})") from error
-    except Exception as error:  # damaged headers raise nearly anything in Pillow's plugins
-        raise MediaError(f"{name}: damaged picture ({error})") from error
-    with image:
+    with ExitStack() as stack:
+        try:
+            # Never by path: Pillow then maps some TIFFs into memory and turns them wrongly.
+            file: BinaryIO = (
+                source.open("rb") if isinstance(source, Path) else io.BytesIO(source.read())
+            )
+            stack.enter_context(file)
+            with _own_size_limit():
+                image = stack.enter_context(Image.open(file))
+        except UnidentifiedImageError as error:
+            raise MediaError(
+                f"{name}: not a picture that can be read", hint=_hint(suffix)
+            ) from error
+        except OSError as error:
+            raise MediaError(f"{name}: cannot be read ({error.strerror or error})") from error
+        except Exception as error:  # damaged headers raise nearly anything in Pillow's plugins
+            raise MediaError(f"{name}: damaged picture ({error})") from error
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise MediaError(

@@ -9,7 +9,7 @@ from iicnet_cli.container import Header
 from iicnet_cli.errors import UsageError
 from iicnet_cli.media.stills import read_still, resize, still_size
 from iicnet_cli.tasks.base import Delivered, EmbedOptions, Group, Item, Pixels, RestoreOptions, Task
-from iicnet_cli.tasks.photos import Photo, PhotosJob, restored_photos, stills_in, write_photos
+from iicnet_cli.tasks.photos import Photo, PhotosJob, photos_in, restored_photos, write_photos
 
 ZOOMS = (2, 4, 8)
 SMALLEST = 16
@@ -62,7 +62,7 @@ class DualTask(Task):
         return [
             Item(f"{path.stem} x{zoom}", (path,), EmbedOptions(zoom=zoom))
             for zoom in ZOOMS
-            for path in stills_in(folder)
+            for path in photos_in(folder)
             if min(still_size(path)) // zoom >= 64
         ]
 

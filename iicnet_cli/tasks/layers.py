@@ -34,6 +34,7 @@ from iicnet_cli.tasks.photos import (
     Photo,
     PhotosJob,
     check_same_size,
+    photos_in,
     restored_photos,
     stills_in,
     write_photos,
@@ -107,12 +108,15 @@ class LayersTask(Task):
         return Delivered((target,), header.images)
 
     def evaluation_items(self, folder: Path, images: int, step: int, scratch: Path) -> list[Item]:
-        """Every cut-out of ``cutouts/``, fitted into every picture of ``backgrounds/``."""
-        fronts, backs = folder / "cutouts", folder / "backgrounds"
-        if not (fronts.is_dir() and backs.is_dir()):
-            return []
+        """Every still with transparency, fitted into every photo.
+
+        The former may lie in a sub-folder ``cutouts``, the latter in one named ``backgrounds``.
+        """
+        stills = [*stills_in(folder), *stills_in(folder / "cutouts")]
+        fronts = [path for path in stills if has_alpha(path)]
+        backs = photos_in(folder / "backgrounds") or photos_in(folder)
         items = []
-        for front, back in product(stills_in(fronts), stills_in(backs)):
+        for front, back in product(fronts, backs):
             name = f"{front.stem} on {back.stem}"
             fitted, composed = scratch / f"{name}.png", scratch / f"{name} composed.png"
             size = still_size(back)

@@ -12,7 +12,8 @@ import numpy as np
 
 from iicnet_cli.container import Header
 from iicnet_cli.errors import OutputExistsError, UsageError
-from iicnet_cli.media.stills import STILL_SUFFIXES, resize, write_still
+from iicnet_cli.media.stereo import is_stereo
+from iicnet_cli.media.stills import STILL_SUFFIXES, has_alpha, resize, write_still
 from iicnet_cli.tasks.base import Delivered, Group, Job, Pixels
 
 
@@ -133,5 +134,12 @@ def distinct(stems: Sequence[str]) -> list[str]:
 
 
 def stills_in(folder: Path) -> list[Path]:
-    """The stills of a folder, sorted by name."""
+    """The stills of a folder, sorted by name; none if there is no such folder."""
+    if not folder.is_dir():
+        return []
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in STILL_SUFFIXES)
+
+
+def photos_in(folder: Path) -> list[Path]:
+    """The stills of a folder that are neither cut-outs nor stereo pairs, sorted by name."""
+    return [p for p in stills_in(folder) if not (has_alpha(p) or is_stereo(p))]

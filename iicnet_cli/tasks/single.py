@@ -9,7 +9,7 @@ from iicnet_cli.container import Header
 from iicnet_cli.errors import UsageError
 from iicnet_cli.media.stills import read_still, write_still
 from iicnet_cli.tasks.base import Delivered, EmbedOptions, Group, Item, RestoreOptions, Task
-from iicnet_cli.tasks.photos import Photo, PhotosJob, restored_photos, stills_in
+from iicnet_cli.tasks.photos import Photo, PhotosJob, photos_in, restored_photos
 
 
 class SinglePhotoTask(Task):
@@ -51,4 +51,4 @@ class SinglePhotoTask(Task):
 
     def evaluation_items(self, folder: Path, images: int, step: int, scratch: Path) -> list[Item]:
         """Every photo of the folder."""
-        return [Item(path.stem, (path,)) for path in stills_in(folder)]
+        return [Item(path.stem, (path,)) for path in photos_in(folder)]

@@ -10,7 +10,7 @@ from iicnet_cli.container import Header
 from iicnet_cli.errors import UsageError
 from iicnet_cli.media.stills import read_still, still_size
 from iicnet_cli.tasks.base import Delivered, EmbedOptions, Group, Item, RestoreOptions, Task
-from iicnet_cli.tasks.photos import Photo, PhotosJob, restored_photos, stills_in, write_photos
+from iicnet_cli.tasks.photos import Photo, PhotosJob, photos_in, restored_photos, write_photos
 
 MOST = 5
 """Photos, as in the paper; a model of the user's own may take more."""
@@ -62,7 +62,7 @@ class StegoTask(Task):
     def evaluation_items(self, folder: Path, images: int, step: int, scratch: Path) -> list[Item]:
         """Every picture is the cover once; the next of its size, by name, are hidden in it."""
         by_size: dict[tuple[int, int], list[Path]] = defaultdict(list)
-        for path in stills_in(folder):
+        for path in photos_in(folder):
             by_size[still_size(path)].append(path)
         chosen = sorted(
             tuple(same[(i + k) % len(same)] for k in range(images))

@@ -12,7 +12,15 @@ import numpy as np
 
 from iicnet_cli.container import Header
 from iicnet_cli.errors import MediaError, UsageError
-from iicnet_cli.media.stereo import LAYOUTS, anaglyph, join, read_pair, split, write_pair
+from iicnet_cli.media.stereo import (
+    LAYOUTS,
+    anaglyph,
+    is_stereo,
+    join,
+    read_pair,
+    split,
+    write_pair,
+)
 from iicnet_cli.media.stills import STILL_SUFFIXES, read_still
 from iicnet_cli.media.video import STILLS_RATE, is_video, open_frames, open_writer
 from iicnet_cli.tasks.base import (
@@ -221,15 +229,16 @@ class StereoTask(Task):
         return Delivered(targets, 2 * writers[0].count, tuple(writers[0].notes))
 
     def evaluation_items(self, folder: Path, images: int, step: int, scratch: Path) -> list[Item]:
-        """Every pair NAME_left and NAME_right of stills."""
+        """Every pair NAME_left and NAME_right of stills, every MPO and every JPS."""
         stills = stills_in(folder)
         by_stem = {path.stem: path for path in stills}
-        return [
+        pairs = [
             Item(path.stem.removesuffix("_left"), (path, by_stem[right]))
             for path in stills
             if path.stem.endswith("_left")
             and (right := path.stem.removesuffix("_left") + "_right") in by_stem
         ]
+        return pairs + [Item(path.stem, (path,)) for path in stills if is_stereo(path)]
 
 
 def _is_clip(header: Header) -> bool:
