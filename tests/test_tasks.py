@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import zipfile
 from collections.abc import Callable
 from fractions import Fraction
@@ -10,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from iicnet_cli.media.stereo import anaglyph, join, split
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from typer.testing import Result
 
+from iicnet_cli.media import ffmpeg
+from iicnet_cli.media.stereo import anaglyph, join, split
 from iicnet_cli.media.video import open_frames, open_writer, probe
 from iicnet_cli.metrics import psnr
 from iicnet_cli.tasks.dual import dual_views
@@ -407,3 +409,42 @@ def test_clear_errors(run: Run, tmp_path: Path, arguments: tuple[str, ...], word
     assert result.exit_code == 2, result.output
     assert words in result.stderr
     assert not (tmp_path / "out.png").exists()
+
+
+# --- sound and motion photos ---------------------------------------------------------------
+
+
+def test_sound_is_kept_beside(run: Run, clip: Path, tmp_path: Path) -> None:
+    out, sound = tmp_path / "out.png", tmp_path / "sound.mka"
+    result = done(run("embed", clip, "-o", out, "--keep-audio", sound))
+    assert result.stderr.count("sound is not carried") == 1
+    listed = subprocess.run(
+        [ffmpeg.executable(), "-hide_banner", "-i", str(sound)], capture_output=True, text=True
+    ).stderr
+    assert "Audio: aac" in listed and "Video" not in listed
+
+    assert run("embed", clip, "-o", tmp_path / "2.png", "--keep-audio", sound).exit_code == 1
+    assert not (tmp_path / "2.png").exists()
+    silent = write_clip(tmp_path / "silent.mkv", moving(5, 32, 32))
+    none = tmp_path / "none.mka"
+    result = done(run("embed", silent, "-o", tmp_path / "3.png", "--keep-audio", none))
+    assert "no sound" in result.stderr
+    assert not none.exists()
+    assert run("embed", clip, "--out-dir", tmp_path, "--keep-audio", sound).exit_code == 2
+
+
+def test_motion_photo_is_a_clip(run: Run, tmp_path: Path) -> None:
+    frames = moving(5, 48, 64)
+    still, video = tmp_path / "still.jpg", write_clip(tmp_path / "video.mp4", frames)
+    Image.fromarray(frames[2]).save(still)
+    photo = tmp_path / "PXL_1.MP.jpg"
+    photo.write_bytes(still.read_bytes() + video.read_bytes())
+    out = tmp_path / "out.png"
+    result = done(run("embed", photo, "-o", out))
+    assert "task: video" in result.stderr and "motion photo" in result.stderr
+    done(run("restore", out, "-o", tmp_path / "back.mkv"))
+    assert frames_of(tmp_path / "back.mkv").shape == frames.shape
+
+    done(run("embed", photo, still, "-o", tmp_path / "two.png"))
+    with Image.open(tmp_path / "two.png") as image:
+        assert image.size == (64, 48)
