@@ -462,6 +462,11 @@ def identify(
                     hint="upgrade iicnet",
                 )
             checkpoint = find(model) if model else _checkpoint_for(header, task)
+            if _scale(checkpoint) != header.scale:  # of another kind than the one it was made with
+                made_up = _made_up_header(
+                    checkpoint, task or header.task, width, height, (0, 0), header.frame_rate
+                )
+                return made_up, checkpoint, "request"
             changes = {"task": task or header.task, "images": checkpoint.config.network.images}
             return header.model_copy(update=changes), checkpoint, "header"
         if not requested:
@@ -503,7 +508,7 @@ def _made_up_header(
     padding: tuple[int, int],
     fps: Fraction | None,
 ) -> Header:
-    scale = 2 if checkpoint.config.network.half_size else 1
+    scale = _scale(checkpoint)
     return Header(
         task=task,
         model=checkpoint.name,
@@ -516,6 +521,11 @@ def _made_up_header(
         fps=str(fps) if fps else None,
         pixels_sha256="",
     )
+
+
+def _scale(checkpoint: Checkpoint) -> int:
+    """Pixels of a picture to one of the embedding, on each axis."""
+    return 2 if checkpoint.config.network.half_size else 1
 
 
 def _checkpoint_for(header: Header, task: str | None) -> Checkpoint:

@@ -444,7 +444,7 @@ def test_min_psnr_writes_nothing_below(run: Run, photos: list[Path], tmp_path: P
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (("{photo}", "-o", "x.png"), 2, "stego: two or more photos"),
+        (("{photo}", "-o", "x.png"), 2, "cannot tell the task from one photo"),
         (("{photo}", "{photo}", "-o", "x.jpg"), 2, "must be a PNG"),
         (("{photo}", "{photo}", "-o", "x.png", "--task", "stereoo"), 2, "no task 'stereoo'"),
         (("{photo}", "{photo}", "-o", "x.png", "--model", "nope"), 4, "no model 'nope'"),

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 def embed(
     inputs: Annotated[
         list[Path],
-        typer.Argument(help="A clip, photos, views or layers, as the task needs; see below."),
+        typer.Argument(
+            help="A clip, photos, views or layers, as the task needs.", metavar="INPUT..."
+        ),
     ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The PNG to write; - is stdout.")

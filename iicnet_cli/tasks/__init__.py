@@ -63,7 +63,7 @@ def guess_task(inputs: Sequence[Path], options: EmbedOptions) -> Task:
     OpenRaster or PSD is layers; one photo with ``zoom`` is dual; two or more photos are stego.
 
     Raises:
-        UsageError: they leave doubt; the message says what each task needs.
+        UsageError: they leave doubt.
     """
     first = inputs[0]
     if options.layout is not None:
@@ -80,5 +80,8 @@ def guess_task(inputs: Sequence[Path], options: EmbedOptions) -> Task:
             return TASKS["video"]
     elif not any(path.is_dir() or is_video(path) for path in inputs):
         return TASKS["stego"]
-    needs = "; ".join(f"{task.name}: {task.needs}" for task in TASKS.values())
-    raise UsageError("cannot tell the task from these inputs", hint=f"add --task. {needs}")
+    what = "one photo" if len(inputs) == 1 and first.is_file() else "these inputs"
+    raise UsageError(
+        f"cannot tell the task from {what}",
+        hint=f"add --task ({', '.join(TASKS)}); iicnet embed --help says what each needs",
+    )
