@@ -55,6 +55,7 @@ from iicnet_cli.zoo import Checkpoint, available, find, find_by_weights
 
 if TYPE_CHECKING:
     from iicnet_cli.inference.device import DeviceChoice
+    from iicnet_cli.inference.effort import Target
     from iicnet_cli.inference.runner import Runner
 
 Pixels = NDArray[np.uint8]
@@ -94,6 +95,8 @@ class EmbedReport:
             size), in the network's order: the reference first.
         notes: what was changed while reading the inputs.
         guessed: the task was told from the inputs.
+        gained_psnr: dB that the search of ``effort`` gained, on restored pictures or, with a
+            target for those, on the embedding; ``None`` without.
     """
 
     output: Path
@@ -109,6 +112,7 @@ class EmbedReport:
     restored: tuple[PictureQuality, ...] = ()
     notes: tuple[str, ...] = ()
     guessed: bool = False
+    gained_psnr: float | None = None
 
     @property
     def embed_psnr(self) -> float | None:
@@ -151,6 +155,30 @@ class RestoreReport:
     found_by: str
     seconds: float
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Per-picture optimisation: so many steps towards a target."""
+
+    steps: int
+    target: Target
+
+
+def _search(
+    effort: int, embed_psnr: float | None, restored_psnr: float | None
+) -> _Search | None:
+    if not 0 <= effort <= 10:
+        raise UsageError(f"effort is 0 to 10, not {effort}")
+    if embed_psnr is not None and restored_psnr is not None:
+        raise UsageError("only one of the two targets can be held")
+    if not effort:
+        if embed_psnr is not None or restored_psnr is not None:
+            raise UsageError("a target needs a search", hint="add --effort, 1 to 10")
+        return None
+    from iicnet_cli.inference.effort import STEPS, Target
+
+    return _Search(STEPS[effort], Target(embed_psnr, restored_psnr))
 
 
 class _Quality:
@@ -218,6 +246,9 @@ class Converter:
         overwrite: bool = False,
         verify: bool = True,
         min_psnr: float | None = None,
+        effort: int = 0,
+        target_embed_psnr: float | None = None,
+        target_restored_psnr: float | None = None,
         with_ssim: bool = False,
     ) -> EmbedReport:
         """Embed files in one PNG; then, by default, read it back, restore it and compare.
@@ -231,6 +262,11 @@ class Converter:
             overwrite: replace an existing output.
             verify: measure the file that was written.
             min_psnr: write nothing if the embedding or the restored pictures' mean is below, dB.
+            effort: 0 to 10: how long to search, for each PNG, for an embedding that restores
+                better than the network's own; it is at least as near to the reference.
+            target_embed_psnr: let the search hold the embedding at this many dB instead.
+            target_restored_psnr: let the search hold the restored pictures at this many dB
+                (mean squared error over all of them), and improve the embedding.
             with_ssim: measure SSIM too, which takes longer.
 
         Raises:
@@ -249,6 +285,7 @@ class Converter:
                 hint="any lossy format would destroy what it holds: use -o NAME.png",
             )
         check_target(output, overwrite)
+        search = _search(effort, target_embed_psnr, target_restored_psnr)
         chosen = task_named(task) if task else guess_task(inputs, options)
         checkpoint = find(
             model or chosen.default_model(chosen.images_of(inputs), half=options.half)
@@ -265,7 +302,9 @@ class Converter:
             raise UsageError(f"SSIM needs pictures of {SSIM_WINDOW} pixels or more to each side")
 
         with replacing(output, overwrite=overwrite) as temporary:
-            header, embeddings = self._write(job, chosen, checkpoint, runner, temporary)
+            header, embeddings, gained = self._write(
+                job, chosen, checkpoint, runner, temporary, search
+            )
             quality: list[PictureQuality] = []
             if verify or min_psnr is not None:
                 quality = self._verify(job, runner, temporary, with_ssim)
@@ -283,6 +322,7 @@ class Converter:
                 restored=tuple(quality[1:]),
                 notes=tuple(job.notes),
                 guessed=task is None,
+                gained_psnr=gained,
             )
             _check_quality(report, min_psnr)
         return report
@@ -354,10 +394,17 @@ class Converter:
         return self._runners[key]
 
     def _write(
-        self, job: Job, task: Task, checkpoint: Checkpoint, runner: Runner, path: Path
-    ) -> tuple[Header, int]:
+        self,
+        job: Job,
+        task: Task,
+        checkpoint: Checkpoint,
+        runner: Runner,
+        path: Path,
+        search: _Search | None,
+    ) -> tuple[Header, int, float | None]:
         padding = padding_to(job.width, job.height, runner.config.multiple)
         count = 0
+        gains: list[float] = []
         with open(path, "w+b") as file:
             writer = EmbeddingWriter(file, frame_delay=job.frame_delay)
             network = runner.config
@@ -373,7 +420,19 @@ class Converter:
                     padding=padding,
                     fps=fps_code(job.fps),
                 )
-                embedding = runner.embed(pad(group.images, padding))
+                images = pad(group.images, padding)
+                embedding = runner.embed(images)
+                if search is not None:
+                    embedding, gain = runner.improve(
+                        images,
+                        embedding,
+                        search.steps,
+                        search.target,
+                        lambda share, gain, done=count: self._progress(  # type: ignore[misc]
+                            f"improving (+{gain:.2f} dB)", done + share, job.total
+                        ),
+                    )
+                    gains.append(gain)
                 if network.embedding_channels == 1:
                     embedding = embedding[..., 0]
                 writer.add(write_mark(embedding, mark))
@@ -391,7 +450,7 @@ class Converter:
                 software=f"iicnet {__version__}",
                 **job.header_fields(),
             )
-            return writer.finish(header), count
+            return writer.finish(header), count, float(np.mean(gains)) if gains else None
 
     def _verify(
         self, job: Job, runner: Runner, path: Path, with_ssim: bool

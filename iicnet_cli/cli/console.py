@@ -120,11 +120,12 @@ def progress_bar(quiet: bool) -> Iterator[Progress]:
         tasks: dict[str, Any] = {}
 
         def update(what: str, done: float, total: float | None) -> None:
-            if what not in tasks:
-                for earlier in tasks.values():
-                    bar.update(earlier, visible=False)
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done, total=total)
+            stage = what.partition(" (")[0]
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(what, total=total)
+            for name, task in tasks.items():
+                bar.update(task, visible=name == stage)
+            bar.update(tasks[stage], description=what, completed=done, total=total)
 
         yield update
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from iicnet_cli.inference.effort import Target, improve
 from iicnet_cli.network import IICNet, IICNetConfig
 from iicnet_cli.network.pixels import Pixels, channels_last, to_pixels, to_tensor
 
@@ -162,6 +163,61 @@ class Runner:
             result = to_pixels(self.net.inverse(part))[0]
             out[:, *tile.keep] = result[:, *tile.inner]
         return out
+
+    def improve(
+        self,
+        images: Pixels,
+        embedding: Pixels,
+        steps: int,
+        target: Target,
+        tick: Callable[[float, float], None] = lambda share, gain: None,
+    ) -> tuple[Pixels, float]:
+        """Improve an embedding by :func:`~iicnet_cli.inference.effort.improve`, tile by tile.
+
+        Args:
+            images: (K, H, W, C) uint8, the reference first.
+            embedding: (H_e, W_e, C_e) uint8, as :meth:`embed` gave it.
+            steps: of the optimiser.
+            target: what to hold.
+            tick: called after each step with the share 0..1 that is done, and the dB gained so
+                far in this tile.
+
+        Returns:
+            The embedding, and the dB gained (mean over the tiles, by their sizes).
+        """
+        scale = self.scale
+        out = embedding.copy()
+        height, width = images.shape[1:3]
+        # Gradients keep the tensors of every block.
+        memory = self.memory // (1 + self.config.blocks)
+        tiles = plan_tiles(height, width, self.config, memory)
+        gained = 0.0
+        for i, tile in enumerate(tiles):
+            area = _scaled(tile.compute, scale)
+            start = 255 * to_tensor(out[area][None], self.device)
+            free = torch.zeros(1, 1, *start.shape[-2:], dtype=torch.bool, device=self.device)
+            free[0, 0][_scaled(tile.inner, scale)] = True
+            gains = [0.0]
+
+            def tell(share: float, gain: float, i: int = i, gains: list[float] = gains) -> None:
+                gains.append(gain)
+                tick((i + share) / len(tiles), gain)
+
+            levels = improve(
+                self.net,
+                to_tensor(images[:, *tile.compute][None], self.device),
+                start.round(),
+                steps,
+                target=target,
+                free=free if len(tiles) > 1 else None,
+                seed=i,
+                tick=tell,
+            )
+            out[area] = to_pixels(levels / 255)[0]
+            kept = tile.keep
+            share = (kept[0].stop - kept[0].start) * (kept[1].stop - kept[1].start)
+            gained += gains[-1] * share / (height * width)
+        return out, gained
 
     def _tiles(self, height: int, width: int) -> Iterator[Tile]:
         tiles = plan_tiles(height, width, self.config, self.memory)

@@ -1,0 +1,141 @@
+"""The search for a better embedding: ``--effort`` and its targets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import Result
+
+from iicnet_cli.errors import UsageError
+from iicnet_cli.inference.effort import Target, improve
+from iicnet_cli.inference.runner import Runner
+from iicnet_cli.network.pixels import to_tensor
+from iicnet_cli.zoo import find
+from tests.conftest import natural
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> list[Path]:
+    """A cover and a photo to hide, 48x40."""
+    paths = []
+    for i, name in enumerate(("cover.png", "secret.png")):
+        Image.fromarray(natural(40, 48, seed=i + 7)).save(tmp_path / name)
+        paths.append(tmp_path / name)
+    return paths
+
+
+def embedded(run: Run, pair: list[Path], output: Path, *options: object) -> dict[str, float]:
+    done = run("embed", *pair, "-o", output, "--json", *options)
+    assert done.exit_code == 0, done.output
+    record: dict[str, float] = json.loads(done.stdout)
+    return record
+
+
+def test_effort_restores_better_and_shows_no_worse(
+    run: Run, pair: list[Path], tmp_path: Path
+) -> None:
+    plain = embedded(run, pair, tmp_path / "plain.png")
+    better = embedded(run, pair, tmp_path / "better.png", "--effort", 2)
+    assert plain["gained_psnr"] is None
+    assert better["gained_psnr"] > 0.2
+    assert better["restored_psnr"] > plain["restored_psnr"] + 0.1
+    assert better["embed_psnr"] > plain["embed_psnr"] - 0.05  # the mark takes a few levels
+
+
+def test_effort_gives_the_same_bytes_again(run: Run, pair: list[Path], tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        embedded(run, pair, tmp_path / name, "--effort", 1)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_target_of_the_embedding_is_held(run: Run, pair: list[Path], tmp_path: Path) -> None:
+    plain = embedded(run, pair, tmp_path / "plain.png")
+    better = embedded(run, pair, tmp_path / "better.png", "--effort", 4)
+    lower = plain["embed_psnr"] - 1.5
+    free = embedded(
+        run, pair, tmp_path / "free.png", "--effort", 4, "--target-embed-psnr", lower
+    )
+    assert free["embed_psnr"] > lower - 0.1
+    assert free["gained_psnr"] > better["gained_psnr"]
+
+
+def test_target_of_the_restored_is_held(run: Run, pair: list[Path], tmp_path: Path) -> None:
+    plain = embedded(run, pair, tmp_path / "plain.png")
+    # The target is of the mean squared error over all pictures.
+    errors = [10 ** (-picture["psnr"] / 10) for picture in plain["restored"]]  # type: ignore[attr-defined]
+    target = -10 * np.log10(np.mean(errors)) - 0.5
+    found = embedded(
+        run, pair, tmp_path / "t.png", "--effort", 4, "--target-restored-psnr", target
+    )
+    assert found["embed_psnr"] > plain["embed_psnr"] + 0.3
+    kept = [10 ** (-picture["psnr"] / 10) for picture in found["restored"]]  # type: ignore[attr-defined]
+    assert -10 * np.log10(np.mean(kept)) > target - 0.1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--effort", 11], "less than or equal to 10"),
+        (["--target-embed-psnr", 38], "--effort"),
+        (["--effort", 1, "--target-embed-psnr", 38, "--target-restored-psnr", 40], "one of"),
+    ],
+)
+def test_wrong_efforts(
+    run: Run, pair: list[Path], tmp_path: Path, options: list[object], message: str
+) -> None:
+    done = run("embed", *pair, "-o", tmp_path / "x.png", *options)
+    assert done.exit_code == UsageError.exit_code
+    assert message in done.output
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_no_steps_and_frozen_areas_change_nothing() -> None:
+    net = find("stego-2").load()
+    images = to_tensor(np.stack([natural(32, 32, 1), natural(32, 32, 2)])[None])
+    with torch.no_grad():
+        start = (255 * net(images)).round().clamp(0, 255)
+    assert improve(net, images, start, 0).equal(start)
+    free = torch.zeros(1, 1, 32, 32, dtype=torch.bool)
+    free[..., :16] = True
+    found = improve(net, images, start, 20, free=free)
+    assert found[..., 16:].equal(start[..., 16:])
+    assert not found[..., :16].equal(start[..., :16])
+
+
+def test_an_impossible_target_gives_the_nearest() -> None:
+    net = find("stego-2").load()
+    images = to_tensor(np.stack([natural(32, 32, 1), natural(32, 32, 2)])[None])
+    with torch.no_grad():
+        start = (255 * net(images)).round().clamp(0, 255)
+    found = improve(net, images, start, 20, target=Target(embed_psnr=60))
+    reference = 255 * images[:, 0]
+    assert (found - reference).square().mean() < (start - reference).square().mean()
+
+
+def test_effort_in_tiles() -> None:
+    checkpoint = find("stego-2")
+    images = np.stack([natural(32, 480, 3), natural(32, 480, 4)])
+    runner = Runner(checkpoint.load(), torch.device("cpu"), memory=None)
+    embedding = runner.embed(images)
+    tiled = Runner(checkpoint.load(), torch.device("cpu"), memory=1)
+    shares: list[float] = []
+    found, gained = tiled.improve(
+        images, embedding, 20, Target(), lambda share, gain: shares.append(share)
+    )
+    assert len(shares) > 20  # more than one tile
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1)
+    assert gained > 0
+
+    def error(levels: np.ndarray) -> float:  # type: ignore[type-arg]
+        return float(np.square(runner.restore(levels).astype(float) - images).mean())
+
+    assert error(found) < error(embedding)
