@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -158,6 +159,36 @@ class RestoreReport:
 
 
 @dataclass(frozen=True)
+class Forecast:
+    """What :meth:`Converter.embed` would write, told from small windows of the first group.
+
+    Attributes:
+        embeddings: PNG frames, one for each group of pictures; ``None`` if not known beforehand.
+        tiles: that each embedding is computed in.
+        bytes: of the file, about; of one embedding if ``embeddings`` is not known.
+        seconds: likewise, with reading back, restoring and comparing.
+        embed_psnr: dB, of the network's own embedding; a search gains on it.
+        restored_psnr: dB, mean over all pictures.
+        notes: what is changed while reading the inputs.
+        guessed: the task was told from the inputs.
+    """
+
+    task: str
+    model: str
+    images: int
+    width: int
+    height: int
+    embeddings: int | None
+    tiles: int
+    bytes: int
+    seconds: float
+    embed_psnr: float
+    restored_psnr: float
+    notes: tuple[str, ...] = ()
+    guessed: bool = False
+
+
+@dataclass(frozen=True)
 class _Search:
     """Per-picture optimisation: so many steps towards a target."""
 
@@ -277,8 +308,6 @@ class Converter:
             OutputExistsError: ``output`` exists and ``overwrite`` is False.
         """
         began = time.monotonic()
-        if not inputs:
-            raise UsageError("nothing to embed: no input was given")
         if output.suffix.lower() != ".png":
             raise UsageError(
                 f"the output must be a PNG, not '{output.name}'",
@@ -286,17 +315,7 @@ class Converter:
             )
         check_target(output, overwrite)
         search = _search(effort, target_embed_psnr, target_restored_psnr)
-        chosen = task_named(task) if task else guess_task(inputs, options)
-        checkpoint = find(
-            model or chosen.default_model(chosen.images_of(inputs), half=options.half)
-        )
-        _check_task(checkpoint, chosen)
-        if options.half and not checkpoint.config.network.half_size:
-            raise UsageError(
-                f"the embeddings of '{checkpoint.name}' have full size, but half was asked for",
-                hint="leave --model or --half out",
-            )
-        job = chosen.open(inputs, checkpoint.config.network.images, options)
+        chosen, checkpoint, job = _open(inputs, task, model, options)
         runner = self._runner(checkpoint)
         if with_ssim and min(job.width, job.height) < SSIM_WINDOW * runner.scale:
             raise UsageError(f"SSIM needs pictures of {SSIM_WINDOW} pixels or more to each side")
@@ -326,6 +345,53 @@ class Converter:
             )
             _check_quality(report, min_psnr)
         return report
+
+    def forecast(
+        self,
+        inputs: Sequence[Path],
+        *,
+        task: str | None = None,
+        model: str | None = None,
+        options: EmbedOptions = EmbedOptions(),
+        effort: int = 0,
+    ) -> Forecast:
+        """Tell what :meth:`embed` would take and give, from its first group; nothing is written.
+
+        Args:
+            inputs: likewise.
+            task: likewise.
+            model: likewise.
+            options: likewise.
+            effort: likewise; its time is told, but not what it gains.
+
+        Raises:
+            UsageError, MediaError, ModelError: as :meth:`embed`.
+        """
+        from iicnet_cli.inference.forecast import forecast
+
+        search = _search(effort, None, None)
+        chosen, checkpoint, job = _open(inputs, task, model, options)
+        runner = self._runner(checkpoint)
+        padding = padding_to(job.width, job.height, runner.config.multiple)
+        with closing(job.groups()) as groups:
+            images = pad(next(groups).images, padding)
+        group = forecast(runner, images, search.steps if search else 0)
+        count = job.total
+        return Forecast(
+            task=chosen.name,
+            model=checkpoint.name,
+            images=job.images,
+            width=job.width,
+            height=job.height,
+            embeddings=count,
+            tiles=group.tiles,
+            bytes=group.bytes * (count or 1),
+            seconds=group.seconds * (count or 1),
+            embed_psnr=group.embed_psnr,
+            restored_psnr=group.restored_psnr,
+            notes=tuple(job.notes),
+            guessed=task is None,
+        )
 
     def restore(
         self,
@@ -624,6 +690,23 @@ def _with_channels(embedding: Pixels, channels: int) -> Pixels:
             hint="restore from the original PNG",
         )
     return embedding
+
+
+def _open(
+    inputs: Sequence[Path], task: str | None, model: str | None, options: EmbedOptions
+) -> tuple[Task, Checkpoint, Job]:
+    """Task and checkpoint for these inputs, and the inputs opened."""
+    if not inputs:
+        raise UsageError("nothing to embed: no input was given")
+    chosen = task_named(task) if task else guess_task(inputs, options)
+    checkpoint = find(model or chosen.default_model(chosen.images_of(inputs), half=options.half))
+    _check_task(checkpoint, chosen)
+    if options.half and not checkpoint.config.network.half_size:
+        raise UsageError(
+            f"the embeddings of '{checkpoint.name}' have full size, but half was asked for",
+            hint="leave --model or --half out",
+        )
+    return chosen, checkpoint, chosen.open(inputs, checkpoint.config.network.images, options)
 
 
 def _check_task(checkpoint: Checkpoint, task: Task) -> None:

@@ -43,7 +43,7 @@ def test_effort_restores_better_and_shows_no_worse(
     run: Run, pair: list[Path], tmp_path: Path
 ) -> None:
     plain = embedded(run, pair, tmp_path / "plain.png")
-    better = embedded(run, pair, tmp_path / "better.png", "--effort", 2)
+    better = embedded(run, pair, tmp_path / "better.png", "--effort", 1)
     assert plain["gained_psnr"] is None
     assert better["gained_psnr"] > 0.2
     assert better["restored_psnr"] > plain["restored_psnr"] + 0.1
@@ -58,10 +58,10 @@ def test_effort_gives_the_same_bytes_again(run: Run, pair: list[Path], tmp_path:
 
 def test_target_of_the_embedding_is_held(run: Run, pair: list[Path], tmp_path: Path) -> None:
     plain = embedded(run, pair, tmp_path / "plain.png")
-    better = embedded(run, pair, tmp_path / "better.png", "--effort", 4)
+    better = embedded(run, pair, tmp_path / "better.png", "--effort", 3)
     lower = plain["embed_psnr"] - 1.5
     free = embedded(
-        run, pair, tmp_path / "free.png", "--effort", 4, "--target-embed-psnr", lower
+        run, pair, tmp_path / "free.png", "--effort", 3, "--target-embed-psnr", lower
     )
     assert free["embed_psnr"] > lower - 0.1
     assert free["gained_psnr"] > better["gained_psnr"]
@@ -73,7 +73,7 @@ def test_target_of_the_restored_is_held(run: Run, pair: list[Path], tmp_path: Pa
     errors = [10 ** (-picture["psnr"] / 10) for picture in plain["restored"]]  # type: ignore[attr-defined]
     target = -10 * np.log10(np.mean(errors)) - 0.5
     found = embedded(
-        run, pair, tmp_path / "t.png", "--effort", 4, "--target-restored-psnr", target
+        run, pair, tmp_path / "t.png", "--effort", 3, "--target-restored-psnr", target
     )
     assert found["embed_psnr"] > plain["embed_psnr"] + 0.3
     kept = [10 ** (-picture["psnr"] / 10) for picture in found["restored"]]  # type: ignore[attr-defined]

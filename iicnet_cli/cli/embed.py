@@ -29,6 +29,7 @@ from iicnet_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from iicnet_cli.api import EmbedReport
+    from iicnet_cli.tasks import EmbedOptions
 
 
 @command
@@ -89,7 +90,7 @@ def embed(
         int,
         typer.Option(
             help="Search, picture by picture, for an embedding that restores better. 1 "
-            "takes about 100 times as long as none, 5 five times that, 10 forty times.",
+            "takes about 100 times as long as none, 5 four times that, 10 twenty times.",
             min=0,
             max=10,
         ),
@@ -113,6 +114,14 @@ def embed(
         float | None,
         typer.Option(help="Write nothing if embedding or restored pictures are below, dB."),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Write nothing; tell size, tiles, seconds and dB to expect, from parts of the "
+            "pictures.",
+        ),
+    ] = False,
     verify: Annotated[
         bool, typer.Option(help="Read the file back, restore it and tell its quality.")
     ] = True,
@@ -167,6 +176,19 @@ def embed(
         layout=layout,
         zoom=zoom,
     )
+    if dry_run:
+        _dry_run(
+            inputs,
+            task=task,
+            model=model,
+            options=options,
+            effort=effort,
+            device=device,
+            memory=parse_memory(memory),
+            as_json=as_json,
+            quiet=quiet,
+        )
+        return
     if (output is None) == (out_dir is None):
         raise UsageError("say where to write: -o FILE for one PNG, --out-dir FOLDER for many")
     if as_json and str(output) == "-":
@@ -216,6 +238,55 @@ def embed(
         say(f"sound: {keep_audio}" if sound else "note: there is no sound to keep", quiet=quiet)
 
 
+def _dry_run(
+    inputs: list[Path],
+    *,
+    task: str | None,
+    model: str | None,
+    options: EmbedOptions,
+    effort: int,
+    device: str,
+    memory: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    from iicnet_cli.api import Converter
+
+    converter = Converter(device=device, memory=memory)
+    with input_paths(inputs) as paths:
+        forecast = converter.forecast(
+            paths, task=task, model=model, options=options, effort=effort
+        )
+    if as_json:
+        print_json(dataclasses.asdict(forecast))
+        return
+    _tell_guess(forecast.task, forecast.guessed, forecast.notes, quiet=quiet)
+    known = forecast.embeddings is not None
+    count = "" if forecast.embeddings == 1 else f", {forecast.embeddings or '?'} embeddings"
+    each = "" if known else " for each embedding"
+    tiles = f" in {forecast.tiles} tiles" if forecast.tiles > 1 else ""
+    typer.echo(
+        f"{forecast.width}x{forecast.height}{tiles} with {forecast.model}{count}, about "
+        f"{forecast.bytes / 1e6:.1f} MB, {_duration(forecast.seconds)}{each}"
+    )
+    searched = ", without what the search gains" if effort else ""
+    typer.echo(
+        f"embedding about {forecast.embed_psnr:.1f} dB, restored about "
+        f"{forecast.restored_psnr:.1f} dB{searched}"
+    )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def _tell_guess(task: str, guessed: bool, notes: tuple[str, ...], *, quiet: bool) -> None:
+    if guessed:
+        say(f"task: {task}, told from the inputs (--task decides)", quiet=quiet)
+    for note in notes:
+        say(f"note: {note}", quiet=quiet)
+
+
 def _record(report: EmbedReport, output: Path, source: Path | None) -> dict[str, Any]:
     return {
         **({} if source is None else {"input": str(source)}),
@@ -230,10 +301,7 @@ def _record(report: EmbedReport, output: Path, source: Path | None) -> dict[str,
 def _tell(report: EmbedReport, output: Path, *, quiet: bool, verbose: bool) -> None:
     from iicnet_cli.tasks import task_named
 
-    if report.guessed:
-        say(f"task: {report.task}, told from the inputs (--task decides)", quiet=quiet)
-    for note in report.notes:
-        say(f"note: {note}", quiet=quiet)
+    _tell_guess(report.task, report.guessed, report.notes, quiet=quiet)
     what = task_named(report.task).pictures
     animated = f", animated PNG of {report.embeddings} pictures" if report.embeddings > 1 else ""
     say(

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from iicnet_cli.network.iicnet import IICNet
 
-STEPS = (0, 20, 40, 60, 80, 100, 150, 200, 300, 500, 800)
+STEPS = (0, 40, 60, 80, 100, 150, 200, 300, 400, 600, 800)
 """Steps of each effort from 0 to 10."""
 
 LEARNING_RATE = 0.25

@@ -127,6 +127,12 @@ class Runner:
         """Pixels of an image to one pixel of the embedding, on each axis."""
         return 2 if self.config.half_size else 1
 
+    @property
+    def search_memory(self) -> int:
+        """Bytes for a tile that gives what :attr:`memory` allows while gradients are computed."""
+        # They keep the tensors of every block.
+        return self.memory // (1 + self.config.blocks)
+
     @torch.inference_mode()
     def reference(self, images: Pixels) -> Pixels:
         """What the embedding of (K, H, W, C) uint8 should look like: (H_e, W_e, C_e) uint8."""
@@ -188,9 +194,7 @@ class Runner:
         scale = self.scale
         out = embedding.copy()
         height, width = images.shape[1:3]
-        # Gradients keep the tensors of every block.
-        memory = self.memory // (1 + self.config.blocks)
-        tiles = plan_tiles(height, width, self.config, memory)
+        tiles = plan_tiles(height, width, self.config, self.search_memory)
         gained = 0.0
         for i, tile in enumerate(tiles):
             area = _scaled(tile.compute, scale)

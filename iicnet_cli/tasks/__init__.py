@@ -6,7 +6,7 @@ import glob
 from collections.abc import Sequence
 from pathlib import Path
 
-from iicnet_cli.errors import UsageError
+from iicnet_cli.errors import MediaError, UsageError
 from iicnet_cli.media.stereo import is_stereo
 from iicnet_cli.media.video import is_motion_photo, is_video
 from iicnet_cli.tasks.base import EmbedOptions, Group, Item, Job, RestoreOptions, Task
@@ -64,8 +64,12 @@ def guess_task(inputs: Sequence[Path], options: EmbedOptions) -> Task:
 
     Raises:
         UsageError: they leave doubt.
+        MediaError: one is not there.
     """
     first = inputs[0]
+    for path in inputs:
+        if not path.exists() and not glob.has_magic(str(path)):
+            raise MediaError(f"{path}: no such file or folder")
     if options.layout is not None:
         return TASKS["stereo"]
     if options.zoom is not None:

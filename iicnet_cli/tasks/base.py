@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -111,7 +111,7 @@ class Job(ABC):
     notes: Sequence[str] = ()
 
     @abstractmethod
-    def groups(self) -> Iterator[Group]:
+    def groups(self) -> Generator[Group, None, None]:
         """All groups; may be called again, and gives the same again."""
 
     def header_fields(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -52,7 +52,7 @@ class PhotosJob(Job):
         self._options = dict(options)
         self._pictures = np.stack([resize(p.pixels, self.width, self.height) for p in photos])
 
-    def groups(self) -> Iterator[Group]:
+    def groups(self) -> Generator[Group, None, None]:
         yield Group(self._pictures, self.images)
 
     def header_fields(self) -> dict[str, Any]:

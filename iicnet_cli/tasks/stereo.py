@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -88,7 +88,7 @@ class StereoClipJob(Job):
         if self.total and options.frames:
             self.total = min(self.total, options.frames)
 
-    def groups(self) -> Iterator[Group]:
+    def groups(self) -> Generator[Group, None, None]:
         count = 0
         with ExitStack() as stack:
             sources = [stack.enter_context(open_frames(p, **self._cut)) for p in self._inputs]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ class VideoJob(Job):
             self.notes = [*frames.notes, *self._sound]
         self.total = self._expected_groups(info.frames)
 
-    def groups(self) -> Iterator[Group]:
+    def groups(self) -> Generator[Group, None, None]:
         """Consecutive frames; the last group is filled by repeating the last frame."""
         order = reference_first(self.images)
         pending: list[Pixels] = []

@@ -1,0 +1,73 @@
+"""``embed --dry-run``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import Result
+
+from iicnet_cli.inference.forecast import forecast
+from iicnet_cli.inference.runner import Runner
+from iicnet_cli.zoo import find
+from tests.conftest import natural
+
+Run = Callable[..., Result]
+
+
+def test_dry_run_writes_nothing_and_tells_what_embed_gives(
+    run: Run, photos: list[Path], tmp_path: Path
+) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    done = run("embed", *photos[:2], "--dry-run", "--json")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert sorted(tmp_path.rglob("*")) == before
+    written = json.loads(run("embed", *photos[:2], "-o", tmp_path / "x.png", "--json").stdout)
+    for field in ("task", "model", "images", "width", "height", "embeddings", "guessed"):
+        assert told[field] == written[field], field
+    # Pictures this small are one window: only the mark and the header are missing.
+    assert told["embed_psnr"] == pytest.approx(written["embed_psnr"], abs=0.1)
+    assert told["restored_psnr"] == pytest.approx(written["restored_psnr"], abs=0.1)
+    assert told["bytes"] == pytest.approx(written["bytes"], rel=0.1)
+    assert told["seconds"] > 0
+
+
+def test_dry_run_of_a_clip_in_words(run: Run, clip: Path) -> None:
+    done = run("embed", clip, "--dry-run", "--effort", 1)
+    assert done.exit_code == 0, done.output
+    assert "96x64 with video-5, 3 embeddings, about 0.0 MB" in done.stdout
+    assert "without what the search gains" in done.stdout
+
+
+def test_dry_run_needs_inputs_that_exist(run: Run, tmp_path: Path) -> None:
+    done = run("embed", tmp_path / "none.mp4", "--dry-run")
+    assert done.exit_code != 0
+    assert "none.mp4" in done.output
+
+
+def test_windows_stand_for_a_large_picture() -> None:
+    images = np.stack([natural(448, 640, 1), natural(448, 640, 2)])
+    runner = Runner(find("stego-2").load(), torch.device("cpu"), memory=1)
+    told = forecast(runner, images)
+    assert told.tiles == 6
+    embedding = runner.embed(images)
+
+    def psnr(a: np.ndarray, b: np.ndarray) -> float:  # type: ignore[type-arg]
+        return float(-10 * np.log10(np.square(a / 255 - b / 255).mean()))
+
+    assert told.embed_psnr == pytest.approx(psnr(embedding, images[0]), abs=1)
+    restored = [psnr(a, b) for a, b in zip(runner.restore(embedding), images, strict=True)]
+    assert told.restored_psnr == pytest.approx(np.mean(restored), abs=1)
+
+
+def test_searching_takes_longer() -> None:
+    image = np.asarray(Image.fromarray(natural(64, 64, 1)))
+    runner = Runner(find("stego-2").load(), torch.device("cpu"))
+    images = np.stack([image, image[::-1]])
+    assert forecast(runner, images, 100).seconds > 5 * forecast(runner, images).seconds
