@@ -38,6 +38,7 @@ lint: $(READY) ## Check style and types.
 bench: $(READY) ## Measure quality and speed of the bundled models on the sample media.
 	$(BIN)/python benchmarks/quality.py
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/effort.py
 
 clean: ## Remove .venv, demo/ and all caches.
 	rm -rf $(VENV) demo build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
