@@ -241,6 +241,7 @@ class Converter:
     Args:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         memory: bytes that the tensors of one tile may take; larger pictures are cut into tiles.
+        compiled: compile each network before its first use: half a minute or more, then faster.
         progress: told how far a call is.
     """
 
@@ -249,10 +250,12 @@ class Converter:
         *,
         device: str = "auto",
         memory: int | None = None,
+        compiled: bool = False,
         progress: Progress = lambda what, done, total: None,
     ) -> None:
         self._device = device
         self._memory = memory
+        self._compiled = compiled
         self._progress = progress
         self._choice: DeviceChoice | None = None
         self._runners: dict[str, Runner] = {}
@@ -455,7 +458,10 @@ class Converter:
         key = checkpoint.config.weights_sha256
         if key not in self._runners:
             self._runners[key] = Runner(
-                checkpoint.load(), self.device.device, memory=self._memory
+                checkpoint.load(),
+                self.device.device,
+                memory=self._memory,
+                compiled=self._compiled,
             )
         return self._runners[key]
 

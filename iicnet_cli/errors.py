@@ -51,6 +51,10 @@ class TrainingError(IICNetError):
     """Training cannot go on: diverged, no usable data, or a run folder that does not fit."""
 
 
+class DeviceError(IICNetError):
+    """The machine cannot do what was asked of it."""
+
+
 class ContainerError(IICNetError):
     """The file is not an iicnet PNG, or it is damaged."""
 

@@ -10,6 +10,7 @@ import typer
 
 from iicnet_cli.cli.batch import run_batch, same_names
 from iicnet_cli.cli.console import (
+    CompileOption,
     DebugOption,
     DeviceOption,
     JsonOption,
@@ -127,6 +128,7 @@ def embed(
     ] = True,
     device: DeviceOption = "auto",
     memory: MemoryOption = None,
+    compiled: CompileOption = False,
     yes: OverwriteOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -199,7 +201,12 @@ def embed(
         check_target(keep_audio, yes)
 
     with progress_bar(quiet or as_json) as progress:
-        converter = Converter(device=device, memory=parse_memory(memory), progress=progress)
+        converter = Converter(
+            device=device,
+            memory=parse_memory(memory),
+            compiled=compiled,
+            progress=progress,
+        )
         settings: dict[str, Any] = {
             "task": task,
             "model": model,

@@ -10,6 +10,7 @@ import typer
 
 from iicnet_cli.cli.batch import make_folder, run_batch
 from iicnet_cli.cli.console import (
+    CompileOption,
     DebugOption,
     DeviceOption,
     JsonOption,
@@ -62,6 +63,7 @@ def restore(
     ] = None,
     device: DeviceOption = "auto",
     memory: MemoryOption = None,
+    compiled: CompileOption = False,
     yes: OverwriteOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -91,7 +93,12 @@ def restore(
     if out_dir is not None:
         make_folder(out_dir)
     with progress_bar(quiet or as_json) as progress:
-        converter = Converter(device=device, memory=parse_memory(memory), progress=progress)
+        converter = Converter(
+            device=device,
+            memory=parse_memory(memory),
+            compiled=compiled,
+            progress=progress,
+        )
 
         def one(source: Path) -> None:
             with input_paths([source]) as paths:

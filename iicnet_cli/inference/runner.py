@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from iicnet_cli.errors import DeviceError
 from iicnet_cli.inference.effort import Target, improve
 from iicnet_cli.network import IICNet, IICNetConfig
 from iicnet_cli.network.pixels import Pixels, channels_last, to_pixels, to_tensor
@@ -87,6 +89,26 @@ def bytes_per_pixel(config: IICNetConfig) -> int:
     return 6 * max(coupling, relation)
 
 
+def _compiled(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """``torch.compile``; its failures become a :class:`DeviceError`."""
+    from torch._dynamo.exc import TorchDynamoException  # slow to import
+
+    # All tiles have one size, so nothing is compiled twice. Freezing packs the weights.
+    fast = torch.compile(function, dynamic=False, options={"freezing": True})
+
+    def run(x: Tensor) -> Tensor:
+        try:
+            result: Tensor = fast(x)
+        except TorchDynamoException as error:
+            raise DeviceError(
+                "the network cannot be compiled here",
+                hint="install a C++ compiler, or leave --compile out",
+            ) from error
+        return result
+
+    return run
+
+
 def free_memory() -> int | None:
     """Bytes of memory that are free, where the system tells."""
     try:
@@ -102,6 +124,7 @@ class Runner:
         net: in evaluation mode.
         device: where to compute; the CPU by default.
         memory: bytes for the tensors of one tile; by default 1 GiB, or half of what is free.
+        compiled: compile both passes before their first use, which takes half a minute each.
         tick: called after each tile with the share 0..1 of the picture that is done.
     """
 
@@ -111,10 +134,15 @@ class Runner:
         device: torch.device | None = None,
         *,
         memory: int | None = None,
+        compiled: bool = False,
         tick: Callable[[float], None] = lambda share: None,
     ) -> None:
         self.device = device or torch.device("cpu")
         self.net = channels_last(net.to(self.device)).eval()
+        self._forward: Callable[[Tensor], Tensor] = self.net.forward
+        self._inverse: Callable[[Tensor], Tensor] = self.net.inverse
+        if compiled:
+            self._forward, self._inverse = _compiled(self._forward), _compiled(self._inverse)
         self.config = net.config
         if memory is None:
             free = free_memory()
@@ -154,7 +182,7 @@ class Runner:
         )
         for tile in self._tiles(height, width):
             part = to_tensor(images[:, *tile.compute][None], self.device)
-            result = to_pixels(self.net(part))[0]
+            result = to_pixels(self._forward(part))[0]
             out[_scaled(tile.keep, scale)] = result[_scaled(tile.inner, scale)]
         return out
 
@@ -166,7 +194,7 @@ class Runner:
         out = np.empty((self.config.images, height, width, self.config.channels), np.uint8)
         for tile in self._tiles(height, width):
             part = to_tensor(embedding[_scaled(tile.compute, scale)][None], self.device)
-            result = to_pixels(self.net.inverse(part))[0]
+            result = to_pixels(self._inverse(part))[0]
             out[:, *tile.keep] = result[:, *tile.inner]
         return out
 
