@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,22 +27,19 @@ from iicnet_cli.container import (
     Header,
     Mark,
     fps_code,
-    fps_from_code,
     model_id,
     read_mark,
     write_mark,
 )
 from iicnet_cli.errors import (
     DamagedError,
-    NotAnEmbeddingError,
     QualityError,
-    UnsupportedVersionError,
     UsageError,
 )
+from iicnet_cli.identify import identify
 from iicnet_cli.media.files import check_target, replacing
 from iicnet_cli.metrics import SSIM_WINDOW, psnr, ssim
 from iicnet_cli.tasks import (
-    TASKS,
     EmbedOptions,
     Group,
     Job,
@@ -52,7 +48,7 @@ from iicnet_cli.tasks import (
     guess_task,
     task_named,
 )
-from iicnet_cli.zoo import Checkpoint, available, find, find_by_weights
+from iicnet_cli.zoo import Checkpoint, find
 
 if TYPE_CHECKING:
     from iicnet_cli.inference.device import DeviceChoice
@@ -557,128 +553,6 @@ class Converter:
 
     def _ticker(self, what: str, done: int, total: int | None) -> Callable[[float], None]:
         return lambda share: self._progress(what, done + share, total)
-
-
-def identify(
-    reader: EmbeddingReader, source: Path, *, task: str | None = None, model: str | None = None
-) -> tuple[Header, Checkpoint, str]:
-    """What a PNG is: from its header, else its in-pixel mark, else the request.
-
-    Args:
-        reader: the open PNG.
-        source: its name, for errors.
-        task: overrides the file.
-        model: overrides the file.
-
-    Returns:
-        A header (made up when the file has none), the checkpoint, and ``header``, ``mark`` or
-        ``request``.
-
-    Raises:
-        NotAnEmbeddingError, DamagedError, ModelError: see :meth:`Converter.restore`.
-    """
-    width, height = reader.size
-    requested = bool(task or model)
-    if reader.header is not None:
-        header = reader.header
-        right, bottom = header.padding
-        written = (
-            (header.width + right) // header.scale,
-            (header.height + bottom) // header.scale,
-        )
-        if (width, height) == written:
-            if header.task not in TASKS and task is None:
-                raise UnsupportedVersionError(
-                    f"{source} was made for the task '{header.task}', which is unknown here",
-                    hint="upgrade iicnet",
-                )
-            checkpoint = find(model) if model else _checkpoint_for(header, task)
-            if _scale(checkpoint) != header.scale:  # of another kind than the one it was made with
-                made_up = _made_up_header(
-                    checkpoint, task or header.task, width, height, (0, 0), header.frame_rate
-                )
-                return made_up, checkpoint, "request"
-            changes = {"task": task or header.task, "images": checkpoint.config.network.images}
-            return header.model_copy(update=changes), checkpoint, "header"
-        if not requested:
-            raise DamagedError(
-                f"{source} is {width}x{height}, but {written[0]}x{written[1]} was written: it was "
-                "resized or cropped",
-                hint="restore from the original PNG, or try with --model",
-            )
-    elif reader.mark is not None:
-        mark = reader.mark
-        checkpoint = find(model) if model else _checkpoint_with_id(mark, source, task)
-        fps = fps_from_code(mark.fps)
-        return (
-            _made_up_header(
-                checkpoint, task or _task_of(mark), width, height, mark.padding, fps
-            ),
-            checkpoint,
-            "mark",
-        )
-    if not requested:
-        raise NotAnEmbeddingError(
-            f"{source} is not an iicnet PNG, or it was re-encoded: it has neither the header nor "
-            "the mark",
-            hint="if you know what it is, try --task or --model",
-        )
-    checkpoint = find(model) if model else find(task_named(task or "").default_model())
-    return (
-        _made_up_header(checkpoint, task or checkpoint.config.task, width, height, (0, 0), None),
-        checkpoint,
-        "request",
-    )
-
-
-def _made_up_header(
-    checkpoint: Checkpoint,
-    task: str,
-    width: int,
-    height: int,
-    padding: tuple[int, int],
-    fps: Fraction | None,
-) -> Header:
-    scale = _scale(checkpoint)
-    return Header(
-        task=task,
-        model=checkpoint.name,
-        weights_sha256=checkpoint.config.weights_sha256,
-        images=checkpoint.config.network.images,
-        width=width * scale - padding[0],
-        height=height * scale - padding[1],
-        padding=padding,
-        scale=scale,
-        fps=str(fps) if fps else None,
-        pixels_sha256="",
-    )
-
-
-def _scale(checkpoint: Checkpoint) -> int:
-    """Pixels of a picture to one of the embedding, on each axis."""
-    return 2 if checkpoint.config.network.half_size else 1
-
-
-def _checkpoint_for(header: Header, task: str | None) -> Checkpoint:
-    if task and task != header.task:
-        return find(task_named(task).default_model(header.images, half=header.scale > 1))
-    return find_by_weights(header.model, header.weights_sha256)
-
-
-def _checkpoint_with_id(mark: Mark, source: Path, task: str | None) -> Checkpoint:
-    half = mark.task_name.endswith("-half")
-    if task and task != _task_of(mark):
-        return find(task_named(task).default_model(mark.images, half=half))
-    for checkpoint in available():
-        if model_id(checkpoint.config.weights_sha256) == mark.model:
-            return checkpoint
-    name = task_named(_task_of(mark)).default_model(mark.images, half=half)
-    return find_by_weights(name, "")
-
-
-def _task_of(mark: Mark) -> str:
-    """The mark tells clips of half size apart, which are no task of their own."""
-    return mark.task_name.removesuffix("-half")
 
 
 def _with_channels(embedding: Pixels, channels: int) -> Pixels:
