@@ -1,7 +1,9 @@
 """Measure the bundled models over folders of photos and clips, as a Markdown table (make bench).
 
-Every figure is measured on PNGs that were written and read back. The paper's figures stand beside
-them; they were measured on other pictures, so they show the scale and settle nothing.
+Every figure is measured on PNGs that were written and read back. Beside each model stands what
+people can do without a network, on the same pictures in the same run (see ``baselines.py``). The
+paper's figures stand there too; they were measured on other pictures, so they show the scale and
+settle nothing.
 """
 
 from __future__ import annotations
@@ -10,19 +12,28 @@ import argparse
 import dataclasses
 import json
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from baselines import Figures, codec_for, mean, measure_codec, measure_lsb
+from numpy.typing import NDArray
+
 from iicnet_cli import __version__
-from iicnet_cli.api import Converter
+from iicnet_cli.api import Converter, crop, pad, padding_to
 from iicnet_cli.errors import ExitCode, IICNetError
-from iicnet_cli.evaluation import Evaluation, evaluate
+from iicnet_cli.evaluation import Evaluation, Row, evaluate
+from iicnet_cli.inference.runner import Runner
+from iicnet_cli.tasks import task_named
 from iicnet_cli.zoo import Checkpoint, available, find
 from iicnet_cli.zoo.registry import bundled_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 MEDIA = ROOT / "examples" / "media"
+
+Pixels = NDArray[np.uint8]
 
 PAPER = {
     "video-5": (38.90, 41.73),
@@ -68,6 +79,54 @@ COLUMNS = (
     "paper: embed / restored dB",
 )
 
+BASELINE_COLUMNS = (
+    "low-bit codec: embed / restored / hidden dB",
+    "4-bit LSB: embed / restored / hidden dB",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Baselines:
+    """What the same pictures give without a network; the columns are in :mod:`baselines`.
+
+    Attributes:
+        codec: one entry for each PNG; None where its pictures do not fit.
+        lsb: likewise; None where the embedding is smaller than the pictures, or grey.
+        codec_name: what the hidden pictures were compressed with.
+    """
+
+    codec: tuple[Figures | None, ...]
+    lsb: tuple[Figures | None, ...]
+    codec_name: str
+
+    def cells(self) -> list[str]:
+        """Their part of the row of the table."""
+        return [_cell(mean(self.codec)), _cell(mean(self.lsb))]
+
+    def record(self) -> dict[str, Any]:
+        """The same for JSON, with every PNG."""
+        return {
+            "codec_name": self.codec_name,
+            **{
+                name: {
+                    "mean": _fields(mean(rows)),
+                    "rows": [_fields(row) for row in rows],
+                }
+                for name, rows in (("codec", self.codec), ("lsb", self.lsb))
+            },
+        }
+
+
+def _cell(figures: Figures | None) -> str:
+    if figures is None:
+        return "-"
+    values = (figures.embed_psnr, figures.restored_psnr, figures.hidden_psnr)
+    return " / ".join("-" if value is None else f"{value:.2f}" for value in values)
+
+
+def _fields(figures: Figures | None) -> dict[str, Any] | None:
+    return None if figures is None else dataclasses.asdict(figures)
+
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
@@ -76,23 +135,25 @@ class Measurement:
     checkpoint: Checkpoint
     evaluation: Evaluation
     parameters: int
+    baselines: Baselines | None = None
 
     def cells(self) -> list[str]:
         """The row of the table."""
-        mean = self.evaluation.mean
-        hidden = "-" if mean.hidden_psnr is None else f"{mean.hidden_psnr:.2f}"
+        average = self.evaluation.mean
+        hidden = "-" if average.hidden_psnr is None else f"{average.hidden_psnr:.2f}"
         paper = PAPER.get(self.checkpoint.name)
         return [
             self.checkpoint.name,
             self.evaluation.data,
             str(len(self.evaluation.rows)),
-            f"{mean.embed_psnr:.2f}",
-            f"{mean.restored_psnr:.2f}",
+            f"{average.embed_psnr:.2f}",
+            f"{average.restored_psnr:.2f}",
             hidden,
-            f"{mean.embed_ssim:.4f}",
-            f"{mean.restored_ssim:.4f}",
+            f"{average.embed_ssim:.4f}",
+            f"{average.restored_ssim:.4f}",
             f"{self.parameters:,}",
             f"{self.checkpoint.size / 1e6:.2f}",
+            *(self.baselines.cells() if self.baselines else []),
             f"{paper[0]:.2f} / {paper[1]:.2f}" if paper else "-",
         ]
 
@@ -105,6 +166,7 @@ class Measurement:
             "weights_sha256": self.checkpoint.config.weights_sha256,
             "parameters": self.parameters,
             "bytes": self.checkpoint.size,
+            "baselines": self.baselines.record() if self.baselines else None,
             "paper": {"embed_psnr": paper[0], "restored_psnr": paper[1]} if paper else None,
         }
 
@@ -120,6 +182,7 @@ def measure(
     *,
     step: int,
     converter: Converter,
+    baselines: bool = True,
 ) -> Iterator[Measurement]:
     """Measure one checkpoint after the other over the folder of its task, or of photos."""
     for checkpoint in checkpoints:
@@ -135,9 +198,52 @@ def measure(
                 f"{row.restored_psnr:.2f} dB",
                 file=sys.stderr,
             )
-        parameters = sum(p.numel() for p in checkpoint.load().parameters())
+        net = checkpoint.load()
+        parameters = sum(p.numel() for p in net.parameters())
         evaluation = Evaluation(checkpoint.name, shown(folder), step if video else 1, tuple(rows))
-        yield Measurement(checkpoint, evaluation, parameters)
+        beside = None
+        if baselines:
+            runner = Runner(net, converter.device.device)
+            beside = without_network(checkpoint, folder, rows, evaluation.step, runner)
+        yield Measurement(checkpoint, evaluation, parameters, beside)
+
+
+def without_network(
+    checkpoint: Checkpoint, folder: Path, rows: Sequence[Row], step: int, runner: Runner
+) -> Baselines:
+    """The baselines on the pictures of an evaluation, each PNG at the network's embedding dB."""
+    images = checkpoint.config.network.images
+    task = task_named(checkpoint.config.task)
+    codec = codec_for(task.name)
+    coded, plain = [], []
+    with tempfile.TemporaryDirectory() as scratch:
+        items = task.evaluation_items(folder, images, step, Path(scratch))
+        for item, row in zip(items, rows, strict=True):
+            groups = []
+            for group in task.open(item.inputs, images, item.options).groups():
+                reference = reference_of(group.images, runner)
+                beside = measure_codec(reference, group.images, row.embed_psnr, codec)
+                full = images > 1 and reference.shape == group.images.shape[1:]
+                groups.append((beside, measure_lsb(group.images) if full else None))
+            coded.append(mean(beside for beside, _ in groups))
+            plain.append(mean(beside for _, beside in groups))
+            print(
+                f"{checkpoint.name}, {row.name}: low-bit {codec.name} (embed / restored / hidden) "
+                f"{_cell(coded[-1])} dB, 4-bit LSB {_cell(plain[-1])} dB",
+                file=sys.stderr,
+            )
+    return Baselines(tuple(coded), tuple(plain), codec.name)
+
+
+def reference_of(images: Pixels, runner: Runner) -> Pixels:
+    """What the embedding of (K, H, W, C) of any size should look like: (H_e, W_e, C_e) uint8."""
+    height, width = images.shape[1:3]
+    padded = pad(images, padding_to(width, height, runner.config.multiple))
+    scale = runner.scale
+    reference: Pixels = crop(
+        runner.reference(padded)[None], -(-width // scale), -(-height // scale)
+    )[0]
+    return reference
 
 
 def shown(folder: Path) -> str:
@@ -148,7 +254,10 @@ def shown(folder: Path) -> str:
 
 def table(measurements: Sequence[Measurement]) -> str:
     """The Markdown table."""
-    rows = [list(COLUMNS), ["---"] * 2 + ["---:"] * (len(COLUMNS) - 2)]
+    columns = list(COLUMNS)
+    if any(m.baselines for m in measurements):
+        columns[-1:-1] = BASELINE_COLUMNS
+    rows = [columns, ["---"] * 2 + ["---:"] * (len(columns) - 2)]
     rows += [m.cells() for m in measurements]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
@@ -168,6 +277,15 @@ def explanation(measurements: Sequence[Measurement]) -> str:
             )
             if names:
                 lines.append(f"{task} on {data} ({', '.join(names)}): {what}{taken}.")
+    codecs = {m.baselines.codec_name: None for m in measurements if m.baselines}
+    if codecs:
+        lines.append(
+            f"low-bit codec: the hidden pictures as {' or '.join(codecs)} in the low bits of the "
+            "cover, in the best quality that fits at the model's embed dB or above; the restored "
+            "cover is the PNG itself. 4-bit LSB: the high bits of the hidden pictures, of more "
+            "than one reduced in size, in the low bits of the cover. What any change to the PNG "
+            "does to the codec's pictures: robustness.py."
+        )
     lines.append(
         "restored: mean of all pictures, cover or reference included, as in the paper; hidden: "
         "without it. The paper's figures are for its own networks on other pictures."
@@ -192,6 +310,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--model", action="append", metavar="NAME", help="repeatable; all bundled ones by default"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--no-baselines", action="store_true", help="leave out what can be done without a network"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there too")
     options = parser.parse_args(arguments)
     converter = Converter(device=options.device)
@@ -211,6 +332,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 },
                 step=options.step,
                 converter=converter,
+                baselines=not options.no_baselines,
             )
         )
     except IICNetError as error:

@@ -1,0 +1,215 @@
+"""The benchmarks' own parts: what is hidden without a network, and what damage does to both."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import baselines
+import numpy as np
+import pytest
+import robustness
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from iicnet_cli.media import ffmpeg
+from iicnet_cli.metrics import psnr
+
+from .conftest import moving, natural
+
+Pixels = NDArray[np.uint8]
+
+
+def written(pixels: Pixels, path: Path) -> Pixels:
+    Image.fromarray(pixels).save(path)
+    return np.asarray(Image.open(path))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    modulus=st.integers(2, 40),
+    data=st.binary(max_size=200),
+)
+def test_digits_hold_bits(modulus: int, data: bytes) -> None:
+    bits = np.unpackbits(np.frombuffer(data, np.uint8))
+    digits = baselines.to_digits(bits, modulus)
+    assert not digits.size or (digits.min() >= 0 and digits.max() < modulus)
+    assert np.array_equal(baselines.from_digits(digits, modulus)[: len(bits)], bits)
+
+
+@pytest.mark.parametrize("modulus", [2, 3, 5, 10, 16, 33])
+def test_blocks_waste_little(modulus: int) -> None:
+    digits, width = baselines.block(modulus)
+    assert 2**width <= modulus**digits
+    assert width / digits == pytest.approx(np.log2(modulus), rel=0.02)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (33, 47), (21, 50)])
+@pytest.mark.parametrize(
+    "carrier",
+    [
+        baselines.Carrier(2, 2),
+        baselines.Carrier(1, 3, 0.4),
+        baselines.Carrier(5, 7, 0.5),
+        baselines.Carrier(9, 10, 0.25),
+        baselines.Carrier(16, 16),
+        baselines.Carrier(31, 32, 0.9),
+    ],
+    ids=str,
+)
+def test_a_full_cover_gives_back_every_byte(
+    carrier: baselines.Carrier, size: tuple[int, int], tmp_path: Path
+) -> None:
+    cover = natural(*size, seed=0)
+    cover[:8], cover[8:16] = 0, 255  # where the nearest level may lie outside
+    payload = np.random.default_rng(1).bytes(carrier.capacity(cover.size))
+    stego = baselines.hide(cover, payload, carrier)
+    assert baselines.reveal(written(stego, tmp_path / "stego.png"), carrier) == payload
+    inside = np.abs(stego[16:].astype(int) - cover[16:])
+    assert inside.max() <= max(carrier.low, carrier.high)
+    with pytest.raises(baselines.DoesNotFitError):
+        baselines.hide(cover, payload + b"x", carrier)
+
+
+def test_a_flipped_bit_loses_the_payload() -> None:
+    cover = natural(32, 32, seed=0)
+    carrier = baselines.Carrier(3, 5, 0.5)
+    payload = np.random.default_rng(1).bytes(carrier.capacity(cover.size))
+    stego = baselines.hide(cover, payload, carrier)
+    for place in np.flatnonzero(stego != cover)[::100]:
+        damaged = stego.copy()
+        damaged.ravel()[place] ^= 1
+        assert baselines.reveal(damaged, carrier) is None
+    assert baselines.reveal(cover[1:], carrier) is None
+    assert baselines.reveal(cover[:2, :2], carrier) is None
+
+
+@pytest.mark.parametrize("target", [32.0, 36.5, 40.0, 44.0, 50.0, 55.0])
+@pytest.mark.parametrize("clipped", [False, True])
+def test_a_full_cover_has_the_wanted_psnr(target: float, clipped: bool) -> None:
+    cover = natural(64, 96, seed=0)
+    if clipped:
+        cover[:32] = 255
+    carrier = baselines.carrier_for(cover, target)
+    payload = np.random.default_rng(1).bytes(carrier.capacity(cover.size))
+    assert psnr(baselines.hide(cover, payload, carrier), cover) == pytest.approx(target, abs=0.15)
+
+
+@pytest.mark.parametrize("growth", [1.001, 1.05, 1.2])
+def test_the_largest_quality_is_found(growth: float) -> None:
+    def encode(pictures: Pixels, quality: float) -> bytes:
+        return bytes(int(100 * growth ** round(quality * 63)))
+
+    codec = baselines.Codec("bytes", 64, encode, lambda data: np.empty(0, np.uint8))
+    pictures = np.empty((1, 1, 1, 3), np.uint8)
+    sizes = [len(encode(pictures, step / 63)) for step in range(50)]
+    for size in sizes:
+        assert len(codec.largest(pictures, size)) == size
+    for room in (99, 0, -8):
+        with pytest.raises(baselines.DoesNotFitError):
+            codec.largest(pictures, room)
+
+
+def test_photos_in_low_bits() -> None:
+    images = np.stack([natural(97, 131, seed) for seed in range(3)])
+    found = {
+        target: baselines.measure_codec(images[0], images, target, baselines.AVIF)
+        for target in (33.0, 42.0)
+    }
+    hidden = []
+    for target, row in found.items():
+        assert row is not None and row.hidden_psnr is not None
+        assert row.embed_psnr == pytest.approx(target, abs=0.5)
+        assert row.restored_psnr == pytest.approx((row.embed_psnr + 2 * row.hidden_psnr) / 3)
+        hidden.append(row.hidden_psnr)
+    assert hidden[0] > hidden[1] + 2 > 30
+    assert baselines.measure_codec(images[0], images, 90, baselines.AVIF) is None
+
+
+@pytest.mark.parametrize("codec", [baselines.X265, baselines.AV1], ids=lambda codec: codec.name)
+def test_clips_in_low_bits(codec: baselines.Codec) -> None:
+    if codec is baselines.X265 and baselines.clip_codec() is not codec:
+        pytest.skip("this ffmpeg has no x265")
+    if b" libaom-av1 " not in ffmpeg.run(["-encoders"]).stdout:
+        pytest.skip("this ffmpeg has no libaom")
+    frames = moving(3, 49, 67)
+    row = baselines.measure_codec(frames[0], frames, 36, codec)
+    assert row is not None and row.hidden_psnr is not None
+    assert row.embed_psnr == pytest.approx(36, abs=0.5)
+    assert row.hidden_psnr > 30
+
+
+def test_a_smaller_or_grey_cover_hides_every_picture() -> None:
+    images = natural(96, 128, seed=0)[None]
+    small = baselines.measure_codec(images[0, ::2, ::2].copy(), images, 36, baselines.AVIF)
+    grey = baselines.measure_codec(images[0, ..., 1:2].copy(), images, 36, baselines.AVIF)
+    for row in (small, grey):
+        assert row is not None and row.hidden_psnr is None
+        assert row.embed_psnr == pytest.approx(36, abs=0.5)
+        assert row.restored_psnr > 28
+
+
+def test_plain_lsb() -> None:
+    images = np.stack([natural(65, 98, seed) for seed in range(10)])
+    stego = baselines.hide_lsb(images[:2])
+    assert np.array_equal(stego >> 4, images[0] >> 4)
+    assert np.array_equal(stego & 15, images[1] >> 4)
+    two = baselines.measure_lsb(images[:2])
+    # Of 4 bits that are all as likely: 31.8 dB where they are replaced, 34.8 where they are lost.
+    assert two.embed_psnr == pytest.approx(31.8, abs=2)
+    assert two.hidden_psnr == pytest.approx(34.8, abs=0.5)
+    five, ten = baselines.measure_lsb(images[:5]), baselines.measure_lsb(images)
+    assert ten.hidden_psnr < five.hidden_psnr < two.hidden_psnr
+    assert ten.embed_psnr == pytest.approx(two.embed_psnr, abs=1)
+    assert baselines.reveal_lsb(stego, 2).shape == images[:2].shape
+
+
+def test_robustness_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in range(2):
+        Image.fromarray(natural(122, 161, seed)).save(tmp_path / f"photo {seed}.png")
+    record = tmp_path / "record.json"
+    arguments = ["--photos", str(tmp_path), "--model", "stego-2", "--limit", "1"]
+    assert robustness.main([*arguments, "--device", "cpu", "--json", str(record)]) == 0
+    out = capsys.readouterr().out
+    lines = [line for line in out.splitlines() if line.startswith("|")]
+    assert len(lines) == len(robustness.DAMAGES) + 2
+    assert len({line.count("|") for line in lines}) == 1
+    assert str(tmp_path) not in out + record.read_text()
+
+    (model,) = json.loads(record.read_text())["models"]
+    (sheet,) = model["sheets"]
+    # At most as far from the cover: of one photo the next quality can need much more room.
+    assert -0.3 < sheet["codec_embed_psnr"] - sheet["embed_psnr"] < 2
+    hidden, codec = {}, {}
+    for damage, result in zip(robustness.DAMAGES, sheet["results"], strict=True):
+        hidden[damage.name] = result["hidden_psnr"]
+        codec[damage.name] = result["codec_hidden_psnr"]
+    intact = hidden["none"]
+    assert codec.pop("none") > 30
+    assert set(codec.values()) == {None}
+    # The network sees the new border, and the square, from some pixels off.
+    assert intact - 8 < hidden["cropped by 8 px"] < intact
+    assert hidden["cropped by 7 px, re-aligned"] > hidden["cropped by 7 px"] + 10
+    assert hidden["square pasted over"] < intact
+    assert hidden["square pasted over, from 16 px off"] == pytest.approx(intact, abs=0.5)
+    assert hidden["noise, sigma 2"] < hidden["noise, sigma 1"] < hidden["noise, sigma 0.5"] < intact
+    assert hidden["JPEG 80, 4:2:0"] < hidden["JPEG 98, 4:4:4"] < intact
+
+
+def test_robustness_of_clips(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for i, frame in enumerate(moving(5, 48, 64)):
+        Image.fromarray(frame).save(folder / f"{i}.png")
+    assert robustness.main(["--clips", str(tmp_path), "--model", "video-5"]) == 0
+    out = capsys.readouterr().out
+    assert "| noise, sigma 1 |" in out
+    assert out.count("| lost |") == len(robustness.DAMAGES) - 1
+
+
+def test_robustness_of_other_tasks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert robustness.main(["--model", "rescale"]) == 2
+    assert "rescale" in capsys.readouterr().err
+    assert robustness.main(["--model", "stego-2", "--photos", str(tmp_path)]) == 2
