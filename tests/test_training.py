@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from typer.testing import Result
 
 from iicnet_cli.cli import train as train_command
-from iicnet_cli.errors import ExitCode, TrainingError
+from iicnet_cli.errors import DeviceError, ExitCode, TrainingError
 from iicnet_cli.training.data import batches, build_samplers
 from iicnet_cli.training.loop import Budget, train
 from iicnet_cli.training.losses import total_loss
@@ -208,6 +208,25 @@ def test_after_a_spike_the_run_goes_on_from_the_average(
         assert torch.equal(tensor, state["average"][f"module.{key}"])
     assert state["optimizers"][0]["state"] == {}
     assert not (tmp_path / "m" / "model.safetensors").exists()
+
+
+def test_what_cannot_be_compiled_is_said(
+    photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch._dynamo.exc import TorchDynamoException
+
+    def compiled(function: object, dynamic: bool) -> Callable[..., None]:
+        def fail(x: torch.Tensor) -> None:
+            raise TorchDynamoException("no compiler")
+
+        return fail
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    with pytest.raises(DeviceError, match="cannot be compiled"):
+        run_training(
+            recipe_file(tmp_path, "stego", 2), [photo_folder], tmp_path / "m",
+            budget=Budget(2, None), device=CPU, compiled=True,
+        )
 
 
 def test_budget_in_minutes_ends_the_run(photo_folder: Path, tmp_path: Path) -> None:

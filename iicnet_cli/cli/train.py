@@ -5,31 +5,41 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from iicnet_cli.cli.console import (
     DebugOption,
     DeviceOption,
+    OverwriteOption,
     QuietOption,
     command,
+    parse_memory,
+    progress_bar,
     say,
 )
 from iicnet_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from iicnet_cli.training.loop import Report
+    from iicnet_cli.training.recipe import Recipe
 
 
 @command
 def train(
     data: Annotated[
-        list[Path], typer.Option("--data", "-d", help="Folder of photos or clips; repeatable.")
+        list[Path],
+        typer.Option(
+            "--data",
+            "-d",
+            help="Folder of photos or clips, or a file that --pack wrote; repeatable.",
+        ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Model folder to write, or to go on with.")
-    ],
+        Path | None,
+        typer.Option("--output", "-o", help="Model folder to write, or to go on with."),
+    ] = None,
     task: Annotated[
         str | None, typer.Option(help="stego or video: takes the bundled model's recipe.")
     ] = None,
@@ -48,9 +58,42 @@ def train(
     threads: Annotated[
         int | None, typer.Option(help="CPU threads; all by default.", min=1)
     ] = None,
+    precision: Annotated[
+        Literal["fp32", "tf32", "bf16"],
+        typer.Option(
+            help="Of the arithmetic. bf16: in the networks inside the couplings, for GPUs; tf32: "
+            "in all convolutions, CUDA only. Weights are fp32 in any case."
+        ),
+    ] = "fp32",
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile",
+            help="Compile the network first, for each crop some minutes; for long runs. Needs a "
+            "C++ compiler.",
+        ),
+    ] = False,
+    pack: Annotated[
+        Path | None,
+        typer.Option(
+            help="Do not train, but write what the recipe would read into this one file."
+        ),
+    ] = None,
+    pack_limit: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the packed file, as 60M; pictures get smaller, coarser and at last fewer.",
+            metavar="SIZE",
+        ),
+    ] = None,
+    pack_quality: Annotated[
+        int,
+        typer.Option(help="Of packed pictures, at most; 100 is lossless.", min=1, max=100),
+    ] = 90,
     licence: Annotated[str, typer.Option(help="Licence of the weights, for the card.")] = "MIT",
     data_note: Annotated[str, typer.Option(help="What the data are, for the card.")] = "",
     device: DeviceOption = "auto",
+    overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -62,6 +105,8 @@ def train(
 
     Interrupt it at any time (Ctrl-C) and give the same command again to go on. The result is a
     model folder: embed --model FOLDER uses it.
+
+    On several GPUs, or in several processes: torchrun --nproc-per-node N -m iicnet_cli train ...
     """
     from iicnet_cli.zoo import find
     from iicnet_cli.zoo.checkpoint import RECIPE_FILE
@@ -76,16 +121,25 @@ def train(
     recipe_file = recipe or (start.folder / RECIPE_FILE if start else None)
     assert recipe_file is not None
 
-    import torch
-
-    from iicnet_cli.inference.device import choose_device
-    from iicnet_cli.training.loop import Budget
     from iicnet_cli.training.recipe import Recipe
-    from iicnet_cli.training.run import run_training
 
     settings = Recipe.read(recipe_file)
     if task is not None and settings.task != task:
         raise UsageError(f"the recipe {recipe_file} is for {settings.task}, not for {task}")
+    if pack is not None:
+        limit = parse_memory(pack_limit)
+        _pack(settings, data, pack, pack_quality, limit, overwrite=overwrite, quiet=quiet)
+        return
+    if output is None:
+        raise UsageError("say where the model goes: -o FOLDER")
+
+    import torch
+
+    from iicnet_cli.inference.device import choose_device
+    from iicnet_cli.training.distributed import own_device, team
+    from iicnet_cli.training.loop import Budget
+    from iicnet_cli.training.run import run_training
+
     if steps is None and minutes is None:
         steps, minutes = settings.steps, settings.minutes
     if steps is None and minutes is None:
@@ -93,28 +147,36 @@ def train(
     if threads:
         torch.set_num_threads(threads)
     choice = choose_device(device)
-    origin = f"from {start.name}" if start and not scratch else "from random weights"
-    say(
-        f"training {settings.name} ({settings.task}) {origin} on {choice.device}: {choice.reason}",
-        quiet=quiet,
-    )
-    stopper = _Stopper()
-    with _Printer(quiet) as printer:
-        result = run_training(
-            recipe_file,
-            data,
-            output,
-            budget=Budget(steps, minutes),
-            device=choice.device,
-            start=None if scratch else start,
-            licence=licence,
-            data_note=data_note,
-            report=printer,
-            stop=stopper,
+    own = own_device(choice.device)
+    with team(own) as processes:
+        quiet = quiet or not processes.first
+        origin = f"from {start.name}" if start and not scratch else "from random weights"
+        together = f" in {processes.size} processes" if processes.size > 1 else ""
+        say(
+            f"training {settings.name} ({settings.task}) {origin} on {choice.device}{together}: "
+            f"{choice.reason}",
+            quiet=quiet,
         )
-    if result is None:
-        say(f"stopped; the same command goes on from {output}")
-        raise typer.Exit(ExitCode.INTERRUPTED)
+        stopper = _Stopper(quiet=not processes.first)
+        with _Printer(quiet) as printer:
+            result = run_training(
+                recipe_file,
+                data,
+                output,
+                budget=Budget(steps, minutes),
+                device=own,
+                precision=precision,
+                compiled=compiled,
+                team=processes,
+                start=None if scratch else start,
+                licence=licence,
+                data_note=data_note,
+                report=printer,
+                stop=stopper,
+            )
+        if result is None:
+            say(f"stopped; the same command goes on from {output}", quiet=not processes.first)
+            raise typer.Exit(ExitCode.INTERRUPTED)
     say(
         f"{output}: {result.steps} steps in {result.seconds / 60:.1f} minutes; held out: embedding "
         f"{result.embed_psnr:.2f} dB, restored {result.restored_psnr:.2f} dB",
@@ -122,18 +184,45 @@ def train(
     )
 
 
+def _pack(
+    recipe: Recipe,
+    data: list[Path],
+    target: Path,
+    quality: int,
+    limit: int | None,
+    *,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    from iicnet_cli.training.pack import Packing, pack
+
+    with progress_bar(quiet) as progress:
+        packed = pack(
+            recipe,
+            data,
+            target,
+            packing=Packing(quality),
+            limit=limit,
+            overwrite=overwrite,
+            progress=lambda share: progress("packing", 100 * share, 100),
+        )
+    files = f"{packed.stills} stills and {packed.clips} clips of {packed.found} files"
+    say(f"{target}: {packed.size / 1e6:.1f} MB, {files}; {packed.packing.describe()}", quiet=quiet)
+
+
 class _Stopper:
     """True after the first Ctrl-C or termination signal; the second one ends at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
         self._asked = False
+        self._quiet = quiet
         signal.signal(signal.SIGINT, self._ask)
         signal.signal(signal.SIGTERM, self._ask)
 
     def _ask(self, number: int, frame: Any) -> None:
         self._asked = True
         signal.signal(number, signal.default_int_handler)
-        say("stopping after this step; once more to stop at once")
+        say("stopping after this step; once more to stop at once", quiet=self._quiet)
 
     def __call__(self) -> bool:
         return self._asked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import torch
@@ -119,12 +120,19 @@ class CouplingBlock(Invertible):
         split: channels of u_t; the other M - split are u_b.
         subnet: builds the networks inside.
         fused: one network for h1 and g.
+
+    Attributes:
+        subnet_dtype: what h1, g and h2 compute in, under autocast; ``None``: in that of u, as all
+            the rest always is. Both passes then still give the networks the same values, but for
+            the last bits of u; where these change how an activation is rounded, the inverse errs
+            by a rounding of the lower precision.
     """
 
     def __init__(
         self, channels: int, split: int, subnet: SubnetFactory, *, fused: bool = False
     ) -> None:
         super().__init__()
+        self.subnet_dtype: torch.dtype | None = None
         self.parts = (split, channels - split)
         top, bottom = self.parts
         self.h2 = subnet(bottom, top)
@@ -133,18 +141,33 @@ class CouplingBlock(Invertible):
 
     def forward(self, x: Tensor) -> Tensor:
         top, bottom = x.split(self.parts, dim=1)
-        top = top + self.h2(bottom)
-        g, h1 = self.affine(top)
+        top = top + self._h2(bottom)
+        g, h1 = self._g_h1(top)
         bottom = bottom * torch.exp(torch.tanh(g / 2)) + h1
         return torch.cat((top, bottom), dim=1)
 
     def inverse(self, y: Tensor) -> Tensor:
         """Equations (5) and (6)."""
         top, bottom = y.split(self.parts, dim=1)
-        g, h1 = self.affine(top)
+        g, h1 = self._g_h1(top)
         bottom = (bottom - h1) * torch.exp(-torch.tanh(g / 2))
-        top = top - self.h2(bottom)
+        top = top - self._h2(bottom)
         return torch.cat((top, bottom), dim=1)
+
+    def _h2(self, bottom: Tensor) -> Tensor:
+        with self._precision(bottom):
+            shift: Tensor = self.h2(bottom)
+        return shift.to(bottom.dtype)
+
+    def _g_h1(self, top: Tensor) -> tuple[Tensor, Tensor]:
+        with self._precision(top):
+            g, h1 = self.affine(top)
+        return g.to(top.dtype), h1.to(top.dtype)
+
+    def _precision(self, x: Tensor) -> AbstractContextManager[object]:
+        if self.subnet_dtype is None:
+            return nullcontext()
+        return torch.autocast(x.device.type, self.subnet_dtype)
 
 
 class CouplingLayers(Invertible):

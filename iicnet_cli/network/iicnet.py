@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from iicnet_cli.network.config import IICNetConfig
-from iicnet_cli.network.coupling import CouplingLayers, DenseBlock, ResidualNet, SubnetFactory
+from iicnet_cli.network.coupling import (
+    CouplingBlock,
+    CouplingLayers,
+    DenseBlock,
+    ResidualNet,
+    SubnetFactory,
+)
 from iicnet_cli.network.downscaling import InvertibleDownscaling
 from iicnet_cli.network.invertible import InvertibleConv1x1
 from iicnet_cli.network.relation import RelationModule
@@ -127,6 +134,20 @@ class IICNet(nn.Module):
         if self.config.half_size:
             reference = F.interpolate(reference, scale_factor=0.5, mode="bilinear")
         return reference
+
+    def subnets_in(self, dtype: torch.dtype | None) -> Self:
+        """Let h1, g and h2 compute in a lower precision, as ``torch.bfloat16``, from now on.
+
+        Weights, 1x1 mixings, couplings and squeeze stay as they are, and nothing of it is kept in
+        the state dict. ``None`` goes back.
+
+        Returns:
+            This network.
+        """
+        for module in self.modules():
+            if isinstance(module, CouplingBlock):
+                module.subnet_dtype = dtype
+        return self
 
     @torch.no_grad()
     def _start_at_reference(self, spread: float = 0.3) -> None:

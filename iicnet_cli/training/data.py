@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from collections.abc import Generator as Yields
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
-from queue import Empty, Full, Queue
 
 import numpy as np
 
@@ -21,7 +22,8 @@ from iicnet_cli.media.stills import (
 from iicnet_cli.media.video import open_frames
 from iicnet_cli.tasks.base import Pixels
 from iicnet_cli.tasks.dual import ZOOMS
-from iicnet_cli.training.recipe import Recipe
+from iicnet_cli.training.distributed import Team
+from iicnet_cli.training.recipe import Recipe, Stage
 from iicnet_cli.training.samplers import (
     LayersSampler,
     PairSampler,
@@ -32,10 +34,15 @@ from iicnet_cli.training.samplers import (
     dual_pairs,
 )
 
+CLIP_FRAMES = 45
+"""Frames that are read of each clip, from its beginning."""
+SYNTHETIC_MARGIN = 64
+"""Pixels that photos to be moved must be larger than the crop."""
+
 
 def load_photos(folders: Sequence[Path], *, smallest: int) -> list[tuple[str, Pixels]]:
     """All stills under ``folders`` whose sides are at least ``smallest`` pixels, sorted by name."""
-    return _read_photos(_files(folders, STILL_SUFFIXES), smallest=smallest)
+    return _read_photos(find_files(folders, STILL_SUFFIXES), smallest=smallest)
 
 
 def _read_photos(paths: Sequence[Path], *, smallest: int) -> list[tuple[str, Pixels]]:
@@ -50,20 +57,27 @@ def _read_photos(paths: Sequence[Path], *, smallest: int) -> list[tuple[str, Pix
     return photos
 
 
-def load_clips(
-    folders: Sequence[Path], *, smallest: int, frames: int = 45
-) -> list[tuple[str, Pixels]]:
-    """The first ``frames`` frames of all clips under ``folders``, each (T, H, W, 3)."""
+def load_clips(folders: Sequence[Path], *, smallest: int) -> list[tuple[str, Pixels]]:
+    """The first frames of all clips under ``folders``, each (T, H, W, 3)."""
     clips = []
-    for path in _files(folders, VIDEO_SUFFIXES):
+    for path in find_files(folders, VIDEO_SUFFIXES):
         try:
-            with open_frames(path, frames=frames) as source:
-                clip = np.stack(list(source))
+            clip = read_clip(path)
         except IICNetError:
             continue
         if min(clip.shape[1:3]) >= smallest:
             clips.append((path.name, clip))
     return clips
+
+
+def read_clip(path: Path) -> Pixels:
+    """The first frames of a clip, (T, H, W, 3).
+
+    Raises:
+        MediaError: it cannot be read.
+    """
+    with open_frames(path, frames=CLIP_FRAMES) as source:
+        return np.stack(list(source))
 
 
 def load_pairs(folders: Sequence[Path], *, smallest: int) -> list[tuple[str, Pixels]]:
@@ -81,7 +95,7 @@ def load_cutouts(folders: Sequence[Path]) -> list[tuple[str, Pixels]]:
     """All stills with transparency under ``folders``, each (H, W, 4)."""
     return [
         (path.name, read_still_with_alpha(path).pixels)
-        for path in _files(folders, STILL_SUFFIXES)
+        for path in find_files(folders, STILL_SUFFIXES)
         if has_alpha(path)
     ]
 
@@ -100,7 +114,9 @@ def build_samplers(recipe: Recipe, folders: Sequence[Path]) -> tuple[Sampler, li
     sampler: Sampler
     held: Sampler
     if recipe.task == "video":
-        photos = _pixels(load_photos(folders, smallest=crop + 64)) if recipe.synthetic else []
+        photos = []
+        if recipe.synthetic:
+            photos = _pixels(load_photos(folders, smallest=crop + SYNTHETIC_MARGIN))
         clips, out = _hold_out(load_clips(folders, smallest=crop), 1)
         sampler = VideoSampler(clips, photos, images, recipe.strides, recipe.synthetic)
         held = VideoSampler(out, [], images, (1,), 0.0)
@@ -109,7 +125,7 @@ def build_samplers(recipe: Recipe, folders: Sequence[Path]) -> tuple[Sampler, li
         of_pairs = {stem[: -len("_left")] for stem, _ in paired}
         photos = [
             pixels
-            for name, pixels in load_photos(folders, smallest=crop + 64)
+            for name, pixels in load_photos(folders, smallest=crop + SYNTHETIC_MARGIN)
             if Path(name).stem.rpartition("_")[0] not in of_pairs
         ]
         pairs, out = _hold_out(paired, 1)
@@ -117,7 +133,7 @@ def build_samplers(recipe: Recipe, folders: Sequence[Path]) -> tuple[Sampler, li
         held = StereoSampler(out, [], 0.0)
     elif recipe.task == "layers":
         cutouts, out = _hold_out(load_cutouts(folders), 1)
-        opaque = [p for p in _files(folders, STILL_SUFFIXES) if not has_alpha(p)]
+        opaque = [p for p in find_files(folders, STILL_SUFFIXES) if not has_alpha(p)]
         photos = _pixels(_read_photos(opaque, smallest=crop))
         sampler = LayersSampler(cutouts, photos, images)
         held = LayersSampler(out, photos, images)
@@ -138,48 +154,31 @@ def _pixels(files: list[tuple[str, Pixels]]) -> list[Pixels]:
 
 
 def batches(
-    sampler: Sampler, recipe: Recipe, first_step: int, progress: Callable[[int], float]
+    sampler: Sampler,
+    recipe: Recipe,
+    first_step: int,
+    progress: Callable[[int], float],
+    team: Team = Team(),
 ) -> Yields[Pixels, None, None]:
     """Endless batches (B, K, crop, crop, 3), made in a thread of their own, two ahead.
 
     The batch of a step depends on the recipe's seed, the step and ``progress(step)``, the share
-    of the run that decides its crop and batch size.
+    of the run that decides its crop and batch size. A process of a team gets its rows of it.
     """
-    queue: Queue[Pixels | BaseException] = Queue(maxsize=2)
-    stop = threading.Event()
 
-    def produce() -> None:
-        step = first_step
-        while not stop.is_set():
-            item: Pixels | BaseException
-            try:
-                stage = recipe.stage(progress(step))
-                rng = np.random.default_rng([recipe.seed, step])
-                item = np.stack([sampler.sample(rng, stage.crop) for _ in range(stage.batch)])
-            except BaseException as error:
-                item = error
-            while not stop.is_set():
-                try:
-                    queue.put(item, timeout=0.2)
-                    break
-                except Full:
-                    continue
-            step += 1
+    def make(step: int, stage: Stage) -> Pixels:
+        rows = (np.random.default_rng([recipe.seed, step, row]) for row in team.rows(stage.batch))
+        return np.stack([sampler.sample(rng, stage.crop) for rng in rows])
 
-    thread = threading.Thread(target=produce, daemon=True)
-    thread.start()
+    thread = ThreadPoolExecutor(1)
+    ahead: deque[Future[Pixels]] = deque()
     try:
-        while True:
-            try:
-                item = queue.get(timeout=1)
-            except Empty:
-                continue
-            if isinstance(item, BaseException):
-                raise item
-            yield item
+        for step in count(first_step):
+            ahead.append(thread.submit(make, step, recipe.stage(progress(step))))
+            if len(ahead) > 2:
+                yield ahead.popleft().result()
     finally:
-        stop.set()
-        thread.join()
+        thread.shutdown(cancel_futures=True)
 
 
 def _hold_out(
@@ -196,10 +195,15 @@ def _hold_out(
     return kept, held
 
 
-def _files(folders: Sequence[Path], suffixes: frozenset[str]) -> list[Path]:
+def find_files(folders: Sequence[Path], suffixes: frozenset[str]) -> list[Path]:
+    """All files with these suffixes under ``folders``, sorted by name.
+
+    Raises:
+        TrainingError: one of them is no folder.
+    """
     found = []
     for folder in folders:
         if not folder.is_dir():
-            raise TrainingError(f"no folder {folder}", hint="--data takes folders")
+            raise TrainingError(f"no folder {folder}", hint="--data takes folders and packed files")
         found += [p for p in folder.rglob("*") if p.suffix.lower() in suffixes]
     return sorted(found, key=lambda p: p.name)

@@ -9,22 +9,26 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from iicnet_cli.errors import TrainingError
+from iicnet_cli.errors import DeviceError, TrainingError, UsageError
 from iicnet_cli.metrics import psnr
 from iicnet_cli.network import IICNet, Quantization
 from iicnet_cli.network.pixels import Pixels, channels_last, to_pixels, to_tensor
 from iicnet_cli.training.data import batches
+from iicnet_cli.training.distributed import Team
 from iicnet_cli.training.losses import total_loss
 from iicnet_cli.training.optimizer import build_optimizers
 from iicnet_cli.training.recipe import Recipe
 from iicnet_cli.training.samplers import Sampler
+
+Precision = Literal["fp32", "tf32", "bf16"]
+"""``tf32``: in all convolutions, on CUDA; ``bf16``: in the coupling's subnets, see subnets_in."""
 
 STATE_FILE = "training.pt"
 LOG_FILE = "log.jsonl"
@@ -78,6 +82,9 @@ def train(
     folder: Path,
     *,
     device: torch.device,
+    precision: Precision = "fp32",
+    compiled: bool = False,
+    team: Team = Team(),
     start: IICNet | None = None,
     report: Callable[[Report], None] = lambda report: None,
     evaluate_every: int = 250,
@@ -95,20 +102,29 @@ def train(
         budget: when to end; the learning rate falls to zero there.
         folder: keeps the state (``training.pt``) and the log (``log.jsonl``).
         device: where to compute.
+        precision: of the passes; weights, their updates and the couplings are fp32 in any case.
+        compiled: compile both passes first, and again whenever the crop or batch changes.
+        team: the processes that share the work; the first of them keeps the state and reports.
         start: network whose weights a new run starts from, instead of random ones.
         report: called after every step.
         evaluate_every: steps between measurements on the held-out samples.
         save_seconds: seconds between saved states.
-        stop: asked after every step; True saves the state and ends the run early.
+        stop: asked after every step; True, in any process, saves the state and ends the run early.
 
     Raises:
         TrainingError: the loss is not finite any more, or the folder's run has another recipe.
+        UsageError: the precision is not to be had on the device, or a batch cannot be divided.
+        DeviceError: the network cannot be compiled here.
     """
+    team.check(recipe)
     torch.manual_seed(recipe.seed)
     net = IICNet(recipe.network)
     if start is not None:
         net.load_state_dict(start.state_dict())
     net = channels_last(net.to(device))
+    _set_precision(net, precision, device)
+    forward = _compiled(net.forward) if compiled else net.forward
+    inverse = _compiled(net.inverse) if compiled else net.inverse
     average = AveragedModel(net, multi_avg_fn=_moving_average(recipe.ema))
     averaged: IICNet = average.module  # type: ignore[assignment]
     quantization = Quantization().train()
@@ -118,7 +134,7 @@ def train(
     factor = recipe.fine_tuning if start is not None else 1.0
     peaks = [factor * recipe.learning_rate, factor * recipe.bias_learning_rate]
 
-    step, before, usual = _load_state(folder, recipe, net, average, optimizers, device)
+    step, before, usual = _load_state(folder, recipe, net, average, optimizers, team)
     rewinds = 0
     began = saved = time.monotonic()
 
@@ -126,23 +142,28 @@ def train(
         return before + time.monotonic() - began
 
     def progress(at: int) -> float:
-        return budget.progress(at, seconds())
+        return team.once(lambda: budget.progress(at, seconds()))
 
-    feed = batches(sampler, recipe, step, progress)
+    def save() -> None:
+        if team.first:
+            _save_state(folder, recipe, net, average, optimizers, step, seconds(), usual)
+
+    feed = batches(sampler, recipe, step, progress, team)
     try:
         while (done := progress(step)) < 1:
-            images = to_tensor(next(feed), device)
+            images = _on_device(next(feed), device)
             torch.manual_seed(recipe.seed + step)
             quantization.straight_through = done >= recipe.straight_through
             for optimizer, peak in zip(optimizers, peaks, strict=True):
                 optimizer.param_groups[0]["lr"] = peak * _schedule(done, recipe.warmup)
 
-            embedding = net(images)
-            restored = net.inverse(quantization(embedding))
-            loss = total_loss(
+            embedding = forward(images)
+            restored = inverse(team.on_whole_batch(quantization, embedding))
+            own_loss = total_loss(
                 embedding, net.reference(images), restored, images, recipe.loss_at(done)
             )
-            if usual and loss.item() > SPIKE * usual:
+            loss = team.average(own_loss).item()
+            if usual and loss > SPIKE * usual:
                 # The weights have left the region where the exponentials of the coupling are tame,
                 # and every further step leads away. The average has hardly moved yet.
                 rewinds += 1
@@ -156,12 +177,13 @@ def train(
                     optimizer.state.clear()
                 step += 1
                 continue
-            usual = 0.98 * usual + 0.02 * loss.item() if usual else loss.item()
+            usual = 0.98 * usual + 0.02 * loss if usual else loss
             for optimizer in optimizers:
                 optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            own_loss.backward()
+            team.average_gradients(net)
             norm = nn.utils.clip_grad_norm_(net.parameters(), recipe.clip)
-            if not (torch.isfinite(loss) and torch.isfinite(norm)):
+            if not (math.isfinite(loss) and math.isfinite(norm.item())):
                 raise TrainingError(
                     f"the loss is not finite at step {step}",
                     hint="lower learning_rate in the recipe and start again in a new folder",
@@ -172,22 +194,23 @@ def train(
             step += 1
 
             measured: tuple[float, float] | tuple[None, None] = (None, None)
-            if step % evaluate_every == 0:
+            if step % evaluate_every == 0 and team.first:
                 measured = measure(averaged, held_out, device)
-            line = Report(step, seconds(), progress(step), loss.item(), *measured)
-            report(line)
-            if measured[0] is not None:
-                _log(folder, line)
-            ended = stop()
+            if team.first:
+                line = Report(step, seconds(), budget.progress(step, seconds()), loss, *measured)
+                report(line)
+                if measured[0] is not None:
+                    _log(folder, line)
+            ended = team.anyone(stop())
             if ended or time.monotonic() - saved > save_seconds:
-                _save_state(folder, recipe, net, average, optimizers, step, seconds(), usual)
+                save()
                 saved = time.monotonic()
             if ended:
                 break
     finally:
         feed.close()
 
-    _save_state(folder, recipe, net, average, optimizers, step, seconds(), usual)
+    save()
     return Outcome(averaged.cpu().eval(), step, seconds(), finished=progress(step) >= 1)
 
 
@@ -202,6 +225,42 @@ def measure(net: IICNet, samples: list[Pixels], device: torch.device) -> tuple[f
         embed.append(psnr(embedding, to_pixels(net.reference(images))))
         restored += [psnr(a, b) for a, b in zip(back[0], sample, strict=True)]
     return float(np.mean(embed)), float(np.mean(restored))
+
+
+def _set_precision(net: IICNet, precision: Precision, device: torch.device) -> None:
+    if precision == "bf16":
+        net.subnets_in(torch.bfloat16)
+    elif precision == "tf32":
+        if device.type != "cuda":
+            raise UsageError("tf32 exists on CUDA only", hint="use --precision fp32 or bf16")
+        # For the whole process: autograd looks at it again in the backward pass.
+        torch.backends.cudnn.allow_tf32 = True
+
+
+def _compiled(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """``torch.compile``, for every size anew; its failures become a :class:`DeviceError`."""
+    from torch._dynamo.exc import TorchDynamoException  # slow to import
+
+    fast = torch.compile(function, dynamic=False)
+
+    def run(x: Tensor) -> Tensor:
+        try:
+            return fast(x)
+        except TorchDynamoException as error:
+            raise DeviceError(
+                "the network cannot be compiled here",
+                hint="install a C++ compiler, or leave --compile out",
+            ) from error
+
+    return run
+
+
+def _on_device(batch: Pixels, device: torch.device) -> Tensor:
+    """(B, K, h, w, C) uint8 to (B, K, C, h, w) float in 0..1, without waiting for a GPU."""
+    levels = torch.from_numpy(batch)
+    if device.type == "cuda":
+        levels = levels.pin_memory()
+    return levels.to(device, non_blocking=True).movedim(-1, -3).float() / 255
 
 
 def _moving_average(decay: float) -> Callable[[Any, Any, Any], None]:
@@ -251,12 +310,11 @@ def _load_state(
     net: nn.Module,
     average: nn.Module,
     optimizers: list[torch.optim.Optimizer],
-    device: torch.device,
+    team: Team,
 ) -> tuple[int, float, float]:
-    path = folder / STATE_FILE
-    if not path.exists():
+    state: dict[str, Any] | None = team.once(lambda: _read_state(folder))
+    if state is None:
         return 0, 0.0, 0.0
-    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     if Recipe.model_validate_json(state["recipe"]) != recipe:
         raise TrainingError(
             f"{folder} holds a run with another recipe",
@@ -267,6 +325,11 @@ def _load_state(
     for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
     return state["step"], state["seconds"], state["usual_loss"]
+
+
+def _read_state(folder: Path) -> dict[str, Any] | None:
+    path = folder / STATE_FILE
+    return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
 
 
 def _log(folder: Path, line: Report) -> None:

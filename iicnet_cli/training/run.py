@@ -12,8 +12,19 @@ import torch
 
 from iicnet_cli.errors import TrainingError
 from iicnet_cli.network.growing import grown
+from iicnet_cli.network.pixels import Pixels
 from iicnet_cli.training.data import build_samplers
-from iicnet_cli.training.loop import STATE_FILE, Budget, Report, measure, train
+from iicnet_cli.training.distributed import Team
+from iicnet_cli.training.loop import (
+    STATE_FILE,
+    Budget,
+    Outcome,
+    Precision,
+    Report,
+    measure,
+    train,
+)
+from iicnet_cli.training.pack import unpacked
 from iicnet_cli.training.recipe import Recipe
 from iicnet_cli.zoo.checkpoint import (
     CARD_FILE,
@@ -43,6 +54,9 @@ def run_training(
     *,
     budget: Budget,
     device: torch.device,
+    precision: Precision = "fp32",
+    compiled: bool = False,
+    team: Team = Team(),
     start: Checkpoint | None = None,
     licence: str = "MIT",
     data_note: str = "",
@@ -53,10 +67,13 @@ def run_training(
 
     Args:
         recipe_file: TOML, see :class:`Recipe`; copied into the folder.
-        data: folders of photos or clips.
+        data: folders of photos or clips, or files packed from them.
         folder: becomes the model folder.
         budget: of the whole run, earlier sittings included.
         device: where to compute.
+        precision: see :func:`train`.
+        compiled: likewise.
+        team: the processes that share the work; the first of them alone writes.
         start: checkpoint whose weights a new run starts from; the recipe's network may have
             more blocks and width.
         licence: SPDX expression of the weights, for the card.
@@ -82,10 +99,9 @@ def run_training(
                 hint="give the recipe the [network] of the checkpoint's recipe.toml, with as many "
                 "or more blocks and width",
             ) from error
-    folder.mkdir(parents=True, exist_ok=True)
-    sampler, held_out = build_samplers(recipe, data)
-    if not (folder / RECIPE_FILE).exists() or not (folder / RECIPE_FILE).samefile(recipe_file):
-        shutil.copyfile(recipe_file, folder / RECIPE_FILE)
+    with unpacked(data) as folders:
+        sampler, held_out = build_samplers(recipe, folders)
+    team.once(lambda: _prepare(folder, recipe_file))
     outcome = train(
         recipe,
         sampler,
@@ -93,6 +109,9 @@ def run_training(
         budget,
         folder,
         device=device,
+        precision=precision,
+        compiled=compiled,
+        team=team,
         start=start_net,
         report=report,
         stop=stop,
@@ -102,11 +121,29 @@ def run_training(
     record = TrainingRecord(
         steps=outcome.steps,
         minutes=round(outcome.seconds / 60, 1),
-        machine=describe_machine(device),
+        machine=describe_machine(device, team.size),
         data=data_note or ", ".join(path.name for path in data),
         seed=recipe.seed,
         started_from=_origin(start) if start else None,
     )
+    return team.once(lambda: _write_model(folder, recipe, outcome, record, held_out, licence))
+
+
+def _prepare(folder: Path, recipe_file: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    copy = folder / RECIPE_FILE
+    if not copy.exists() or not copy.samefile(recipe_file):
+        shutil.copyfile(recipe_file, copy)
+
+
+def _write_model(
+    folder: Path,
+    recipe: Recipe,
+    outcome: Outcome,
+    record: TrainingRecord,
+    held_out: list[Pixels],
+    licence: str,
+) -> TrainingResult:
     checkpoint = write_checkpoint(
         folder,
         outcome.net,
@@ -158,9 +195,10 @@ def _origin(start: Checkpoint) -> str:
     return f"{start.name} ({record.steps} steps in {record.minutes:g} minutes{before})"
 
 
-def describe_machine(device: torch.device) -> str:
-    """The processor that a run used, in a few words."""
+def describe_machine(device: torch.device, processes: int = 1) -> str:
+    """The processors that a run used, in a few words."""
+    times = f"{processes} x " if processes > 1 else ""
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+        return times + torch.cuda.get_device_name(device)
     count = torch.get_num_threads()
-    return f"CPU ({platform.machine()}, {count} thread{'s' if count > 1 else ''})"
+    return f"{times}CPU ({platform.machine()}, {count} thread{'s' if count > 1 else ''})"

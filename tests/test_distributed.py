@@ -1,0 +1,159 @@
+"""Two processes take the same steps as one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import nn
+
+from iicnet_cli.cli import app
+from iicnet_cli.errors import UsageError
+from iicnet_cli.network import Quantization
+from iicnet_cli.training import distributed
+from iicnet_cli.training.distributed import Team, team
+from iicnet_cli.training.loop import Budget
+from iicnet_cli.training.recipe import Recipe
+from iicnet_cli.training.run import run_training
+from tests.conftest import natural
+
+CPU = torch.device("cpu")
+STEPS = 8
+RECIPE = """
+name = "tiny"
+task = "stego"
+stages = [{ until = 0.6, crop = 16, batch = 4 }, { until = 1.0, crop = 32, batch = 2 }]
+straight_through = 0.8
+[network]
+images = 2
+blocks = 2
+width = 8
+"""
+
+
+def train_some(
+    folder: Path, output: Path, processes: Team, stop: Callable[[], bool] = lambda: False
+) -> list[float]:
+    """The losses of a run in this process, or of as much of it as ``stop`` lets happen."""
+    losses: list[float] = []
+    run_training(
+        folder / "recipe.toml", [folder / "photos"], output, budget=Budget(STEPS, None),
+        device=CPU, team=processes, report=lambda report: losses.append(report.loss), stop=stop,
+    )
+    return losses
+
+
+def worker(folder: Path, output: Path) -> None:
+    """One of two processes: the second stops the run after three steps; then both go on."""
+    asked = count(1)
+    with team(CPU) as processes:
+        losses = train_some(
+            folder, output, processes, lambda: not processes.first and next(asked) == 3
+        )
+        assert len(losses) == (3 if processes.first else 0)
+        losses += train_some(folder, output, processes)
+        (folder / f"{processes.rank}.json").write_text(json.dumps(losses))
+        # And the command itself, for a given time. A team cannot be joined twice.
+        distributed.team = lambda device: nullcontext(processes)  # type: ignore[assignment]
+        arguments = ["--recipe", folder / "recipe.toml", "-d", folder / "photos"]
+        arguments += ["-o", folder / "timed", "--device", "cpu", "--minutes", 0.01]
+        app(["train", *map(str, arguments)], standalone_mode=False)
+
+
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for i in range(6):
+        Image.fromarray(natural(40, 40, i)).save(tmp_path / "photos" / f"{i}.png")
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    one, two = tmp_path / "one", tmp_path / "two"
+    expected = train_some(tmp_path, one, Team())
+
+    root = Path(__file__).parents[1]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", "2", "-m", "tests.test_distributed", str(tmp_path), str(two)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            errors = process.communicate(timeout=150)[1]
+        finally:
+            process.terminate()  # killed, it would leave the two behind
+    assert process.returncode == 0, errors
+
+    losses = json.loads((tmp_path / "0.json").read_text())
+    assert len(losses) == STEPS
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
+    assert json.loads((tmp_path / "1.json").read_text()) == []
+    a, b = load_file(one / "model.safetensors"), load_file(two / "model.safetensors")
+    # AdamW makes steps of full length out of gradients that are nearly nothing: hence atol.
+    torch.testing.assert_close(b, a, rtol=1e-3, atol=5e-4)
+
+    assert errors.count("in 2 processes") == 1
+    assert errors.count("held out") == 1
+    config = json.loads((tmp_path / "timed" / "config.json").read_text())
+    assert config["training"]["machine"].startswith("2 x CPU")
+    assert not (tmp_path / "timed" / "training.pt").exists()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_noise_is_drawn_for_the_whole_batch(size: int) -> None:
+    batch = torch.rand(6, 3, 4, 4).to(memory_format=torch.channels_last)
+    quantization = Quantization().train()
+
+    def quantized(processes: Team) -> torch.Tensor:
+        rows = processes.rows(6)
+        torch.manual_seed(5)
+        return processes.on_whole_batch(quantization, batch[rows.start : rows.stop])
+
+    parts = torch.cat([quantized(Team(rank, size)) for rank in range(size)])
+    torch.manual_seed(5)
+    assert torch.equal(parts, quantization(batch))
+
+
+def test_gradients_pass_through_the_whole_batch() -> None:
+    own = torch.rand(2, 3, 4, 4, requires_grad=True)
+    Team(1, 3).on_whole_batch(lambda x: 2 * x, own).sum().backward()
+    assert own.grad is not None
+    assert torch.equal(own.grad, torch.full_like(own, 2))
+
+
+def test_rows_cover_the_batch_once() -> None:
+    rows = [row for rank in range(4) for row in Team(rank, 4).rows(8)]
+    assert rows == list(range(8))
+
+
+def test_a_batch_must_be_divisible(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(RECIPE)
+    Team(0, 2).check(Recipe.read(path))
+    with pytest.raises(UsageError, match="batch of 4 cannot be divided over 3"):
+        Team(0, 3).check(Recipe.read(path))
+
+
+def test_alone_nothing_is_sent() -> None:
+    net = nn.Linear(2, 1)
+    net(torch.ones(1, 2)).sum().backward()
+    before = [p.grad.clone() for p in net.parameters() if p.grad is not None]
+    alone = Team()
+    alone.average_gradients(net)
+    assert all(
+        torch.equal(p.grad, g)
+        for p, g in zip(net.parameters(), before, strict=True)
+        if p.grad is not None
+    )
+    assert alone.first and alone.anyone(True) and not alone.anyone(False)
+    assert alone.once(lambda: 3) == 3
+
+
+if __name__ == "__main__":
+    worker(Path(sys.argv[1]), Path(sys.argv[2]))

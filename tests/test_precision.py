@@ -1,0 +1,93 @@
+"""Lower precision in the subnets: nearly the same pictures, and couplings that still invert."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from iicnet_cli.errors import UsageError
+from iicnet_cli.network.config import IICNetConfig
+from iicnet_cli.network.coupling import CouplingBlock
+from iicnet_cli.network.iicnet import IICNet
+from iicnet_cli.network.pixels import to_tensor
+from iicnet_cli.training.loop import Budget, train
+from iicnet_cli.training.recipe import Recipe, Stage
+from iicnet_cli.training.samplers import StegoSampler
+from iicnet_cli.zoo import find
+from tests.conftest import natural
+
+
+def decibels(a: Tensor, b: Tensor) -> float:
+    return float(-10 * (a - b).square().mean().log10())
+
+
+@pytest.fixture(scope="module")
+def trained() -> IICNet:
+    return find("stego-2").load().eval()
+
+
+@torch.inference_mode()
+def test_bf16_subnets_give_nearly_the_same(trained: IICNet) -> None:
+    images = to_tensor(np.stack([natural(24, 24, i) for i in range(2)])[None])
+    embedding, keys = trained(images), list(trained.state_dict())
+    restored = trained.inverse(embedding)
+    try:
+        coarse = trained.subnets_in(torch.bfloat16)(images)
+        assert coarse.dtype == torch.float32
+        assert 40 < decibels(coarse, embedding) < 100
+        assert 30 < decibels(trained.inverse(embedding), restored) < 100
+        assert list(trained.state_dict()) == keys
+    finally:
+        trained.subnets_in(None)
+    assert torch.equal(trained(images), embedding)
+
+
+@torch.inference_mode()
+def test_couplings_with_bf16_subnets_still_invert(trained: IICNet) -> None:
+    block = next(m for m in trained.modules() if isinstance(m, CouplingBlock))
+    torch.manual_seed(0)
+    x = torch.rand(1, sum(block.parts), 12, 12)
+    try:
+        trained.subnets_in(torch.bfloat16)
+        back = block.inverse(block(x))
+        whole = trained.coupling.inverse(trained.coupling(x))
+    finally:
+        trained.subnets_in(None)
+    # h1 and g see the very same values in both passes; h2 sees the restored bottom part, whose last
+    # bits may change a rounding to bf16.
+    top, bottom = back.split(block.parts, dim=1)
+    torch.testing.assert_close(bottom, x[:, block.parts[0] :])
+    assert (top - x[:, : block.parts[0]]).abs().median() < 1e-6
+    assert decibels(whole, x) > 50
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_training_in_this_precision(precision: str, tmp_path: Path) -> None:
+    recipe = Recipe(
+        name="tiny",
+        task="stego",
+        network=IICNetConfig.compact(2, blocks=1, width=4),
+        stages=(Stage(until=1, crop=16, batch=2),),
+    )
+    sampler = StegoSampler([natural(20, 20, i) for i in range(3)], 2)
+    losses: list[float] = []
+    outcome = train(
+        recipe, sampler, [], Budget(3, None), tmp_path, device=torch.device("cpu"),
+        precision=precision, report=lambda report: losses.append(report.loss),  # type: ignore
+    )
+    assert all(p.dtype == torch.float32 for p in outcome.net.parameters())
+    assert len(losses) == 3 and np.isfinite(losses).all()
+
+
+def test_tf32_is_refused_on_the_cpu(tmp_path: Path) -> None:
+    recipe = Recipe(name="tiny", task="stego", network=IICNetConfig.compact(2, blocks=1))
+    sampler = StegoSampler([natural(20, 20, i) for i in range(3)], 2)
+    with pytest.raises(UsageError, match="CUDA only"):
+        train(
+            recipe, sampler, [], Budget(1, None), tmp_path,
+            device=torch.device("cpu"), precision="tf32",
+        )
