@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from iicnet_cli.inference.device import DeviceChoice
     from iicnet_cli.inference.effort import Target
     from iicnet_cli.inference.runner import Runner
+    from iicnet_cli.network.precision import Precision
 
 Pixels = NDArray[np.uint8]
 
@@ -238,6 +239,7 @@ class Converter:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         memory: bytes that the tensors of one tile may take; larger pictures are cut into tiles.
         compiled: compile each network before its first use: half a minute or more, then faster.
+        precision: of the network: ``fp32``, ``tf32`` (CUDA only) or ``bf16``.
         progress: told how far a call is.
     """
 
@@ -247,11 +249,13 @@ class Converter:
         device: str = "auto",
         memory: int | None = None,
         compiled: bool = False,
+        precision: Precision = "fp32",
         progress: Progress = lambda what, done, total: None,
     ) -> None:
         self._device = device
         self._memory = memory
         self._compiled = compiled
+        self._precision: Precision = precision
         self._progress = progress
         self._choice: DeviceChoice | None = None
         self._runners: dict[str, Runner] = {}
@@ -458,6 +462,7 @@ class Converter:
                 self.device.device,
                 memory=self._memory,
                 compiled=self._compiled,
+                precision=self._precision,
             )
         return self._runners[key]
 
@@ -514,6 +519,7 @@ class Converter:
                 height=job.height,
                 padding=padding,
                 scale=runner.scale,
+                precision=self._precision,
                 pixels_sha256="",
                 software=f"iicnet {__version__}",
                 **job.header_fields(),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from typer.testing import Result
 
+from iicnet_cli.container import read_header
 from iicnet_cli.errors import UsageError
 from iicnet_cli.network.config import IICNetConfig
 from iicnet_cli.network.coupling import CouplingBlock
@@ -91,3 +95,29 @@ def test_tf32_is_refused_on_the_cpu(tmp_path: Path) -> None:
             recipe, sampler, [], Budget(1, None), tmp_path,
             device=torch.device("cpu"), precision="tf32",
         )
+
+
+def test_embedding_in_bf16_is_recorded_and_restores_nearly_as_well(
+    run: Callable[..., Result], photos: list[Path], tmp_path: Path
+) -> None:
+    reports = {}
+    for precision in ("fp32", "bf16"):
+        out = tmp_path / f"{precision}.png"
+        done = run("embed", *photos[:2], "-o", out, "--precision", precision, "--json")
+        assert done.exit_code == 0, done.output
+        reports[precision] = json.loads(done.stdout)
+        header = read_header(out)
+        assert header is not None and header.precision == precision
+    assert reports["bf16"]["restored_psnr"] == pytest.approx(
+        reports["fp32"]["restored_psnr"], abs=0.5
+    )
+    assert (tmp_path / "bf16.png").read_bytes() != (tmp_path / "fp32.png").read_bytes()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_tf32_needs_cuda(
+    run: Callable[..., Result], photos: list[Path], tmp_path: Path
+) -> None:
+    done = run("embed", *photos[:2], "-o", tmp_path / "x.png", "--precision", "tf32")
+    assert done.exit_code == UsageError.exit_code
+    assert "CUDA" in done.output

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar
 
 import typer
 
@@ -45,6 +45,14 @@ CompileOption = Annotated[
         "--compile",
         help="Compile the network first: half a minute or more, then a third faster. For long "
         "clips; needs a C++ compiler.",
+    ),
+]
+
+PrecisionOption = Annotated[
+    Literal["fp32", "tf32", "bf16"],
+    typer.Option(
+        "--precision",
+        help="tf32 (CUDA only) and bf16 are faster on some GPUs, and restore a little worse.",
     ),
 ]
 

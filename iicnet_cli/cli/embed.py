@@ -16,6 +16,7 @@ from iicnet_cli.cli.console import (
     JsonOption,
     MemoryOption,
     OverwriteOption,
+    PrecisionOption,
     QuietOption,
     VerboseOption,
     command,
@@ -129,6 +130,7 @@ def embed(
     device: DeviceOption = "auto",
     memory: MemoryOption = None,
     compiled: CompileOption = False,
+    precision: PrecisionOption = "fp32",
     yes: OverwriteOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -205,6 +207,7 @@ def embed(
             device=device,
             memory=parse_memory(memory),
             compiled=compiled,
+            precision=precision,
             progress=progress,
         )
         settings: dict[str, Any] = {

@@ -16,6 +16,7 @@ from iicnet_cli.cli.console import (
     JsonOption,
     MemoryOption,
     OverwriteOption,
+    PrecisionOption,
     QuietOption,
     VerboseOption,
     command,
@@ -64,6 +65,7 @@ def restore(
     device: DeviceOption = "auto",
     memory: MemoryOption = None,
     compiled: CompileOption = False,
+    precision: PrecisionOption = "fp32",
     yes: OverwriteOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -97,6 +99,7 @@ def restore(
             device=device,
             memory=parse_memory(memory),
             compiled=compiled,
+            precision=precision,
             progress=progress,
         )
 

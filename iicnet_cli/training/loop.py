@@ -9,26 +9,25 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from iicnet_cli.errors import DeviceError, TrainingError, UsageError
+from iicnet_cli.errors import TrainingError
 from iicnet_cli.metrics import psnr
 from iicnet_cli.network import IICNet, Quantization
+from iicnet_cli.network.compiling import compiled as compile_pass
 from iicnet_cli.network.pixels import Pixels, channels_last, to_pixels, to_tensor
+from iicnet_cli.network.precision import Precision, set_precision
 from iicnet_cli.training.data import batches
 from iicnet_cli.training.distributed import Team
 from iicnet_cli.training.losses import total_loss
 from iicnet_cli.training.optimizer import build_optimizers
 from iicnet_cli.training.recipe import Recipe
 from iicnet_cli.training.samplers import Sampler
-
-Precision = Literal["fp32", "tf32", "bf16"]
-"""``tf32``: in all convolutions, on CUDA; ``bf16``: in the coupling's subnets, see subnets_in."""
 
 STATE_FILE = "training.pt"
 LOG_FILE = "log.jsonl"
@@ -122,9 +121,9 @@ def train(
     if start is not None:
         net.load_state_dict(start.state_dict())
     net = channels_last(net.to(device))
-    _set_precision(net, precision, device)
-    forward = _compiled(net.forward) if compiled else net.forward
-    inverse = _compiled(net.inverse) if compiled else net.inverse
+    set_precision(net, precision, device)
+    forward = compile_pass(net.forward) if compiled else net.forward
+    inverse = compile_pass(net.inverse) if compiled else net.inverse
     average = AveragedModel(net, multi_avg_fn=_moving_average(recipe.ema))
     averaged: IICNet = average.module  # type: ignore[assignment]
     quantization = Quantization().train()
@@ -225,34 +224,6 @@ def measure(net: IICNet, samples: list[Pixels], device: torch.device) -> tuple[f
         embed.append(psnr(embedding, to_pixels(net.reference(images))))
         restored += [psnr(a, b) for a, b in zip(back[0], sample, strict=True)]
     return float(np.mean(embed)), float(np.mean(restored))
-
-
-def _set_precision(net: IICNet, precision: Precision, device: torch.device) -> None:
-    if precision == "bf16":
-        net.subnets_in(torch.bfloat16)
-    elif precision == "tf32":
-        if device.type != "cuda":
-            raise UsageError("tf32 exists on CUDA only", hint="use --precision fp32 or bf16")
-        # For the whole process: autograd looks at it again in the backward pass.
-        torch.backends.cudnn.allow_tf32 = True
-
-
-def _compiled(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """``torch.compile``, for every size anew; its failures become a :class:`DeviceError`."""
-    from torch._dynamo.exc import TorchDynamoException  # slow to import
-
-    fast = torch.compile(function, dynamic=False)
-
-    def run(x: Tensor) -> Tensor:
-        try:
-            return fast(x)
-        except TorchDynamoException as error:
-            raise DeviceError(
-                "the network cannot be compiled here",
-                hint="install a C++ compiler, or leave --compile out",
-            ) from error
-
-    return run
 
 
 def _on_device(batch: Pixels, device: torch.device) -> Tensor:

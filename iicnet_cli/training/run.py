@@ -13,13 +13,13 @@ import torch
 from iicnet_cli.errors import TrainingError
 from iicnet_cli.network.growing import grown
 from iicnet_cli.network.pixels import Pixels
+from iicnet_cli.network.precision import Precision
 from iicnet_cli.training.data import build_samplers
 from iicnet_cli.training.distributed import Team
 from iicnet_cli.training.loop import (
     STATE_FILE,
     Budget,
     Outcome,
-    Precision,
     Report,
     measure,
     train,
