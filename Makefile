@@ -37,6 +37,7 @@ lint: $(READY) ## Check style and types.
 
 bench: $(READY) ## Measure quality and speed of the bundled models on the sample media.
 	$(BIN)/python benchmarks/quality.py
+	$(BIN)/python benchmarks/robustness.py --limit 1 --model stego-3 --model video-5
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/effort.py
 

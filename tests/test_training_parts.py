@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from iicnet_cli.training.losses import (
 )
 from iicnet_cli.training.optimizer import Muon, build_optimizers, orthogonalise
 from iicnet_cli.training.recipe import LossConfig, Recipe, Stage
+from iicnet_cli.zoo import available
 
 
 def random(*shape: int) -> Tensor:
@@ -138,8 +140,21 @@ def test_recipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(Path(__file__).parents[1].glob("recipes/*.toml")))
 def test_bundled_recipes_are_valid(path: Path) -> None:
     recipe = Recipe.read(path)
-    assert recipe.name == path.stem.removesuffix("-tune")
+    assert recipe.name == path.stem
     IICNet(recipe.network)
+
+
+def test_every_bundled_checkpoint_has_a_recipe_in_the_script() -> None:
+    folder = Path(__file__).parents[1] / "recipes"
+    lines = re.findall(r"^recipe (\S+) (\S+) -d", (folder / "train-all.sh").read_text(), re.M)
+    made: list[str] = []
+    for name, start in lines:
+        assert start in ("scratch", *made), f"{name} starts from {start}, made later or never"
+        made.append(name)
+    assert {path.stem for path in folder.glob("*.toml")} == set(made)
+    for checkpoint in available():
+        recipe = Recipe.read(folder / f"{checkpoint.name}.toml")
+        assert recipe.network == checkpoint.config.network, checkpoint.name
 
 
 WRONG = {
