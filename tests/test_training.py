@@ -215,7 +215,7 @@ def test_what_cannot_be_compiled_is_said(
 ) -> None:
     from torch._dynamo.exc import TorchDynamoException
 
-    def compiled(function: object, dynamic: bool) -> Callable[..., None]:
+    def compiled(function: object, **options: object) -> Callable[..., None]:
         def fail(x: torch.Tensor) -> None:
             raise TorchDynamoException("no compiler")
 
