@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from iicnet_cli import __version__
 from iicnet_cli.api import Converter, crop, pad, padding_to
 from iicnet_cli.errors import ExitCode, IICNetError
-from iicnet_cli.evaluation import Evaluation, Row, evaluate
+from iicnet_cli.evaluation import Evaluation, Row, evaluate, spread
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.tasks import task_named
 from iicnet_cli.zoo import Checkpoint, available, find
@@ -54,6 +54,9 @@ PAPER = {
     "stego-5": (35.64, 37.94),
 }
 """Embedding and restored PSNR in the paper (Tables 1 to 5), dB; of dual the mean of its zooms."""
+
+PAPER_STEPS = {("video-9", 3): (37.07, 36.30), ("video-9", 5): (36.74, 36.07)}
+"""The same for clips of which one frame of 3 or of 5 is taken."""
 
 EXPLAINED = {
     "video": "whole groups of consecutive frames of each clip",
@@ -137,11 +140,16 @@ class Measurement:
     parameters: int
     baselines: Baselines | None = None
 
+    @property
+    def paper(self) -> tuple[float, float] | None:
+        """The paper's figures for this model and step, if it has them."""
+        name, step = self.checkpoint.name, self.evaluation.step
+        return PAPER.get(name) if step == 1 else PAPER_STEPS.get((name, step))
+
     def cells(self) -> list[str]:
         """The row of the table."""
         average = self.evaluation.mean
         hidden = "-" if average.hidden_psnr is None else f"{average.hidden_psnr:.2f}"
-        paper = PAPER.get(self.checkpoint.name)
         return [
             self.checkpoint.name,
             self.evaluation.data,
@@ -154,12 +162,11 @@ class Measurement:
             f"{self.parameters:,}",
             f"{self.checkpoint.size / 1e6:.2f}",
             *(self.baselines.cells() if self.baselines else []),
-            f"{paper[0]:.2f} / {paper[1]:.2f}" if paper else "-",
+            f"{self.paper[0]:.2f} / {self.paper[1]:.2f}" if self.paper else "-",
         ]
 
     def record(self) -> dict[str, Any]:
         """The same for JSON, with every PNG."""
-        paper = PAPER.get(self.checkpoint.name)
         return {
             **dataclasses.asdict(self.evaluation),
             "mean": dataclasses.asdict(self.evaluation.mean),
@@ -167,7 +174,9 @@ class Measurement:
             "parameters": self.parameters,
             "bytes": self.checkpoint.size,
             "baselines": self.baselines.record() if self.baselines else None,
-            "paper": {"embed_psnr": paper[0], "restored_psnr": paper[1]} if paper else None,
+            "paper": dict(zip(("embed_psnr", "restored_psnr"), self.paper, strict=True))
+            if self.paper
+            else None,
         }
 
 
@@ -182,6 +191,7 @@ def measure(
     *,
     step: int,
     converter: Converter,
+    limit: int | None = None,
     baselines: bool = True,
 ) -> Iterator[Measurement]:
     """Measure one checkpoint after the other over the folder of its task, or of photos."""
@@ -190,7 +200,7 @@ def measure(
         folder = folders.get(checkpoint.config.task, folders["photos"])
         rows = []
         for row in evaluate(
-            checkpoint, folder, converter=converter, step=step if video else 1
+            checkpoint, folder, converter=converter, step=step if video else 1, limit=limit
         ):
             rows.append(row)
             print(
@@ -218,7 +228,7 @@ def without_network(
     coded, plain = [], []
     with tempfile.TemporaryDirectory() as scratch:
         items = task.evaluation_items(folder, images, step, Path(scratch))
-        for item, row in zip(items, rows, strict=True):
+        for item, row in zip(spread(items, len(rows)), rows, strict=True):
             groups = []
             for group in task.open(item.inputs, images, item.options).groups():
                 reference = reference_of(group.images, runner)
@@ -302,12 +312,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ("stereo", "pairs NAME_left and NAME_right, MPOs"),
         ("layers", "cut-outs and photos, also in sub-folders cutouts and backgrounds"),
     ):
-        parser.add_argument(
-            f"--{name}", type=Path, default=MEDIA, metavar="FOLDER", help=help_text
-        )
+        parser.add_argument(f"--{name}", type=Path, default=MEDIA, metavar="FOLDER", help=help_text)
     parser.add_argument("--step", type=int, default=1, help="clips: take every n-th frame")
     parser.add_argument(
         "--model", action="append", metavar="NAME", help="repeatable; all bundled ones by default"
+    )
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="at most so many PNGs a model, evenly chosen"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument(
@@ -315,6 +326,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there too")
     options = parser.parse_args(arguments)
+    if options.limit is not None and options.limit < 1:
+        parser.error("--limit must be 1 or more")
     converter = Converter(device=options.device)
     try:
         checkpoints = [find(name) for name in options.model] if options.model else bundled()
@@ -332,6 +345,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 },
                 step=options.step,
                 converter=converter,
+                limit=options.limit,
                 baselines=not options.no_baselines,
             )
         )

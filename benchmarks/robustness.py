@@ -37,6 +37,7 @@ from quality import MEDIA, bundled, shown
 from iicnet_cli import __version__
 from iicnet_cli.api import PSNR_CAP
 from iicnet_cli.errors import ExitCode, IICNetError, UsageError
+from iicnet_cli.evaluation import spread
 from iicnet_cli.inference.device import choose_device
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.media.stills import resize
@@ -232,7 +233,7 @@ def groups(
         items = task.evaluation_items(folder, config.network.images, 1, Path(scratch))
         if not items:
             raise UsageError(f"{folder} holds nothing to evaluate {checkpoint.name} on")
-        for item in items[:limit]:
+        for item in spread(items, limit):
             job = task.open(item.inputs, config.network.images, item.options)
             with closing(job.groups()) as found:
                 images = next(found).images
@@ -345,7 +346,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="NAME",
         help="repeatable; all bundled ones of stego and video by default",
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="at most so many PNGs a model")
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="at most so many PNGs a model, evenly chosen"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there too")
     options = parser.parse_args(arguments)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from iicnet_cli.api import Converter, EmbedReport
 from iicnet_cli.errors import UsageError
 from iicnet_cli.tasks import task_named
 from iicnet_cli.zoo import Checkpoint
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def evaluate(
         folder: evaluation data for its task.
         converter: does the work.
         step: video: take every n-th frame.
-        limit: measure at most so many PNGs.
+        limit: measure at most so many PNGs, evenly chosen (:func:`spread`).
 
     Raises:
         UsageError: the folder holds nothing that fits.
@@ -79,7 +82,7 @@ def evaluate(
         items = task.evaluation_items(folder, config.network.images, step, made)
         if not items:
             raise UsageError(f"{folder} holds nothing to evaluate {checkpoint.name} on")
-        for item in items[:limit]:
+        for item in spread(items, limit):
             report = converter.embed(
                 item.inputs,
                 Path(scratch) / "embedding.png",
@@ -90,6 +93,12 @@ def evaluate(
                 with_ssim=True,
             )
             yield _row(item.name, report)
+
+
+def spread(items: Sequence[T], limit: int | None) -> list[T]:
+    """At most ``limit`` of the items, at even distances over all of them; None takes all."""
+    count = len(items) if limit is None else min(limit, len(items))
+    return [items[i * len(items) // count] for i in range(count)]
 
 
 def _row(name: str, report: EmbedReport) -> Row:

@@ -8,14 +8,17 @@ from pathlib import Path
 import baselines
 import numpy as np
 import pytest
+import quality
 import robustness
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from iicnet_cli.evaluation import Evaluation, Row, spread
 from iicnet_cli.media import ffmpeg
 from iicnet_cli.metrics import psnr
+from iicnet_cli.zoo import find
 
 from .conftest import moving, natural
 
@@ -37,6 +40,22 @@ def test_digits_hold_bits(modulus: int, data: bytes) -> None:
     digits = baselines.to_digits(bits, modulus)
     assert not digits.size or (digits.min() >= 0 and digits.max() < modulus)
     assert np.array_equal(baselines.from_digits(digits, modulus)[: len(bits)], bits)
+
+
+@given(count=st.integers(0, 40), limit=st.integers(1, 50))
+def test_a_limit_takes_evenly(count: int, limit: int) -> None:
+    assert spread(range(count), None) == list(range(count))
+    taken = spread(range(count), limit)
+    assert len(taken) == min(count, limit)
+    distances = {b - a for a, b in zip(taken, taken[1:], strict=False)}
+    assert distances <= {count // limit, -(-count // limit)} or distances == {1}
+
+
+def test_the_papers_figures_are_of_the_step_measured() -> None:
+    row = Row("clip", 34.0, 29.0, 28.0, 0.9, 0.9)
+    for step, figures in ((1, "37.91 / 36.70"), (5, "36.74 / 36.07"), (2, "-")):
+        measured = Evaluation("video-9", "clips", step, (row,))
+        assert quality.Measurement(find("video-9"), measured, 1).cells()[-1] == figures
 
 
 @pytest.mark.parametrize("modulus", [2, 3, 5, 10, 16, 33])

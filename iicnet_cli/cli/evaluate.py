@@ -30,7 +30,7 @@ def evaluate(
     model: Annotated[str, typer.Option("--model", "-m", help="Model name or folder.")],
     step: Annotated[int, typer.Option(help="Video: take every n-th frame.", min=1)] = 1,
     limit: Annotated[
-        int | None, typer.Option(help="Measure at most so many PNGs.", min=1)
+        int | None, typer.Option(help="Measure at most so many PNGs, evenly chosen.", min=1)
     ] = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
