@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def test_a_limit_takes_evenly(count: int, limit: int) -> None:
     assert spread(range(count), None) == list(range(count))
     taken = spread(range(count), limit)
     assert len(taken) == min(count, limit)
-    distances = {b - a for a, b in zip(taken, taken[1:], strict=False)}
+    distances = {b - a for a, b in itertools.pairwise(taken)}
     assert distances <= {count // limit, -(-count // limit)} or distances == {1}
 
 
