@@ -6,6 +6,7 @@ import io
 import os
 import struct
 import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -921,3 +922,17 @@ def test_turned_tiffs_read_by_path_are_those_read_from_a_stream(
         assert np.array_equal(read_still(stream).pixels, by_path)
     upright = ImageOps.exif_transpose(Image.open(io.BytesIO(path.read_bytes())))
     assert np.array_equal(np.asarray(upright.convert("RGB")), by_path) or mode == "CMYK"
+
+
+def test_python_may_exit_with_a_clip_open(clips: Path) -> None:
+    script = (
+        "import sys\n"
+        "from iicnet_cli.media.video import open_frames\n"
+        "frames = open_frames(sys.argv[1])\n"
+        "print(next(iter(frames))[1].shape)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(clips / "plain.mp4")],
+        capture_output=True, text=True, check=False, timeout=60,
+    )
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "(48, 64, 3)", "")

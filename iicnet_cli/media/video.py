@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import glob
 import math
 import mmap
@@ -567,6 +568,14 @@ def _read_ffmpeg(
     errors: list[str] = []
     watcher = threading.Thread(target=_watch, args=(process.stderr, times, errors), daemon=True)
     watcher.start()
+
+    def end() -> None:
+        ffmpeg.stop(process)
+        watcher.join()
+
+    # A reader that is still open when Python exits: a thread that holds the lock of a pipe then
+    # aborts the interpreter.
+    atexit.register(end)
     count, previous = 0, 0.0
     try:
         while (pixels := _read_ppm(process.stdout)) is not None:
@@ -583,8 +592,8 @@ def _read_ffmpeg(
         if errors:
             notes.append(f"damaged in places ({ffmpeg.reason(errors[-1])})")
     finally:
-        ffmpeg.stop(process)
-        watcher.join()
+        atexit.unregister(end)
+        end()
         process.stdout.close()
         process.stderr.close()
 
