@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import quality
 import robustness
+import training
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from PIL import Image
 from iicnet_cli.evaluation import Evaluation, Row, spread
 from iicnet_cli.media import ffmpeg
 from iicnet_cli.metrics import psnr
+from iicnet_cli.training.recipe import Recipe
 from iicnet_cli.zoo import find
 
 from .conftest import moving, natural
@@ -57,6 +59,17 @@ def test_the_papers_figures_are_of_the_step_measured() -> None:
     for step, figures in ((1, "37.91 / 36.70"), (5, "36.74 / 36.07"), (2, "-")):
         measured = Evaluation("video-9", "clips", step, (row,))
         assert quality.Measurement(find("video-9"), measured, 1).cells()[-1] == figures
+
+
+def test_training_cases_change_one_thing_of_the_base() -> None:
+    recipes = [
+        Recipe.model_validate(training.changed(training.BASE, change))
+        for change in training.CASES.values()
+    ]
+    base = recipes[0].model_dump()
+    for recipe in recipes[1:]:
+        assert len([k for k, v in recipe.model_dump().items() if v != base[k]]) == 1
+    assert len({recipe.model_dump_json() for recipe in recipes}) == len(recipes)
 
 
 @pytest.mark.parametrize("modulus", [2, 3, 5, 10, 16, 33])
