@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from iicnet_cli.network.config import IICNetConfig, RelationConfig
+from iicnet_cli.network.config import DetailConfig, IICNetConfig, RelationConfig
 from iicnet_cli.network.coupling import (
     CouplingBlock,
     CouplingLayers,
@@ -267,6 +267,9 @@ SMALL = {
     "compact": IICNetConfig.compact(3, blocks=2, width=8),
     "compact-dense": IICNetConfig.compact(2, blocks=2, width=8, subnet="dense"),
     "compact-half": IICNetConfig.compact(3, blocks=2, width=8, half_size=True),
+    "compact-detail": IICNetConfig.compact(
+        3, blocks=2, width=8, half_size=True, detail=DetailConfig(blocks=2, width=8)
+    ),
     "paper": IICNetConfig.paper(3, blocks=2, relation=False),
     "paper-band": IICNetConfig.paper(
         3, blocks=1, half_size=True, channel_order="band", relation=False
@@ -284,10 +287,10 @@ def test_embedding_survives_the_way_there_and_back(name: str) -> None:
     config = SMALL[name]
     net = randomised(IICNet(config))
     assert isinstance(net, IICNet)
-    e = random(2, config.embedding_channels, 8, 6)
+    e = random(2, config.embedding_channels, 8, 12)
     images = net.inverse(e)
     factor = 2 if config.half_size else 1
-    assert images.shape == (2, config.images, config.channels, 8 * factor, 6 * factor)
+    assert images.shape == (2, config.images, config.channels, 8 * factor, 12 * factor)
     close(net(images), e)
     assert net.reference(images).shape == e.shape
 
@@ -303,26 +306,28 @@ def test_embedding_survives_the_way_there_and_back(name: str) -> None:
         (3, {"half_size": True}),
         (5, {"half_size": True, "downscaling": "pixel_shuffle"}),
         (1, {"half_size": True, "channel_order": "band"}),
+        (3, {"half_size": True, "detail": {"blocks": 1}}),
+        (2, {"half_size": True, "detail": {}, "downscaling": "none"}),
         (1, {"embedding_channels": 1}),
         (3, {"embedding_channels": 1}),
     ],
 )
 def test_new_network_shows_the_reference(images: int, changes: dict[str, object]) -> None:
     net = IICNet(IICNetConfig.compact(images, **changes)).double()
-    x = random(1, images, 3, 8, 6)
+    x = random(1, images, 3, 8, 12)
     embedding = net(x)
     torch.testing.assert_close(embedding, net.reference(x), rtol=0, atol=1e-6)
     close(net(net.inverse(embedding)), embedding)
 
 
-@pytest.mark.parametrize("name", ["compact", "compact-half", "one-channel"])
+@pytest.mark.parametrize("name", ["compact", "compact-half", "compact-detail", "one-channel"])
 @pytest.mark.parametrize("changes", [{}, {"blocks": 5}, {"width": 13}, {"blocks": 3, "width": 9}])
 def test_a_grown_network_computes_the_same(name: str, changes: dict[str, int]) -> None:
     net = randomised(IICNet(SMALL[name]))
     assert isinstance(net, IICNet)
     larger = grown(net.float(), SMALL[name].model_copy(update=changes)).double().eval()
     net = net.double()
-    x = random(1, larger.config.images, larger.config.channels, 8, 6)
+    x = random(1, larger.config.images, larger.config.channels, 8, 12)
     close(larger(x), net(x))
     e = random(*net.reference(x).shape)
     close(larger.inverse(e), net.inverse(e))
@@ -330,10 +335,32 @@ def test_a_grown_network_computes_the_same(name: str, changes: dict[str, int]) -
     assert (size > sum(p.numel() for p in net.parameters())) == bool(changes)
 
 
-@pytest.mark.parametrize("changes", [{"blocks": 1}, {"width": 4}, {"depth": 2}, {"fused": False}])
+@pytest.mark.parametrize("blocks", [2, 4])
+def test_a_network_of_half_size_grows_from_one_of_full_size(blocks: int) -> None:
+    net = randomised(IICNet(SMALL["compact"]))
+    assert isinstance(net, IICNet)
+    changes = {"blocks": blocks, "half_size": True, "detail": DetailConfig(blocks=1, width=8)}
+    larger = grown(net.float(), SMALL["compact"].model_copy(update=changes)).double()
+    net = net.double()
+    x = random(2, 3, 3, 8, 12)
+    close(larger(x), net(torch.nn.functional.avg_pool3d(x, (1, 2, 2))))
+    e = random(2, 3, 4, 6)
+    close(torch.nn.functional.avg_pool3d(larger.inverse(e), (1, 2, 2)), net.inverse(e))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"blocks": 1},
+        {"width": 4},
+        {"depth": 2},
+        {"fused": False},
+        {"half_size": True},
+    ],
+)
 def test_networks_do_not_grow_otherwise(changes: dict[str, object]) -> None:
     net = IICNet(SMALL["compact"])
-    with pytest.raises(ValueError, match="grows in blocks and width"):
+    with pytest.raises(ValueError, match="grows in blocks, width"):
         grown(net, SMALL["compact"].model_copy(update=changes))
 
 
@@ -367,6 +394,10 @@ HALOS = {
     "compact": (IICNetConfig.compact(2, blocks=2, width=8), True),
     "compact-deep": (IICNetConfig.compact(2, blocks=1, width=8, depth=3), True),
     "compact-half": (IICNetConfig.compact(2, blocks=2, width=8, half_size=True), True),
+    "compact-detail": (
+        IICNetConfig.compact(2, blocks=1, width=8, half_size=True, detail=DetailConfig(blocks=2)),
+        True,
+    ),
     "paper": (IICNetConfig.paper(2, blocks=1, relation=False), True),
     "paper-relation": (
         IICNetConfig.paper(2, blocks=1).model_copy(
@@ -389,11 +420,10 @@ def test_halo(name: str) -> None:
     config, tight = HALOS[name]
     net = randomised(IICNet(config), scale=1.0)
     assert isinstance(net, IICNet)
-    margin = config.halo + 3
-    size = 2 * margin + 2
-    size += size % 2
+    margin = (config.halo // 4 + 1) * 4
+    size = 2 * margin + 4
     reached = 0
-    for y, x in ((margin, margin), (margin + 1, margin + 1)):
+    for y, x in ((margin, margin), (margin + 3, margin + 3)):
         images = random(1, 2, 3, size, size)
         changed = images.clone()
         changed[..., y, x] += 0.5
@@ -432,6 +462,7 @@ def reach(difference: Tensor, y: int, x: int) -> int:
         ({"images": 2, "subnet": "cube"}, "subnet"),
         ({"images": 2, "half_size": True, "downscaling": "none"}, "half_size"),
         ({"images": 2, "downscaling_conv": True, "downscaling": "none"}, "downscaling_conv"),
+        ({"images": 2, "detail": {}}, "detail needs half_size"),
         ({"images": 2, "channels": 1, "embedding_channels": 3}, "averaged"),
         ({"images": 1, "downscaling": "none"}, "split"),
     ],

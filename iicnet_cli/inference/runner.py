@@ -83,6 +83,9 @@ def bytes_per_pixel(config: IICNetConfig) -> int:
     channels = config.working_channels
     inside = 3 * config.width if config.subnet == "residual" else 2 * (channels + 5 * config.width)
     coupling = math.ceil((4 * channels + inside) / config.multiple**2) + config.image_channels
+    if config.detail:
+        detail = config.images * (4 * 4 * config.channels + 3 * config.detail.width) // 4
+        coupling = max(coupling, detail + config.image_channels)
     relation = 0
     if config.relation:
         relation = config.images * config.relation.features * 2 + 6 * config.relation.growth

@@ -3,6 +3,7 @@
 ::
 
     images (B, K, C, H, W), reference first
+      | [detail.py         half size of compact networks; not in the paper]
       |  relation.py       equation (1)         only approximately inverse
       |  downscaling.py    equation (2)         Haar or pixel shuffle, invertible 1x1
       |  coupling.py       equations (3) - (6)  blocks of [1x1 mixing,] two affine couplings

@@ -17,6 +17,15 @@ class RelationConfig(BaseModel):
     scale: float = 0.2
 
 
+class DetailConfig(BaseModel):
+    """Layers that halve each image by itself and fold into it what halving would lose."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    blocks: int = Field(default=4, ge=1, le=16)
+    width: int = Field(default=24, ge=4, description="features of the residual subnets")
+
+
 class IICNetConfig(BaseModel):
     """Every choice that the shape of an IICNet depends on.
 
@@ -40,6 +49,9 @@ class IICNetConfig(BaseModel):
     )
 
     relation: RelationConfig | None = None
+    detail: DetailConfig | None = Field(
+        default=None, description="half size: halve the images before all the rest"
+    )
 
     blocks: int = Field(default=8, ge=1, le=64)
     mixing: bool = Field(default=True, description="learned invertible 1x1 before each block")
@@ -50,8 +62,10 @@ class IICNetConfig(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.half_size and self.downscaling == "none":
-            raise ValueError("half_size needs downscaling 'haar' or 'pixel_shuffle'")
+        if self.half_size and self.downscaling == "none" and not self.detail:
+            raise ValueError("half_size needs downscaling 'haar' or 'pixel_shuffle', or detail")
+        if self.detail and not self.half_size:
+            raise ValueError("detail needs half_size")
         if self.downscaling_conv and self.downscaling == "none":
             raise ValueError("downscaling_conv needs a downscaling")
         if self.working_channels % self.squeezed_channels:
@@ -69,6 +83,11 @@ class IICNetConfig(BaseModel):
     @property
     def multiple(self) -> int:
         """Height and width of the images must be multiples of this."""
+        return self.cell * (2 if self.detail else 1)
+
+    @property
+    def cell(self) -> int:
+        """Factor of the downscaling module, on each axis."""
         return 1 if self.downscaling == "none" else 2
 
     @property
@@ -79,20 +98,20 @@ class IICNetConfig(BaseModel):
     @property
     def working_channels(self) -> int:
         """M, channels in the coupling layers."""
-        return self.image_channels * self.multiple**2
+        return self.image_channels * self.cell**2
 
     @property
     def squeezed_channels(self) -> int:
         """Channels of one preliminary embedding in the coupling layers' domain, equation (8)."""
-        full_size = self.downscaling != "none" and not self.half_size
-        return self.embedding_channels * (4 if full_size else 1)
+        halves = self.half_size and not self.detail
+        return self.embedding_channels * (1 if halves else self.cell**2)
 
     @property
     def split(self) -> int:
         """Where u is split in u_t (the reference, or the lowest band) and u_b, section 3.1."""
         if self.channel_order == "band" and self.downscaling != "none":
             return self.working_channels // 4
-        return self.embedding_channels * self.multiple**2
+        return self.embedding_channels * self.cell**2
 
     @property
     def halo(self) -> int:
@@ -100,7 +119,10 @@ class IICNetConfig(BaseModel):
         subnet = 5 if self.subnet == "dense" else 2 + self.depth
         working = 2 * subnet * self.blocks
         relation = 11 if self.relation else 0
-        return working * self.multiple + (self.multiple - 1) + relation
+        reach = working * self.cell + (self.cell - 1) + relation
+        if self.detail:
+            reach = 2 * (reach + 2 * 3 * self.detail.blocks) + 1
+        return reach
 
     @classmethod
     def compact(cls, images: int, **changes: object) -> Self:

@@ -8,7 +8,7 @@ from torch import Tensor
 from iicnet_cli.network.config import IICNetConfig
 from iicnet_cli.network.iicnet import IICNet
 
-GROWING = ("blocks", "width")
+GROWING: tuple[str, ...] = ("blocks", "width")
 
 
 @torch.no_grad()
@@ -16,21 +16,25 @@ def grown(net: IICNet, config: IICNetConfig) -> IICNet:
     """Deepen or widen a network; the result gives the same embeddings and restored images.
 
     New blocks come first and start as the identity. New features inside a residual subnet start at
-    random, but nothing that was there listens to them yet (Chen et al., Net2Net, ICLR 2016).
+    random, but nothing that was there listens to them yet (Chen et al., Net2Net, ICLR 2016). With
+    new ``detail``, it gives the same for images that were halved, each pixel the mean of four.
 
     Args:
         net: residual subnets.
         config: that of ``net``, with as many or more ``blocks``, and as great or greater a
-            ``width``.
+            ``width``; if ``net`` is not of half size, it may be, with ``detail``.
 
     Raises:
         ValueError: it differs from that of ``net`` in another way, or is smaller.
     """
     before = net.config
-    same = before.model_copy(update={name: getattr(config, name) for name in GROWING})
+    names = GROWING
+    if config.detail and not before.half_size:
+        names = (*GROWING, "half_size", "detail")
+    same = before.model_copy(update={name: getattr(config, name) for name in names})
     larger = all(getattr(config, name) >= getattr(before, name) for name in GROWING)
     if same != config or not larger or before.subnet != "residual":
-        raise ValueError("a network grows in blocks and width of residual subnets only")
+        raise ValueError("a network grows in blocks, width of residual subnets and detail only")
     result = IICNet(config)
     state = result.state_dict()
     shift = (config.blocks - before.blocks) * (2 if config.mixing else 1)

@@ -17,6 +17,7 @@ from iicnet_cli.network.coupling import (
     ResidualNet,
     SubnetFactory,
 )
+from iicnet_cli.network.detail import DetailLayers
 from iicnet_cli.network.downscaling import InvertibleDownscaling
 from iicnet_cli.network.invertible import InvertibleConv1x1
 from iicnet_cli.network.relation import RelationModule
@@ -27,8 +28,8 @@ class IICNet(nn.Module):
     """Images to one embedding (:meth:`forward`) and back (:meth:`inverse`).
 
     Quantization is not part of it: callers put :class:`Quantization` (training) or a PNG (use)
-    between the two passes. When the coupling layers work on halved images but the embedding has
-    full size, the squeezed channels go back through the inverse of the downscaling.
+    between the two passes. When the coupling layers work on smaller images than the embedding is,
+    the squeezed channels go back through the inverse of the downscaling.
 
     Args:
         config: which variant to build.
@@ -42,13 +43,16 @@ class IICNet(nn.Module):
             if config.relation
             else None
         )
+        self.detail = (
+            DetailLayers(config.channels, **config.detail.model_dump()) if config.detail else None
+        )
         self.downscaling: InvertibleDownscaling | None = None
         self.upscaling: InvertibleDownscaling | None = None
         if config.downscaling != "none":
             self.downscaling = InvertibleDownscaling(
                 config.images, config.channels, config.downscaling, config.channel_order
             )
-            if not config.half_size:
+            if not config.half_size or config.detail:
                 self.upscaling = InvertibleDownscaling(
                     1, config.embedding_channels, config.downscaling
                 )
@@ -88,6 +92,8 @@ class IICNet(nn.Module):
                 ``config.multiple``.
         """
         self._check(images)
+        if self.detail is not None:
+            images = self.detail(images)
         x = images.flatten(1, 2)
         if self.relation is not None:
             x = self.relation(x)
@@ -115,7 +121,8 @@ class IICNet(nn.Module):
             x = self.downscaling.inverse(x)
         if self.relation is not None:
             x = self.relation.inverse(x)
-        return x.unflatten(1, (self.config.images, self.config.channels))
+        images = x.unflatten(1, (self.config.images, self.config.channels))
+        return images if self.detail is None else self.detail.inverse(images)
 
     def reference(self, images: Tensor) -> Tensor:
         """e_ref, what the embedding should look like (section 3.2).
@@ -127,10 +134,7 @@ class IICNet(nn.Module):
             (B, C_e, H_e, W_e): the first image; halved bilinearly when the embedding has half
             the size; its luma (Rec. 601) when the embedding has one channel.
         """
-        reference = images[:, 0]
-        if self.config.embedding_channels < self.config.channels:
-            luma = reference.new_tensor([0.299, 0.587, 0.114])
-            reference = torch.einsum("bchw,c->bhw", reference, luma)[:, None]
+        reference = self._first(images)
         if self.config.half_size:
             reference = F.interpolate(reference, scale_factor=0.5, mode="bilinear")
         return reference
@@ -148,6 +152,14 @@ class IICNet(nn.Module):
             if isinstance(module, CouplingBlock):
                 module.subnet_dtype = dtype
         return self
+
+    def _first(self, images: Tensor) -> Tensor:
+        """The first of (B, K, C, H, W) as (B, C_e, H, W)."""
+        first = images[:, 0]
+        if self.config.embedding_channels < self.config.channels:
+            luma = first.new_tensor([0.299, 0.587, 0.114])
+            first = torch.einsum("bchw,c->bhw", first, luma)[:, None]
+        return first
 
     @torch.no_grad()
     def _start_at_reference(self, spread: float = 0.3) -> None:
@@ -179,7 +191,8 @@ class IICNet(nn.Module):
         x = torch.eye(self.config.working_channels)[:, :, None, None]
         images = x if self.downscaling is None else self.downscaling.inverse(x)
         images = images.unflatten(1, (self.config.images, self.config.channels))
-        reference = self.reference(images)
+        # The detail layers halve before the downscaling, whose channels these are.
+        reference = self._first(images) if self.detail else self.reference(images)
         if self.upscaling is not None:
             reference = self.upscaling(reference)
         return reference[:, :, 0, 0].T
