@@ -539,7 +539,7 @@ class Converter:
                 embedding = _with_channels(embedding, runner.config.embedding_channels)
                 restored = crop(runner.restore(embedding), job.width, job.height)
                 reference = runner.reference(pad(group.images, padding))
-                visible, wanted = crop(np.stack([embedding, reference]), width, height)
+                visible, wanted = (x[:height, :width] for x in (embedding, reference))
                 quality.add(visible, wanted, restored, group.images)
         return quality.pictures(job.names)
 

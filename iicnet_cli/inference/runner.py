@@ -19,6 +19,9 @@ from iicnet_cli.network.precision import Precision, set_precision
 
 DEFAULT_MEMORY = 1 << 30
 
+_STRIP = 256
+"""Rows; even, so that halving gives the same as with the whole picture."""
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -153,9 +156,11 @@ class Runner:
     @torch.inference_mode()
     def reference(self, images: Pixels) -> Pixels:
         """What the embedding of (K, H, W, C) uint8 should look like: (H_e, W_e, C_e) uint8."""
-        reference = self.net.reference(to_tensor(images[None, :1], self.device))
-        pixels: Pixels = to_pixels(reference)[0]
-        return pixels
+        rows = []
+        for top in range(0, images.shape[1], _STRIP):
+            strip = to_tensor(images[None, :1, top : top + _STRIP], self.device)
+            rows.append(to_pixels(self.net.reference(strip))[0])
+        return np.concatenate(rows)
 
     @torch.inference_mode()
     def embed(self, images: Pixels) -> Pixels:
