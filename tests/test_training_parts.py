@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -144,12 +145,20 @@ def test_bundled_recipes_are_valid(path: Path) -> None:
     IICNet(recipe.network)
 
 
-def test_every_bundled_checkpoint_has_a_recipe_in_the_script() -> None:
+def test_one_makefile_trains_every_bundled_checkpoint() -> None:
     folder = Path(__file__).parents[1] / "recipes"
-    lines = re.findall(r"^recipe (\S+) (\S+) -d", (folder / "train-all.sh").read_text(), re.M)
+    done = subprocess.run(
+        ["make", "-n", "-C", folder, "OUT=/o", "PHOTOS=/p", "CLIPS=/c", "STEREO=/s", "CUTOUTS=/k"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = re.findall(r"^iicnet train --recipe (\S+)\.toml (.*)$", done.stdout, re.M)
     made: list[str] = []
-    for name, start in lines:
-        assert start in ("scratch", *made), f"{name} starts from {start}, made later or never"
+    for name, options in lines:
+        start = re.search(r"--from /o/(\S+)", options)
+        assert "--scratch" in options or (start and start[1] in made), f"{name}: {options}"
+        assert f" -o /o/{name}" in options
         made.append(name)
     assert {path.stem for path in folder.glob("*.toml")} == set(made)
     for checkpoint in available():
