@@ -20,7 +20,7 @@ from iicnet_cli.network.precision import Precision, set_precision
 DEFAULT_MEMORY = 1 << 30
 
 _STRIP = 256
-"""Rows; even, so that halving gives the same as with the whole picture."""
+"""Rows of an embedding."""
 
 
 @dataclass(frozen=True)
@@ -156,11 +156,13 @@ class Runner:
     @torch.inference_mode()
     def reference(self, images: Pixels) -> Pixels:
         """What the embedding of (K, H, W, C) uint8 should look like: (H_e, W_e, C_e) uint8."""
-        rows = []
-        for top in range(0, images.shape[1], _STRIP):
-            strip = to_tensor(images[None, :1, top : top + _STRIP], self.device)
-            rows.append(to_pixels(self.net.reference(strip))[0])
-        return np.concatenate(rows)
+        scale = self.scale
+        height, width = images.shape[1] // scale, images.shape[2] // scale
+        out = np.empty((height, width, self.config.embedding_channels), np.uint8)
+        for top in range(0, height, _STRIP):
+            strip = to_tensor(images[None, :1, scale * top : scale * (top + _STRIP)], self.device)
+            out[top : top + _STRIP] = to_pixels(self.net.reference(strip))[0]
+        return out
 
     @torch.inference_mode()
     def embed(self, images: Pixels) -> Pixels:
