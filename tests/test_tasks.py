@@ -300,7 +300,7 @@ def test_half_size_clip(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "out.png"
     report = json.loads(done(run("embed", source, "--half", "-o", out, "--json")).stdout)
     assert (report["model"], report["embeddings"], report["images"]) == ("video-3-half", 3, 7)
-    assert pixels(out).shape == (17, 24, 3)
+    assert pixels(out).shape == (18, 24, 3)
     done(run("restore", out))
     restored = frames_of(tmp_path / "out-restored.mkv")
     assert restored.shape == frames.shape
