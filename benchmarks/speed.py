@@ -4,8 +4,9 @@ Each row runs in a process of its own, on generated pictures in memory, without 
 the median of several runs. A name alone is a bundled model. `paper/NAME` is the paper's network of
 that size (random weights: its speed does not depend on them) run by this project; `plain/NAME` is
 the same network run as such code usually is: in PyTorch's default memory layout, the whole picture
-at once, with gradients recorded. GFLOP/s are of the convolutions, 2 for each multiplication; their
-share is of the fastest 3x3 convolution that the machine was seen to do in the same run.
+at once (without gradients, whose record does not fit into 24 GB at 480p). GFLOP/s are of the
+convolutions, 2 for each multiplication; their share is of the fastest 3x3 convolution that the
+machine was seen to do in the same run.
 """
 
 from __future__ import annotations
@@ -97,11 +98,13 @@ def passes(
         net.to(device)
         shown = to_pixels(net.reference(to_tensor(pictures[None])))[0]
 
+        @torch.no_grad()
         def embed() -> object:
-            return to_pixels(net(to_tensor(pictures[None], device)).detach())
+            return to_pixels(net(to_tensor(pictures[None], device)))
 
+        @torch.no_grad()
         def restore() -> object:
-            return to_pixels(net.inverse(to_tensor(shown[None], device)).detach())
+            return to_pixels(net.inverse(to_tensor(shown[None], device)))
 
         return embed, restore, net
     runner = Runner(net, device)
@@ -224,6 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(" | ".join(["", *COLUMNS, ""]).strip())
         print(" | ".join(["", "---", "---:", "---", *["---:"] * 6, ""]).strip())
     yardsticks: dict[tuple[str, str], float] = {}
+    failed, threads = False, 0
     for model in options.model or MODELS:
         slow = model.startswith(SLOW)
         for size in options.size or (["480p"] if slow else SIZES):
@@ -232,8 +236,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command += ["--device", options.device, "--repeats", str(repeats)]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
             if done.returncode:
-                return done.returncode
+                print(f"speed: {model} at {size} failed ({done.returncode})", file=sys.stderr)
+                failed = True
+                continue
             row = Row(**json.loads(done.stdout))
+            threads = row.threads
             if model.startswith("plain/"):
                 yardsticks[model.rpartition("/")[2], size] = row.seconds
             if options.json:
@@ -242,8 +249,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             else:
                 print(" | ".join(["", *cells(row, peak, yardsticks), ""]).strip(), flush=True)
     if not options.json:
-        print(f"\nFastest convolution seen: {peak:.0f} GFLOP/s, {row.threads} threads.")
-    return 0
+        print(f"\nFastest convolution seen: {peak:.0f} GFLOP/s, {threads} threads.")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
