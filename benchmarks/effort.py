@@ -13,7 +13,6 @@ import dataclasses
 import io
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -22,16 +21,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from quality import MEDIA
+from robustness import groups
 
-from iicnet_cli.errors import IICNetError, UsageError
+from iicnet_cli.errors import IICNetError
 from iicnet_cli.inference.device import choose_device
 from iicnet_cli.inference.effort import STEPS, Target
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.metrics import psnr
-from iicnet_cli.tasks import task_named
 from iicnet_cli.zoo import Checkpoint, find
 
-MEDIA = Path(__file__).resolve().parents[1] / "examples" / "media"
 MODELS = (
     "stego-2",
     "stego-3",
@@ -66,18 +65,12 @@ def pictures(checkpoint: Checkpoint, folder: Path, side: int) -> tuple[str, Pixe
     Raises:
         UsageError: the folder has none.
     """
-    task = task_named(checkpoint.config.task)
-    images = checkpoint.config.network.images
-    with tempfile.TemporaryDirectory() as scratch:
-        items = task.evaluation_items(folder, images, 1, Path(scratch))
-        if not items:
-            raise UsageError(f"{folder} holds nothing to evaluate {checkpoint.name} on")
-        job = task.open(items[0].inputs, images, items[0].options)
-        with closing(job.groups()) as groups:
-            group = next(groups).images
-    side = min(side, *group.shape[1:3]) // 2 * 2
+    with closing(groups(checkpoint, folder, 1)) as found:
+        name, group = next(found)
+    multiple = checkpoint.config.network.multiple
+    side = min(side, *group.shape[1:3]) // multiple * multiple
     y, x = ((length - side) // 2 for length in group.shape[1:3])
-    return items[0].name, np.ascontiguousarray(group[:, y : y + side, x : x + side])
+    return name, np.ascontiguousarray(group[:, y : y + side, x : x + side])
 
 
 def measure(

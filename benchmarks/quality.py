@@ -12,7 +12,6 @@ import argparse
 import dataclasses
 import json
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 from iicnet_cli import __version__
 from iicnet_cli.api import Converter, crop, pad, padding_to
 from iicnet_cli.errors import ExitCode, IICNetError
-from iicnet_cli.evaluation import Evaluation, Row, evaluate, spread
+from iicnet_cli.evaluation import Evaluation, Row, evaluate, items_of
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.tasks import task_named
 from iicnet_cli.zoo import Checkpoint, available, find
@@ -226,9 +225,8 @@ def without_network(
     task = task_named(checkpoint.config.task)
     codec = codec_for(task.name)
     coded, plain = [], []
-    with tempfile.TemporaryDirectory() as scratch:
-        items = task.evaluation_items(folder, images, step, Path(scratch))
-        for item, row in zip(spread(items, len(rows)), rows, strict=True):
+    with items_of(checkpoint, folder, step=step, limit=len(rows)) as items:
+        for item, row in zip(items, rows, strict=True):
             groups = []
             for group in task.open(item.inputs, images, item.options).groups():
                 reference = reference_of(group.images, runner)

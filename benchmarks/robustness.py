@@ -12,8 +12,7 @@ import dataclasses
 import io
 import json
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -37,7 +36,7 @@ from quality import MEDIA, bundled, shown
 from iicnet_cli import __version__
 from iicnet_cli.api import PSNR_CAP
 from iicnet_cli.errors import ExitCode, IICNetError, UsageError
-from iicnet_cli.evaluation import spread
+from iicnet_cli.evaluation import items_of
 from iicnet_cli.inference.device import choose_device
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.media.stills import resize
@@ -217,7 +216,7 @@ def cells(results: Sequence[Result]) -> list[str]:
 
 def groups(
     checkpoint: Checkpoint, folder: Path, limit: int | None
-) -> Iterator[tuple[str, Pixels]]:
+) -> Generator[tuple[str, Pixels]]:
     """Name and pictures (K, H, W, 3) of the first group of each PNG of a task's evaluation data.
 
     The last row or column is cut off where the network's grid needs it.
@@ -227,13 +226,8 @@ def groups(
     """
     config = checkpoint.config
     task = task_named(config.task)
-    if not folder.is_dir():
-        raise UsageError(f"no folder {folder}")
-    with tempfile.TemporaryDirectory() as scratch:
-        items = task.evaluation_items(folder, config.network.images, 1, Path(scratch))
-        if not items:
-            raise UsageError(f"{folder} holds nothing to evaluate {checkpoint.name} on")
-        for item in spread(items, limit):
+    with items_of(checkpoint, folder, limit=limit) as items:
+        for item in items:
             job = task.open(item.inputs, config.network.images, item.options)
             with closing(job.groups()) as found:
                 images = next(found).images

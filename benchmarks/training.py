@@ -26,6 +26,7 @@ from iicnet_cli.training.data import build_samplers
 from iicnet_cli.training.loop import Budget, measure, train
 from iicnet_cli.training.pack import unpacked
 from iicnet_cli.training.recipe import Recipe
+from iicnet_cli.training.samplers import Sampler
 
 Pixels = NDArray[np.uint8]
 
@@ -36,8 +37,8 @@ BASE: dict[str, Any] = {
     "network": {"images": 3, "blocks": 8, "width": 32},
 }
 
-MEASURED = BASE | {"stages": [{"until": 1.0, "crop": 160, "batch": 1}]}
-"""Held-out pictures are crops of this size for all."""
+DATA = BASE | {"stages": [{"until": 1.0, "crop": 160, "batch": 1}]}
+"""What all draw from: photos that hold this crop, the size of the held-out ones."""
 
 CASES: dict[str, dict[str, Any]] = {
     "base: 8 blocks, width 32, depth 1, batch 4, Muon 5e-3": {},
@@ -93,21 +94,20 @@ def changed(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any
 
 def run(
     change: str,
-    data: Sequence[Path],
+    sampler: Sampler,
     held_out: list[Pixels],
     *,
     steps: int,
     seed: int,
     device: str,
 ) -> Row:
-    """Train one case on folders, and measure it on held-out crops (K, H, W, 3).
+    """Train one case, and measure it on held-out crops (K, H, W, 3).
 
     Raises:
-        TrainingError: too little data, or the loss is not finite.
+        TrainingError: the loss is not finite.
     """
     recipe = Recipe.model_validate(changed(BASE, CASES[change]) | {"seed": seed})
     chosen = choose_device(device).device
-    sampler, _ = build_samplers(recipe, data)
     with tempfile.TemporaryDirectory() as scratch:
         begin = time.process_time()
         outcome = train(
@@ -161,13 +161,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows: list[Row] = []
     try:
         with unpacked(options.data) as folders:
-            _, held_out = build_samplers(Recipe.model_validate(MEASURED), folders)
+            sampler, held_out = build_samplers(Recipe.model_validate(DATA), folders)
             print(f"| {' | '.join(COLUMNS)} |")
             print(f"|{'|'.join(['---', *['---:'] * (len(COLUMNS) - 1)])}|")
             for change in options.case or CASES:
                 row = run(
                     change,
-                    folders,
+                    sampler,
                     held_out,
                     steps=options.steps,
                     seed=options.seed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +14,7 @@ import numpy as np
 from iicnet_cli.api import Converter, EmbedReport
 from iicnet_cli.errors import UsageError
 from iicnet_cli.tasks import task_named
+from iicnet_cli.tasks.base import Item
 from iicnet_cli.zoo import Checkpoint
 
 T = TypeVar("T")
@@ -73,16 +75,11 @@ def evaluate(
         UsageError: the folder holds nothing that fits.
     """
     config = checkpoint.config
-    task = task_named(config.task)
-    if not folder.is_dir():
-        raise UsageError(f"no folder {folder}")
-    with tempfile.TemporaryDirectory() as scratch:
-        made = Path(scratch) / "made"
-        made.mkdir()
-        items = task.evaluation_items(folder, config.network.images, step, made)
-        if not items:
-            raise UsageError(f"{folder} holds nothing to evaluate {checkpoint.name} on")
-        for item in spread(items, limit):
+    with (
+        items_of(checkpoint, folder, step=step, limit=limit) as items,
+        tempfile.TemporaryDirectory() as scratch,
+    ):
+        for item in items:
             report = converter.embed(
                 item.inputs,
                 Path(scratch) / "embedding.png",
@@ -93,6 +90,25 @@ def evaluate(
                 with_ssim=True,
             )
             yield _row(item.name, report)
+
+
+@contextmanager
+def items_of(
+    checkpoint: Checkpoint, folder: Path, *, step: int = 1, limit: int | None = None
+) -> Iterator[list[Item]]:
+    """What a checkpoint is measured on, one item for each PNG, for as long as the context is open.
+
+    Args, and errors: as :func:`evaluate`.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"no folder {folder}")
+    task = task_named(checkpoint.config.task)
+    with tempfile.TemporaryDirectory() as made:
+        images = checkpoint.config.network.images
+        items = task.evaluation_items(folder, images, step, Path(made))
+        if not items:
+            raise UsageError(f"{folder} holds nothing to evaluate {checkpoint.name} on")
+        yield spread(items, limit)
 
 
 def spread(items: Sequence[T], limit: int | None) -> list[T]:

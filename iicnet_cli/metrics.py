@@ -25,7 +25,7 @@ def mse(a: Pixels, b: Pixels) -> float:
         raise ValueError(f"pictures of different shapes: {a.shape} and {b.shape}")
     total = 0
     # In parts, because squares take four to eight times the memory of the pictures.
-    parts = max(1, a.size // _PART) if len(a) else 1
+    parts = max(1, a.size // _PART)
     for x, y in zip(np.array_split(a, parts), np.array_split(b, parts), strict=True):
         difference = x.astype(np.int32) - y
         total += int(np.sum(np.square(difference), dtype=np.int64))

@@ -48,8 +48,11 @@ CompileOption = Annotated[
     ),
 ]
 
+Precision = Literal["fp32", "tf32", "bf16"]
+"""As in ``network/precision.py``, which would load torch."""
+
 PrecisionOption = Annotated[
-    Literal["fp32", "tf32", "bf16"],
+    Precision,
     typer.Option(
         "--precision",
         help="tf32 (CUDA only) and bf16 are faster on some GPUs, and restore a little worse.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from iicnet_cli.cli.console import (
     DebugOption,
     DeviceOption,
     OverwriteOption,
+    Precision,
     QuietOption,
     command,
     parse_memory,
@@ -41,7 +42,7 @@ def train(
         typer.Option("--output", "-o", help="Model folder to write, or to go on with."),
     ] = None,
     task: Annotated[
-        str | None, typer.Option(help="stego or video: takes the bundled model's recipe.")
+        str | None, typer.Option(help="stego, video, ...: fine-tunes its default model.")
     ] = None,
     recipe: Annotated[Path | None, typer.Option(help="Recipe, a TOML file.")] = None,
     model: Annotated[
@@ -59,7 +60,7 @@ def train(
         int | None, typer.Option(help="CPU threads; all by default.", min=1)
     ] = None,
     precision: Annotated[
-        Literal["fp32", "tf32", "bf16"],
+        Precision,
         typer.Option(
             help="Of the arithmetic. bf16: in the networks inside the couplings, for GPUs; tf32: "
             "in all convolutions, CUDA only. Weights are fp32 in any case."

@@ -189,10 +189,10 @@ def resize(pixels: Pixels, width: int, height: int) -> Pixels:
     """The whole picture at exactly ``width`` x ``height`` pixels (Lanczos; nothing is cut off).
 
     Args:
-        pixels: uint8 (H, W, 3) or (H, W).
+        pixels: uint8 (H, W, 3), (H, W) or, with straight alpha, (H, W, 4).
 
     Returns:
-        uint8 (height, width, 3) or (height, width); ``pixels`` itself if the size fits already.
+        uint8 (height, width, ...); ``pixels`` itself if the size fits already.
 
     Raises:
         UsageError: a side is below 1.
@@ -201,7 +201,7 @@ def resize(pixels: Pixels, width: int, height: int) -> Pixels:
         raise UsageError(f"cannot resize to {width}x{height}")
     if pixels.shape[:2] == (height, width):
         return pixels
-    image = Image.fromarray(_checked(pixels))
+    image = Image.fromarray(_checked(pixels, alpha=True))
     resized = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=None)
     return np.array(resized, dtype=np.uint8)
 
@@ -412,9 +412,10 @@ def _through(image: Image.Image, source: Any, target: Any) -> Image.Image:
     return converted
 
 
-def _checked(pixels: Pixels) -> Pixels:
-    grey_or_rgb = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
-    if pixels.dtype != np.uint8 or not grey_or_rgb or pixels.size == 0:
+def _checked(pixels: Pixels, *, alpha: bool = False) -> Pixels:
+    channels = (3, 4) if alpha else (3,)
+    known = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in channels)
+    if pixels.dtype != np.uint8 or not known or pixels.size == 0:
         raise ValueError(
             f"pixels must be uint8 (H, W, 3) or (H, W), not {pixels.dtype} {pixels.shape}"
         )

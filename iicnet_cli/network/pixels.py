@@ -15,10 +15,12 @@ Pixels = NDArray[np.uint8]
 
 
 def to_tensor(pixels: Pixels, device: torch.device | None = None) -> Tensor:
-    """(..., H, W, C) uint8 to (..., C, H, W) float in 0..1."""
+    """(..., H, W, C) uint8 to (..., C, H, W) float in 0..1; does not wait for a GPU."""
     # A copy: PNGs are decoded into memory that must not be written to.
-    tensor = torch.from_numpy(np.array(pixels, order="C")).to(device)
-    return tensor.movedim(-1, -3).float() / 255
+    levels = torch.from_numpy(np.array(pixels, order="C"))
+    if device is not None and device.type == "cuda":
+        levels = levels.pin_memory()
+    return levels.to(device, non_blocking=True).movedim(-1, -3).float() / 255
 
 
 def to_pixels(images: Tensor) -> Pixels:

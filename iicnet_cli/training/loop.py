@@ -150,7 +150,7 @@ def train(
     feed = batches(sampler, recipe, step, progress, team)
     try:
         while (done := progress(step)) < 1:
-            images = _on_device(next(feed), device)
+            images = to_tensor(next(feed), device)
             torch.manual_seed(recipe.seed + step)
             quantization.straight_through = done >= recipe.straight_through
             for optimizer, peak in zip(optimizers, peaks, strict=True):
@@ -224,14 +224,6 @@ def measure(net: IICNet, samples: list[Pixels], device: torch.device) -> tuple[f
         embed.append(psnr(embedding, to_pixels(net.reference(images))))
         restored += [psnr(a, b) for a, b in zip(back[0], sample, strict=True)]
     return float(np.mean(embed)), float(np.mean(restored))
-
-
-def _on_device(batch: Pixels, device: torch.device) -> Tensor:
-    """(B, K, h, w, C) uint8 to (B, K, C, h, w) float in 0..1, without waiting for a GPU."""
-    levels = torch.from_numpy(batch)
-    if device.type == "cuda":
-        levels = levels.pin_memory()
-    return levels.to(device, non_blocking=True).movedim(-1, -3).float() / 255
 
 
 def _moving_average(decay: float) -> Callable[[Any, Any, Any], None]:

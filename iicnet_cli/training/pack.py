@@ -30,6 +30,7 @@ from iicnet_cli.media.stills import (
     has_alpha,
     read_still,
     read_still_with_alpha,
+    resize,
 )
 from iicnet_cli.tasks.base import Pixels
 from iicnet_cli.training.data import SYNTHETIC_MARGIN, find_files, read_clip
@@ -285,7 +286,7 @@ def _encode(source: _Source, packing: Packing) -> _Member | None:
     )
     if scale < 1:
         size = (round(width * scale), round(height * scale))
-        frames = np.stack([_resized(frame, size) for frame in frames])
+        frames = np.stack([resize(frame, *size) for frame in frames])
     if source.kind == "clip":
         data, suffix = _clip_file(frames, packing.quality), ".mkv"
     else:
@@ -293,10 +294,6 @@ def _encode(source: _Source, packing: Packing) -> _Member | None:
     if scale >= 1 and source.path.stat().st_size <= len(data):
         data, suffix = source.path.read_bytes(), source.path.suffix
     return _Member(source.name.with_suffix(suffix), data)
-
-
-def _resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
 
 
 def _still_file(pixels: Pixels, quality: int) -> tuple[bytes, str]:
