@@ -32,6 +32,7 @@ test: $(READY) ## Run the tests.
 
 lint: $(READY) ## Check style and types.
 	$(BIN)/ruff check
+	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/mypy examples benchmarks
 

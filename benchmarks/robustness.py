@@ -309,9 +309,7 @@ def visible(images: Pixels, damage: Damage, scale: int, cut: int | None = None) 
     return images[:, mask]
 
 
-def measure(
-    checkpoint: Checkpoint, folder: Path, *, limit: int | None, device: str
-) -> Survival:
+def measure(checkpoint: Checkpoint, folder: Path, *, limit: int | None, device: str) -> Survival:
     """One model over the folder of its task.
 
     Raises:

@@ -193,9 +193,7 @@ class _Search:
     target: Target
 
 
-def _search(
-    effort: int, embed_psnr: float | None, restored_psnr: float | None
-) -> _Search | None:
+def _search(effort: int, embed_psnr: float | None, restored_psnr: float | None) -> _Search | None:
     if not 0 <= effort <= 10:
         raise UsageError(f"effort is 0 to 10, not {effort}")
     if embed_psnr is not None and restored_psnr is not None:
@@ -438,9 +436,7 @@ class Converter:
             target = output if output is not None else chosen.default_target(place, header)
             runner = self._runner(checkpoint)
             groups = self._restored(reader, header, runner)
-            delivered = chosen.deliver(
-                header, groups, target, overwrite=overwrite, options=options
-            )
+            delivered = chosen.deliver(header, groups, target, overwrite=overwrite, options=options)
         return RestoreReport(
             outputs=delivered.outputs,
             notes=delivered.notes,
@@ -543,9 +539,7 @@ class Converter:
                 quality.add(visible, wanted, restored, group.images)
         return quality.pictures(job.names)
 
-    def _restored(
-        self, reader: EmbeddingReader, header: Header, runner: Runner
-    ) -> Iterator[Group]:
+    def _restored(self, reader: EmbeddingReader, header: Header, runner: Runner) -> Iterator[Group]:
         for i, embedding in enumerate(reader):
             runner.tick = self._ticker("restoring", i, reader.n_frames)
             mark = read_mark(embedding)

@@ -63,9 +63,7 @@ def identify(
         checkpoint = find(model) if model else _checkpoint_with_id(mark, source, task)
         fps = fps_from_code(mark.fps)
         return (
-            _made_up_header(
-                checkpoint, task or _task_of(mark), width, height, mark.padding, fps
-            ),
+            _made_up_header(checkpoint, task or _task_of(mark), width, height, mark.padding, fps),
             checkpoint,
             "mark",
         )

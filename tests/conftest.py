@@ -53,9 +53,7 @@ def natural(height: int, width: int, seed: int) -> Pixels:
 def moving(frames: int, height: int, width: int, seed: int = 0) -> Pixels:
     """Frames (T, height, width, 3): a slow pan with an object that crosses it."""
     scene = natural(height + frames, width + 2 * frames, seed)
-    clip = np.stack(
-        [scene[t // 2 : t // 2 + height, 2 * t : 2 * t + width] for t in range(frames)]
-    )
+    clip = np.stack([scene[t // 2 : t // 2 + height, 2 * t : 2 * t + width] for t in range(frames)])
     for t in range(frames):
         x = 3 * t % max(1, width - 12)
         clip[t, height // 3 : height // 3 + 12, x : x + 12] = (200, 60, 40)
@@ -69,9 +67,7 @@ def _only_bundled_models(tmp_path_factory: pytest.TempPathFactory, monkeypatch: 
 
 
 @pytest.fixture
-def all_models(
-    _only_bundled_models: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def all_models(_only_bundled_models: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Untrained networks, which show the reference, for tasks that have no bundled one."""
     folder = tmp_path / "models"
     monkeypatch.setenv("IICNET_MODELS", str(folder))

@@ -97,9 +97,7 @@ def test_secrets_of_other_sizes_come_back_at_their_own(
 
 
 @pytest.mark.parametrize(("width", "height"), [(16, 16), (17, 16), (33, 47), (64, 21)])
-def test_any_size_from_16_pixels_up(
-    run: Run, tmp_path: Path, width: int, height: int
-) -> None:
+def test_any_size_from_16_pixels_up(run: Run, tmp_path: Path, width: int, height: int) -> None:
     paths = []
     for i in range(2):
         paths.append(tmp_path / f"{i}.png")
@@ -211,8 +209,14 @@ def test_alpha_orientation_and_sixteen_bits_are_converted_and_said(
     exif[0x0112] = 6
     turned.save(tmp_path / "turned.jpg", exif=exif, quality=95)
     result = run(
-        "embed", photos[0], tmp_path / "alpha.png", tmp_path / "turned.jpg",
-        "-o", tmp_path / "out.png", "--background", "#000000",
+        "embed",
+        photos[0],
+        tmp_path / "alpha.png",
+        tmp_path / "turned.jpg",
+        "-o",
+        tmp_path / "out.png",
+        "--background",
+        "#000000",
     )
     assert result.exit_code == 0, result.output
     assert "alpha.png: " in result.stderr
@@ -227,9 +231,7 @@ def test_alpha_orientation_and_sixteen_bits_are_converted_and_said(
 
 
 @pytest.mark.parametrize(("model", "worst"), [("video-5", 27), ("video-9", 22)])
-def test_clip_round_trip(
-    run: Run, clip: Path, tmp_path: Path, model: str, worst: float
-) -> None:
+def test_clip_round_trip(run: Run, clip: Path, tmp_path: Path, model: str, worst: float) -> None:
     out = tmp_path / "preview.png"
     result = run("embed", clip, "-o", out, "--model", model)
     assert result.exit_code == 0, result.output
@@ -502,21 +504,23 @@ def test_pipes(photos: list[Path], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "iicnet_cli"]
     made = subprocess.run(
         [*command, "embed", "-", photos[1], "-o", "-"],
-        stdin=photos[0].open("rb"), capture_output=True, check=True,
+        stdin=photos[0].open("rb"),
+        capture_output=True,
+        check=True,
     )
     assert Image.open(io.BytesIO(made.stdout)).format == "PNG"
     back = subprocess.run(
         [*command, "restore", "-", "-o", tmp_path / "back"],
-        input=made.stdout, capture_output=True, check=False,
+        input=made.stdout,
+        capture_output=True,
+        check=False,
     )
     assert back.returncode == 0, back.stderr
     assert back.stdout == b""
     assert sorted(p.name for p in (tmp_path / "back").iterdir()) == ["one.png", "stdin.png"]
 
 
-def test_help_version_and_info_load_no_torch(
-    run: Run, photos: list[Path], tmp_path: Path
-) -> None:
+def test_help_version_and_info_load_no_torch(run: Run, photos: list[Path], tmp_path: Path) -> None:
     run("embed", *photos[:2], "-o", tmp_path / "out.png")
     program = (
         "import sys; from iicnet_cli.cli import app\n"
@@ -525,11 +529,17 @@ def test_help_version_and_info_load_no_torch(
         "assert 'torch' not in sys.modules"
     )
     for arguments in (
-        ["--help"], ["--version"], ["embed", "--help"], ["train", "--help"],
-        ["models", "list"], ["info", str(tmp_path / "out.png")],
+        ["--help"],
+        ["--version"],
+        ["embed", "--help"],
+        ["train", "--help"],
+        ["models", "list"],
+        ["info", str(tmp_path / "out.png")],
     ):
         done = subprocess.run(
-            [sys.executable, "-c", program, *arguments], capture_output=True, text=True,
+            [sys.executable, "-c", program, *arguments],
+            capture_output=True,
+            text=True,
             check=False,
         )
         assert done.returncode == 0, (arguments, done.stderr)
@@ -554,7 +564,10 @@ def test_debug_shows_the_traceback(run: Run, photos: list[Path], tmp_path: Path)
     environment = os.environ | {"NO_COLOR": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "iicnet_cli", *map(str, arguments), "--debug"],
-        capture_output=True, text=True, check=False, env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
     )
     assert "Traceback" in done.stderr
     assert done.returncode != 0
@@ -586,7 +599,11 @@ def test_models_list_path_verify(run: Run) -> None:
         assert model["bytes"] < 2e6
         folder = Path(run("models", "path", model["name"]).stdout.strip())
         assert {p.name for p in folder.iterdir()} == {
-            "README.md", "config.json", "golden", "model.safetensors", "recipe.toml",
+            "README.md",
+            "config.json",
+            "golden",
+            "model.safetensors",
+            "recipe.toml",
         }
     result = run("models", "verify")
     assert result.exit_code == 0, result.output

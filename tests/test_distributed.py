@@ -48,8 +48,14 @@ def train_some(
     """The losses of a run in this process, or of as much of it as ``stop`` lets happen."""
     losses: list[float] = []
     run_training(
-        folder / "recipe.toml", [folder / "photos"], output, budget=Budget(STEPS, None),
-        device=CPU, team=processes, report=lambda report: losses.append(report.loss), stop=stop,
+        folder / "recipe.toml",
+        [folder / "photos"],
+        output,
+        budget=Budget(STEPS, None),
+        device=CPU,
+        team=processes,
+        report=lambda report: losses.append(report.loss),
+        stop=stop,
     )
     return losses
 

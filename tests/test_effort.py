@@ -60,9 +60,7 @@ def test_target_of_the_embedding_is_held(run: Run, pair: list[Path], tmp_path: P
     plain = embedded(run, pair, tmp_path / "plain.png")
     better = embedded(run, pair, tmp_path / "better.png", "--effort", 3)
     lower = plain["embed_psnr"] - 1.5
-    free = embedded(
-        run, pair, tmp_path / "free.png", "--effort", 3, "--target-embed-psnr", lower
-    )
+    free = embedded(run, pair, tmp_path / "free.png", "--effort", 3, "--target-embed-psnr", lower)
     assert free["embed_psnr"] > lower - 0.1
     assert free["gained_psnr"] > better["gained_psnr"]
 
@@ -72,9 +70,7 @@ def test_target_of_the_restored_is_held(run: Run, pair: list[Path], tmp_path: Pa
     # The target is of the mean squared error over all pictures.
     errors = [10 ** (-picture["psnr"] / 10) for picture in plain["restored"]]  # type: ignore[attr-defined]
     target = -10 * np.log10(np.mean(errors)) - 0.5
-    found = embedded(
-        run, pair, tmp_path / "t.png", "--effort", 3, "--target-restored-psnr", target
-    )
+    found = embedded(run, pair, tmp_path / "t.png", "--effort", 3, "--target-restored-psnr", target)
     assert found["embed_psnr"] > plain["embed_psnr"] + 0.3
     kept = [10 ** (-picture["psnr"] / 10) for picture in found["restored"]]  # type: ignore[attr-defined]
     assert -10 * np.log10(np.mean(kept)) > target - 0.1

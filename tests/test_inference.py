@@ -30,9 +30,7 @@ def random_net(config: IICNetConfig, seed: int = 0) -> IICNet:
     return net
 
 
-@given(
-    height=st.integers(1, 300), width=st.integers(1, 300), memory=st.integers(1, 1 << 26)
-)
+@given(height=st.integers(1, 300), width=st.integers(1, 300), memory=st.integers(1, 1 << 26))
 def test_tiles_cover_every_pixel_once_and_carry_their_halo(
     height: int, width: int, memory: int
 ) -> None:
@@ -54,9 +52,7 @@ def test_tiles_cover_every_pixel_once_and_carry_their_halo(
     half_size=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_tiled_equals_whole_in_float64(
-    height: int, width: int, half_size: bool, seed: int
-) -> None:
+def test_tiled_equals_whole_in_float64(height: int, width: int, half_size: bool, seed: int) -> None:
     config = SMALL.model_copy(update={"half_size": half_size, "downscaling_conv": half_size})
     net = random_net(config, seed).double()
     images = torch.rand(1, 2, 3, 2 * height, 2 * width, dtype=torch.float64)

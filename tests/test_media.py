@@ -933,6 +933,9 @@ def test_python_may_exit_with_a_clip_open(clips: Path) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", script, str(clips / "plain.mp4")],
-        capture_output=True, text=True, check=False, timeout=60,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "(48, 64, 3)", "")

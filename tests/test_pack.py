@@ -58,7 +58,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cutout[10:50, 10:50, 3] = 255
         Image.fromarray(cutout).save(folder / f"cut{i}.png")
         writer = imageio_ffmpeg.write_frames(
-            str(folder / f"clip{i}.mkv"), (120, 90), codec="ffv1", macro_block_size=1,
+            str(folder / f"clip{i}.mkv"),
+            (120, 90),
+            codec="ffv1",
+            macro_block_size=1,
             pix_fmt_out="bgr0",
         )
         writer.send(None)

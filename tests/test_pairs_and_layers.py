@@ -155,7 +155,7 @@ def layer(name: str, seed: int, alpha: int = 255) -> Layer:
 
 def test_openraster_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "a.ora"
-    layers = [layer("back <&> \"quoted\"", 1), layer("front", 2, alpha=90)]
+    layers = [layer('back <&> "quoted"', 1), layer("front", 2, alpha=90)]
     write_ora(path, layers, composite(layers))
     assert is_layered(path)
     image = read_layers(path)

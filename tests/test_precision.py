@@ -80,8 +80,14 @@ def test_training_in_this_precision(precision: str, tmp_path: Path) -> None:
     sampler = StegoSampler([natural(20, 20, i) for i in range(3)], 2)
     losses: list[float] = []
     outcome = train(
-        recipe, sampler, [], Budget(3, None), tmp_path, device=torch.device("cpu"),
-        precision=precision, report=lambda report: losses.append(report.loss),  # type: ignore
+        recipe,
+        sampler,
+        [],
+        Budget(3, None),
+        tmp_path,
+        device=torch.device("cpu"),
+        precision=precision,
+        report=lambda report: losses.append(report.loss),  # type: ignore
     )
     assert all(p.dtype == torch.float32 for p in outcome.net.parameters())
     assert len(losses) == 3 and np.isfinite(losses).all()
@@ -92,8 +98,13 @@ def test_tf32_is_refused_on_the_cpu(tmp_path: Path) -> None:
     sampler = StegoSampler([natural(20, 20, i) for i in range(3)], 2)
     with pytest.raises(UsageError, match="CUDA only"):
         train(
-            recipe, sampler, [], Budget(1, None), tmp_path,
-            device=torch.device("cpu"), precision="tf32",
+            recipe,
+            sampler,
+            [],
+            Budget(1, None),
+            tmp_path,
+            device=torch.device("cpu"),
+            precision="tf32",
         )
 
 
@@ -115,9 +126,7 @@ def test_embedding_in_bf16_is_recorded_and_restores_nearly_as_well(
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
-def test_tf32_needs_cuda(
-    run: Callable[..., Result], photos: list[Path], tmp_path: Path
-) -> None:
+def test_tf32_needs_cuda(run: Callable[..., Result], photos: list[Path], tmp_path: Path) -> None:
     done = run("embed", *photos[:2], "-o", tmp_path / "x.png", "--precision", "tf32")
     assert done.exit_code == UsageError.exit_code
     assert "CUDA" in done.output

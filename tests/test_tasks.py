@@ -27,6 +27,7 @@ Run = Callable[..., Result]
 
 pytestmark = pytest.mark.usefixtures("all_models")
 
+
 def pixels(path: Path) -> Pixels:
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))

@@ -57,7 +57,10 @@ def clip_folder(tmp_path: Path) -> Path:
     folder.mkdir(parents=True)
     for i in range(4):
         writer = imageio_ffmpeg.write_frames(
-            str(folder / f"{i}.mkv"), (56, 48), codec="ffv1", macro_block_size=1,
+            str(folder / f"{i}.mkv"),
+            (56, 48),
+            codec="ffv1",
+            macro_block_size=1,
             pix_fmt_out="bgr0",
         )
         writer.send(None)
@@ -79,13 +82,26 @@ def test_stego_run_writes_a_model_folder_that_embeds(
     recipe = recipe_file(tmp_path, "stego", 2)
     out = tmp_path / "model"
     result = run(
-        "train", "--recipe", recipe, "-d", photo_folder, "-o", out, "--steps", 12,
-        "--data-note", "generated",
+        "train",
+        "--recipe",
+        recipe,
+        "-d",
+        photo_folder,
+        "-o",
+        out,
+        "--steps",
+        12,
+        "--data-note",
+        "generated",
     )
     assert result.exit_code == 0, result.output
     assert "12 steps" in result.stderr
     assert {p.name for p in out.iterdir()} == {
-        "README.md", "config.json", "golden", "model.safetensors", "recipe.toml",
+        "README.md",
+        "config.json",
+        "golden",
+        "model.safetensors",
+        "recipe.toml",
     }
     config = json.loads((out / "config.json").read_text())
     assert config["training"]["steps"] == 12
@@ -113,8 +129,12 @@ def test_video_run_and_fine_tuning(run: Run, clip_folder: Path, tmp_path: Path) 
 def test_training_lowers_the_loss(photo_folder: Path, tmp_path: Path) -> None:
     losses: list[float] = []
     run_training(
-        recipe_file(tmp_path, "stego", 2), [photo_folder], tmp_path / "m",
-        budget=Budget(120, None), device=CPU, report=lambda r: losses.append(r.loss),
+        recipe_file(tmp_path, "stego", 2),
+        [photo_folder],
+        tmp_path / "m",
+        budget=Budget(120, None),
+        device=CPU,
+        report=lambda r: losses.append(r.loss),
     )
     assert len(losses) == 120
     assert np.mean(losses[-20:]) < 0.7 * np.mean(losses[:20])
@@ -134,9 +154,12 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
             steps += 1
             return steps == stop_after
 
-        return run_training(
-            recipe, [photo_folder], folder, budget=Budget(10, None), device=CPU, stop=stop
-        ) is not None
+        return (
+            run_training(
+                recipe, [photo_folder], folder, budget=Budget(10, None), device=CPU, stop=stop
+            )
+            is not None
+        )
 
     assert go(tmp_path / "whole")
     assert not go(tmp_path / "parts", stop_after=interrupted_at)
@@ -168,15 +191,17 @@ def test_another_recipe_does_not_go_on_in_the_same_folder(
 ) -> None:
     recipe = recipe_file(tmp_path, "stego", 2)
     run_training(
-        recipe, [photo_folder], tmp_path / "m", budget=Budget(5, None), device=CPU,
+        recipe,
+        [photo_folder],
+        tmp_path / "m",
+        budget=Budget(5, None),
+        device=CPU,
         stop=lambda: True,
     )
     other = tmp_path / "other.toml"
     other.write_text(recipe.read_text().replace("seed = 3", "seed = 4"))
     with pytest.raises(TrainingError, match="another recipe"):
-        run_training(
-            other, [photo_folder], tmp_path / "m", budget=Budget(5, None), device=CPU
-        )
+        run_training(other, [photo_folder], tmp_path / "m", budget=Budget(5, None), device=CPU)
 
 
 def test_a_diverging_run_is_an_error(run: Run, photo_folder: Path, tmp_path: Path) -> None:
@@ -224,15 +249,22 @@ def test_what_cannot_be_compiled_is_said(
     monkeypatch.setattr(torch, "compile", compiled)
     with pytest.raises(DeviceError, match="cannot be compiled"):
         run_training(
-            recipe_file(tmp_path, "stego", 2), [photo_folder], tmp_path / "m",
-            budget=Budget(2, None), device=CPU, compiled=True,
+            recipe_file(tmp_path, "stego", 2),
+            [photo_folder],
+            tmp_path / "m",
+            budget=Budget(2, None),
+            device=CPU,
+            compiled=True,
         )
 
 
 def test_budget_in_minutes_ends_the_run(photo_folder: Path, tmp_path: Path) -> None:
     result = run_training(
-        recipe_file(tmp_path, "stego", 2), [photo_folder], tmp_path / "m",
-        budget=Budget(None, 0.05), device=CPU,
+        recipe_file(tmp_path, "stego", 2),
+        [photo_folder],
+        tmp_path / "m",
+        budget=Budget(None, 0.05),
+        device=CPU,
     )
     assert result is not None
     assert 3 <= result.seconds < 20

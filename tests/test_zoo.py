@@ -81,9 +81,7 @@ def test_broken_folders(folder: Path, tmp_path: Path) -> None:
         read_config(folder)
 
 
-def test_names_and_places(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_names_and_places(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IICNET_MODELS", str(tmp_path / "user"))
     before = [c.name for c in available()]
     assert "tiny" not in before

@@ -66,9 +66,7 @@ def embed(
     start: Annotated[
         str | None, typer.Option(help="Clip: first moment, as 12.5 or 1:02.5.", metavar="TIME")
     ] = None,
-    end: Annotated[
-        str | None, typer.Option(help="Clip: last moment.", metavar="TIME")
-    ] = None,
+    end: Annotated[str | None, typer.Option(help="Clip: last moment.", metavar="TIME")] = None,
     step: Annotated[int, typer.Option(help="Clip: take every n-th frame.", min=1)] = 1,
     frames: Annotated[
         int | None, typer.Option(help="Clip: take at most so many frames.", min=1)
@@ -167,9 +165,7 @@ def embed(
     try:
         colour = ImageColor.getrgb(background)
     except ValueError:
-        raise UsageError(
-            f"'{background}' is no colour", hint="write a name, or #rrggbb"
-        ) from None
+        raise UsageError(f"'{background}' is no colour", hint="write a name, or #rrggbb") from None
     options = EmbedOptions(
         start=parse_time(start) if start else None,
         end=parse_time(end) if end else None,
@@ -264,9 +260,7 @@ def _dry_run(
 
     converter = Converter(device=device, memory=memory)
     with input_paths(inputs) as paths:
-        forecast = converter.forecast(
-            paths, task=task, model=model, options=options, effort=effort
-        )
+        forecast = converter.forecast(paths, task=task, model=model, options=options, effort=effort)
     if as_json:
         print_json(dataclasses.asdict(forecast))
         return

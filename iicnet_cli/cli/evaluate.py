@@ -54,9 +54,7 @@ def evaluate(
 
     checkpoint = find(model)
     rows: list[Row] = []
-    for row in run(
-        checkpoint, folder, converter=Converter(device=device), step=step, limit=limit
-    ):
+    for row in run(checkpoint, folder, converter=Converter(device=device), step=step, limit=limit):
         rows.append(row)
         say(
             f"{row.name}: embedding {row.embed_psnr:.2f} dB, restored {row.restored_psnr:.2f} dB",

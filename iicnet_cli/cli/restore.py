@@ -35,9 +35,7 @@ if TYPE_CHECKING:
 
 @command
 def restore(
-    sources: Annotated[
-        list[Path], typer.Argument(help="PNGs; - is stdin.", metavar="PNG...")
-    ],
+    sources: Annotated[list[Path], typer.Argument(help="PNGs; - is stdin.", metavar="PNG...")],
     output: Annotated[
         Path | None,
         typer.Option(
@@ -58,9 +56,7 @@ def restore(
     ] = None,
     layout: Annotated[
         str | None,
-        typer.Option(
-            help="Stereo in one file: side-by-side, top-bottom, cross-eyed or anaglyph."
-        ),
+        typer.Option(help="Stereo in one file: side-by-side, top-bottom, cross-eyed or anaglyph."),
     ] = None,
     device: DeviceOption = "auto",
     memory: MemoryOption = None,

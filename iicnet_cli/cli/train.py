@@ -51,14 +51,10 @@ def train(
             "--from", help="Fine-tune this model: start from its weights, with its recipe."
         ),
     ] = None,
-    scratch: Annotated[
-        bool, typer.Option("--scratch", help="Start from random weights.")
-    ] = False,
+    scratch: Annotated[bool, typer.Option("--scratch", help="Start from random weights.")] = False,
     steps: Annotated[int | None, typer.Option(help="Budget in steps.", min=1)] = None,
     minutes: Annotated[float | None, typer.Option(help="Budget in minutes.", min=0.01)] = None,
-    threads: Annotated[
-        int | None, typer.Option(help="CPU threads; all by default.", min=1)
-    ] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; all by default.", min=1)] = None,
     precision: Annotated[
         Precision,
         typer.Option(
@@ -76,9 +72,7 @@ def train(
     ] = False,
     pack: Annotated[
         Path | None,
-        typer.Option(
-            help="Do not train, but write what the recipe would read into this one file."
-        ),
+        typer.Option(help="Do not train, but write what the recipe would read into this one file."),
     ] = None,
     pack_limit: Annotated[
         str | None,

@@ -140,9 +140,7 @@ def _errors(levels: Tensor, net: IICNet, images: Tensor, reference: Tensor) -> t
     return shown, (restored - 255 * images).square().mean().item() / 255**2
 
 
-def _held(
-    start: Tensor, net: IICNet, images: Tensor, reference: Tensor, target: Target
-) -> float:
+def _held(start: Tensor, net: IICNet, images: Tensor, reference: Tensor, target: Target) -> float:
     """Largest mean squared error of what is held."""
     if target.restored_psnr is not None:
         return float(10 ** (-target.restored_psnr / 10))

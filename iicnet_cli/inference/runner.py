@@ -173,9 +173,7 @@ class Runner:
         """
         height, width = images.shape[1:3]
         scale = self.scale
-        out = np.empty(
-            (height // scale, width // scale, self.config.embedding_channels), np.uint8
-        )
+        out = np.empty((height // scale, width // scale, self.config.embedding_channels), np.uint8)
         for tile in self._tiles(height, width):
             part = to_tensor(images[:, *tile.compute][None], self.device)
             result = to_pixels(self._forward(part))[0]

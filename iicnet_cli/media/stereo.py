@@ -127,9 +127,7 @@ def is_stereo(path: Path) -> bool:
         return False
 
 
-def read_pair(
-    source: Path, layout: str | None = None, *, background: Colour = WHITE
-) -> StereoPair:
+def read_pair(source: Path, layout: str | None = None, *, background: Colour = WHITE) -> StereoPair:
     """Read a stereo pair from one file.
 
     Args:
@@ -232,9 +230,7 @@ def _mpo(left: Pixels, right: Pixels) -> bytes:
     first, second = Image.fromarray(left), Image.fromarray(right)
     second.encoderinfo = {"quality": 95, "subsampling": "4:4:4"}
     file = io.BytesIO()
-    first.save(
-        file, "MPO", save_all=True, append_images=[second], quality=95, subsampling="4:4:4"
-    )
+    first.save(file, "MPO", save_all=True, append_images=[second], quality=95, subsampling="4:4:4")
     data = file.getvalue()
     # Pillow has no option for the types: it writes "baseline primary" and "undefined".
     with Image.open(file) as image:

@@ -40,9 +40,7 @@ VIDEO_SUFFIXES = frozenset(
 )
 _HEIF = frozenset({".heic", ".heif", ".hif"})
 _RAW = frozenset(
-    (
-        ".cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .dng .raf .orf .rw2 .pef .srw .x3f .3fr"
-    ).split()
+    (".cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .dng .raf .orf .rw2 .pef .srw .x3f .3fr").split()
 )
 _VECTOR = frozenset({".svg", ".svgz", ".pdf", ".eps", ".ps", ".ai", ".wmf", ".emf"})
 _FORMATS = {

@@ -62,7 +62,11 @@ class RelationModule(nn.Module):
     """
 
     def __init__(
-        self, images: int, channels: int = 3, features: int = 64, growth: int = 32,
+        self,
+        images: int,
+        channels: int = 3,
+        features: int = 64,
+        growth: int = 32,
         scale: float = 0.2,
     ) -> None:
         super().__init__()

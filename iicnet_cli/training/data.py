@@ -181,9 +181,7 @@ def batches(
         thread.shutdown(cancel_futures=True)
 
 
-def _hold_out(
-    files: list[tuple[str, Pixels]], fewest: int
-) -> tuple[list[Pixels], list[Pixels]]:
+def _hold_out(files: list[tuple[str, Pixels]], fewest: int) -> tuple[list[Pixels], list[Pixels]]:
     if len(files) < 2 * fewest:
         raise TrainingError(
             f"too little data: {len(files)} usable files, at least {2 * fewest} are needed",

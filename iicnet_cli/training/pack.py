@@ -281,9 +281,7 @@ def _encode(source: _Source, packing: Packing) -> _Member | None:
     height, width = frames.shape[1:3]
     if min(height, width) < source.smallest:
         return None
-    scale = max(
-        packing.side / max(height, width), (source.smallest + ROOM) / min(height, width)
-    )
+    scale = max(packing.side / max(height, width), (source.smallest + ROOM) / min(height, width))
     if scale < 1:
         size = (round(width * scale), round(height * scale))
         frames = np.stack([resize(frame, *size) for frame in frames])

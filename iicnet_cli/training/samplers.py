@@ -119,9 +119,7 @@ class StereoSampler:
         synthetic: share of those.
     """
 
-    def __init__(
-        self, pairs: Sequence[Pixels], photos: Sequence[Pixels], synthetic: float
-    ) -> None:
+    def __init__(self, pairs: Sequence[Pixels], photos: Sequence[Pixels], synthetic: float) -> None:
         if not (pairs or photos):
             raise TrainingError("neither stereo pairs NAME_left, NAME_right nor photos were found")
         self.pairs = pairs
