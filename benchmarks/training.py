@@ -58,6 +58,7 @@ CASES: dict[str, dict[str, Any]] = {
     "learning rate 1e-2": {"learning_rate": 1e-2},
     "weight decay 0.1": {"weight_decay": 0.1},
     "EMA 0.99": {"ema": 0.99},
+    "loss: PSNR, 1 to 1.5": {"loss": {"form": "psnr", "embedding": 1.0, "restored": 1.5}},
     "weight of the embedding 6": {"loss": {"embedding": 6.0}},
     "weight of the embedding 20": {"loss": {"embedding": 20.0}},
 }

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from iicnet_cli.cli import app
 from iicnet_cli.errors import ExitCode, UsageError
+from iicnet_cli.metrics import psnr
 from iicnet_cli.network.config import IICNetConfig
 from iicnet_cli.network.iicnet import IICNet
 from iicnet_cli.training.losses import (
@@ -112,6 +113,37 @@ def test_explicit_loss_does_not_depend_on_the_size() -> None:
     assert tiled.item() == pytest.approx(loss.item())
 
 
+def test_psnr_loss_is_the_weighted_mean_of_what_is_measured() -> None:
+    """In dB, of pictures that are rounded to 8 bits before they are measured."""
+    generator = np.random.default_rng(1)
+    images = generator.integers(60, 190, (1, 3, 3, 64, 64)).astype(np.uint8)
+    reference = images[:, 0]
+    spread = np.array([2.0, 5.0, 12.0]).reshape(1, 3, 1, 1, 1)
+    restored = images + spread * generator.standard_normal(images.shape)
+    embedding = reference + 4 * generator.standard_normal(reference.shape)
+    shown = psnr(embedding.round().astype(np.uint8), reference)
+    back = [psnr(restored[:, k].round().astype(np.uint8), images[:, k]) for k in range(3)]
+    config = LossConfig(form="psnr", embedding=1, restored=3)
+    e, r, restored_, images_ = (
+        torch.tensor(x) / 255 for x in (embedding, reference, restored, images)
+    )
+    loss = total_loss(e, r, restored_, images_, config).item()
+    assert -20 * math.log10(loss) == pytest.approx((shown + 3 * np.mean(back)) / 4, abs=0.02)
+
+
+def test_psnr_loss_is_a_mean_over_the_batch() -> None:
+    """So that processes may share a batch, and average their losses."""
+    config = LossConfig(form="psnr", embedding=1, restored=1)
+    images, restored = random(2, 3, 3, 4, 6), random(2, 3, 3, 4, 6)
+    e, reference = random(2, 3, 4, 6), random(2, 3, 4, 6)
+    each = [
+        total_loss(*(x[i : i + 1] for x in (e, reference, restored, images)), config).item()
+        for i in range(2)
+    ]
+    whole = total_loss(e, reference, restored, images, config).item()
+    assert whole == pytest.approx(np.mean(each))
+
+
 # Recipes.
 
 PLAIN = """
@@ -179,6 +211,11 @@ WRONG = {
     "stages end early": ("stages = [{until = 0.9, crop = 64, batch = 1}]" + PLAIN, "until = 1"),
     "no stages": ("stages = []" + PLAIN, "until = 1"),
     "odd crop": ("stages = [{until = 1.0, crop = 65, batch = 1}]" + PLAIN, "multiple of 2"),
+    "frequency in psnr form": (
+        PLAIN + '[loss]\nform = "psnr"\nfrequency = 0.001',
+        "paper's form only",
+    ),
+    "no weight at all": (PLAIN + "[loss]\nembedding = 0\nrestored = 0", "above 0"),
     "frequency in explicit form": (PLAIN + "[loss]\nfrequency = 0.001", "paper's form only"),
     "impossible network": (PLAIN + 'downscaling = "none"\nhalf_size = true', "half_size"),
     "no TOML": ("name = ", "TOML"),

@@ -1,9 +1,9 @@
-"""Losses of section 3.2, equations (10) to (13), and their explicit-weight form.
+"""Losses of section 3.2, equations (10) to (13), their explicit-weight form, and PSNR itself.
 
 All take float images in 0..1. The terms of the paper are sums over the pixels of a picture and
 means over the batch, as its code has them; so their balance depends on the crop: the frequency
 term is, by Parseval's theorem, the embedding's squared error times about half the number of
-pixels. ``explicit_loss`` says the balance directly, with means.
+pixels. ``explicit_loss`` says the balance directly, with means; ``psnr_loss`` says it in dB.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from torch import Tensor
 from iicnet_cli.training.recipe import LossConfig
 
 _EPSILON = 1e-6
+_ROUNDING = 1 / (12 * 255**2)
+"""Mean squared error of rounding to 8 bits."""
 
 
 def embedding_loss(embedding: Tensor, reference: Tensor) -> Tensor:
@@ -47,12 +49,29 @@ def explicit_loss(
     )
 
 
+def psnr_loss(
+    embedding: Tensor, reference: Tensor, restored: Tensor, images: Tensor, config: LossConfig
+) -> Tensor:
+    """Mean over the batch of 10^(-P/20), P the weighted mean of a sample's PSNRs in dB.
+
+    P weighs that of the embedding against the mean over the K restored pictures, whose dB all count
+    the same, however well each is restored: what is measured in the end. The mean squared errors
+    are taken with that of rounding to 8 bits.
+    """
+    shown = (embedding - reference).square().mean(dim=(1, 2, 3)) + _ROUNDING
+    back = (restored - images).square().mean(dim=(2, 3, 4)) + _ROUNDING
+    logs = config.embedding * shown.log() + config.restored * back.log().mean(dim=1)
+    return (logs / (config.embedding + config.restored) / 2).exp().mean()
+
+
 def total_loss(
     embedding: Tensor, reference: Tensor, restored: Tensor, images: Tensor, config: LossConfig
 ) -> Tensor:
     """L_total, equation (13), in the form that ``config`` names."""
     if config.form == "explicit":
         return explicit_loss(embedding, reference, restored, images, config)
+    if config.form == "psnr":
+        return psnr_loss(embedding, reference, restored, images, config)
     return (
         config.embedding * embedding_loss(embedding, reference)
         + config.frequency * frequency_loss(embedding, reference)

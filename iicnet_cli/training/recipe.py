@@ -28,15 +28,17 @@ class LossConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    form: Literal["explicit", "paper"] = "explicit"
+    form: Literal["explicit", "paper", "psnr"] = "explicit"
     embedding: float = Field(default=11.4, ge=0)
     frequency: float = Field(default=0.0, ge=0, description="paper form only")
     restored: float = Field(default=3.0, ge=0)
 
     @model_validator(mode="after")
     def _frequency_belongs_to_paper(self) -> Self:
-        if self.form == "explicit" and self.frequency:
+        if self.form != "paper" and self.frequency:
             raise ValueError("the frequency term exists in the paper's form only")
+        if not self.embedding + self.frequency + self.restored:
+            raise ValueError("one of the weights must be above 0")
         return self
 
 
