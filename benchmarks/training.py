@@ -59,6 +59,7 @@ CASES: dict[str, dict[str, Any]] = {
     "weight decay 0.1": {"weight_decay": 0.1},
     "EMA 0.99": {"ema": 0.99},
     "loss: PSNR, 1 to 1.5": {"loss": {"form": "psnr", "embedding": 1.0, "restored": 1.5}},
+    "loss: PSNR, 1 to 5": {"loss": {"form": "psnr", "embedding": 1.0, "restored": 5.0}},
     "weight of the embedding 6": {"loss": {"embedding": 6.0}},
     "weight of the embedding 20": {"loss": {"embedding": 20.0}},
 }

@@ -98,7 +98,7 @@ def test_parseval() -> None:
 
 
 def test_explicit_loss_does_not_depend_on_the_size() -> None:
-    config = LossConfig()
+    config = LossConfig(form="explicit")
     images, restored = random(1, 2, 3, 4, 4), random(1, 2, 3, 4, 4)
     e, reference = random(1, 3, 4, 4), random(1, 3, 4, 4)
     loss = explicit_loss(e, reference, restored, images, config)
@@ -158,6 +158,18 @@ def read(folder: Path, text: str) -> Recipe:
     path = folder / "recipe.toml"
     path.write_text(text)
     return Recipe.read(path)
+
+
+def test_a_stage_may_have_a_loss_of_its_own(tmp_path: Path) -> None:
+    stages = """
+        stages = [
+            { until = 0.5, crop = 64, batch = 4 },
+            { until = 1.0, crop = 96, batch = 4, loss = { form = "psnr", restored = 2.0 } },
+        ]
+    """
+    recipe = read(tmp_path, stages + PLAIN + "[loss]\nembedding = 7.0")
+    assert recipe.loss_at(0.4) == LossConfig(embedding=7)
+    assert recipe.loss_at(0.5) == recipe.loss_at(1.0) == LossConfig(form="psnr", restored=2)
 
 
 def test_recipe(tmp_path: Path) -> None:

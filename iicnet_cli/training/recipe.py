@@ -12,19 +12,8 @@ from iicnet_cli.errors import UsageError
 from iicnet_cli.network.config import IICNetConfig
 
 
-class Stage(BaseModel):
-    """A part of the run with its own crop and batch size, and its own weight of L_emb if given."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    until: float = Field(gt=0, le=1, description="share of the run at which the stage ends")
-    crop: int = Field(ge=16, multiple_of=2, description="pixels")
-    batch: int = Field(ge=1)
-    embedding_weight: float | None = Field(default=None, ge=0, description="instead of the loss's")
-
-
 class LossConfig(BaseModel):
-    """Weights of equation (13), or of its explicit form; see ``training/losses.py``."""
+    """Form and weights of the loss, equation (13); see ``training/losses.py``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,6 +29,17 @@ class LossConfig(BaseModel):
         if not self.embedding + self.frequency + self.restored:
             raise ValueError("one of the weights must be above 0")
         return self
+
+
+class Stage(BaseModel):
+    """A part of the run with its own crop and batch size, and its own loss if given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    until: float = Field(gt=0, le=1, description="share of the run at which the stage ends")
+    crop: int = Field(ge=16, multiple_of=2, description="pixels")
+    batch: int = Field(ge=1)
+    loss: LossConfig | None = Field(default=None, description="instead of the recipe's")
 
 
 class Recipe(BaseModel):
@@ -94,9 +94,8 @@ class Recipe(BaseModel):
         return next((s for s in self.stages if progress < s.until), self.stages[-1])
 
     def loss_at(self, progress: float) -> LossConfig:
-        """The weights of the loss at a share 0..1 of the run."""
-        weight = self.stage(progress).embedding_weight
-        return self.loss if weight is None else self.loss.model_copy(update={"embedding": weight})
+        """The loss at a share 0..1 of the run."""
+        return self.stage(progress).loss or self.loss
 
     @classmethod
     def read(cls, path: Path) -> Self:
