@@ -131,6 +131,21 @@ def test_psnr_loss_is_the_weighted_mean_of_what_is_measured() -> None:
     assert -20 * math.log10(loss) == pytest.approx((shown + 3 * np.mean(back)) / 4, abs=0.02)
 
 
+def test_an_embedding_may_be_good_enough() -> None:
+    """Beyond that, only what is restored counts."""
+    config = LossConfig(form="psnr", embedding=3, restored=1, enough=40)
+    images, reference = random(1, 2, 3, 4, 4), random(1, 3, 4, 4)
+    restored = images + 0.1
+    for error, counts in ((0.02, True), (0.005, False)):
+        e = (reference + error).requires_grad_()
+        loss = total_loss(e, reference, restored, images, config)
+        loss.backward()
+        assert e.grad is not None
+        assert bool(e.grad.any()) == counts
+    # A quarter of 20 dB, three quarters of 40.
+    assert -20 * math.log10(loss.item()) == pytest.approx(35, abs=0.01)
+
+
 def test_psnr_loss_is_a_mean_over_the_batch() -> None:
     """So that processes may share a batch, and average their losses."""
     config = LossConfig(form="psnr", embedding=1, restored=1)
@@ -227,6 +242,7 @@ WRONG = {
         PLAIN + '[loss]\nform = "psnr"\nfrequency = 0.001',
         "paper's form only",
     ),
+    "enough in explicit form": (PLAIN + "[loss]\nenough = 40", "psnr form only"),
     "no weight at all": (PLAIN + "[loss]\nembedding = 0\nrestored = 0", "above 0"),
     "frequency in explicit form": (PLAIN + "[loss]\nfrequency = 0.001", "paper's form only"),
     "impossible network": (PLAIN + 'downscaling = "none"\nhalf_size = true', "half_size"),

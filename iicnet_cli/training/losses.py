@@ -55,10 +55,13 @@ def psnr_loss(
     """Mean over the batch of 10^(-P/20), P the weighted mean of a sample's PSNRs in dB.
 
     P weighs that of the embedding against the mean over the K restored pictures, whose dB all count
-    the same, however well each is restored: what is measured in the end. The mean squared errors
-    are taken with that of rounding to 8 bits.
+    the same, however well each is restored: what is measured in the end. An embedding that is
+    better than ``config.enough`` dB counts as just that. The mean squared errors are taken with
+    that of rounding to 8 bits.
     """
     shown = (embedding - reference).square().mean(dim=(1, 2, 3)) + _ROUNDING
+    if config.enough is not None:
+        shown = shown.clamp(min=10 ** (-config.enough / 10))
     back = (restored - images).square().mean(dim=(2, 3, 4)) + _ROUNDING
     logs = config.embedding * shown.log() + config.restored * back.log().mean(dim=1)
     return (logs / (config.embedding + config.restored) / 2).exp().mean()

@@ -21,11 +21,16 @@ class LossConfig(BaseModel):
     embedding: float = Field(default=11.4, ge=0)
     frequency: float = Field(default=0.0, ge=0, description="paper form only")
     restored: float = Field(default=3.0, ge=0)
+    enough: float | None = Field(
+        default=None, gt=0, description="psnr form only: dB of the embedding that need not be more"
+    )
 
     @model_validator(mode="after")
-    def _frequency_belongs_to_paper(self) -> Self:
+    def _terms_belong_to_forms(self) -> Self:
         if self.form != "paper" and self.frequency:
             raise ValueError("the frequency term exists in the paper's form only")
+        if self.form != "psnr" and self.enough is not None:
+            raise ValueError("'enough' exists in the psnr form only")
         if not self.embedding + self.frequency + self.restored:
             raise ValueError("one of the weights must be above 0")
         return self
