@@ -52,19 +52,18 @@ def explicit_loss(
 def psnr_loss(
     embedding: Tensor, reference: Tensor, restored: Tensor, images: Tensor, config: LossConfig
 ) -> Tensor:
-    """Mean over the batch of 10^(-P/20), P the weighted mean of a sample's PSNRs in dB.
+    """Weighted geometric mean of the errors of embedding and restored: in effect, their dB.
 
-    P weighs that of the embedding against the mean over the K restored pictures, whose dB all count
-    the same, however well each is restored: what is measured in the end. An embedding that is
-    better than ``config.enough`` dB counts as just that. The mean squared errors are taken with
-    that of rounding to 8 bits.
+    Both are root mean squared errors, with that of rounding to 8 bits; of the restored ones it is
+    the mean over the K pictures, so that those which are restored well count less. An embedding
+    that is better than ``config.enough`` dB counts as just that. Mean over the batch.
     """
-    shown = (embedding - reference).square().mean(dim=(1, 2, 3)) + _ROUNDING
+    shown = ((embedding - reference).square().mean(dim=(1, 2, 3)) + _ROUNDING).sqrt()
     if config.enough is not None:
-        shown = shown.clamp(min=10 ** (-config.enough / 10))
-    back = (restored - images).square().mean(dim=(2, 3, 4)) + _ROUNDING
-    logs = config.embedding * shown.log() + config.restored * back.log().mean(dim=1)
-    return (logs / (config.embedding + config.restored) / 2).exp().mean()
+        shown = shown.clamp(min=10 ** (-config.enough / 20))
+    back = ((restored - images).square().mean(dim=(2, 3, 4)) + _ROUNDING).sqrt().mean(dim=1)
+    logs = config.embedding * shown.log() + config.restored * back.log()
+    return (logs / (config.embedding + config.restored)).exp().mean()
 
 
 def total_loss(
