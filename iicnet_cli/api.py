@@ -9,10 +9,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,9 @@ if TYPE_CHECKING:
     from iicnet_cli.network.precision import Precision
 
 Pixels = NDArray[np.uint8]
+
+SMALLEST = 16
+"""Pixels of the shortest side that can be embedded."""
 
 PSNR_CAP = 100.0
 """What equal pictures count as in means, dB."""
@@ -345,6 +349,8 @@ class Converter:
                 gained_psnr=gained,
             )
             _check_quality(report, min_psnr)
+            if search is not None:
+                report = replace(report, notes=(*report.notes, *_missed(report, search.target)))
         return report
 
     def forecast(
@@ -355,6 +361,8 @@ class Converter:
         model: str | None = None,
         options: EmbedOptions = EmbedOptions(),
         effort: int = 0,
+        target_embed_psnr: float | None = None,
+        target_restored_psnr: float | None = None,
     ) -> Forecast:
         """Tell what :meth:`embed` would take and give, from its first group; nothing is written.
 
@@ -364,13 +372,15 @@ class Converter:
             model: likewise.
             options: likewise.
             effort: likewise; its time is told, but not what it gains.
+            target_embed_psnr: likewise.
+            target_restored_psnr: likewise.
 
         Raises:
             UsageError, MediaError, ModelError: as :meth:`embed`.
         """
         from iicnet_cli.inference.forecast import forecast
 
-        search = _search(effort, None, None)
+        search = _search(effort, target_embed_psnr, target_restored_psnr)
         chosen, checkpoint, job = _open(inputs, task, model, options)
         runner = self._runner(checkpoint)
         padding = padding_to(job.width, job.height, runner.config.multiple)
@@ -431,6 +441,8 @@ class Converter:
             header, checkpoint, found_by = identify(reader, source, task=task, model=model)
             chosen = task_named(header.task)
             _check_task(checkpoint, chosen)
+            if options.layout is not None and "layout" not in chosen.takes:
+                raise UsageError(f"{chosen.name} has no use for --layout")
             altered = None if reader.header is None else not reader.verify()
             place = source if folder is None else folder / source.name
             target = output if output is not None else chosen.default_target(place, header)
@@ -581,12 +593,27 @@ def _open(
     chosen = task_named(task) if task else guess_task(inputs, options)
     checkpoint = find(model or chosen.default_model(chosen.images_of(inputs), half=options.half))
     _check_task(checkpoint, chosen)
+    _check_options(chosen, options)
     if options.half and not checkpoint.config.network.half_size:
         raise UsageError(
             f"the embeddings of '{checkpoint.name}' have full size, but half was asked for",
             hint="leave --model or --half out",
         )
-    return chosen, checkpoint, chosen.open(inputs, checkpoint.config.network.images, options)
+    job = chosen.open(inputs, checkpoint.config.network.images, options)
+    if min(job.width, job.height) < SMALLEST:
+        raise UsageError(
+            f"pictures of {job.width}x{job.height} pixels are too small: {SMALLEST}x{SMALLEST} is "
+            "the least"
+        )
+    return chosen, checkpoint, job
+
+
+def _check_options(task: Task, options: EmbedOptions) -> None:
+    usual = EmbedOptions()
+    for field in fields(options):
+        given = getattr(options, field.name) != getattr(usual, field.name)
+        if given and field.name not in task.takes | {"background"}:
+            raise UsageError(f"{task.name} has no use for --{field.name}")
 
 
 def _check_task(checkpoint: Checkpoint, task: Task) -> None:
@@ -607,6 +634,23 @@ def _check_quality(report: EmbedReport, min_psnr: float | None) -> None:
             f"nothing was written: embedding {report.embed_psnr:.2f} dB, restored "
             f"{report.restored_psnr:.2f} dB, but {min_psnr:g} dB was asked for",
         )
+
+
+def _missed(report: EmbedReport, target: Target) -> list[str]:
+    """What the search could not hold, in words; as far as the file was measured."""
+    if not report.restored or report.embed_psnr is None:
+        return []
+    # The search holds the mean squared error of all pictures; the rounding of the mark is allowed.
+    errors = [10 ** (-picture.psnr / 10) for picture in report.restored]
+    restored = -10 * math.log10(np.mean(errors))
+    return [
+        f"the target of {wanted:g} dB for the {what} was not reached: {reached:.2f} dB"
+        for what, wanted, reached in (
+            ("embedding", target.embed_psnr, report.embed_psnr),
+            ("restored pictures", target.restored_psnr, restored),
+        )
+        if wanted is not None and reached < wanted - 0.1
+    ]
 
 
 def padding_to(width: int, height: int, multiple: int) -> tuple[int, int]:

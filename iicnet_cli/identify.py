@@ -6,7 +6,12 @@ from fractions import Fraction
 from pathlib import Path
 
 from iicnet_cli.container import EmbeddingReader, Header, Mark, fps_from_code, model_id
-from iicnet_cli.errors import DamagedError, NotAnEmbeddingError, UnsupportedVersionError
+from iicnet_cli.errors import (
+    DamagedError,
+    ModelError,
+    NotAnEmbeddingError,
+    UnsupportedVersionError,
+)
 from iicnet_cli.tasks import TASKS, task_named
 from iicnet_cli.zoo import Checkpoint, available, find, find_by_weights
 
@@ -56,7 +61,8 @@ def identify(
             raise DamagedError(
                 f"{source} is {width}x{height}, but {written[0]}x{written[1]} was written: it was "
                 "resized or cropped",
-                hint="restore from the original PNG, or try with --model",
+                hint="restore from the original PNG; if it was cropped, what is left comes back "
+                f"with --model {header.model}",
             )
     elif reader.mark is not None:
         mark = reader.mark
@@ -123,7 +129,11 @@ def _checkpoint_with_id(mark: Mark, source: Path, task: str | None) -> Checkpoin
         if model_id(checkpoint.config.weights_sha256) == mark.model:
             return checkpoint
     name = task_named(_task_of(mark)).default_model(mark.images, half=half)
-    return find_by_weights(name, "")
+    raise ModelError(
+        f"{source} has lost its header, and its mark names a model that is not here",
+        hint=f"name the model's folder with --model; for {mark.images} pictures of "
+        f"{_task_of(mark)}, '{name}' may be near enough",
+    )
 
 
 def _task_of(mark: Mark) -> str:

@@ -14,22 +14,8 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from iicnet_cli.cli import app
-from iicnet_cli.network import IICNet
-from iicnet_cli.network.config import IICNetConfig
-from iicnet_cli.zoo import available
-from iicnet_cli.zoo.checkpoint import write_checkpoint
 
 Pixels = NDArray[np.uint8]
-
-NETWORKS = {
-    "video-3-half": ("video", {"images": 3, "half_size": True}),
-    "stereo": ("stereo", {"images": 2}),
-    "dual": ("dual", {"images": 2}),
-    "layers-2": ("layers", {"images": 2}),
-    "layers-3": ("layers", {"images": 3}),
-    "grayscale": ("grayscale", {"images": 1, "embedding_channels": 1}),
-    "rescale": ("rescale", {"images": 1, "half_size": True, "channel_order": "band"}),
-}
 
 
 def natural(height: int, width: int, seed: int) -> Pixels:
@@ -64,18 +50,6 @@ def moving(frames: int, height: int, width: int, seed: int = 0) -> Pixels:
 def _only_bundled_models(tmp_path_factory: pytest.TempPathFactory, monkeypatch: Any) -> None:
     """Models that the user of this machine imported are not those that are tested."""
     monkeypatch.setenv("IICNET_MODELS", str(tmp_path_factory.getbasetemp() / "no-models"))
-
-
-@pytest.fixture
-def all_models(_only_bundled_models: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Untrained networks, which show the reference, for tasks that have no bundled one."""
-    folder = tmp_path / "models"
-    monkeypatch.setenv("IICNET_MODELS", str(folder))
-    bundled = {checkpoint.name for checkpoint in available()}
-    for name, (task, network) in NETWORKS.items():
-        if name not in bundled:
-            net = IICNet(IICNetConfig.compact(blocks=1, width=8, **network))  # type: ignore[arg-type]
-            write_checkpoint(folder / name, net, name=name, task=task)
 
 
 @pytest.fixture

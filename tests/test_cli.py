@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +22,7 @@ from PIL.PngImagePlugin import PngInfo
 from typer.testing import Result
 
 from iicnet_cli import __version__
-from iicnet_cli.container import EmbeddingReader, read_header
+from iicnet_cli.container import EmbeddingReader, read_header, read_mark, write_mark
 from iicnet_cli.errors import ExitCode, MediaError
 from iicnet_cli.media.video import open_frames, open_writer, probe
 from iicnet_cli.metrics import psnr
@@ -122,6 +125,31 @@ def test_same_names_do_not_overwrite_each_other(
     assert names == ["cover-2.png", "cover.png"]
 
 
+def test_a_dot_in_a_name_is_not_a_suffix(run: Run, photos: list[Path], tmp_path: Path) -> None:
+    run("embed", *photos[:2], "-o", tmp_path / "at 10.30.15.png")
+    result = run("restore", tmp_path / "at 10.30.15.png")
+    assert result.exit_code == 0, result.output
+    assert sorted(p.name for p in (tmp_path / "at 10.30.15-restored").iterdir()) == [
+        "cover.png",
+        "one.png",
+    ]
+
+
+def test_restored_to_one_name_is_refused_first(
+    run: Run, photos: list[Path], tmp_path: Path
+) -> None:
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        run("embed", *photos[:2], "-o", tmp_path / folder / "out.png")
+    pngs = [tmp_path / folder / "out.png" for folder in ("x", "y")]
+    result = run("restore", *pngs, "--out-dir", tmp_path / "back", "-y")
+    assert result.exit_code == ExitCode.USAGE
+    assert "same name" in result.stderr
+    assert not (tmp_path / "back").exists()
+    assert run("restore", *pngs).exit_code == 0
+    assert (tmp_path / "y" / "out-restored" / "one.png").exists()
+
+
 def test_restored_after_the_chunks_were_stripped(
     run: Run, photos: list[Path], tmp_path: Path
 ) -> None:
@@ -138,6 +166,19 @@ def test_restored_after_the_chunks_were_stripped(
         assert np.array_equal(a, pixels(tmp_path / "back" / f"{generic}.png"))
     info = json.loads(run("info", tmp_path / "stripped.png", "--json").stdout)
     assert (info["task"], info["images"], info["found_by"]) == ("stego", 3, "mark")
+
+
+def test_a_mark_of_a_model_that_is_not_here(run: Run, photos: list[Path], tmp_path: Path) -> None:
+    run("embed", *photos[:2], "-o", tmp_path / "out.png")
+    levels = pixels(tmp_path / "out.png")
+    mark = read_mark(levels)
+    assert mark is not None
+    other = dataclasses.replace(mark, model=mark.model ^ 1)
+    Image.fromarray(write_mark(levels, other)).save(tmp_path / "other.png")
+    result = run("restore", tmp_path / "other.png")
+    assert result.exit_code == ExitCode.NO_MODEL
+    assert "its mark names a model that is not here" in result.stderr
+    assert run("restore", tmp_path / "other.png", "--model", "stego-2").exit_code == 0
 
 
 def test_altered_pixels_are_said_and_told_by_the_exit_status(
@@ -172,7 +213,8 @@ def test_cropped_and_grey_pngs_with_a_model_given(
     with Image.open(tmp_path / "out.png") as image:
         image.crop((0, 0, 51, 43)).save(tmp_path / "crop.png")
         image.convert("L").save(tmp_path / "grey.png")
-    assert run("restore", tmp_path / "crop.png").exit_code == ExitCode.NOT_EMBEDDING
+    refused = run("restore", tmp_path / "crop.png")
+    assert refused.exit_code == ExitCode.NOT_EMBEDDING
     result = run("restore", tmp_path / "crop.png", "-o", tmp_path / "back", "--model", "stego-2")
     assert result.exit_code == 0, result.output
     hidden = pixels(tmp_path / "back" / "hidden-1.png")
@@ -199,7 +241,7 @@ def test_jpeg_of_an_embedding_is_a_clear_error(
     assert (tmp_path / "back" / "hidden-1.png").exists()
 
 
-def test_alpha_orientation_and_sixteen_bits_are_converted_and_said(
+def test_alpha_and_orientation_are_converted_and_said(
     run: Run, photos: list[Path], tmp_path: Path
 ) -> None:
     rgba = np.dstack([natural(64, 96, 3), np.full((64, 96), 128, np.uint8)])
@@ -460,6 +502,16 @@ def test_min_psnr_writes_nothing_below(run: Run, photos: list[Path], tmp_path: P
         (("{photo}", "{photo}", "-o", "x.png", "--background", "blurple"), 2, "no colour"),
         (("-o", "x.png"), 2, "Missing argument"),
         (("{photo}", "{photo}"), 2, "say where to write"),
+        (
+            ("{photo}", "{photo}", "-o", "x.png", "--frames", "2"),
+            2,
+            "stego has no use for --frames",
+        ),
+        (("{photo}", "-o", "x.png", "--task", "dual", "--zoom", "8"), 2, "too small for zoom 8"),
+        (("{tiny}", "{tiny}", "-o", "x.png"), 2, "15x20 pixels are too small"),
+        (("{photo}", "{photo}", "-o", "x.png", "--target-embed-psnr", "40"), 2, "--effort"),
+        (("{photo}", "{photo}", "--dry-run", "--target-embed-psnr", "40"), 2, "--effort"),
+        (("{photo}", "{photo}", "--dry-run", "--precision", "tf32"), 2, "tf32"),
         (("{text}", "-o", "x.png", "--task", "video"), 1, "notes.jpg"),
     ],
 )
@@ -475,7 +527,9 @@ def test_embed_errors(
     monkeypatch.chdir(tmp_path)
     text = tmp_path / "notes.jpg"
     text.write_text("not a picture")
-    given = [a.format(photo=photos[0], text=text) for a in arguments]
+    tiny = tmp_path / "tiny.png"
+    Image.fromarray(natural(20, 15, 0)).save(tiny)
+    given = [a.format(photo=photos[0], text=text, tiny=tiny) for a in arguments]
     result = run("embed", *given)
     assert result.exit_code == status, result.output
     assert words in result.stderr
@@ -518,6 +572,41 @@ def test_pipes(photos: list[Path], tmp_path: Path) -> None:
     assert back.returncode == 0, back.stderr
     assert back.stdout == b""
     assert sorted(p.name for p in (tmp_path / "back").iterdir()) == ["one.png", "stdin.png"]
+
+
+def test_restored_to_stdout(run: Run, photos: list[Path], tmp_path: Path) -> None:
+    run("embed", photos[0], "--task", "grayscale", "-o", tmp_path / "grey.png")
+    run("restore", tmp_path / "grey.png", "-o", tmp_path / "back.png")
+    command = [sys.executable, "-m", "iicnet_cli", "restore", tmp_path / "grey.png", "-o", "-"]
+    piped = subprocess.run(command, capture_output=True, check=True, cwd=tmp_path)
+    with Image.open(io.BytesIO(piped.stdout)) as image:
+        assert np.array_equal(np.asarray(image), pixels(tmp_path / "back.png"))
+    assert not (tmp_path / "-").exists()
+    run("embed", *photos[:2], "-o", tmp_path / "two.png")
+    refused = run("restore", tmp_path / "two.png", "-o", "-")
+    assert refused.exit_code == ExitCode.USAGE
+    assert "too many for stdout" in refused.stderr
+    refused = run("restore", tmp_path / "two.png", "--layout", "anaglyph")
+    assert refused.exit_code == ExitCode.USAGE
+    assert "no use for --layout" in refused.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends a process without asking it")
+def test_a_termination_signal_leaves_no_temporary_file(photos: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    command = [sys.executable, "-m", "iicnet_cli", "embed", *photos[:2], "--effort", "10"]
+    process = subprocess.Popen([*command, "-o", out / "x.png"], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while not list(out.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert list(out.iterdir())
+        process.terminate()
+        assert process.wait(120) == 128 + signal.SIGTERM
+    finally:
+        process.kill()
+    assert list(out.iterdir()) == []
 
 
 def test_help_version_and_info_load_no_torch(run: Run, photos: list[Path], tmp_path: Path) -> None:

@@ -56,6 +56,12 @@ def test_effort_gives_the_same_bytes_again(run: Run, pair: list[Path], tmp_path:
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
+def test_a_missed_target_is_said(run: Run, pair: list[Path], tmp_path: Path) -> None:
+    record = embedded(run, pair, tmp_path / "x.png", "--effort", 1, "--target-embed-psnr", 60)
+    assert any("target of 60 dB for the embedding was not reached" in n for n in record["notes"])  # type: ignore[attr-defined]
+    assert record["embed_psnr"] < 59
+
+
 def test_target_of_the_embedding_is_held(run: Run, pair: list[Path], tmp_path: Path) -> None:
     plain = embedded(run, pair, tmp_path / "plain.png")
     better = embedded(run, pair, tmp_path / "better.png", "--effort", 3)

@@ -136,7 +136,6 @@ def pair(tmp_path: Path) -> Path:
 
 
 @posix
-@pytest.mark.usefixtures("all_models")
 @pytest.mark.parametrize("script", ["grayscale.sh", "rescale.sh"])
 def test_scripts_for_single_photos(
     environment: dict[str, str], photos: list[Path], tmp_path: Path, script: str
@@ -157,7 +156,6 @@ def test_scripts_for_single_photos(
 
 
 @posix
-@pytest.mark.usefixtures("all_models")
 def test_stereo_script(environment: dict[str, str], pair: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = run(environment, EXAMPLES / "stereo.sh", out, pair)
@@ -171,7 +169,6 @@ def test_stereo_script(environment: dict[str, str], pair: Path, tmp_path: Path) 
 
 
 @posix
-@pytest.mark.usefixtures("all_models")
 def test_dual_script(environment: dict[str, str], photos: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = run(environment, EXAMPLES / "dual.sh", out, 2, photos[0])
@@ -183,7 +180,6 @@ def test_dual_script(environment: dict[str, str], photos: list[Path], tmp_path: 
 
 
 @posix
-@pytest.mark.usefixtures("all_models")
 def test_layers_script(
     environment: dict[str, str], cutout: Path, photos: list[Path], tmp_path: Path
 ) -> None:

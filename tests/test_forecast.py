@@ -45,6 +45,24 @@ def test_dry_run_of_a_clip_in_words(run: Run, clip: Path) -> None:
     assert "without what the search gains" in done.stdout
 
 
+def test_dry_run_of_many_tells_each(run: Run, photos: list[Path], tmp_path: Path) -> None:
+    done = run(
+        "embed",
+        *photos[:2],
+        "--task",
+        "grayscale",
+        "--out-dir",
+        tmp_path / "o",
+        "--dry-run",
+        "--json",
+    )
+    assert done.exit_code == 0, done.output
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [record["input"] for record in records] == [str(photo) for photo in photos[:2]]
+    assert {record["model"] for record in records} == {"grayscale"}
+    assert not (tmp_path / "o").exists()
+
+
 def test_dry_run_needs_inputs_that_exist(run: Run, tmp_path: Path) -> None:
     done = run("embed", tmp_path / "none.mp4", "--dry-run")
     assert done.exit_code != 0

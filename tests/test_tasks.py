@@ -25,8 +25,6 @@ from tests.conftest import Pixels, moving, natural
 
 Run = Callable[..., Result]
 
-pytestmark = pytest.mark.usefixtures("all_models")
-
 
 def pixels(path: Path) -> Pixels:
     with Image.open(path) as image:

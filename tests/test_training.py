@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from typer.testing import Result
 
 from iicnet_cli.cli import train as train_command
-from iicnet_cli.errors import DeviceError, ExitCode, TrainingError
+from iicnet_cli.errors import DeviceError, ExitCode, OutputExistsError, TrainingError
 from iicnet_cli.training.data import batches, build_samplers
 from iicnet_cli.training.loop import Budget, train
 from iicnet_cli.training.losses import total_loss
@@ -202,6 +202,22 @@ def test_another_recipe_does_not_go_on_in_the_same_folder(
     other.write_text(recipe.read_text().replace("seed = 3", "seed = 4"))
     with pytest.raises(TrainingError, match="another recipe"):
         run_training(other, [photo_folder], tmp_path / "m", budget=Budget(5, None), device=CPU)
+    assert not (tmp_path / "m" / "recipe.toml").exists()
+
+
+def test_a_folder_of_other_files_is_left_alone(photo_folder: Path, tmp_path: Path) -> None:
+    recipe = recipe_file(tmp_path, "stego", 2)
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "README.md").write_text("mine")
+    budget = Budget(1, None)
+    with pytest.raises(OutputExistsError, match=r"README\.md"):
+        run_training(recipe, [photo_folder], tmp_path / "m", budget=budget, device=CPU)
+    assert (tmp_path / "m" / "README.md").read_text() == "mine"
+    done = run_training(
+        recipe, [photo_folder], tmp_path / "m", budget=budget, device=CPU, overwrite=True
+    )
+    assert done is not None
+    assert (tmp_path / "m" / "README.md").read_text().startswith("# ")
 
 
 def test_a_diverging_run_is_an_error(run: Run, photo_folder: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from typer.testing import Result
 
 from iicnet_cli.errors import ModelError
 from iicnet_cli.network import IICNet, IICNetConfig
@@ -96,6 +98,23 @@ def test_names_and_places(folder: Path, tmp_path: Path, monkeypatch: pytest.Monk
         find_by_weights("tiny", "0" * 64)
     with pytest.raises(ModelError, match="not here"):
         find_by_weights("unknown", "0" * 64)
+
+
+def test_a_broken_model_of_the_user_stops_no_other(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "user" / "mine"
+    broken.mkdir(parents=True)
+    (broken / "config.json").write_text("{")
+    monkeypatch.setenv("IICNET_MODELS", str(tmp_path / "user"))
+    assert find("stego-2").name == "stego-2"
+    listed = run("models", "list")
+    assert listed.exit_code == 0
+    assert "stego-2" in listed.stdout
+    assert "mine" in listed.stderr
+    with pytest.raises(ModelError) as raised:
+        find("nope")
+    assert "mine" in raised.value.hint
 
 
 def test_golden_files_tell_a_change(folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from typing import Annotated
 
 import typer
@@ -50,4 +52,6 @@ app.add_typer(models.app, name="models")
 
 def main() -> None:
     """Entry point of the console script."""
+    # As Ctrl-C does: temporary files are removed on the way out.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     app()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from iicnet_cli.cli.console import print_json, say_error
+from iicnet_cli.cli.console import in_words, print_json, say_error
 from iicnet_cli.errors import ExitCode, IICNetError, UsageError
 
 
@@ -31,6 +31,23 @@ def same_names(inputs: Sequence[Path], folder: Path, suffix: str) -> dict[Path, 
         targets[source], taken[target] = target, source
     make_folder(folder)
     return targets
+
+
+def check_distinct(sources: Sequence[Path], folder: Path | None) -> None:
+    """Refuse PNGs whose default outputs, in ``folder`` or beside each, would have one name.
+
+    Raises:
+        UsageError: naming the two.
+    """
+    taken: dict[Path, Path] = {}
+    for source in sources:
+        place = (folder or source.parent) / source.stem
+        if place in taken:
+            raise UsageError(
+                f"{taken[place]} and {source} would be restored to the same name",
+                hint="restore them one by one, each with -o",
+            )
+        taken[place] = source
 
 
 def make_folder(folder: Path) -> None:
@@ -62,9 +79,8 @@ def run_batch(
         except (IICNetError, MemoryError, OSError) as error:
             if debug:
                 raise
-            known = isinstance(error, IICNetError)
             code = error.exit_code if isinstance(error, IICNetError) else ExitCode.FAILURE
-            message = str(error) if known else f"{type(error).__name__}: {error}"
+            message = str(error) if isinstance(error, IICNetError) else in_words(error)
             said = message if str(source) in message else f"{source}: {message}"
             say_error(said, error.hint if isinstance(error, IICNetError) else "")
             if as_json:

@@ -30,8 +30,7 @@ from iicnet_cli.cli.console import (
 from iicnet_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from iicnet_cli.api import EmbedReport
-    from iicnet_cli.tasks import EmbedOptions
+    from iicnet_cli.api import EmbedReport, Forecast
 
 
 @command
@@ -80,7 +79,12 @@ def embed(
         typer.Option(help="Stereo in one file: side-by-side, top-bottom or cross-eyed."),
     ] = None,
     zoom: Annotated[
-        int | None, typer.Option(help="Dual view of one photo: its centre, 2, 4 or 8 times.", min=2)
+        int | None,
+        typer.Option(
+            help="Dual view of one photo: its centre, so many times enlarged; the bundled model is "
+            "trained with 2, 4 and 8.",
+            min=2,
+        ),
     ] = None,
     background: Annotated[
         str,
@@ -176,20 +180,7 @@ def embed(
         layout=layout,
         zoom=zoom,
     )
-    if dry_run:
-        _dry_run(
-            inputs,
-            task=task,
-            model=model,
-            options=options,
-            effort=effort,
-            device=device,
-            memory=parse_memory(memory),
-            as_json=as_json,
-            quiet=quiet,
-        )
-        return
-    if (output is None) == (out_dir is None):
+    if (output is None) == (out_dir is None) and not (dry_run and output is None):
         raise UsageError("say where to write: -o FILE for one PNG, --out-dir FOLDER for many")
     if as_json and str(output) == "-":
         raise UsageError("--json and -o - cannot both go to stdout")
@@ -206,17 +197,27 @@ def embed(
             precision=precision,
             progress=progress,
         )
-        settings: dict[str, Any] = {
+        wanted: dict[str, Any] = {
             "task": task,
             "model": model,
             "options": options,
-            "overwrite": yes,
-            "verify": verify,
-            "min_psnr": min_psnr,
             "effort": effort,
             "target_embed_psnr": target_embed_psnr,
             "target_restored_psnr": target_restored_psnr,
         }
+        if dry_run:
+
+            def foretell(sources: list[Path], source: Path | None = None) -> None:
+                with input_paths(sources) as paths:
+                    forecast = converter.forecast(paths, **wanted)
+                _tell_forecast(forecast, source, searched=effort > 0, as_json=as_json, quiet=quiet)
+
+            if out_dir is None:
+                foretell(inputs)
+            else:
+                run_batch(inputs, lambda one: foretell([one], one), as_json=as_json, debug=debug)
+            return
+        settings = {**wanted, "overwrite": yes, "verify": verify, "min_psnr": min_psnr}
 
         def tell(report: EmbedReport, shown: Path, *, source: Path | None = None) -> None:
             if as_json:
@@ -244,39 +245,27 @@ def embed(
         say(f"sound: {keep_audio}" if sound else "note: there is no sound to keep", quiet=quiet)
 
 
-def _dry_run(
-    inputs: list[Path],
-    *,
-    task: str | None,
-    model: str | None,
-    options: EmbedOptions,
-    effort: int,
-    device: str,
-    memory: int | None,
-    as_json: bool,
-    quiet: bool,
+def _tell_forecast(
+    forecast: Forecast, source: Path | None, *, searched: bool, as_json: bool, quiet: bool
 ) -> None:
-    from iicnet_cli.api import Converter
-
-    converter = Converter(device=device, memory=memory)
-    with input_paths(inputs) as paths:
-        forecast = converter.forecast(paths, task=task, model=model, options=options, effort=effort)
+    named = {} if source is None else {"input": str(source)}
     if as_json:
-        print_json(dataclasses.asdict(forecast))
+        print_json({**named, **dataclasses.asdict(forecast)})
         return
     _tell_guess(forecast.task, forecast.guessed, forecast.notes, quiet=quiet)
     known = forecast.embeddings is not None
     count = "" if forecast.embeddings == 1 else f", {forecast.embeddings or '?'} embeddings"
     each = "" if known else " for each embedding"
     tiles = f" in {forecast.tiles} tiles" if forecast.tiles > 1 else ""
+    which = "" if source is None else f"{source}: "
     typer.echo(
-        f"{forecast.width}x{forecast.height}{tiles} with {forecast.model}{count}, about "
+        f"{which}{forecast.width}x{forecast.height}{tiles} with {forecast.model}{count}, about "
         f"{forecast.bytes / 1e6:.1f} MB, {_duration(forecast.seconds)}{each}"
     )
-    searched = ", without what the search gains" if effort else ""
+    gain = ", without what the search gains" if searched else ""
     typer.echo(
         f"embedding about {forecast.embed_psnr:.1f} dB, restored about "
-        f"{forecast.restored_psnr:.1f} dB{searched}"
+        f"{forecast.restored_psnr:.1f} dB{gain}"
     )
 
 

@@ -16,7 +16,7 @@ from iicnet_cli.cli.console import (
     say,
     say_error,
 )
-from iicnet_cli.errors import ExitCode
+from iicnet_cli.errors import ExitCode, ModelError
 
 app = typer.Typer(no_args_is_help=True, help="The checkpoints that are here.")
 
@@ -27,7 +27,10 @@ def list_models(as_json: JsonOption = False, debug: DebugOption = False) -> None
     """List the checkpoints: the user's own, then the bundled ones."""
     from iicnet_cli.zoo import available
 
-    checkpoints = list(available())
+    unreadable: list[ModelError] = []
+    checkpoints = list(available(unreadable))
+    for error in unreadable:
+        say(f"note: {error}")
     if as_json:
         for checkpoint in checkpoints:
             print_json(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from iicnet_cli.cli.batch import make_folder, run_batch
+from iicnet_cli.cli.batch import check_distinct, make_folder, run_batch
 from iicnet_cli.cli.console import (
     CompileOption,
     DebugOption,
@@ -20,10 +22,12 @@ from iicnet_cli.cli.console import (
     QuietOption,
     VerboseOption,
     command,
+    copy_to_stdout,
     input_paths,
     parse_memory,
     print_json,
     progress_bar,
+    refuse_terminal,
     say,
     say_error,
 )
@@ -41,7 +45,8 @@ def restore(
         typer.Option(
             "--output",
             "-o",
-            help="File or folder, see below; beside the PNG by default.",
+            help="File or folder, see below; beside the PNG by default; - is stdout, for a clip or "
+            "one photo.",
         ),
     ] = None,
     out_dir: Annotated[
@@ -88,6 +93,13 @@ def restore(
         raise UsageError("-o is for one PNG", hint="use --out-dir FOLDER")
     if any(str(source) == "-" for source in sources) and output is None:
         raise UsageError("from stdin, -o must say where to write")
+    to_stdout = str(output) == "-"
+    if to_stdout and as_json:
+        raise UsageError("--json and -o - cannot both go to stdout")
+    if to_stdout:
+        refuse_terminal()
+    if many:
+        check_distinct(sources, out_dir)
     if out_dir is not None:
         make_folder(out_dir)
     with progress_bar(quiet or as_json) as progress:
@@ -100,16 +112,28 @@ def restore(
         )
 
         def one(source: Path) -> None:
-            with input_paths([source]) as paths:
+            with input_paths([source]) as paths, ExitStack() as stack:
+                place = out_dir
+                if to_stdout:
+                    place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
                 report = converter.restore(
                     paths[0],
-                    output,
-                    folder=out_dir,
+                    None if to_stdout else output,
+                    folder=place,
                     task=task,
                     model=model,
                     options=RestoreOptions(layout=layout),
                     overwrite=yes,
                 )
+                if to_stdout:
+                    if len(report.outputs) > 1:
+                        raise UsageError(
+                            f"{report.task} restores {len(report.outputs)} files, too many for "
+                            "stdout",
+                            hint="give -o a folder",
+                        )
+                    copy_to_stdout(report.outputs[0])
+                    report = dataclasses.replace(report, outputs=(Path("-"),))
             if as_json:
                 record: dict[str, Any] = dataclasses.asdict(report)
                 record["outputs"] = [str(path) for path in report.outputs]

@@ -166,6 +166,7 @@ def train(
                 start=None if scratch else start,
                 licence=licence,
                 data_note=data_note,
+                overwrite=overwrite,
                 report=printer,
                 stop=stopper,
             )

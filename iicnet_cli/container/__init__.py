@@ -21,7 +21,7 @@ The header says everything; the mark says enough to restore when a site has stri
 before they give them to `EmbeddingWriter`, and open and close the file that it writes to.
 """
 
-from iicnet_cli.container.header import FORMAT_VERSION, Header, Source, safe_name
+from iicnet_cli.container.header import FORMAT_VERSION, MAX_PIXELS, Header, Source, safe_name
 from iicnet_cli.container.mark import (
     MARK_BITS,
     TASKS,
@@ -34,7 +34,6 @@ from iicnet_cli.container.mark import (
     write_mark,
 )
 from iicnet_cli.container.png import (
-    MAX_PIXELS,
     EmbeddingReader,
     EmbeddingWriter,
     hash_frame,

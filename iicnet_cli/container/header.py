@@ -9,11 +9,20 @@ from fractions import Fraction
 from typing import Annotated, Any
 
 import pydantic_core
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 from iicnet_cli.errors import DamagedError, UnsupportedVersionError
 
 FORMAT_VERSION = "1.0"
+MAX_PIXELS = 500_000_000
+"""Largest picture that is written or read, in pixels: a guard against decompression bombs."""
 MAX_NAME_BYTES = 200
 """Longest file name that a header gives, in bytes of UTF-8 (file systems stop at 255)."""
 
@@ -83,6 +92,12 @@ class Source(BaseModel):
     width: PixelCount
     height: PixelCount
 
+    @model_validator(mode="after")
+    def _is_no_bomb(self) -> Source:
+        if self.width * self.height > MAX_PIXELS:
+            raise ValueError(f"over {MAX_PIXELS // 10**6} megapixels")
+        return self
+
 
 class Header(BaseModel):
     """What the ``iicnet`` chunk of an embedding PNG says.
@@ -121,8 +136,6 @@ class Header(BaseModel):
     """Video: number of frames in all."""
     fps: str | None = Field(None, pattern=r"^[1-9][0-9]{0,9}(/[1-9][0-9]{0,9})?$")
     """Video: frames per second as a fraction, such as "30000/1001"."""
-    rotation: int = Field(0, ge=0, le=270, multiple_of=90)
-    """Degrees by which a player turns the picture."""
     timestamps: list[float] | None = None
     """Seconds of every frame, only when the frame rate varies."""
     options: dict[Text, Text | int | float | bool] = {}

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from iicnet_cli.container.header import Header
+from iicnet_cli.container.header import MAX_PIXELS, Header
 from iicnet_cli.container.mark import Mark, Pixels, read_mark
 from iicnet_cli.errors import (
     ContainerError,
@@ -31,8 +31,6 @@ if TYPE_CHECKING:  # reading a header does without Pillow
     from PIL import Image
 
 KEYWORD = b"iicnet"
-MAX_PIXELS = 500_000_000
-"""Largest picture that is written or read, in pixels: a guard against decompression bombs."""
 MAX_HEADER_BYTES = 16 * 2**20
 """Largest header that is read, in bytes after decompression."""
 

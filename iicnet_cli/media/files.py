@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,14 @@ def check_target(target: Path, overwrite: bool) -> None:
         raise OutputExistsError(f"{target}: exists already", hint="add -y to overwrite")
     if not target.parent.is_dir():
         raise MediaError(f"{target}: its folder does not exist", hint="create the folder first")
+
+
+def names_folder(target: Path) -> bool:
+    """Whether an output is a folder: there is one, or the name has no suffix.
+
+    A suffix is a dot and up to five letters and digits, so ``10.30-restored`` has none.
+    """
+    return target.is_dir() or not re.fullmatch(r"\.[A-Za-z0-9]{1,5}", target.suffix)
 
 
 def temporary_name(target: Path) -> Path:

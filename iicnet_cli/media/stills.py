@@ -210,11 +210,14 @@ def to_srgb(image: Image.Image, notes: list[str], *, background: Colour = WHITE)
     Raises whatever Pillow raises on damaged data.
     """
     profile = image.info.get("icc_profile")
+    if image.mode in ("RGB", "RGBA") and _has_16_bits(image):
+        notes.append("16-bit values scaled to 8 bits")
     if _orientation(image) != 1:
         image = ImageOps.exif_transpose(image)
         notes.append("turned upright as its EXIF orientation says")
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         image = _eight_bits(image, notes)
+
 
     alpha: Image.Image | None = None
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
@@ -342,6 +345,12 @@ def _orientation(image: Image.Image) -> int:
     except Exception:  # unreadable EXIF data must not hide a readable picture
         return 1
     return value if value in range(1, 9) else 1
+
+
+def _has_16_bits(image: Image.Image) -> bool:
+    """Of colour that is not yet decoded; Pillow drops the lower bits, for it has 8 only."""
+    tiles = getattr(image, "tile", [])
+    return any(";16" in str(tile.args) for tile in tiles)
 
 
 def _eight_bits(image: Image.Image, notes: list[str]) -> Image.Image:

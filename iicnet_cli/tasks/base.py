@@ -140,6 +140,8 @@ class Task(ABC):
     name: ClassVar[str]
     needs: ClassVar[str]
     """What has to be given, in words; said in errors and help."""
+    takes: ClassVar[frozenset[str]] = frozenset()
+    """Fields of :class:`EmbedOptions` that mean something here, beside ``background``."""
     pictures: ClassVar[str] = "photos"
     """What to call the restored pictures."""
 

@@ -21,6 +21,7 @@ class DualTask(Task):
 
     name = "dual"
     needs = "two photos (normal view, zoomed view), or one large photo and --zoom 2, 4 or 8"
+    takes = frozenset({"zoom"})
     pictures = "views"
 
     def default_model(self, images: int | None = None, *, half: bool = False) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from iicnet_cli.container import Header
 from iicnet_cli.errors import OutputExistsError, UsageError
+from iicnet_cli.media.files import names_folder
 from iicnet_cli.media.stereo import is_stereo
 from iicnet_cli.media.stills import STILL_SUFFIXES, has_alpha, resize, write_still
 from iicnet_cli.tasks.base import Delivered, Group, Job, Pixels
@@ -105,7 +106,7 @@ def write_photos(photos: Sequence[Photo], target: Path, task: str, *, overwrite:
         UsageError: ``target`` is the name of a file.
         OutputExistsError: one of them exists and ``overwrite`` is False.
     """
-    if target.suffix and not target.is_dir():
+    if not names_folder(target):
         raise UsageError(
             f"{task} restores {len(photos)} photos: -o must be a folder, not '{target.name}'"
         )

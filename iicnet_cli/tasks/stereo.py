@@ -12,6 +12,7 @@ import numpy as np
 
 from iicnet_cli.container import Header
 from iicnet_cli.errors import MediaError, UsageError
+from iicnet_cli.media.files import names_folder
 from iicnet_cli.media.stereo import (
     LAYOUTS,
     anaglyph,
@@ -126,6 +127,7 @@ class StereoTask(Task):
 
     name = "stereo"
     needs = "two pictures or clips (left, right), one MPO or JPS, or one file and --layout"
+    takes = frozenset({"start", "end", "step", "frames", "layout"})
     pictures = "views"
 
     def default_model(self, images: int | None = None, *, half: bool = False) -> str:
@@ -177,7 +179,7 @@ class StereoTask(Task):
         layout = options.layout
         if layout is not None and layout not in OUTPUT_LAYOUTS:
             raise UsageError(f"no layout '{layout}'", hint=f"layouts: {', '.join(OUTPUT_LAYOUTS)}")
-        folder = target.is_dir() or not target.suffix
+        folder = names_folder(target)
         if folder and layout is not None:
             raise UsageError(
                 f"--layout puts both views in one file, but '{target.name}' is a folder",

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import torch
 
-from iicnet_cli.errors import TrainingError
+from iicnet_cli.errors import OutputExistsError, TrainingError
 from iicnet_cli.network.growing import grown
 from iicnet_cli.network.pixels import Pixels
 from iicnet_cli.network.precision import Precision
 from iicnet_cli.training.data import build_samplers
 from iicnet_cli.training.distributed import Team
 from iicnet_cli.training.loop import (
+    LOG_FILE,
     STATE_FILE,
     Budget,
     Outcome,
@@ -60,6 +61,7 @@ def run_training(
     start: Checkpoint | None = None,
     licence: str = "MIT",
     data_note: str = "",
+    overwrite: bool = False,
     report: Callable[[Report], None] = lambda report: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> TrainingResult | None:
@@ -78,6 +80,7 @@ def run_training(
             more blocks and width.
         licence: SPDX expression of the weights, for the card.
         data_note: what the data are and under which terms, for the card.
+        overwrite: start anew in a folder that holds other files than those of a run.
         report: called after every step.
         stop: asked after every step; True saves the state and ends the sitting.
 
@@ -86,7 +89,9 @@ def run_training(
 
     Raises:
         TrainingError: too little data, another run in the folder, or the loss is not finite.
+        OutputExistsError: the folder holds other files, and ``overwrite`` is False.
     """
+    team.once(lambda: _prepare(folder, overwrite))
     recipe = Recipe.read(recipe_file)
     network = recipe.network
     start_net = None
@@ -101,7 +106,6 @@ def run_training(
             ) from error
     with unpacked(data) as folders:
         sampler, held_out = build_samplers(recipe, folders)
-    team.once(lambda: _prepare(folder, recipe_file))
     outcome = train(
         recipe,
         sampler,
@@ -126,18 +130,25 @@ def run_training(
         seed=recipe.seed,
         started_from=_origin(start) if start else None,
     )
-    return team.once(lambda: _write_model(folder, recipe, outcome, record, held_out, licence))
+    return team.once(
+        lambda: _write_model(folder, recipe_file, recipe, outcome, record, held_out, licence)
+    )
 
 
-def _prepare(folder: Path, recipe_file: Path) -> None:
+def _prepare(folder: Path, overwrite: bool) -> None:
+    if not (folder / STATE_FILE).exists() and not overwrite and folder.is_dir():
+        others = {path.name for path in folder.iterdir()} - {RECIPE_FILE, LOG_FILE}
+        if others:
+            raise OutputExistsError(
+                f"{folder} holds no unfinished run, but {min(others)}",
+                hint="choose another -o, or add -y to overwrite",
+            )
     folder.mkdir(parents=True, exist_ok=True)
-    copy = folder / RECIPE_FILE
-    if not copy.exists() or not copy.samefile(recipe_file):
-        shutil.copyfile(recipe_file, copy)
 
 
 def _write_model(
     folder: Path,
+    recipe_file: Path,
     recipe: Recipe,
     outcome: Outcome,
     record: TrainingRecord,
@@ -157,6 +168,9 @@ def _write_model(
     embed, restored = measure(checkpoint.load(), held_out, torch.device("cpu"))
     result = TrainingResult(checkpoint, outcome.steps, outcome.seconds, embed, restored)
     (folder / CARD_FILE).write_text(card(result), encoding="utf-8")
+    copy = folder / RECIPE_FILE
+    if not copy.exists() or not copy.samefile(recipe_file):
+        shutil.copyfile(recipe_file, copy)
     (folder / STATE_FILE).unlink(missing_ok=True)
     return result
 

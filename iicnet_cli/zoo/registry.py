@@ -34,12 +34,22 @@ def user_folder() -> Path:
     return base / "iicnet" / "models"
 
 
-def available() -> Iterator[Checkpoint]:
-    """All checkpoints of the user and bundled folders, the user's first, sorted by name."""
+def available(unreadable: list[ModelError] | None = None) -> Iterator[Checkpoint]:
+    """All checkpoints of the user and bundled folders, the user's first, sorted by name.
+
+    Args:
+        unreadable: gets the errors of those that are left out because they cannot be read.
+    """
     for base in (user_folder(), bundled_folder()):
         if base.is_dir():
             for config in sorted(base.rglob(CONFIG_FILE)):
-                yield read_config(config.parent)
+                try:
+                    checkpoint = read_config(config.parent)
+                except ModelError as error:
+                    if unreadable is not None:
+                        unreadable.append(error)
+                    continue
+                yield checkpoint
 
 
 def find(name: str) -> Checkpoint:
@@ -52,14 +62,18 @@ def find(name: str) -> Checkpoint:
         from iicnet_cli.zoo.hub import download
 
         return read_config(download(name))
-    for checkpoint in available():
+    unreadable: list[ModelError] = []
+    for checkpoint in available(unreadable):
         if checkpoint.name == name:
             return checkpoint
     folder = Path(name)
     if (folder / CONFIG_FILE).is_file():
         return read_config(folder)
     known = ", ".join(dict.fromkeys(c.name for c in available())) or "none"
-    raise ModelError(f"no model '{name}'", hint=f"available: {known}; or give a model folder")
+    left_out = "".join(f"; {error}" for error in unreadable)
+    raise ModelError(
+        f"no model '{name}'", hint=f"available: {known}; or give a model folder{left_out}"
+    )
 
 
 def find_by_weights(name: str, weights_sha256: str) -> Checkpoint:
@@ -76,7 +90,8 @@ def find_by_weights(name: str, weights_sha256: str) -> Checkpoint:
     if namesake:
         raise ModelError(
             f"the file was made with other weights of '{name}' ({weights_sha256[:12]})",
-            hint="install the iicnet version that made it, or name its model with --model",
+            hint="if you trained them, name their folder with --model; else install the iicnet "
+            "version that made the file",
         )
     raise ModelError(
         f"the file was made with the model '{name}', which is not here",
