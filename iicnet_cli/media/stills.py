@@ -218,7 +218,6 @@ def to_srgb(image: Image.Image, notes: list[str], *, background: Colour = WHITE)
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         image = _eight_bits(image, notes)
 
-
     alpha: Image.Image | None = None
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
