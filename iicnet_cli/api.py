@@ -337,7 +337,7 @@ class Converter:
                 task=chosen.name,
                 model=checkpoint.name,
                 embeddings=embeddings,
-                images=header.frames or header.images,
+                images=chosen.pictures_in(header),
                 width=job.width,
                 height=job.height,
                 bytes=temporary.stat().st_size,

@@ -69,7 +69,7 @@ def identify(
         checkpoint = find(model) if model else _checkpoint_with_id(mark, source, task)
         fps = fps_from_code(mark.fps)
         return (
-            _made_up_header(checkpoint, task or _task_of(mark), width, height, mark.padding, fps),
+            _made_up_header(checkpoint, task or task_of(mark), width, height, mark.padding, fps),
             checkpoint,
             "mark",
         )
@@ -96,6 +96,8 @@ def _made_up_header(
     fps: Fraction | None,
 ) -> Header:
     scale = _scale(checkpoint)
+    if width * scale <= padding[0] or height * scale <= padding[1]:
+        raise DamagedError("the mark in the pixels tells of more padding than there are pixels")
     return Header(
         task=task,
         model=checkpoint.name,
@@ -123,19 +125,19 @@ def _checkpoint_for(header: Header, task: str | None) -> Checkpoint:
 
 def _checkpoint_with_id(mark: Mark, source: Path, task: str | None) -> Checkpoint:
     half = mark.task_name.endswith("-half")
-    if task and task != _task_of(mark):
+    if task and task != task_of(mark):
         return find(task_named(task).default_model(mark.images, half=half))
     for checkpoint in available():
         if model_id(checkpoint.config.weights_sha256) == mark.model:
             return checkpoint
-    name = task_named(_task_of(mark)).default_model(mark.images, half=half)
+    name = task_named(task_of(mark)).default_model(mark.images, half=half)
     raise ModelError(
         f"{source} has lost its header, and its mark names a model that is not here",
         hint=f"name the model's folder with --model; for {mark.images} pictures of "
-        f"{_task_of(mark)}, '{name}' may be near enough",
+        f"{task_of(mark)}, '{name}' may be near enough",
     )
 
 
-def _task_of(mark: Mark) -> str:
-    """The mark tells clips of half size apart, which are no task of their own."""
+def task_of(mark: Mark) -> str:
+    """Name of a mark's task; clips of half size, which it tells apart, are no task of their own."""
     return mark.task_name.removesuffix("-half")

@@ -574,6 +574,44 @@ def test_pipes(photos: list[Path], tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "back").iterdir()) == ["one.png", "stdin.png"]
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif"])
+def test_a_clip_from_stdin_is_known(run: Run, tmp_path: Path, suffix: str) -> None:
+    source = tmp_path / f"clip{suffix}"
+    with open_writer(source, 64, 48, Fraction(25)) as writer:
+        for frame in moving(5, 48, 64):
+            writer.add(frame)
+    result = run("embed", "-", "-o", tmp_path / "q.png", input=source.read_bytes())
+    assert result.exit_code == 0, result.output
+    assert "task: video" in result.stderr
+    nameless = tmp_path / "clip.part"
+    source.rename(nameless)
+    result = run("embed", nameless, "--layout", "side-by-side", "-o", tmp_path / "s.png")
+    assert result.exit_code == 0, result.output
+    header = read_header(tmp_path / "s.png")
+    assert header is not None
+    assert header.frames == 5
+
+
+def test_a_photo_from_stdin_is_no_clip(run: Run, photos: list[Path], tmp_path: Path) -> None:
+    for kind in ("avif", "jpeg", "webp", "png"):
+        file = io.BytesIO()
+        Image.open(photos[0]).save(file, kind)
+        result = run("embed", "-", "-o", tmp_path / "q.png", input=file.getvalue())
+        assert result.exit_code == ExitCode.USAGE
+        assert "cannot tell the task from one photo" in result.stderr
+
+
+def test_info_reads_stdin(run: Run, photos: list[Path], tmp_path: Path) -> None:
+    run("embed", *photos[:2], "-o", tmp_path / "out.png")
+    result = run("info", "-", "--json", input=(tmp_path / "out.png").read_bytes())
+    assert result.exit_code == 0, result.output
+    info = json.loads(result.stdout)
+    assert (info["file"], info["task"], info["pixels"]) == ("-", "stego", "intact")
+    result = run("info", "-", input=photos[0].read_bytes())
+    assert result.exit_code == ExitCode.NOT_EMBEDDING
+    assert run("info", "-", input=b"").exit_code == ExitCode.USAGE
+
+
 def test_restored_to_stdout(run: Run, photos: list[Path], tmp_path: Path) -> None:
     run("embed", photos[0], "--task", "grayscale", "-o", tmp_path / "grey.png")
     run("restore", tmp_path / "grey.png", "-o", tmp_path / "back.png")
@@ -611,6 +649,7 @@ def test_a_termination_signal_leaves_no_temporary_file(photos: list[Path], tmp_p
 
 def test_help_version_and_info_load_no_torch(run: Run, photos: list[Path], tmp_path: Path) -> None:
     run("embed", *photos[:2], "-o", tmp_path / "out.png")
+    strip(tmp_path / "out.png", tmp_path / "stripped.png")
     program = (
         "import sys; from iicnet_cli.cli import app\n"
         "try: app(sys.argv[1:])\n"
@@ -624,6 +663,7 @@ def test_help_version_and_info_load_no_torch(run: Run, photos: list[Path], tmp_p
         ["train", "--help"],
         ["models", "list"],
         ["info", str(tmp_path / "out.png")],
+        ["info", str(tmp_path / "stripped.png")],
     ):
         done = subprocess.run(
             [sys.executable, "-c", program, *arguments],

@@ -577,6 +577,22 @@ def test_animations_written_by_pillow(tmp_path: Path, suffix: str) -> None:
         assert source.timestamps == pytest.approx([0, 0.04, 0.08, 0.28, 0.32, 0.72])
 
 
+def test_background_of_clips(tmp_path: Path) -> None:
+    clear = Image.fromarray(np.full((16, 24, 4), (9, 9, 9, 0), np.uint8))
+    half = Image.fromarray(np.full((16, 24, 4), (200, 100, 0, 51), np.uint8))
+    clear.save(tmp_path / "x.webp", save_all=True, append_images=[half], lossless=True)
+    (tmp_path / "x").mkdir()
+    for i, image in enumerate((clear, half)):
+        image.save(tmp_path / "x" / f"{i}.png")
+    for source_of in (tmp_path / "x.webp", tmp_path / "x"):
+        with open_frames(source_of, background=(0, 0, 100)) as source:
+            frames = [tuple(frame[8, 8].tolist()) for frame in source]
+            assert frames == [(0, 0, 100), (40, 20, 80)]
+            assert source.notes[-1] == "transparency composited on #000064"
+        with open_frames(source_of) as source:
+            assert next(source).min() == 255
+
+
 def test_folders_globs_and_lists(tmp_path: Path) -> None:
     for number in (10, 2, 1):
         write_still(tmp_path / f"f{number}.png", np.full((6, 8, 3), number, np.uint8))
@@ -694,6 +710,14 @@ def test_is_video(clips: Path, tmp_path: Path) -> None:
     assert is_video(clips / "plain.mp4")
     write_still(tmp_path / "x.png", noise(4, 4))
     assert not is_video(tmp_path / "x.png")
+    for suffix in ("mp4", "mkv"):
+        (tmp_path / "pipe").write_bytes((clips / f"plain.{suffix}").read_bytes())
+        assert is_video(tmp_path / "pipe")
+    for brand in (b"heic", b"avif", b"crx "):
+        (tmp_path / "pipe").write_bytes(box(b"ftyp", brand + b"\0" * 8))
+        assert not is_video(tmp_path / "pipe")
+    (tmp_path / "pipe").write_bytes(b"")
+    assert not is_video(tmp_path / "pipe")
     assert not is_video(tmp_path)
     assert not is_video(tmp_path / "missing.mp4")
 
@@ -893,22 +917,59 @@ def test_sound_is_copied(
         assert extract_audio(path, tmp_path / f"a.{suffix}")
         log = ffmpeg.run(["-i", str(tmp_path / f"a.{suffix}")]).stderr.decode()
         assert f"Audio: {codec}" in log
-    if codec != "pcm_s16le":  # ffmpeg would make a WAV that hardly anything plays
-        with pytest.raises(MediaError, match=codec) as caught:
-            extract_audio(path, tmp_path / "b.wav")
-        assert "mka" in caught.value.hint
-        assert not (tmp_path / "b.wav").exists()
 
 
 def test_audio(clips: Path, tmp_path: Path) -> None:
-    assert extract_audio(clips / "plain.mp4", tmp_path / "a.m4a")
+    assert extract_audio(clips / "plain.mp4", tmp_path / "a.m4a") == "aac"
     with pytest.raises(MediaError, match="no video"):
         probe(tmp_path / "a.m4a")
-    assert not extract_audio(clips / "ntsc.mp4", tmp_path / "b.m4a")
+    assert extract_audio(clips / "ntsc.mp4", tmp_path / "b.m4a") is None
     with pytest.raises(MediaError) as caught:
-        extract_audio(clips / "plain.mp4", tmp_path / "c.ogg")
+        extract_audio(clips / "plain.mp4", tmp_path / "c.xyz")
     assert "mka" in caught.value.hint
+    with pytest.raises(UsageError, match="must come after"):
+        extract_audio(clips / "plain.mp4", tmp_path / "d.mka", start=1, end=0.5)
     assert [path.name for path in tmp_path.iterdir()] == ["a.m4a"]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [("wav", "pcm_s16le"), ("mp3", "mp3"), ("flac", "flac")]
+)
+def test_sound_that_does_not_fit_is_re_encoded(
+    clips: Path, tmp_path: Path, suffix: str, codec: str
+) -> None:
+    target = tmp_path / f"a.{suffix}"
+    assert extract_audio(clips / "plain.mp4", target) == "aac, re-encoded"
+    assert f"Audio: {codec}" in ffmpeg.run(["-i", str(target)]).stderr.decode()
+
+
+@pytest.fixture(scope="module")
+def siren(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Half a minute whose sound rises by 50 Hz a second from 200 Hz, so that it tells the time."""
+    sound = ("-f", "lavfi", "-i", "aevalsrc='sin(2*PI*(200*t+25*t*t))':d=30:s=44100", "-c:a", "aac")
+    path = tmp_path_factory.mktemp("siren") / "siren.mkv"
+    return make(path, *pattern(30, "5"), *sound, *H264)
+
+
+@pytest.mark.parametrize("suffix", ["mka", "wav", "m4a"])
+@pytest.mark.parametrize("start", [0.5, 23.7])
+def test_part_of_the_sound(siren: Path, tmp_path: Path, suffix: str, start: float) -> None:
+    target = tmp_path / f"a.{suffix}"
+    assert extract_audio(siren, target, start=start, end=start + 2)
+    options = ("-i", str(target), "-ac", "1", "-ar", "44100", "-f", "s16le", "-")
+    samples = np.frombuffer(ffmpeg.run([*options]).stdout, np.int16)
+    assert len(samples) / 44100 == pytest.approx(2, abs=0.06)
+    window = samples[44100 : 44100 + 4410] * np.hanning(4410)
+    pitch = np.abs(np.fft.rfft(window, 1 << 17)).argmax() * 44100 / (1 << 17)
+    assert (pitch - 200) / 50 - 0.05 == pytest.approx(start + 1, abs=0.06)
+
+
+def test_a_part_without_sound(tmp_path: Path) -> None:
+    sound = ("-f", "lavfi", "-i", "sine=d=0.5")
+    path = make(tmp_path / "x.mkv", *pattern(2), *sound, *H264)
+    for suffix in ("mka", "wav"):
+        assert extract_audio(path, tmp_path / f"a.{suffix}", start=1) is None
+        assert not (tmp_path / f"a.{suffix}").exists()
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK"])

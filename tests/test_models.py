@@ -17,8 +17,8 @@ from tests.conftest import Pixels
 
 MEDIA = Path(__file__).resolve().parents[1] / "examples" / "media"
 
-# Embedding and hidden (of a single photo: restored) pictures, dB: what the bundled weights reach here,
-# less half a dB or so. The figures that count are in the README.
+# Embedding and hidden (of a single photo: restored) pictures, dB: what the bundled weights reach
+# here, less half a dB or so. The figures that count are in the README.
 LOWEST = {
     "stego-2": (35.5, 34),
     "stego-3": (36, 31),

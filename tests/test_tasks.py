@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import zipfile
@@ -15,10 +16,12 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from typer.testing import Result
 
+from iicnet_cli.container import read_header, read_mark, write_mark
 from iicnet_cli.media import ffmpeg
 from iicnet_cli.media.stereo import anaglyph, join, split
 from iicnet_cli.media.video import open_frames, open_writer, probe
 from iicnet_cli.metrics import psnr
+from iicnet_cli.tasks import task_named
 from iicnet_cli.tasks.dual import dual_views
 from iicnet_cli.tasks.layers import estimate_alpha
 from tests.conftest import Pixels, moving, natural
@@ -130,7 +133,7 @@ def test_stereo_clip(run: Run, tmp_path: Path) -> None:
     report = json.loads(
         done(run("embed", source, "--layout", "side-by-side", "-o", out, "--json")).stdout
     )
-    assert (report["images"], report["embeddings"], report["width"]) == (5, 5, 48)
+    assert (report["images"], report["embeddings"], report["width"]) == (10, 5, 48)
     done(run("restore", out))
     back = tmp_path / "out-restored.mkv"
     assert probe(back).fps == probe(source).fps
@@ -144,6 +147,38 @@ def test_stereo_clip(run: Run, tmp_path: Path) -> None:
     done(run("embed", *files, "--task", "stereo", "-o", tmp_path / "two.png"))
     assert pixels(tmp_path / "two.png").tobytes() == pixels(out).tobytes()
     strip(tmp_path / "two.png")
+
+
+def test_stereo_clip_keeps_its_times(run: Run, tmp_path: Path) -> None:
+    times = [0.0, 0.04, 0.12, 0.16, 0.30]
+    source, out = tmp_path / "tb.mkv", tmp_path / "out.png"
+    with open_writer(source, 48, 64, Fraction(25), timestamps=times) as writer:
+        for frame in moving(5, 64, 48):
+            writer.add(frame)
+    embedded = done(run("embed", source, "--layout", "top-bottom", "-o", out))
+    assert "variable" not in embedded.stderr
+    done(run("restore", out))
+    done(run("restore", out, "-o", tmp_path / "eyes"))
+    for path in (tmp_path / "out-restored.mkv", tmp_path / "eyes" / "right.mkv"):
+        with open_frames(path) as frames:
+            assert len(list(frames)) == 5
+            assert frames.timestamps == pytest.approx(times, abs=2e-3), path
+    lost = done(run("restore", out, "-o", tmp_path / "back.avi"))
+    assert "variable frame rate is not kept" in lost.stderr
+
+
+def test_pictures_of_a_stereo_clip_are_counted_alike(
+    run: Run, views: tuple[Pixels, Pixels], tmp_path: Path
+) -> None:
+    clip = write_clip(tmp_path / "sbs.mkv", moving(3, 32, 64))
+    pair = save(tmp_path / "pair.png", join(*views, "side-by-side"))
+    for source, count in ((clip, 6), (pair, 2)):
+        out = tmp_path / f"{source.stem}-embedded.png"
+        done(run("embed", source, "--layout", "side-by-side", "-o", out))
+        header = read_header(out)
+        assert header is not None
+        assert task_named("stereo").pictures_in(header) == count
+        assert json.loads(done(run("restore", out, "--json")).stdout)["images"] == count
 
 
 # --- dual view -----------------------------------------------------------------------------
@@ -316,6 +351,74 @@ def test_half_and_a_full_size_model_contradict_each_other(run: Run, tmp_path: Pa
     assert "full size" in result.stderr
 
 
+# --- what a stripped PNG tells -------------------------------------------------------------
+
+
+def test_info_of_a_stripped_png_of_half_size(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = save(tmp_path / "photo.png", natural(37, 51, 8))
+    clip = write_clip(tmp_path / "clip.mkv", moving(3, 45, 62))
+    cases = [
+        ((photo, "--task", "rescale"), "rescale", "rescale", (51, 37), "26x19"),
+        ((clip, "--half"), "video", "video-3-half", (62, 45), "32x24"),
+    ]
+    for arguments, task, model, size, embedding_size in cases:
+        out = tmp_path / "out.png"
+        done(run("embed", *arguments, "-o", out, "-y"))
+        strip(out)
+        info = json.loads(done(run("info", out, "--json")).stdout)
+        assert info["found_by"] == "mark"
+        assert (info["task"], info["model"], info["scale"]) == (task, model, 2)
+        assert (info["width"], info["height"]) == size
+        assert info["embedding_size"] == embedding_size
+        mark = read_mark(pixels(out))
+        assert mark is not None
+        save(out, write_mark(pixels(out), dataclasses.replace(mark, model=mark.model ^ 1)))
+        info = json.loads(done(run("info", out, "--json")).stdout)
+        assert (info["task"], info["embedding_size"]) == (task, embedding_size)
+        assert not {"width", "height", "model"} & set(info)
+
+
+def test_a_mark_of_more_padding_than_pixels(run: Run, tmp_path: Path) -> None:
+    photo = save(tmp_path / "photo.png", natural(32, 32, 1))
+    done(run("embed", photo, photo, "-o", tmp_path / "out.png"))
+    mark = read_mark(pixels(tmp_path / "out.png"))
+    assert mark is not None
+    bad = dataclasses.replace(mark, padding=(0, 15))
+    save(tmp_path / "bad.png", write_mark(natural(10, 40, 1), bad))
+    for command in ("info", "restore"):
+        result = run(command, tmp_path / "bad.png")
+        assert result.exit_code == 3
+        assert "more padding" in result.stderr
+
+
+# --- transparent clips ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["gif", "folder", "stereo"])
+def test_transparent_clips_get_the_background(run: Run, tmp_path: Path, kind: str) -> None:
+    alpha = np.zeros((32, 32), np.uint8)
+    alpha[8:24, 8:24] = 255
+    images = [Image.fromarray(np.dstack([frame, alpha])) for frame in moving(5, 32, 32)]
+    source = tmp_path / "clip"
+    source.mkdir()
+    for i, image in enumerate(images):
+        image.save(source / f"{i}.png")
+    if kind == "gif":
+        source = tmp_path / "clip.gif"
+        images[0].save(source, save_all=True, append_images=images[1:], disposal=2)
+    arguments = (source, source, "--task", "stereo") if kind == "stereo" else (source,)
+    out = tmp_path / "out.png"
+    result = done(run("embed", *arguments, "-o", out, "--background", "black"))
+    assert "composited on #000000" in result.stderr
+    done(run("restore", out, "-o", tmp_path / "back.mkv", "-y"))
+    for path in (out, tmp_path / "back.mkv"):
+        frames = frames_of(path)
+        assert frames[:, :4].mean() < 30, path
+        assert frames[:, 12:20, 12:20].mean() > 60, path
+
+
 # --- names of frames -----------------------------------------------------------------------
 
 
@@ -430,6 +533,12 @@ def test_sound_is_kept_beside(run: Run, clip: Path, tmp_path: Path) -> None:
     assert "no sound" in result.stderr
     assert not none.exists()
     assert run("embed", clip, "--out-dir", tmp_path, "--keep-audio", sound).exit_code == 2
+
+
+def test_sound_is_re_encoded_for_a_wav(run: Run, clip: Path, tmp_path: Path) -> None:
+    out, sound = tmp_path / "out.png", tmp_path / "sound.wav"
+    done(run("embed", clip, "-o", out, "--frames", "5", "--keep-audio", sound))
+    assert out.exists() and sound.exists()
 
 
 def test_motion_photo_is_a_clip(run: Run, tmp_path: Path) -> None:

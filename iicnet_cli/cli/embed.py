@@ -72,7 +72,10 @@ def embed(
     ] = None,
     keep_audio: Annotated[
         Path | None,
-        typer.Option(help="Clip: save its sound, which no PNG carries; .mka takes all codecs."),
+        typer.Option(
+            help="Clip: save its sound from --start to --end, which no PNG carries; .mka takes all "
+            "codecs as they are."
+        ),
     ] = None,
     layout: Annotated[
         str | None,
@@ -236,13 +239,18 @@ def embed(
             return
         assert output is not None
         with input_paths(inputs) as paths, output_path(output, ".png") as target:
+            sound = keep_audio and extract_audio(
+                paths[0], keep_audio, start=options.start, end=options.end, overwrite=yes
+            )
             report = converter.embed(paths, target, **settings)
-            sound = keep_audio and extract_audio(paths[0], keep_audio, overwrite=yes)
     tell(report, output)
     if verbose:
         say(f"device {converter.device.device}: {converter.device.reason}")
     if keep_audio is not None:
-        say(f"sound: {keep_audio}" if sound else "note: there is no sound to keep", quiet=quiet)
+        say(
+            f"sound: {keep_audio} ({sound})" if sound else "note: there is no sound to keep",
+            quiet=quiet,
+        )
 
 
 def _tell_forecast(

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from iicnet_cli.cli.console import DebugOption, JsonOption, command, print_json, say_error
-from iicnet_cli.errors import ExitCode, NotAnEmbeddingError
+from iicnet_cli.cli.console import (
+    DebugOption,
+    JsonOption,
+    command,
+    input_paths,
+    print_json,
+    say_error,
+)
+from iicnet_cli.errors import ExitCode, ModelError, NotAnEmbeddingError
+
+if TYPE_CHECKING:
+    from iicnet_cli.container import EmbeddingReader
 
 
 @command
 def info(
-    source: Annotated[Path, typer.Argument(help="The PNG.", metavar="PNG")],
+    source: Annotated[Path, typer.Argument(help="The PNG; - is stdin.", metavar="PNG")],
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -22,12 +32,14 @@ def info(
     Exit status 3 if it is not an iicnet PNG, or its pixels were altered.
     """
     from iicnet_cli.container import EmbeddingReader, fps_from_code
+    from iicnet_cli.identify import task_of
 
-    with EmbeddingReader(source) as reader:
+    with input_paths([source]) as paths, EmbeddingReader(paths[0]) as reader:
         width, height = reader.size
         embeddings = reader.n_frames
         header, mark = reader.header, reader.mark
         altered = header is not None and not reader.verify()
+        by_model = _told_by_model(reader, source) if header is None and mark is not None else {}
     facts: dict[str, object] = {"file": str(source)}
     if header is not None:
         facts |= {
@@ -38,10 +50,9 @@ def info(
     elif mark is not None:
         facts |= {
             "found_by": "mark",
-            "task": mark.task_name,
+            "task": task_of(mark),
             "images": mark.images,
-            "width": width - mark.padding[0],
-            "height": height - mark.padding[1],
+            **by_model,
             "fps": fps_from_code(mark.fps),
             "pixels": "unknown: the header was stripped",
         }
@@ -59,6 +70,20 @@ def info(
     if altered:
         say_error(f"{source}: the pixels were altered after embedding")
         raise typer.Exit(ExitCode.NOT_EMBEDDING)
+
+
+def _told_by_model(reader: EmbeddingReader, source: Path) -> dict[str, object]:
+    """Size of the pictures, by the model that the mark names; empty if that model is not here.
+
+    A mark itself does not say by how much the embedding is smaller than the pictures.
+    """
+    from iicnet_cli.identify import identify
+
+    try:
+        told, _, _ = identify(reader, source)
+    except ModelError:
+        return {}
+    return told.model_dump(include={"model", "width", "height", "scale"}, exclude_defaults=True)
 
 
 def _readable(value: object) -> str:

@@ -31,6 +31,8 @@ from iicnet_cli.media.files import replacing, temporary_name
 from iicnet_cli.media.stills import (
     STILL_SUFFIXES,
     VIDEO_SUFFIXES,
+    WHITE,
+    Colour,
     Pixels,
     read_still,
     still_size,
@@ -53,6 +55,7 @@ _ANIMATIONS = {"GIF": "gif", "WEBP": "webp", "PNG": "apng", "AVIF": "avif"}
 _EXACT = frozenset({".mkv", ".avi", ".webp", ".png", ".apng"})
 _LOSSY = frozenset({".mp4", ".mov", ".m4v", ".webm", ".gif"})
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1"})
+_PICTURE_BRANDS = _HEIC_BRANDS | {b"heim", b"heis", b"avif", b"avis", b"crx "}  # the last is RAW
 
 
 @dataclass(frozen=True)
@@ -153,12 +156,17 @@ def parse_time(text: str) -> float:
 def is_video(path: str | Path) -> bool:
     """Whether a file is a clip: by its suffix, or an animated GIF, WebP, PNG or AVIF.
 
-    False for files that are missing, unreadable or folders.
+    A suffix that is none of a picture or a clip, or none at all, as of what came from a pipe,
+    tells nothing: then MP4, MOV, Matroska, WebM and AVI are known by their first bytes. False for
+    files that are missing, unreadable or folders.
     """
     path = Path(path)
     if not path.is_file():
         return False
-    return path.suffix.lower() in VIDEO_SUFFIXES or _animation_format(path) is not None
+    suffix = path.suffix.lower()
+    if suffix in VIDEO_SUFFIXES or _animation_format(path) is not None:
+        return True
+    return suffix not in STILL_SUFFIXES and _begins_as_clip(path)
 
 
 def is_motion_photo(path: str | Path) -> bool:
@@ -191,6 +199,7 @@ def open_frames(
     end: float | None = None,
     step: int = 1,
     frames: int | None = None,
+    background: Colour = WHITE,
 ) -> FrameSource:
     """Open a clip for reading: every stored frame exactly once, in order of display.
 
@@ -202,6 +211,8 @@ def open_frames(
         end: seconds; only frames before it are read.
         step: read every step-th frame from there.
         frames: read at most that many.
+        background: sRGB colour, 0 to 255 each, behind the transparent pixels of stills and
+            animations; the transparency of video files is ignored, and noted.
 
     Returns:
         A `FrameSource` of uint8 (H, W, 3) sRGB frames of one size. Iteration raises MediaError
@@ -220,19 +231,18 @@ def open_frames(
         chosen = _choose(info, times, start, end, step, frames)
         files = [resolved[i] for i in chosen]
         notes = list(info.notes)
-        pictures = _read_stills(files, [times[i] for i in chosen], notes)
+        pictures = _read_stills(files, [times[i] for i in chosen], notes, background)
         return FrameSource(info, pictures, notes, tuple(file.name for file in files))
     if _animation_format(resolved):
         info, times = _probe_animation(resolved)
         chosen = _choose(info, times, start, end, step, frames)
         notes = list(info.notes)
-        return FrameSource(info, _read_animation(resolved, chosen, times, notes), notes)
+        pictures = _read_animation(resolved, chosen, times, notes, background)
+        return FrameSource(info, pictures, notes)
     part = _clip_inside(resolved)
     info, header = _probe_ffmpeg(resolved, part)
-    _check_span(info, start, end)
-    # Seeking alone can lose frames (in .ts it lands on the next keyframe), and ffmpeg counts -t
-    # from the first frame that it finds: so seek well before, and cut by the frames' times.
-    seek = max(0, math.floor(start or 0) - _SEEK_MARGIN)
+    _check_span(info.duration, start, end)
+    seek = _seek(start)
     arguments = ["-ss", str(seek)] if seek else []
     arguments += ffmpeg.input_options(resolved, part)
     filters = _to_rgb_filters(header)
@@ -250,35 +260,65 @@ def open_frames(
     return FrameSource(info, _read_ffmpeg(resolved.name, arguments, notes), notes)
 
 
-def extract_audio(source: str | Path, target: Path, *, overwrite: bool = False) -> bool:
-    """Copy the first sound track as it is (not re-encoded) into ``target``.
+def extract_audio(
+    source: str | Path,
+    target: Path,
+    *,
+    start: float | None = None,
+    end: float | None = None,
+    overwrite: bool = False,
+) -> str | None:
+    """Save the first sound track; it is copied, or re-encoded if the target cannot hold it.
+
+    Args:
+        source: a clip, as `open_frames` takes it.
+        target: a file; the suffix says which codecs it holds (.mka all, .wav PCM only), and as
+            which one others are encoded.
+        start: seconds; the sound begins there, when copied at its first packet from there, which
+            is some 20 ms long.
+        end: seconds; the sound ends there, likewise.
+        overwrite: replace an existing file.
 
     Returns:
-        False, and nothing is written, if the source has no sound.
+        How it was written: the codec, as "aac", or "aac, re-encoded"; None, and nothing is
+        written, if there is no sound, or none between start and end.
 
     Raises:
         OutputExistsError: ``target`` exists and ``overwrite`` is false.
-        MediaError: unreadable, or the codec does not fit into the target's container
-            (.mka takes them all; .wav takes PCM only).
+        UsageError: start or end make no sense for this clip.
+        MediaError: unreadable, or the suffix is not one of a sound file.
     """
     resolved = _resolve(source)
     if isinstance(resolved, list) or _animation_format(resolved):
-        return False
+        return None
     part = _clip_inside(resolved)
-    codec = ffmpeg.read_header(resolved, part).audio
+    header = ffmpeg.read_header(resolved, part)
+    _check_span(header.duration, start, end)
+    codec = header.audio
     if codec is None:
-        return False
-    hint = "try the suffix .mka"
-    if target.suffix.lower() == ".wav" and not codec.startswith("pcm_"):
-        # ffmpeg would write it, but hardly anything could play it.
-        raise MediaError(f"{target}: cannot be written (the sound is {codec}, not PCM)", hint=hint)
+        return None
+    seek = _seek(start)
+    reading = ["-v", "error", *(["-ss", str(seek)] if seek else [])]
+    reading += [*ffmpeg.input_options(resolved, part), "-map", "0:a:0", "-vn"]
+    if start:
+        reading += ["-ss", f"{start - seek:.6f}"]
+    if end is not None:
+        reading += ["-t", f"{end - (start or 0):.6f}"]
+    first = ffmpeg.run([*reading, "-c:a", "copy", "-frames:a", "1", "-f", "framecrc", "-"])
+    if not re.search(rb"^\d", first.stdout, re.MULTILINE):
+        return None
+    # ffmpeg would copy anything into a WAV, but hardly anything could play it.
+    can_copy = target.suffix.lower() != ".wav" or codec.startswith("pcm_")
     with replacing(target, overwrite=overwrite) as temporary:
-        options = ["-map", "0:a:0", "-vn", "-c:a", "copy", "-y", f"file:{temporary}"]
-        result = ffmpeg.run(["-v", "error", *ffmpeg.input_options(resolved, part), *options])
-        if result.returncode:
-            why = ffmpeg.reason(result.stderr.decode("utf-8", "replace"))
-            raise MediaError(f"{target}: cannot be written ({why})", hint=hint)
-    return True
+        if can_copy:
+            copied = ffmpeg.run([*reading, "-c:a", "copy", "-y", f"file:{temporary}"])
+            if not copied.returncode:
+                return codec
+        encoded = ffmpeg.run([*reading, "-y", f"file:{temporary}"])
+        if encoded.returncode:
+            why = ffmpeg.reason(encoded.stderr.decode("utf-8", "replace"))
+            raise MediaError(f"{target}: cannot be written ({why})", hint="try the suffix .mka")
+    return f"{codec}, re-encoded"
 
 
 # --- sources -------------------------------------------------------------------------------
@@ -330,6 +370,18 @@ def _animation_format(path: Path) -> str | None:
         return None
 
 
+def _begins_as_clip(path: Path) -> bool:
+    """Whether the first bytes of a file are those of MP4, MOV, Matroska, WebM or AVI."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(12)
+    except OSError:
+        return False
+    if start[4:8] == b"ftyp":
+        return start[8:12] not in _PICTURE_BRANDS
+    return start[:4] == b"\x1aE\xdf\xa3" or (start[:4], start[8:12]) == (b"RIFF", b"AVI ")
+
+
 def _clip_inside(path: Path) -> ffmpeg.Part | None:
     """Which bytes of a photo are a whole clip; None for a mere photo, and for anything else.
 
@@ -370,15 +422,24 @@ def _clip_end(data: mmap.mmap, start: int) -> int | None:
     return at if kinds >= {b"ftyp", b"moov", b"mdat"} else None
 
 
-def _check_span(info: VideoInfo, start: float | None, end: float | None) -> None:
+def _seek(start: float | None) -> int:
+    """Second to let ffmpeg seek to before it cuts at ``start`` by the frames' times.
+
+    Seeking alone can lose frames (in .ts it lands on the next keyframe), and ffmpeg counts -t from
+    the first frame that it finds: so it is well before.
+    """
+    return max(0, math.floor(start or 0) - _SEEK_MARGIN)
+
+
+def _check_span(duration: float | None, start: float | None, end: float | None) -> None:
     first = start or 0.0
     if not (math.isfinite(first) and first >= 0) or not (end is None or math.isfinite(end)):
         raise UsageError("start and end must be 0 seconds or more")
     if end is not None and end <= first:
         raise UsageError(f"the end ({end:g} s) must come after the start ({first:g} s)")
-    if info.duration is not None and first and first >= info.duration:
+    if duration is not None and first and first >= duration:
         raise UsageError(
-            f"the start ({first:g} s) is beyond the end: the clip lasts {info.duration:.3f} s"
+            f"the start ({first:g} s) is beyond the end: the clip lasts {duration:.3f} s"
         )
 
 
@@ -390,7 +451,7 @@ def _choose(
     step: int,
     frames: int | None,
 ) -> list[int]:
-    _check_span(info, start, end)
+    _check_span(info.duration, start, end)
     first, last = start or 0.0, math.inf if end is None else end
     inside = [i for i, time in enumerate(times) if first - _SLACK <= time < last - _SLACK]
     return inside[::step][:frames]
@@ -422,11 +483,11 @@ def _probe_stills(files: list[Path]) -> VideoInfo:
 
 
 def _read_stills(
-    files: list[Path], times: list[float], notes: list[str]
+    files: list[Path], times: list[float], notes: list[str], background: Colour
 ) -> Generator[tuple[float, Pixels]]:
     size: tuple[int, ...] | None = None
     for file, time in zip(files, times, strict=True):
-        still = read_still(file)
+        still = read_still(file, background=background)
         for note in still.notes:
             if note not in notes:
                 notes.append(note)
@@ -469,7 +530,7 @@ def _probe_animation(path: Path) -> tuple[VideoInfo, list[float]]:
 
 
 def _read_animation(
-    path: Path, chosen: list[int], times: list[float], notes: list[str]
+    path: Path, chosen: list[int], times: list[float], notes: list[str], background: Colour
 ) -> Generator[tuple[float, Pixels]]:
     with Image.open(path) as image:
         for index in chosen:
@@ -477,7 +538,7 @@ def _read_animation(
                 image.seek(index)
                 image.load()
                 said: list[str] = []
-                pixels = to_srgb(image, said)
+                pixels = to_srgb(image, said, background=background)
             except Exception as error:  # damaged data raise nearly anything in Pillow's plugins
                 raise MediaError(f"{path.name}: damaged at frame {index} ({error})") from error
             notes.extend(note for note in said if note not in notes)

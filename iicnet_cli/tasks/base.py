@@ -153,6 +153,10 @@ class Task(ABC):
         """Images that the network must have for these inputs; ``None`` if any number will do."""
         return None
 
+    def pictures_in(self, header: Header) -> int:
+        """How many pictures a PNG with this header holds: as many as ``deliver`` counts."""
+        return header.frames or header.images
+
     @abstractmethod
     def open(self, inputs: Sequence[Path], images: int, options: EmbedOptions) -> Job:
         """Open inputs for a network of ``images`` images.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from iicnet_cli.media.stereo import (
     write_pair,
 )
 from iicnet_cli.media.stills import STILL_SUFFIXES, read_still
-from iicnet_cli.media.video import STILLS_RATE, is_video, open_frames, open_writer
+from iicnet_cli.media.video import is_video
 from iicnet_cli.tasks.base import (
     Delivered,
     EmbedOptions,
@@ -34,6 +33,7 @@ from iicnet_cli.tasks.base import (
     RestoreOptions,
     Task,
 )
+from iicnet_cli.tasks.clips import ClipJob, clip_writer
 from iicnet_cli.tasks.photos import (
     Photo,
     PhotosJob,
@@ -48,7 +48,7 @@ OUTPUT_LAYOUTS = (*LAYOUTS, "anaglyph")
 _PAIR_SUFFIXES = STILL_SUFFIXES | {".mpo", ".jps", ".pns"}
 
 
-class StereoClipJob(Job):
+class StereoClipJob(ClipJob):
     """A stereo clip, one embedding for each moment: a file of a layout, or one for each eye."""
 
     images = 2
@@ -60,29 +60,20 @@ class StereoClipJob(Job):
                 f"{inputs[0].name}: a stereo clip in one file needs --layout",
                 hint=" or ".join(LAYOUTS) + "; or give one file for each eye",
             )
+        super().__init__(options)
         self._inputs = inputs
         self._layout = options.layout
-        self._cut: dict[str, Any] = {
-            "start": options.start,
-            "end": options.end,
-            "step": options.step,
-            "frames": options.frames,
-        }
-        self._count = 0
         with ExitStack() as stack:
-            sources = [stack.enter_context(open_frames(p, **self._cut)) for p in inputs]
+            sources = [stack.enter_context(self._open(path)) for path in inputs]
             left, right = self._views([next(source) for source in sources])
             info = sources[0].info
-            self.notes = list(dict.fromkeys(note for s in sources for note in s.notes))
+            self._begin(sources)
         if left.shape != right.shape:
             raise UsageError(
                 f"the views of stereo must have one size, but they are {left.shape[1]}x"
                 f"{left.shape[0]} and {right.shape[1]}x{right.shape[0]}"
             )
-        if info.has_audio:
-            self.notes.append("sound is not carried in the picture")
         self.height, self.width = left.shape[:2]
-        self.fps = info.fps / options.step
         self.frame_delay = 1 / self.fps
         whole = options.start is None and options.end is None and info.frames is not None
         self.total = -(-(info.frames or 0) // options.step) if whole else options.frames
@@ -90,29 +81,27 @@ class StereoClipJob(Job):
             self.total = min(self.total, options.frames)
 
     def groups(self) -> Generator[Group, None, None]:
-        count = 0
         with ExitStack() as stack:
-            sources = [stack.enter_context(open_frames(p, **self._cut)) for p in self._inputs]
+            sources = [stack.enter_context(self._open(path)) for path in self._inputs]
             try:
                 for frames in zip(*sources, strict=True):
-                    count += 1
                     yield Group(np.stack(self._views(frames)), 2)
             except ValueError as error:
+                count = min(len(source.timestamps) for source in sources)
                 raise MediaError(
                     f"the clips of the two eyes have different lengths: one ends after {count} "
                     "frames",
                     hint="cut them with --frames",
                 ) from error
-        self._count = count
+            self._finish(sources)
 
     def header_fields(self) -> dict[str, Any]:
         return {
+            **super().header_fields(),
             "sources": [
                 {"name": path.name, "width": self.width, "height": self.height}
                 for path in self._inputs
             ],
-            "frames": self._count,
-            "fps": str(self.fps),
         }
 
     def _views(self, frames: Sequence[Pixels]) -> tuple[Pixels, Pixels]:
@@ -132,6 +121,9 @@ class StereoTask(Task):
 
     def default_model(self, images: int | None = None, *, half: bool = False) -> str:
         return "stereo"
+
+    def pictures_in(self, header: Header) -> int:
+        return 2 * (header.frames or 1)
 
     def open(self, inputs: Sequence[Path], images: int, options: EmbedOptions) -> Job:
         if len(inputs) not in (1, 2):
@@ -208,7 +200,6 @@ class StereoTask(Task):
         overwrite: bool,
         layout: str | None,
     ) -> Delivered:
-        fps = Fraction(header.fps) if header.fps else STILLS_RATE
         left_frames = header.frames
         if folder:
             target.mkdir(parents=True, exist_ok=True)
@@ -218,7 +209,7 @@ class StereoTask(Task):
         size = (header.width, header.height) if folder else _joined_size(header, layout)
         with ExitStack() as stack:
             writers = [
-                stack.enter_context(open_writer(path, *size, fps, overwrite=overwrite))
+                stack.enter_context(clip_writer(header, path, size, overwrite=overwrite))
                 for path in targets
             ]
             for group in groups:

@@ -3,94 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from iicnet_cli.container import Header
-from iicnet_cli.errors import MediaError, UsageError
+from iicnet_cli.errors import UsageError
 from iicnet_cli.media.stills import VIDEO_SUFFIXES
-from iicnet_cli.media.video import STILLS_RATE, open_frames, open_writer
+from iicnet_cli.media.video import open_frames
 from iicnet_cli.tasks.base import (
     Delivered,
     EmbedOptions,
     Group,
     Item,
-    Job,
     Pixels,
     RestoreOptions,
     Task,
     in_time,
     reference_first,
 )
+from iicnet_cli.tasks.clips import ClipJob, clip_writer
 from iicnet_cli.tasks.photos import stills_in
 
 
-class VideoJob(Job):
+class VideoJob(ClipJob):
     """A clip, read as often as it is needed, K frames at a time."""
 
     def __init__(self, source: Path | Sequence[Path], images: int, options: EmbedOptions) -> None:
+        super().__init__(options)
         self._source = source
-        self._options = options
         self.images = images
         self.names = [f"frame {i + 1} of {images}" for i in reference_first(images)]
-        self._frames = 0
-        self._timestamps: list[float] | None = None
         self._names: tuple[str, ...] = ()
-        with open_frames(source, **self._cut()) as frames:
+        with self._open(source) as frames:
             info = frames.info
-            self._variable_rate = info.variable_rate
-            self.width, self.height = info.width, info.height
-            self.fps = info.fps / options.step
-            self.frame_delay = images / self.fps
-            self._sound = ["sound is not carried in the picture"] if info.has_audio else []
-            self.notes = [*frames.notes, *self._sound]
+            self._begin([frames])
+        self.width, self.height = info.width, info.height
+        self.frame_delay = images / self.fps
         self.total = self._expected_groups(info.frames)
 
     def groups(self) -> Generator[Group, None, None]:
         """Consecutive frames; the last group is filled by repeating the last frame."""
         order = reference_first(self.images)
         pending: list[Pixels] = []
-        count = 0
-        with open_frames(self._source, **self._cut()) as frames:
+        with self._open(self._source) as frames:
             for frame in frames:
-                count += 1
                 pending.append(frame)
                 if len(pending) == self.images:
                     yield Group(np.stack([pending[i] for i in order]), self.images)
                     pending = []
-            timestamps = list(frames.timestamps) if self._variable_rate else None
             self._names = frames.names
-            self.notes = [*frames.notes, *self._sound]
+            self._finish([frames])
         if pending:
             valid = len(pending)
             pending += [pending[-1]] * (self.images - valid)
             yield Group(np.stack([pending[i] for i in order]), valid)
-        if count == 0:
-            raise MediaError("no frame was left of the clip", hint="see --start, --end, --frames")
-        self._frames, self._timestamps = count, timestamps
 
     def header_fields(self) -> dict[str, Any]:
         return {
+            **super().header_fields(),
             "sources": [
                 {"name": name, "width": self.width, "height": self.height}
                 for name in self._names or [self._source_name()]
             ],
-            "frames": self._frames,
-            "fps": str(self.fps),
-            "timestamps": self._timestamps,
-            "options": {key: value for key, value in self._cut().items() if value is not None},
-        }
-
-    def _cut(self) -> dict[str, Any]:
-        options = self._options
-        return {
-            "start": options.start,
-            "end": options.end,
-            "step": options.step,
-            "frames": options.frames,
         }
 
     def _source_name(self) -> str:
@@ -147,16 +123,11 @@ class VideoTask(Task):
         result.
         """
         order = in_time(header.images)
-        fps = Fraction(header.fps) if header.fps else STILLS_RATE
         left = header.frames
-        # The header may come from anyone: times that do not fit the frames are left out.
-        times = header.timestamps if len(header.timestamps or ()) == left else None
-        with open_writer(
+        with clip_writer(
+            header,
             target,
-            header.width,
-            header.height,
-            fps,
-            timestamps=times,
+            (header.width, header.height),
             names=[source.name for source in header.sources] if _from_stills(header) else None,
             overwrite=overwrite,
         ) as writer:
