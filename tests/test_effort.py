@@ -45,7 +45,7 @@ def test_effort_restores_better_and_shows_no_worse(
     plain = embedded(run, pair, tmp_path / "plain.png")
     better = embedded(run, pair, tmp_path / "better.png", "--effort", 1)
     assert plain["gained_psnr"] is None
-    assert better["gained_psnr"] > 0.2
+    assert better["gained_psnr"] > 0.1
     assert better["restored_psnr"] > plain["restored_psnr"] + 0.1
     assert better["embed_psnr"] > plain["embed_psnr"] - 0.05  # the mark takes a few levels
 
@@ -99,6 +99,15 @@ def test_wrong_efforts(
     assert not (tmp_path / "x.png").exists()
 
 
+def test_a_reference_between_levels_is_held_as_rounded() -> None:
+    # Half the size, the reference is no whole levels; the closeness to hold is to those of the PNG.
+    runner = Runner(find("rescale").load(), torch.device("cpu"))
+    images = natural(64, 64, 11)[None]
+    embedding = runner.embed(images)
+    _, gain = runner.improve(images, embedding, 100, Target())
+    assert gain > 0.05
+
+
 def test_no_steps_and_frozen_areas_change_nothing() -> None:
     net = find("stego-2").load()
     images = to_tensor(np.stack([natural(32, 32, 1), natural(32, 32, 2)])[None])
@@ -130,9 +139,9 @@ def test_effort_in_tiles() -> None:
     tiled = Runner(checkpoint.load(), torch.device("cpu"), memory=1)
     shares: list[float] = []
     found, gained = tiled.improve(
-        images, embedding, 20, Target(), lambda share, gain: shares.append(share)
+        images, embedding, 40, Target(), lambda share, gain: shares.append(share)
     )
-    assert len(shares) > 20  # more than one tile
+    assert len(shares) > 40  # more than one tile
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1)
     assert gained > 0

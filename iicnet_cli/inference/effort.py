@@ -67,7 +67,7 @@ def improve(
     Returns:
         Whole levels, (1, C_e, H_e, W_e); ``embedding`` itself where nothing better was found.
     """
-    reference = 255 * net.reference(images)
+    reference = (255 * net.reference(images)).round()
     start = embedding.float()
     held = _held(start, net, images, reference, target)
     best, best_score = start, _score(start, net, images, reference, held, target)
@@ -76,7 +76,7 @@ def improve(
     optimizer = torch.optim.Adam([levels], LEARNING_RATE, betas=(0.9, 0.95))
     generator = torch.Generator().manual_seed(seed)
     pressure = 1.0
-    checks = {math.ceil(steps * share) for share in (0.5, 0.65, 0.8, 0.9, 1.0)}
+    checks = {math.ceil(steps * i / 20) for i in range(10, 21)}
     # The network's weights want no gradients: only the levels are searched.
     parameters = [p for p in net.parameters() if p.requires_grad]
     for p in parameters:
@@ -135,7 +135,7 @@ def _between_levels(levels: Tensor, temperature: float, generator: torch.Generat
 @torch.no_grad()
 def _errors(levels: Tensor, net: IICNet, images: Tensor, reference: Tensor) -> tuple[float, float]:
     """Mean squared errors of embedding and restored pictures, in 0..1 units, as the PNG gives."""
-    shown = (levels - reference.round()).square().mean().item() / 255**2
+    shown = (levels - reference).square().mean().item() / 255**2
     restored = (255 * net.inverse(levels / 255)).round().clamp(0, 255)
     return shown, (restored - 255 * images).square().mean().item() / 255**2
 
