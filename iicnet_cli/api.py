@@ -21,12 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iicnet_cli import __version__
+from iicnet_cli.alignment import find_shifts, shifted, unshifted
 from iicnet_cli.container import TASKS as MARK_TASKS
 from iicnet_cli.container import (
     EmbeddingReader,
     EmbeddingWriter,
     Header,
     Mark,
+    Shift,
     fps_code,
     model_id,
     read_mark,
@@ -327,7 +329,7 @@ class Converter:
 
         with replacing(output, overwrite=overwrite) as temporary:
             header, embeddings, gained = self._write(
-                job, chosen, checkpoint, runner, temporary, search
+                job, chosen, checkpoint, runner, temporary, search, align=_aligns(chosen, options)
             )
             quality: list[PictureQuality] = []
             if verify or min_psnr is not None:
@@ -385,7 +387,10 @@ class Converter:
         runner = self._runner(checkpoint)
         padding = padding_to(job.width, job.height, runner.config.multiple)
         with closing(job.groups()) as groups:
-            images = pad(next(groups).images, padding)
+            images = next(groups).images
+        if _aligns(chosen, options):
+            images = shifted(images, find_shifts(images))
+        images = pad(images, padding)
         group = forecast(runner, images, search.steps if search else 0)
         count = job.total
         return Forecast(
@@ -482,10 +487,13 @@ class Converter:
         runner: Runner,
         path: Path,
         search: _Search | None,
+        *,
+        align: bool,
     ) -> tuple[Header, int, float | None]:
         padding = padding_to(job.width, job.height, runner.config.multiple)
         count = 0
         gains: list[float] = []
+        all_shifts: list[tuple[Shift, ...]] = []
         with open(path, "w+b") as file:
             writer = EmbeddingWriter(file, frame_delay=job.frame_delay)
             network = runner.config
@@ -493,6 +501,8 @@ class Converter:
             mark_task = f"{task.name}-half" if half else task.name
             for group in job.groups():
                 runner.tick = self._ticker("embedding", count, job.total)
+                shifts = find_shifts(group.images) if align else ()
+                all_shifts.append(shifts)
                 mark = Mark(
                     task=MARK_TASKS.index(mark_task),
                     model=model_id(checkpoint.config.weights_sha256),
@@ -500,8 +510,9 @@ class Converter:
                     valid=group.valid,
                     padding=padding,
                     fps=fps_code(job.fps),
+                    shifts=shifts if any(map(any, shifts)) else (),
                 )
-                images = pad(group.images, padding)
+                images = pad(shifted(group.images, shifts), padding)
                 embedding = runner.embed(images)
                 if search is not None:
                     embedding, gain = runner.improve(
@@ -528,6 +539,7 @@ class Converter:
                 padding=padding,
                 scale=runner.scale,
                 precision=self._precision,
+                shifts=all_shifts if any(any(map(any, shifts)) for shifts in all_shifts) else None,
                 pixels_sha256="",
                 software=f"iicnet {__version__}",
                 **job.header_fields(),
@@ -542,10 +554,12 @@ class Converter:
         # Of the embedding: what shows a picture and not only its padding.
         width, height = -(-job.width // runner.scale), -(-job.height // runner.scale)
         with EmbeddingReader(path) as reader:
+            assert reader.header is not None
             for i, (group, embedding) in enumerate(zip(job.groups(), reader, strict=True)):
                 runner.tick = self._ticker("verifying", i, job.total)
                 embedding = _with_channels(embedding, runner.config.embedding_channels)
                 restored = crop(runner.restore(embedding), job.width, job.height)
+                restored = unshifted(restored, _shifts(reader.header, i))
                 reference = runner.reference(pad(group.images, padding))
                 visible, wanted = (x[:height, :width] for x in (embedding, reference))
                 quality.add(visible, wanted, restored, group.images)
@@ -560,8 +574,11 @@ class Converter:
             # Only a cropped picture, restored on request, is not yet a multiple.
             multiple = runner.config.multiple // runner.scale
             embedding = pad(embedding[None], padding_to(width, height, multiple))[0]
-            valid = mark.valid if mark and mark.images == header.images else header.images
-            yield Group(crop(runner.restore(embedding), header.width, header.height), valid)
+            restored = crop(runner.restore(embedding), header.width, header.height)
+            if mark is not None and mark.images != header.images:
+                mark = None
+            shifts = mark.shifts if reader.header is None and mark else _shifts(header, i)
+            yield Group(unshifted(restored, shifts), mark.valid if mark else header.images)
 
     def _ticker(self, what: str, done: int, total: int | None) -> Callable[[float], None]:
         return lambda share: self._progress(what, done + share, total)
@@ -606,6 +623,16 @@ def _open(
             "the least"
         )
     return chosen, checkpoint, job
+
+
+def _aligns(task: Task, options: EmbedOptions) -> bool:
+    return options.align and "align" in task.takes
+
+
+def _shifts(header: Header, index: int) -> Sequence[Shift]:
+    """Those of a group; none where the header, which may come from anyone, has none that fit."""
+    shifts = (header.shifts or [])[index : index + 1]
+    return shifts[0] if shifts and len(shifts[0]) == header.images - 1 else ()
 
 
 def _check_options(task: Task, options: EmbedOptions) -> None:

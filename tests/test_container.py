@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import dataclasses
 import hashlib
 import io
 import json
@@ -26,6 +27,7 @@ from PIL import Image, ImageSequence, PngImagePlugin
 
 from iicnet_cli.container import (
     MARK_BITS,
+    MAX_SHIFT,
     TASKS,
     EmbeddingReader,
     EmbeddingWriter,
@@ -60,6 +62,9 @@ EVIL_NAMES = (
     *["NUL", "CON", "con.txt", "COM1.png", "nul .png", "a\0b", "\x1b[2Jx", "a\nb", "\u202egnp.x"],
     *["x" * 500 + ".png", "é" * 500 + ".png", "a." + "b" * 500, "\udcff.png", "x. . .", "a:b|c?"],
 )
+
+
+offsets = st.integers(-MAX_SHIFT, MAX_SHIFT)
 
 
 def random_pixels(height: int, width: int, grey: bool = False, seed: int = 0) -> Pixels:
@@ -148,6 +153,7 @@ headers = st.builds(
     sources=st.lists(st.builds(Source, name=names, width=sides, height=sides), max_size=5),
     frames=st.none() | st.integers(1, 10**6),
     fps=st.none() | st.sampled_from(["25", "30000/1001"]),
+    shifts=st.none() | st.lists(st.lists(st.tuples(offsets, offsets), max_size=15), max_size=9),
     timestamps=st.none() | st.lists(st.floats(0, 1e6), max_size=5),
     options=st.dictionaries(
         st.text("abc_", min_size=1),
@@ -216,6 +222,8 @@ def test_damaged_json(text: str) -> None:
         {"padding": [1]},
         {"padding": [-1, 0]},
         {"fps": "30/0"},
+        {"shifts": [[[0, 32768]]]},
+        {"shifts": [[[0, 0.5]]]},
         {"fps": "1e999999999"},
         {"pixels_sha256": "xyz"},
         {"options": {"a": [1]}},
@@ -285,6 +293,10 @@ marks = st.integers(1, 16).flatmap(
         valid=st.integers(1, images),
         padding=st.tuples(st.integers(0, 15), st.integers(0, 15)),
         fps=st.integers(0, 65535),
+        shifts=st.just(())
+        | st.lists(st.tuples(offsets, offsets), min_size=images - 1, max_size=images - 1).map(
+            tuple
+        ),
     )
 )
 
@@ -293,6 +305,11 @@ marks = st.integers(1, 16).flatmap(
 @given(marks, st.integers(16, 70), st.integers(16, 70), st.booleans(), st.integers(0, 99))
 def test_mark_round_trip(mark: Mark, height: int, width: int, grey: bool, seed: int) -> None:
     pixels = random_pixels(height, width, grey, seed)
+    bits = 8 * len(mark.to_bytes())
+    if pixels.size // 96 < -(-bits // 96):
+        with pytest.raises(ValueError, match=str(bits)):
+            write_mark(pixels, mark)
+        return
     before = pixels.copy()
     marked = write_mark(pixels, mark)
     assert np.array_equal(pixels, before)
@@ -300,7 +317,7 @@ def test_mark_round_trip(mark: Mark, height: int, width: int, grey: bool, seed: 
     assert read_mark(marked) == mark
     change = np.abs(marked.astype(int) - pixels)
     assert change.max() <= 1
-    assert np.count_nonzero(change) <= MARK_BITS
+    assert np.count_nonzero(change) <= bits
 
 
 @pytest.mark.parametrize("value", [0, 255])
@@ -348,21 +365,47 @@ def test_mark_of_changed_pixels_is_gone() -> None:
     assert read_mark(marked ^ np.uint8(1)) is None
 
 
+def test_shifts_of_changed_pixels_are_gone() -> None:
+    pixels = random_pixels(64, 64)
+    aligned = dataclasses.replace(MARK, shifts=((1, -2), (300, 40)))
+    changed = (write_mark(pixels, aligned) != pixels) & (write_mark(pixels, MARK) == pixels)
+    marked = write_mark(pixels, aligned)
+    places = np.flatnonzero(changed)
+    assert len(places) > 10
+    for place in places:
+        broken = marked.copy()
+        broken.reshape(-1)[place] ^= 1
+        assert read_mark(broken) is None
+
+
 def test_too_small_for_a_mark() -> None:
     with pytest.raises(ValueError, match="96"):
         write_mark(np.zeros((9, 10), np.uint8), MARK)
+    aligned = dataclasses.replace(MARK, shifts=((1, 2), (3, 4)))
+    with pytest.raises(ValueError, match="176"):
+        write_mark(np.zeros((10, 19), np.uint8), aligned)
+    assert read_mark(write_mark(np.zeros((12, 16), np.uint8), aligned)) == aligned
     assert read_mark(np.zeros((9, 10), np.uint8)) is None
 
 
 def test_mark_of_a_newer_program() -> None:
-    body = b"\x1c\xe7\x2f" + bytes(7)
+    body = b"\x1c\xe7\x3f" + bytes(7)
     with pytest.raises(UnsupportedVersionError):
         Mark.from_bytes(body + binascii.crc_hqx(body, 0).to_bytes(2, "big"))
 
 
 @pytest.mark.parametrize(
     "fields",
-    [{"task": 8}, {"images": 17}, {"valid": 4}, {"padding": (16, 0)}, {"fps": -1}, {"model": -1}],
+    [
+        {"task": 8},
+        {"images": 17},
+        {"valid": 4},
+        {"padding": (16, 0)},
+        {"fps": -1},
+        {"model": -1},
+        {"shifts": ((0, 1),)},
+        {"shifts": ((0, 1), (32768, 0))},
+    ],
 )
 def test_mark_values_that_do_not_fit(fields: dict[str, Any]) -> None:
     with pytest.raises(ValueError):

@@ -89,6 +89,13 @@ def embed(
             min=2,
         ),
     ] = None,
+    align: Annotated[
+        bool,
+        typer.Option(
+            help="Clip, stereo: shift pictures by whole pixels onto the one that the PNG shows, "
+            "and back when restored; both are better where much moves."
+        ),
+    ] = True,
     background: Annotated[
         str,
         typer.Option(help="Colour behind transparent pictures: a name or #rrggbb."),
@@ -182,6 +189,7 @@ def embed(
         half=half,
         layout=layout,
         zoom=zoom,
+        align=align,
     )
     if (output is None) == (out_dir is None) and not (dry_run and output is None):
         raise UsageError("say where to write: -o FILE for one PNG, --out-dir FOLDER for many")

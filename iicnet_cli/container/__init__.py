@@ -6,7 +6,7 @@
     | start     |  acTL, fcTL              only with two or more frames (animated PNG)
     +-----------+
     | picture 1 |  IDAT ...                what any viewer shows; 96 of its least-significant
-    |           |                          bits are the mark (`mark.py`)
+    |           |                          bits, or some more, are the mark (`mark.py`)
     +-----------+
     | picture 2 |  fcTL, fdAT ...          one picture per group of frames
     | ...       |
@@ -24,9 +24,11 @@ before they give them to `EmbeddingWriter`, and open and close the file that it 
 from iicnet_cli.container.header import FORMAT_VERSION, MAX_PIXELS, Header, Source, safe_name
 from iicnet_cli.container.mark import (
     MARK_BITS,
+    MAX_SHIFT,
     TASKS,
     Mark,
     Pixels,
+    Shift,
     fps_code,
     fps_from_code,
     model_id,
@@ -44,12 +46,14 @@ __all__ = [
     "FORMAT_VERSION",
     "MARK_BITS",
     "MAX_PIXELS",
+    "MAX_SHIFT",
     "TASKS",
     "EmbeddingReader",
     "EmbeddingWriter",
     "Header",
     "Mark",
     "Pixels",
+    "Shift",
     "Source",
     "fps_code",
     "fps_from_code",

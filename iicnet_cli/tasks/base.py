@@ -36,6 +36,7 @@ class EmbedOptions:
         half: a clip's embedding gets half its width and height.
         layout: how one file holds a stereo pair; one of ``media.stereo.LAYOUTS``.
         zoom: dual view of one photo: the centre, so many times enlarged.
+        align: shift pictures that move by whole pixels onto the reference, and back when restored.
     """
 
     start: float | None = None
@@ -46,6 +47,7 @@ class EmbedOptions:
     half: bool = False
     layout: str | None = None
     zoom: int | None = None
+    align: bool = True
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ class StereoTask(Task):
 
     name = "stereo"
     needs = "two pictures or clips (left, right), one MPO or JPS, or one file and --layout"
-    takes = frozenset({"start", "end", "step", "frames", "layout"})
+    takes = frozenset({"start", "end", "step", "frames", "layout", "align"})
     pictures = "views"
 
     def default_model(self, images: int | None = None, *, half: bool = False) -> str:

@@ -93,7 +93,7 @@ class VideoTask(Task):
         "one clip (a video, an animation, a motion photo), a folder or glob of frames, or the "
         "frames themselves"
     )
-    takes = frozenset({"start", "end", "step", "frames", "half"})
+    takes = frozenset({"start", "end", "step", "frames", "half", "align"})
     pictures = "frames"
 
     def default_model(self, images: int | None = None, *, half: bool = False) -> str:

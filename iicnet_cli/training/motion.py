@@ -22,25 +22,31 @@ def moving_photos(
     """A clip of steady motion: shift, zoom and rotation of a photo, with an occluder half the time.
 
     The occluder is a patch of another photo with an outline of its own, moving on its own. So
-    every frame but the first shows something that no other frame does.
+    every frame but the first shows something that no other frame does. What lies behind it shifts
+    by less than a pixel, as in clips that were aligned.
 
     Args:
         photos: (H, W, 3) each, of any sizes.
         frames: how many.
         crop: height and width of the clip, pixels.
         rng: source of everything random.
-        speed: standard deviation of the shift between two frames, pixels on each axis.
+        speed: of the occluder: standard deviation of its shift between two frames, pixels on each
+            axis.
 
     Returns:
         (frames, crop, crop, 3), uint8, in the order of time.
     """
     time = np.arange(frames) - (frames - 1) / 2
-    layers = 1 + int(rng.random() < 0.5)
-    return _render_layers(photos, [_camera(time, crop, speed, rng) for _ in range(layers)], rng)
+    layers = [_camera(time, crop, 0.3, rng)]
+    if rng.random() < 0.5:
+        layers.append(_camera(time, crop, speed, rng))
+    return _render_layers(photos, layers, rng)
 
 
 def stereo_photos(photos: Sequence[Pixels], crop: int, rng: Generator) -> Pixels:
     """A stereo pair: a slanted plane with a photo on it and, half the time, a nearer one before it.
+
+    One of them has no disparity, as in pairs that were aligned.
 
     Args:
         photos: (H, W, 3) each, of any sizes.
@@ -48,13 +54,12 @@ def stereo_photos(photos: Sequence[Pixels], crop: int, rng: Generator) -> Pixels
         rng: source of everything random.
 
     Returns:
-        (2, crop, crop, 3), uint8, left first; what is near is further left in the right view.
+        (2, crop, crop, 3), uint8, left first; what is nearer is further left in the right view.
     """
     time = np.array([-0.5, 0.5])
+    disparities = [[0.0], [0.0, rng.exponential(10.0)], [-rng.exponential(10.0), 0.0]]
     planes = []
-    disparity = 0.0
-    for _ in range(1 + int(rng.random() < 0.5)):
-        disparity += rng.exponential(10.0)
+    for disparity in disparities[int(rng.choice(3, p=[0.5, 0.25, 0.25]))]:
         slant = rng.normal(0, 0.04, 2) * [1, 0.5]
         planes.append(_paths(time, crop, np.stack([[0, 0], slant]), np.array([0, disparity])))
     return _render_layers(photos, planes, rng)

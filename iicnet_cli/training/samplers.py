@@ -14,6 +14,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
 
+from iicnet_cli.alignment import find_shifts, shifted
 from iicnet_cli.errors import TrainingError
 from iicnet_cli.tasks.base import Pixels, reference_first
 from iicnet_cli.tasks.dual import dual_views
@@ -46,7 +47,8 @@ class VideoSampler:
     """K frames of a clip at a random stride, or moving photos; the middle frame first.
 
     Clips with more motion are drawn more often, because nearly still ones are learned at once.
-    All frames share one crop, flip and direction of time, so that motion stays true.
+    Frames are shifted onto the middle one, as before embedding; then all share one crop, flip and
+    direction of time, so that the motion that is left stays true.
     """
 
     def __init__(
@@ -70,22 +72,30 @@ class VideoSampler:
     def sample(self, rng: Generator, crop: int) -> Pixels:
         if rng.random() < self.synthetic:
             frames = moving_photos(self.photos, self.images, crop, rng)
+            frames = frames[reference_first(self.images)]
         else:
             frames = self._cut(rng, crop)
-        if rng.random() < 0.5:
-            frames = frames[::-1]
-        if rng.random() < 0.5:
-            frames = frames[:, :, ::-1]
-        return frames[reference_first(self.images)]
+        return frames[:, :, ::-1] if rng.random() < 0.5 else frames
 
     def _cut(self, rng: Generator, crop: int) -> Pixels:
         clip = self.clips[rng.choice(len(self.clips), p=self.weights)]
         stride = int(rng.choice(self.strides))
         stride = min(stride, (len(clip) - 1) // (self.images - 1)) if self.images > 1 else 1
-        span = (self.images - 1) * stride + 1
-        start = rng.integers(len(clip) - span + 1)
+        start = rng.integers(len(clip) - (self.images - 1) * stride)
+        times = start + stride * np.array(reference_first(self.images))
+        if rng.random() < 0.5:
+            times = len(clip) - 1 - times
+        frames = clip[times]
+        shifts = ((0, 0), *find_shifts(frames))
         y, x = _corner(clip[0], crop, rng)
-        return clip[start : start + span : stride, y : y + crop, x : x + crop]
+        return np.stack(
+            [
+                frame.take(np.arange(crop) + y - down, axis=0, mode="wrap").take(
+                    np.arange(crop) + x - right, axis=1, mode="wrap"
+                )
+                for frame, (down, right) in zip(frames, shifts, strict=True)
+            ]
+        )
 
 
 class PairSampler:
@@ -111,7 +121,7 @@ class StereoSampler:
     """A rectified pair, left first, or one made from photos that shift sideways with their depth.
 
     Mirrored, the left view becomes the right one; so the two change places, and disparities keep
-    their sign.
+    their sign. The right views are then shifted onto the left ones, as before embedding.
 
     Args:
         pairs: (2, H, W, 3) each.
@@ -122,18 +132,17 @@ class StereoSampler:
     def __init__(self, pairs: Sequence[Pixels], photos: Sequence[Pixels], synthetic: float) -> None:
         if not (pairs or photos):
             raise TrainingError("neither stereo pairs NAME_left, NAME_right nor photos were found")
-        self.pairs = pairs
+        both = [pair for given in pairs for pair in (given, given[::-1, :, ::-1])]
+        self.pairs = [shifted(pair, find_shifts(pair)) for pair in both]
         self.photos = photos
         self.synthetic = (synthetic if pairs else 1.0) if photos else 0.0
 
     def sample(self, rng: Generator, crop: int) -> Pixels:
         if rng.random() < self.synthetic:
-            pair = stereo_photos(self.photos, crop, rng)
-        else:
-            whole = self.pairs[int(rng.integers(len(self.pairs)))]
-            y, x = _corner(whole[0], crop, rng)
-            pair = whole[:, y : y + crop, x : x + crop]
-        return pair[::-1, :, ::-1] if rng.random() < 0.5 else pair
+            return stereo_photos(self.photos, crop, rng)
+        pair = self.pairs[int(rng.integers(len(self.pairs)))]
+        y, x = _corner(pair[0], crop, rng)
+        return pair[:, y : y + crop, x : x + crop]
 
 
 class LayersSampler:

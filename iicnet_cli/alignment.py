@@ -1,0 +1,128 @@
+"""Whole-pixel alignment: neighbouring frames are shifted onto the reference before the network.
+
+A network finds in one picture what it has seen in another a few pixels away, and no farther; a
+camera that pans moves everything by more. A circular shift by whole pixels brings the frames back
+onto each other, loses nothing, and is undone after restoring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iicnet_cli.container import Pixels, Shift
+
+Plane = NDArray[np.floating[Any]]
+Spectrum = NDArray[np.complexfloating[Any, Any]]
+
+REACH = 1023
+"""Farthest shift along each axis, pixels."""
+SMALLEST_SIDE = 64
+"""Pixels; smaller pictures are left where they are."""
+
+_COARSE = 160
+"""Pixels of the shorter side in which shifts are looked for; then they are refined."""
+_PEAKS = 16
+_WORTH = 0.85
+"""A shift has to bring the difference below this share of what it is without."""
+
+
+def find_shifts(images: Pixels) -> tuple[Shift, ...]:
+    """How far each picture but the first has to be shifted to lie on it, where that is worth it.
+
+    Phase correlation of reduced pictures proposes shifts; those that bring the mean absolute
+    difference down most are refined, octave by octave, to whole pixels.
+
+    Args:
+        images: (K, H, W, C), uint8.
+
+    Returns:
+        K - 1 shifts, at most ``REACH``; (0, 0) where no shift brings the difference to less than
+        ``_WORTH`` of what it was, and for pictures below ``SMALLEST_SIDE``.
+    """
+    if min(images.shape[1:3]) < SMALLEST_SIDE:
+        return ((0, 0),) * (len(images) - 1)
+    reference = _pyramid(images[0])
+    spectrum = _spectrum(reference[-1])
+    return tuple(_find(reference, spectrum, _pyramid(image)) for image in images[1:])
+
+
+def shifted(images: Pixels, shifts: Sequence[Shift]) -> Pixels:
+    """(K, H, W, C), all but the first shifted; what leaves at one side comes in at the other.
+
+    Args:
+        images: not changed.
+        shifts: K - 1, or none at all.
+    """
+    if not any(map(any, shifts)):
+        return images
+    moved = [np.roll(i, shift, axis=(0, 1)) for i, shift in zip(images[1:], shifts, strict=True)]
+    return np.stack([images[0], *moved])
+
+
+def unshifted(images: Pixels, shifts: Sequence[Shift]) -> Pixels:
+    """The inverse of :func:`shifted`."""
+    return shifted(images, [(-y, -x) for y, x in shifts])
+
+
+def _pyramid(image: Pixels) -> list[Plane]:
+    """Grey, halved again and again until the shorter side is below twice ``_COARSE``."""
+    levels: list[Plane] = [image.mean(axis=2, dtype=np.float32)]
+    while min(levels[-1].shape) >= 2 * _COARSE:
+        last = levels[-1][: levels[-1].shape[0] // 2 * 2, : levels[-1].shape[1] // 2 * 2]
+        levels.append(
+            0.25 * (last[::2, ::2] + last[1::2, ::2] + last[::2, 1::2] + last[1::2, 1::2])
+        )
+    return levels
+
+
+def _spectrum(plane: Plane) -> Spectrum:
+    height, width = plane.shape
+    window = np.hanning(height)[:, None] * np.hanning(width)
+    spectrum: Spectrum = np.fft.rfft2((plane - plane.mean()) * window)
+    return spectrum
+
+
+def _find(reference: list[Plane], spectrum: Spectrum, image: list[Plane]) -> Shift:
+    cross = spectrum * np.conj(_spectrum(image[-1]))
+    size = np.abs(cross)
+    height, width = shape = reference[-1].shape
+    correlation = np.fft.irfft2(cross / (size + 1e-3 * size.mean() + 1e-12), shape)
+    best = np.argpartition(correlation.ravel(), -_PEAKS)[-_PEAKS:]
+    centre = np.array([height // 2, width // 2])
+    peaks = [tuple((np.array(np.divmod(i, width)) + centre) % shape - centre) for i in best]
+    start = min([(0, 0), *peaks], key=lambda shift: _difference(reference[-1], image[-1], shift))
+    shift = _refine(reference[-1], image[-1], start)
+    for wanted, given in zip(reversed(reference[:-1]), reversed(image[:-1]), strict=True):
+        shift = _refine(wanted, given, (2 * shift[0], 2 * shift[1]))
+    shift = (int(np.clip(shift[0], -REACH, REACH)), int(np.clip(shift[1], -REACH, REACH)))
+    worth = _difference(reference[0], image[0], shift) < _WORTH * _difference(
+        reference[0], image[0], (0, 0)
+    )
+    return shift if worth else (0, 0)
+
+
+def _refine(wanted: Plane, given: Plane, start: Shift) -> Shift:
+    """The shift at the bottom of the slope that ``start`` is on, a few steps away at most."""
+    best, least = start, _difference(wanted, given, start)
+    for _ in range(4):
+        y, x = best
+        for near in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
+            difference = _difference(wanted, given, near)
+            if difference < least:
+                best, least = near, difference
+        if best == (y, x):
+            break
+    return best
+
+
+def _difference(wanted: Plane, given: Plane, shift: Shift) -> float:
+    """Mean absolute difference, the borders that come in from the other side included."""
+    step = max(1, min(wanted.shape) // 240)
+    rows = np.arange(0, wanted.shape[0], step)
+    moved = np.take(given, rows - shift[0], axis=0, mode="wrap")
+    moved = np.roll(moved, shift[1], axis=1)
+    return float(np.abs(moved - wanted[rows]).mean())

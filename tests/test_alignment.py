@@ -1,0 +1,170 @@
+"""Alignment: shifts that are found, and what embedding and restoring make of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from typer.testing import Result
+
+from iicnet_cli.alignment import SMALLEST_SIDE, find_shifts, shifted, unshifted
+from iicnet_cli.container import read_header
+from iicnet_cli.media.video import open_frames
+from iicnet_cli.metrics import psnr
+from tests.conftest import Pixels, natural
+
+Run = Callable[..., Result]
+
+shift = st.tuples(st.integers(-400, 400), st.integers(-400, 400))
+
+
+def done(result: Result) -> Result:
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    return result
+
+
+@settings(deadline=None)
+@given(st.lists(shift, max_size=4), st.integers(1, 40), st.integers(1, 40))
+def test_shifting_is_undone(shifts: list[tuple[int, int]], height: int, width: int) -> None:
+    rng = np.random.default_rng(height)
+    images = rng.integers(0, 256, (len(shifts) + 1, height, width, 3), dtype=np.uint8)
+    there = shifted(images, shifts)
+    assert np.array_equal(there[0], images[0])
+    assert np.array_equal(unshifted(there, shifts), images)
+    assert shifted(images, ()) is images
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.integers(SMALLEST_SIDE, 500),
+    st.integers(SMALLEST_SIDE, 500),
+    st.floats(-0.4, 0.4),
+    st.floats(-0.4, 0.4),
+    st.integers(0, 99),
+)
+def test_a_shift_is_found(height: int, width: int, y: float, x: float, seed: int) -> None:
+    image = natural(height, width, seed)
+    away = (round(y * height), round(x * width))
+    found = find_shifts(np.stack([image, np.roll(image, away, axis=(0, 1))]))
+    assert found == ((-away[0], -away[1]),)
+
+
+def pan(frames: int, height: int, width: int, speed: int) -> Pixels:
+    """(frames, height, width, 3): a camera that moves ``speed`` pixels a frame to the right."""
+    scene = natural(height, width + speed * frames, 7)
+    return np.stack([scene[:, speed * t : speed * t + width] for t in range(frames)])
+
+
+def test_a_pan_is_found_beside_new_content() -> None:
+    clip = pan(5, 120, 200, 17)[[2, 0, 1, 3, 4]]
+    assert find_shifts(clip) == ((0, -34), (0, -17), (0, 17), (0, 34))
+
+
+def test_what_does_not_lie_on_the_reference_stays() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (6, 100, 120, 3), dtype=np.uint8)
+    assert find_shifts(noise) == ((0, 0),) * 5
+    assert find_shifts(np.stack([natural(100, 120, 0)] * 3)) == ((0, 0),) * 2
+    assert find_shifts(np.full((3, 80, 80, 3), 7, np.uint8)) == ((0, 0),) * 2
+
+
+def test_small_pictures_stay() -> None:
+    image = natural(SMALLEST_SIDE - 1, 100, 0)
+    assert find_shifts(np.stack([image, np.roll(image, 9, axis=1)])) == ((0, 0),)
+
+
+@pytest.fixture
+def panning(tmp_path: Path) -> Path:
+    """A folder of seven frames, 101x71, of a fast pan."""
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for t, frame in enumerate(pan(7, 71, 101, 12)):
+        Image.fromarray(frame).save(folder / f"{t}.png")
+    return folder
+
+
+def frames_of(path: Path) -> Pixels:
+    with open_frames(path) as frames:
+        return np.stack(list(frames))
+
+
+@pytest.mark.parametrize("model", ["video-5", "video-3-half"])
+def test_frames_come_back_in_place(run: Run, panning: Path, tmp_path: Path, model: str) -> None:
+    out = tmp_path / "out.png"
+    report = json.loads(done(run("embed", panning, "-o", out, "--model", model, "--json")).stdout)
+    header = read_header(out)
+    assert header is not None and header.shifts is not None
+    assert len(header.shifts) == report["embeddings"] > 1  # the last group is not full
+    middle = len(header.shifts[0]) // 2
+    assert header.shifts[0][middle - 1 : middle + 1] == [(0, -12), (0, 12)]
+
+    wanted = frames_of(panning)
+    done(run("restore", out, "-o", tmp_path / "back.mkv"))
+    back = frames_of(tmp_path / "back.mkv")
+    assert all(psnr(a, b) > 18 for a, b in zip(back, wanted, strict=True))
+    assert np.mean([psnr(a, b) for a, b in zip(back, wanted, strict=True)]) > 24
+
+    with Image.open(out) as image:
+        image.save(tmp_path / "stripped.png", pnginfo=PngInfo(), save_all=True)
+    assert read_header(tmp_path / "stripped.png") is None
+    done(run("restore", tmp_path / "stripped.png", "-o", tmp_path / "again.mkv"))
+    again = frames_of(tmp_path / "again.mkv")
+    assert np.array_equal(again[: len(back)], back)
+
+
+def test_alignment_helps_and_can_be_left_out(run: Run, panning: Path, tmp_path: Path) -> None:
+    reports = []
+    for flag in ("--align", "--no-align"):
+        out = tmp_path / f"{flag}.png"
+        command = ("embed", panning, "-o", out, "--frames", "5", flag)
+        reports.append(json.loads(done(run(*command, "--json")).stdout))
+    with_it, without = reports
+    assert with_it["embed_psnr"] + with_it["restored_psnr"] > 1 + (
+        without["embed_psnr"] + without["restored_psnr"]
+    )
+    header = read_header(tmp_path / "--no-align.png")
+    assert header is not None and header.shifts is None
+
+
+def test_stereo_pairs_are_aligned(run: Run, tmp_path: Path) -> None:
+    scene = natural(90, 160, 1)
+    for name, at in (("left", 3), ("right", 19)):
+        Image.fromarray(scene[:, at : at + 130]).save(tmp_path / f"{name}.png")
+    views = [tmp_path / "left.png", tmp_path / "right.png"]
+    out = tmp_path / "out.png"
+    report = json.loads(done(run("embed", *views, "--task", "stereo", "-o", out, "--json")).stdout)
+    header = read_header(out)
+    assert header is not None and header.shifts == [[(0, 16)]]
+    done(run("restore", out, "-o", tmp_path / "back"))
+    for view, wanted in zip(views, report["restored"], strict=True):
+        with Image.open(view) as original, Image.open(tmp_path / "back" / view.name) as back:
+            assert psnr(np.asarray(original), np.asarray(back)) == pytest.approx(wanted["psnr"])
+
+
+def test_tasks_that_do_not_move_refuse_the_flag(
+    run: Run, photos: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out.png"
+    result = run("embed", *photos[:2], "--task", "stego", "--no-align", "-o", out)
+    assert result.exit_code == 2 and "no use for --align" in result.output
+    assert not out.exists()
+
+
+def test_shifts_that_do_not_fit_are_left_out(run: Run, panning: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    done(run("embed", panning, "-o", out, "--frames", "5"))
+    header = read_header(out)
+    assert header is not None
+    forged = header.model_copy(update={"shifts": [[(0, 5)]]})
+    info = PngInfo()
+    info.add_itxt("iicnet", forged.to_json())
+    with Image.open(out) as image:
+        image.save(out, pnginfo=info)
+    done(run("restore", out, "-o", tmp_path / "back.mkv"))
+    assert len(frames_of(tmp_path / "back.mkv")) == 5
