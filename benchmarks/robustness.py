@@ -34,6 +34,7 @@ from PIL import Image
 from quality import MEDIA, bundled, shown
 
 from iicnet_cli import __version__
+from iicnet_cli.alignment import find_shifts, shifted
 from iicnet_cli.api import PSNR_CAP
 from iicnet_cli.errors import ExitCode, IICNetError, UsageError
 from iicnet_cli.evaluation import items_of
@@ -219,7 +220,8 @@ def groups(
 ) -> Generator[tuple[str, Pixels]]:
     """Name and pictures (K, H, W, 3) of the first group of each PNG of a task's evaluation data.
 
-    The last row or column is cut off where the network's grid needs it.
+    The last row or column is cut off where the network's grid needs it; frames are aligned, as
+    embedding aligns them.
 
     Raises:
         UsageError: the folder has none.
@@ -232,7 +234,10 @@ def groups(
             with closing(job.groups()) as found:
                 images = next(found).images
             height, width = (n - n % config.network.multiple for n in images.shape[1:3])
-            yield item.name, images[:, :height, :width]
+            images = images[:, :height, :width]
+            if "align" in task.takes:
+                images = shifted(images, find_shifts(images))
+            yield item.name, images
 
 
 def damaged(images: Pixels, name: str, runner: Runner, codec: Codec) -> Sheet:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -59,6 +59,7 @@ def evaluate(
     converter: Converter,
     step: int = 1,
     limit: int | None = None,
+    align: bool = True,
 ) -> Iterator[Row]:
     """Measure a checkpoint, one PNG after the other.
 
@@ -70,9 +71,10 @@ def evaluate(
         converter: does the work.
         step: video: take every n-th frame.
         limit: measure at most so many PNGs, evenly chosen (:func:`spread`).
+        align: as of :class:`EmbedOptions`.
 
     Raises:
-        UsageError: the folder holds nothing that fits.
+        UsageError: the folder holds nothing that fits, or ``align`` is False where nothing moves.
     """
     config = checkpoint.config
     with (
@@ -85,7 +87,7 @@ def evaluate(
                 Path(scratch) / "embedding.png",
                 task=config.task,
                 model=str(checkpoint.folder),
-                options=item.options,
+                options=replace(item.options, align=align),
                 overwrite=True,
                 with_ssim=True,
             )

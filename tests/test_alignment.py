@@ -168,3 +168,12 @@ def test_shifts_that_do_not_fit_are_left_out(run: Run, panning: Path, tmp_path: 
         image.save(out, pnginfo=info)
     done(run("restore", out, "-o", tmp_path / "back.mkv"))
     assert len(frames_of(tmp_path / "back.mkv")) == 5
+
+
+def test_evaluate_with_and_without(run: Run, panning: Path) -> None:
+    sums = []
+    for flag in ("--align", "--no-align"):
+        command = ("evaluate", panning.parent, "-m", "video-5", "--json", flag)
+        mean = json.loads(done(run(*command)).stdout)["mean"]
+        sums.append(mean["embed_psnr"] + mean["restored_psnr"])
+    assert sums[0] > sums[1] + 1

@@ -32,6 +32,9 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option(help="Measure at most so many PNGs, evenly chosen.", min=1)
     ] = None,
+    align: Annotated[
+        bool, typer.Option(help="Video, stereo: align pictures first, as embed does.")
+    ] = True,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -54,7 +57,8 @@ def evaluate(
 
     checkpoint = find(model)
     rows: list[Row] = []
-    for row in run(checkpoint, folder, converter=Converter(device=device), step=step, limit=limit):
+    converter = Converter(device=device)
+    for row in run(checkpoint, folder, converter=converter, step=step, limit=limit, align=align):
         rows.append(row)
         say(
             f"{row.name}: embedding {row.embed_psnr:.2f} dB, restored {row.restored_psnr:.2f} dB",
