@@ -13,35 +13,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from iicnet_cli.container import Pixels, Shift
+from iicnet_cli.container import MAX_SHIFT, Pixels, Shift
 
 Plane = NDArray[np.floating[Any]]
 Spectrum = NDArray[np.complexfloating[Any, Any]]
 
-REACH = 1023
-"""Farthest shift along each axis, pixels."""
 SMALLEST_SIDE = 64
 """Pixels; smaller pictures are left where they are."""
 
 _COARSE = 160
-"""Pixels of the shorter side in which shifts are looked for; then they are refined."""
+"""Pixels that the shorter side has at least where shifts are looked for; then they are refined."""
 _PEAKS = 16
+"""Of the correlation: in blur the highest one is often not the right one."""
 _WORTH = 0.85
-"""A shift has to bring the difference below this share of what it is without."""
 
 
 def find_shifts(images: Pixels) -> tuple[Shift, ...]:
     """How far each picture but the first has to be shifted to lie on it, where that is worth it.
 
-    Phase correlation of reduced pictures proposes shifts; those that bring the mean absolute
-    difference down most are refined, octave by octave, to whole pixels.
+    Phase correlation (Kuglin and Hines, 1975) of reduced pictures proposes shifts; the one with
+    the least mean absolute difference is refined, octave by octave, to whole pixels.
 
     Args:
         images: (K, H, W, C), uint8.
 
     Returns:
-        K - 1 shifts, at most ``REACH``; (0, 0) where no shift brings the difference to less than
-        ``_WORTH`` of what it was, and for pictures below ``SMALLEST_SIDE``.
+        K - 1 shifts; (0, 0) where none brings the difference down by 15 %, and for pictures below
+        ``SMALLEST_SIDE``.
     """
     if min(images.shape[1:3]) < SMALLEST_SIDE:
         return ((0, 0),) * (len(images) - 1)
@@ -95,14 +93,13 @@ def _find(reference: list[Plane], spectrum: Spectrum, image: list[Plane]) -> Shi
     centre = np.array([height // 2, width // 2])
     peaks = [tuple((np.array(np.divmod(i, width)) + centre) % shape - centre) for i in best]
     start = min([(0, 0), *peaks], key=lambda shift: _difference(reference[-1], image[-1], shift))
-    shift = _refine(reference[-1], image[-1], start)
+    y, x = _refine(reference[-1], image[-1], start)
     for wanted, given in zip(reversed(reference[:-1]), reversed(image[:-1]), strict=True):
-        shift = _refine(wanted, given, (2 * shift[0], 2 * shift[1]))
-    shift = (int(np.clip(shift[0], -REACH, REACH)), int(np.clip(shift[1], -REACH, REACH)))
-    worth = _difference(reference[0], image[0], shift) < _WORTH * _difference(
-        reference[0], image[0], (0, 0)
-    )
-    return shift if worth else (0, 0)
+        y, x = _refine(wanted, given, (2 * y, 2 * x))
+    shift = (int(y), int(x))
+    worth = _WORTH * _difference(reference[0], image[0], (0, 0))
+    near = max(map(abs, shift)) <= MAX_SHIFT and _difference(reference[0], image[0], shift) < worth
+    return shift if near else (0, 0)
 
 
 def _refine(wanted: Plane, given: Plane, start: Shift) -> Shift:
