@@ -104,6 +104,12 @@ def test_frames_come_back_in_place(run: Run, panning: Path, tmp_path: Path, mode
     middle = len(header.shifts[0]) // 2
     assert header.shifts[0][middle - 1 : middle + 1] == [(0, -12), (0, 12)]
 
+    farthest = 12 * max(middle, len(header.shifts[0]) - middle)
+    assert f"up to {farthest} pixels" in done(run("info", out)).stdout
+    assert json.loads(done(run("info", out, "--json")).stdout)["shifts"][0] == [
+        list(shift) for shift in header.shifts[0]
+    ]
+
     wanted = frames_of(panning)
     done(run("restore", out, "-o", tmp_path / "back.mkv"))
     back = frames_of(tmp_path / "back.mkv")
@@ -166,6 +172,7 @@ def test_shifts_that_do_not_fit_are_left_out(run: Run, panning: Path, tmp_path: 
     info.add_itxt("iicnet", forged.to_json())
     with Image.open(out) as image:
         image.save(out, pnginfo=info)
+    assert "up to 5 pixels" in done(run("info", out)).stdout
     done(run("restore", out, "-o", tmp_path / "back.mkv"))
     assert len(frames_of(tmp_path / "back.mkv")) == 5
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -66,7 +66,7 @@ def info(
         print_json(facts)
     else:
         for key, value in facts.items():
-            typer.echo(f"{key.replace('_', ' '):16} {_readable(value)}")
+            typer.echo(f"{key.replace('_', ' '):16} {_readable(key, value)}")
     if altered:
         say_error(f"{source}: the pixels were altered after embedding")
         raise typer.Exit(ExitCode.NOT_EMBEDDING)
@@ -86,7 +86,11 @@ def _told_by_model(reader: EmbeddingReader, source: Path) -> dict[str, object]:
     return told.model_dump(include={"model", "width", "height", "scale"}, exclude_defaults=True)
 
 
-def _readable(value: object) -> str:
-    if isinstance(value, list) and value and isinstance(value[0], dict):
+def _readable(key: str, value: Any) -> str:
+    if key == "sources":
         return ", ".join(f"{s['name']} ({s['width']}x{s['height']})" for s in value)
+    if key == "shifts":
+        sides = [abs(side) for group in value for shift in group for side in shift]
+        farthest = max(sides, default=0)
+        return f"up to {farthest} pixels (--json tells all)"
     return str(value)
