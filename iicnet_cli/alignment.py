@@ -21,7 +21,7 @@ Spectrum = NDArray[np.complexfloating[Any, Any]]
 SMALLEST_SIDE = 64
 """Pixels; smaller pictures are left where they are."""
 
-_COARSE = 160
+_COARSE = 100
 """Pixels that the shorter side has at least where shifts are looked for; then they are refined."""
 _PEAKS = 16
 """Of the correlation: in blur the highest one is often not the right one."""
@@ -68,7 +68,8 @@ def unshifted(images: Pixels, shifts: Sequence[Shift]) -> Pixels:
 
 def _pyramid(image: Pixels) -> list[Plane]:
     """Grey, halved again and again until the shorter side is below twice ``_COARSE``."""
-    levels: list[Plane] = [image.mean(axis=2, dtype=np.float32)]
+    grey = np.asarray(image @ np.ones(image.shape[2], np.float32), np.float32)
+    levels: list[Plane] = [grey]
     while min(levels[-1].shape) >= 2 * _COARSE:
         last = levels[-1][: levels[-1].shape[0] // 2 * 2, : levels[-1].shape[1] // 2 * 2]
         levels.append(
@@ -118,8 +119,9 @@ def _refine(wanted: Plane, given: Plane, start: Shift) -> Shift:
 
 def _difference(wanted: Plane, given: Plane, shift: Shift) -> float:
     """Mean absolute difference, the borders that come in from the other side included."""
-    step = max(1, min(wanted.shape) // 240)
-    rows = np.arange(0, wanted.shape[0], step)
-    moved = np.take(given, rows - shift[0], axis=0, mode="wrap")
-    moved = np.roll(moved, shift[1], axis=1)
-    return float(np.abs(moved - wanted[rows]).mean())
+    step = max(1, min(wanted.shape) // 200)  # so many rows and columns tell enough
+    places = (
+        (np.arange(0, side, step) - moved) % side
+        for side, moved in zip(wanted.shape, shift, strict=True)
+    )
+    return float(np.abs(given[np.ix_(*places)] - wanted[::step, ::step]).mean())
