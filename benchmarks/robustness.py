@@ -34,7 +34,7 @@ from PIL import Image
 from quality import MEDIA, bundled, shown
 
 from iicnet_cli import __version__
-from iicnet_cli.alignment import find_shifts, shifted
+from iicnet_cli.alignment import aligned
 from iicnet_cli.api import PSNR_CAP
 from iicnet_cli.errors import ExitCode, IICNetError, UsageError
 from iicnet_cli.evaluation import items_of
@@ -236,7 +236,7 @@ def groups(
             height, width = (n - n % config.network.multiple for n in images.shape[1:3])
             images = images[:, :height, :width]
             if "align" in task.takes:
-                images = shifted(images, find_shifts(images))
+                images = aligned(images)
             yield item.name, images
 
 

@@ -38,14 +38,15 @@ def find_shifts(images: Pixels) -> tuple[Shift, ...]:
         images: (K, H, W, C), uint8.
 
     Returns:
-        K - 1 shifts; (0, 0) where none brings the difference down by 15 %, and for pictures below
-        ``SMALLEST_SIDE``.
+        K - 1 shifts, (0, 0) where none brings the difference down by 15 %; none at all where all
+        stay, as pictures below ``SMALLEST_SIDE`` do.
     """
     if min(images.shape[1:3]) < SMALLEST_SIDE:
-        return ((0, 0),) * (len(images) - 1)
+        return ()
     reference = _pyramid(images[0])
     spectrum = _spectrum(reference[-1])
-    return tuple(_find(reference, spectrum, _pyramid(image)) for image in images[1:])
+    shifts = tuple(_find(reference, spectrum, _pyramid(image)) for image in images[1:])
+    return shifts if any(map(any, shifts)) else ()
 
 
 def shifted(images: Pixels, shifts: Sequence[Shift]) -> Pixels:
@@ -55,7 +56,7 @@ def shifted(images: Pixels, shifts: Sequence[Shift]) -> Pixels:
         images: not changed.
         shifts: K - 1, or none at all.
     """
-    if not any(map(any, shifts)):
+    if not shifts:
         return images
     moved = [np.roll(i, shift, axis=(0, 1)) for i, shift in zip(images[1:], shifts, strict=True)]
     return np.stack([images[0], *moved])
@@ -64,6 +65,11 @@ def shifted(images: Pixels, shifts: Sequence[Shift]) -> Pixels:
 def unshifted(images: Pixels, shifts: Sequence[Shift]) -> Pixels:
     """The inverse of :func:`shifted`."""
     return shifted(images, [(-y, -x) for y, x in shifts])
+
+
+def aligned(images: Pixels) -> Pixels:
+    """(K, H, W, C), each picture but the first shifted onto it where that is worth it."""
+    return shifted(images, find_shifts(images))
 
 
 def _pyramid(image: Pixels) -> list[Plane]:
@@ -98,9 +104,9 @@ def _find(reference: list[Plane], spectrum: Spectrum, image: list[Plane]) -> Shi
     for wanted, given in zip(reversed(reference[:-1]), reversed(image[:-1]), strict=True):
         y, x = _refine(wanted, given, (2 * y, 2 * x))
     shift = (int(y), int(x))
-    worth = _WORTH * _difference(reference[0], image[0], (0, 0))
-    near = max(map(abs, shift)) <= MAX_SHIFT and _difference(reference[0], image[0], shift) < worth
-    return shift if near else (0, 0)
+    least, unmoved = (_difference(reference[0], image[0], s) for s in (shift, (0, 0)))
+    worthwhile = least < _WORTH * unmoved and max(map(abs, shift)) <= MAX_SHIFT
+    return shift if worthwhile else (0, 0)
 
 
 def _refine(wanted: Plane, given: Plane, start: Shift) -> Shift:

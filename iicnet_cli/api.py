@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iicnet_cli import __version__
-from iicnet_cli.alignment import find_shifts, shifted, unshifted
+from iicnet_cli.alignment import aligned, find_shifts, shifted, unshifted
 from iicnet_cli.container import TASKS as MARK_TASKS
 from iicnet_cli.container import (
     EmbeddingReader,
@@ -389,7 +389,7 @@ class Converter:
         with closing(job.groups()) as groups:
             images = next(groups).images
         if _aligns(chosen, options):
-            images = shifted(images, find_shifts(images))
+            images = aligned(images)
         images = pad(images, padding)
         group = forecast(runner, images, search.steps if search else 0)
         count = job.total
@@ -510,7 +510,7 @@ class Converter:
                     valid=group.valid,
                     padding=padding,
                     fps=fps_code(job.fps),
-                    shifts=shifts if any(map(any, shifts)) else (),
+                    shifts=shifts,
                 )
                 images = pad(shifted(group.images, shifts), padding)
                 embedding = runner.embed(images)
@@ -539,7 +539,7 @@ class Converter:
                 padding=padding,
                 scale=runner.scale,
                 precision=self._precision,
-                shifts=all_shifts if any(any(map(any, shifts)) for shifts in all_shifts) else None,
+                shifts=all_shifts if any(all_shifts) else None,
                 pixels_sha256="",
                 software=f"iicnet {__version__}",
                 **job.header_fields(),
@@ -577,7 +577,7 @@ class Converter:
             restored = crop(runner.restore(embedding), header.width, header.height)
             if mark is not None and mark.images != header.images:
                 mark = None
-            shifts = mark.shifts if reader.header is None and mark else _shifts(header, i)
+            shifts = _shifts(header, i) or (mark.shifts if mark else ())
             yield Group(unshifted(restored, shifts), mark.valid if mark else header.images)
 
     def _ticker(self, what: str, done: int, total: int | None) -> Callable[[float], None]:
@@ -631,8 +631,10 @@ def _aligns(task: Task, options: EmbedOptions) -> bool:
 
 def _shifts(header: Header, index: int) -> Sequence[Shift]:
     """Those of a group; none where the header, which may come from anyone, has none that fit."""
-    shifts = (header.shifts or [])[index : index + 1]
-    return shifts[0] if shifts and len(shifts[0]) == header.images - 1 else ()
+    if header.shifts is None or index >= len(header.shifts):
+        return ()
+    shifts = header.shifts[index]
+    return shifts if len(shifts) == header.images - 1 else ()
 
 
 def _check_options(task: Task, options: EmbedOptions) -> None:

@@ -14,8 +14,10 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from iicnet_cli.cli import app
+from iicnet_cli.media.video import open_frames
 
 Pixels = NDArray[np.uint8]
+Run = Callable[..., Result]
 
 
 def natural(height: int, width: int, seed: int) -> Pixels:
@@ -44,6 +46,18 @@ def moving(frames: int, height: int, width: int, seed: int = 0) -> Pixels:
         x = 3 * t % max(1, width - 12)
         clip[t, height // 3 : height // 3 + 12, x : x + 12] = (200, 60, 40)
     return clip
+
+
+def done(result: Result) -> Result:
+    """``result`` of a command that is to succeed."""
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    return result
+
+
+def frames_of(path: Path) -> Pixels:
+    """(T, height, width, 3), all frames of a clip or of a folder."""
+    with open_frames(path) as frames:
+        return np.stack(list(frames))
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +94,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run() -> Callable[..., Result]:
+def run() -> Run:
     """Run the command line in this process: ``run("embed", path, "-o", out)``."""
 
     def call(*arguments: object, **options: object) -> Result:

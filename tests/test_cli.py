@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,26 +18,18 @@ import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from typer.testing import Result
 
 from iicnet_cli import __version__
 from iicnet_cli.container import EmbeddingReader, read_header, read_mark, write_mark
 from iicnet_cli.errors import ExitCode, MediaError
 from iicnet_cli.media.video import open_frames, open_writer, probe
 from iicnet_cli.metrics import psnr
-from tests.conftest import moving, natural
-
-Run = Callable[..., Result]
+from tests.conftest import Run, frames_of, moving, natural
 
 
 def pixels(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
-
-
-def frames_of(path: Path) -> np.ndarray:
-    with open_frames(path) as frames:
-        return np.stack(list(frames))
 
 
 def strip(source: Path, target: Path) -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from typer.testing import Result
 
 from iicnet_cli.errors import ExitCode
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.network import IICNet, IICNetConfig
-from tests.conftest import natural
+from tests.conftest import Run, natural
 
 HAS_COMPILER = any(shutil.which(name) for name in ("c++", "g++", "clang++"))
 
@@ -38,7 +36,7 @@ def test_compiled_is_as_not_compiled() -> None:
 
 
 def test_without_a_compiler(
-    run: Callable[..., Result],
+    run: Run,
     photos: list[Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

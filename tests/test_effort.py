@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from typer.testing import Result
 
 from iicnet_cli.errors import UsageError
 from iicnet_cli.inference.effort import Target, improve
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.network.pixels import to_tensor
 from iicnet_cli.zoo import find
-from tests.conftest import natural
-
-Run = Callable[..., Result]
+from tests.conftest import Run, natural
 
 
 @pytest.fixture
@@ -45,7 +41,7 @@ def test_effort_restores_better_and_shows_no_worse(
     plain = embedded(run, pair, tmp_path / "plain.png")
     better = embedded(run, pair, tmp_path / "better.png", "--effort", 1)
     assert plain["gained_psnr"] is None
-    assert better["gained_psnr"] > 0.1
+    assert better["gained_psnr"] > 0.2
     assert better["restored_psnr"] > plain["restored_psnr"] + 0.1
     assert better["embed_psnr"] > plain["embed_psnr"] - 0.05  # the mark takes a few levels
 
@@ -139,9 +135,9 @@ def test_effort_in_tiles() -> None:
     tiled = Runner(checkpoint.load(), torch.device("cpu"), memory=1)
     shares: list[float] = []
     found, gained = tiled.improve(
-        images, embedding, 40, Target(), lambda share, gain: shares.append(share)
+        images, embedding, 20, Target(), lambda share, gain: shares.append(share)
     )
-    assert len(shares) > 40  # more than one tile
+    assert len(shares) > 20  # more than one tile
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1)
     assert gained > 0

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from typer.testing import Result
 
 from iicnet_cli.inference.forecast import forecast
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.zoo import find
-from tests.conftest import natural
-
-Run = Callable[..., Result]
+from tests.conftest import Run, natural
 
 
 def test_dry_run_writes_nothing_and_tells_what_embed_gives(

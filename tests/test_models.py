@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import Result
 
 from iicnet_cli.media.stereo import read_pair
 from iicnet_cli.media.video import open_frames
-from tests.conftest import Pixels
+from tests.conftest import Pixels, Run
 
 MEDIA = Path(__file__).resolve().parents[1] / "examples" / "media"
 
@@ -70,7 +68,7 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("model", LOWEST)
-def test_bundled_model(run: Callable[..., Result], media: Path, model: str) -> None:
+def test_bundled_model(run: Run, media: Path, model: str) -> None:
     kind = model.partition("-")[0]
     folder = {"video": "clips", "stereo": "stereo", "layers": "layers", "dual": "large"}
     data = media / folder.get(kind, "photos")

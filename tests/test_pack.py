@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import Result
 
 from iicnet_cli.errors import OutputExistsError, TrainingError
 from iicnet_cli.metrics import psnr
@@ -18,9 +16,7 @@ from iicnet_cli.network.config import IICNetConfig
 from iicnet_cli.training.data import build_samplers, load_clips, load_cutouts, load_photos
 from iicnet_cli.training.pack import LOSSLESS, Packing, pack, unpacked
 from iicnet_cli.training.recipe import Recipe, Stage
-from tests.conftest import moving, natural
-
-Run = Callable[..., Result]
+from tests.conftest import Run, moving, natural
 
 RECIPE = """
 name = "tiny"

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from typer.testing import Result
 
 from iicnet_cli.container import read_header
 from iicnet_cli.errors import UsageError
@@ -22,7 +20,7 @@ from iicnet_cli.training.loop import Budget, train
 from iicnet_cli.training.recipe import Recipe, Stage
 from iicnet_cli.training.samplers import StegoSampler
 from iicnet_cli.zoo import find
-from tests.conftest import natural
+from tests.conftest import Run, natural
 
 
 def decibels(a: Tensor, b: Tensor) -> float:
@@ -109,7 +107,7 @@ def test_tf32_is_refused_on_the_cpu(tmp_path: Path) -> None:
 
 
 def test_embedding_in_bf16_is_recorded_and_restores_nearly_as_well(
-    run: Callable[..., Result], photos: list[Path], tmp_path: Path
+    run: Run, photos: list[Path], tmp_path: Path
 ) -> None:
     reports = {}
     for precision in ("fp32", "bf16"):
@@ -126,7 +124,7 @@ def test_embedding_in_bf16_is_recorded_and_restores_nearly_as_well(
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
-def test_tf32_needs_cuda(run: Callable[..., Result], photos: list[Path], tmp_path: Path) -> None:
+def test_tf32_needs_cuda(run: Run, photos: list[Path], tmp_path: Path) -> None:
     done = run("embed", *photos[:2], "-o", tmp_path / "x.png", "--precision", "tf32")
     assert done.exit_code == UsageError.exit_code
     assert "CUDA" in done.output

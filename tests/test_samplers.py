@@ -111,15 +111,30 @@ def test_synthetic_stereo_has_disparities_around_the_aligned_plane() -> None:
     assert max(map(abs, found)) > 5
 
 
+def test_what_is_nearer_in_synthetic_stereo_is_further_left_in_the_right_view() -> None:
+    levels = [np.full((240, 240, 3), level, np.uint8) for level in (255, 0)]
+    found = []
+    for seed in range(200):
+        views = stereo_photos(levels, 64, rng(seed))[..., 0].astype(float)
+        near = np.abs(views - views[0, 0, 0]) / 255  # 1 in the outline, where the corner is behind
+        if near.any() and not near[:, :, [0, -1]].any():
+            columns = (near * np.arange(64)).sum(axis=(1, 2)) / near.sum(axis=(1, 2))
+            found.append(round(columns[0] - columns[1]))
+    assert len(found) > 10
+    assert min(found) >= -1 and max(found) > 5
+
+
 @pytest.mark.parametrize(("side", "left"), [(60, 7), (90, 0)])
 def test_stereo_is_aligned_and_mirrored(side: int, left: int) -> None:
     scene = natural(side, 140, 2)
     pair = np.stack([scene[:, 6:126], scene[:, 13:133]])  # shifted by 7 to the left
     sampler = StereoSampler([pair], [], 0.0)
     samples = [sampler.sample(rng(seed), 40) for seed in range(12)]
-    # Below 64 pixels nothing is aligned; a crop with the border that came round tells nothing.
     found = [disparity(*sample) for sample in samples]
-    assert found.count(left) >= 9
+    if left:  # below 64 pixels nothing is aligned
+        assert set(found) == {left}
+    else:  # a crop with the border that came round tells nothing
+        assert found.count(0) >= 9
     assert len({sample.tobytes() for sample in samples}) == 12
 
 

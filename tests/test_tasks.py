@@ -6,7 +6,6 @@ import dataclasses
 import json
 import subprocess
 import zipfile
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from typer.testing import Result
 
 from iicnet_cli.container import read_header, read_mark, write_mark
 from iicnet_cli.media import ffmpeg
@@ -24,9 +22,7 @@ from iicnet_cli.metrics import psnr
 from iicnet_cli.tasks import task_named
 from iicnet_cli.tasks.dual import dual_views
 from iicnet_cli.tasks.layers import estimate_alpha
-from tests.conftest import Pixels, moving, natural
-
-Run = Callable[..., Result]
+from tests.conftest import Pixels, Run, done, frames_of, moving, natural
 
 
 def pixels(path: Path) -> Pixels:
@@ -39,21 +35,11 @@ def save(path: Path, picture: Pixels) -> Path:
     return path
 
 
-def done(result: Result) -> Result:
-    assert result.exit_code == 0, result.output + repr(result.exception)
-    return result
-
-
 def strip(path: Path) -> None:
     """What a site does that keeps the pixels only."""
     with Image.open(path) as image:
         image.load()
         image.save(path, pnginfo=PngInfo())
-
-
-def frames_of(path: Path) -> Pixels:
-    with open_frames(path) as frames:
-        return np.stack(list(frames))
 
 
 def write_clip(path: Path, frames: Pixels) -> Path:

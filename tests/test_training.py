@@ -12,7 +12,6 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from typer.testing import Result
 
 from iicnet_cli.cli import train as train_command
 from iicnet_cli.errors import DeviceError, ExitCode, OutputExistsError, TrainingError
@@ -22,9 +21,8 @@ from iicnet_cli.training.losses import total_loss
 from iicnet_cli.training.recipe import Recipe
 from iicnet_cli.training.run import run_training
 from iicnet_cli.training.samplers import StegoSampler
-from tests.conftest import moving, natural
+from tests.conftest import Run, moving, natural
 
-Run = Callable[..., Result]
 CPU = torch.device("cpu")
 
 RECIPE = """

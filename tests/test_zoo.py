@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from typer.testing import Result
 
 from iicnet_cli.errors import ModelError
 from iicnet_cli.network import IICNet, IICNetConfig
@@ -21,6 +19,7 @@ from iicnet_cli.zoo.checkpoint import TrainingRecord, write_checkpoint
 from iicnet_cli.zoo.golden import golden_images, replay_golden, write_golden
 from iicnet_cli.zoo.hub import download
 from iicnet_cli.zoo.registry import bundled_folder
+from tests.conftest import Run
 
 TINY = IICNetConfig.compact(2, blocks=1, width=4)
 
@@ -101,7 +100,7 @@ def test_names_and_places(folder: Path, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_broken_model_of_the_user_stops_no_other(
-    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = tmp_path / "user" / "mine"
     broken.mkdir(parents=True)

@@ -29,6 +29,7 @@ _MAGIC = b"\x1c\xe7"
 _LAYOUT = struct.Struct(">2sB3sBBH")
 MARK_BITS = 8 * (_LAYOUT.size + 2)
 """How many samples carry a mark without shifts; a picture needs at least as many."""
+_MOST_BITS = MARK_BITS + 8 * (4 * 15 + 2)
 MAX_SHIFT = 32767
 
 Shift = tuple[int, int]
@@ -144,9 +145,6 @@ class Mark:
             return None
 
 
-_MOST_BITS = MARK_BITS + 8 * (4 * 15 + 2)
-
-
 def _with_crc(body: bytes) -> bytes:
     return body + binascii.crc_hqx(body, 0).to_bytes(2, "big")
 
@@ -191,8 +189,6 @@ def read_mark(pixels: Pixels) -> Mark | None:
 
     Raises ``UnsupportedVersionError`` for the mark of a newer program.
     """
-    if pixels.size < MARK_BITS:
-        return None
     where = _positions(pixels.size, _MOST_BITS)
     bits = pixels.reshape(-1)[where] & 1
     return Mark.from_bytes(np.packbits(bits).tobytes())

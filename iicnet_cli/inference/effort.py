@@ -23,6 +23,9 @@ STEPS = (0, 40, 60, 80, 100, 150, 200, 300, 400, 600, 800)
 LEARNING_RATE = 0.25
 """Of Adam at its start, in levels; it falls to nearly nothing."""
 _HOTTEST, _COLDEST = 0.5, 0.05
+_FEW_STEPS = 100
+_HOTTEST_OF_FEW = 0.3
+"""Fewer steps have no time to cool from the usual temperature."""
 _MISSED = -1e6
 
 
@@ -75,6 +78,7 @@ def improve(
     levels = start.clone().requires_grad_()
     optimizer = torch.optim.Adam([levels], LEARNING_RATE, betas=(0.9, 0.95))
     generator = torch.Generator().manual_seed(seed)
+    hottest = _HOTTEST if steps >= _FEW_STEPS else _HOTTEST_OF_FEW
     pressure = 1.0
     checks = {math.ceil(steps * i / 20) for i in range(10, 21)}
     # The network's weights want no gradients: only the levels are searched.
@@ -85,7 +89,7 @@ def improve(
         for step in range(steps):
             done = step / steps
             optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - 0.98 * done)
-            temperature = _HOTTEST * (_COLDEST / _HOTTEST) ** done
+            temperature = hottest * (_COLDEST / hottest) ** done
             rounded = _between_levels(levels, temperature, generator)
             if free is not None:
                 rounded = torch.where(free, rounded, start)

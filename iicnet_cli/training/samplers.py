@@ -14,7 +14,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
 
-from iicnet_cli.alignment import find_shifts, shifted
+from iicnet_cli.alignment import aligned
 from iicnet_cli.errors import TrainingError
 from iicnet_cli.tasks.base import Pixels, reference_first
 from iicnet_cli.tasks.dual import dual_views
@@ -85,17 +85,8 @@ class VideoSampler:
         times = start + stride * np.array(reference_first(self.images))
         if rng.random() < 0.5:
             times = len(clip) - 1 - times
-        frames = clip[times]
-        shifts = ((0, 0), *find_shifts(frames))
         y, x = _corner(clip[0], crop, rng)
-        return np.stack(
-            [
-                frame.take(np.arange(crop) + y - down, axis=0, mode="wrap").take(
-                    np.arange(crop) + x - right, axis=1, mode="wrap"
-                )
-                for frame, (down, right) in zip(frames, shifts, strict=True)
-            ]
-        )
+        return aligned(clip[times])[:, y : y + crop, x : x + crop]
 
 
 class PairSampler:
@@ -133,7 +124,7 @@ class StereoSampler:
         if not (pairs or photos):
             raise TrainingError("neither stereo pairs NAME_left, NAME_right nor photos were found")
         both = [pair for given in pairs for pair in (given, given[::-1, :, ::-1])]
-        self.pairs = [shifted(pair, find_shifts(pair)) for pair in both]
+        self.pairs = [aligned(pair) for pair in both]
         self.photos = photos
         self.synthetic = (synthetic if pairs else 1.0) if photos else 0.0
 
