@@ -44,8 +44,8 @@ def plan_tiles(height: int, width: int, config: IICNetConfig, memory: int) -> li
     """Cut a picture so that each tile with its halo is computed within ``memory`` bytes.
 
     The halo is the network's receptive field, so tiles give what the whole picture would give. All
-    computed parts have the same size, which lets their memory be used again; they keep at least
-    half their side, whatever the memory.
+    computed parts have the same size, which lets their memory be used again; it is at most that
+    of four halos to the side, if the memory has no room for as much.
 
     Args:
         height: pixels, a multiple of ``config.multiple``.
@@ -61,15 +61,19 @@ def plan_tiles(height: int, width: int, config: IICNetConfig, memory: int) -> li
         size = max(math.isqrt(pixels), 4 * halo) // config.multiple * config.multiple
     return [
         Tile((keep_y, keep_x), (compute_y, compute_x))
-        for keep_y, compute_y in _spans(height, size, halo)
-        for keep_x, compute_x in _spans(width, size, halo)
+        for keep_y, compute_y in _spans(height, size, halo, config.multiple)
+        for keep_x, compute_x in _spans(width, size, halo, config.multiple)
     ]
 
 
-def _spans(length: int, size: int, halo: int) -> list[tuple[slice, slice]]:
-    """Along one axis: what is kept of each window, and the window, ``size`` long."""
+def _spans(length: int, size: int, halo: int, multiple: int) -> list[tuple[slice, slice]]:
+    """Along one axis: what is kept of each window, and the window, at most ``size`` long."""
     if size >= length:
         return [(slice(0, length), slice(0, length))]
+    # The fewest windows of this size, each no longer than so many need to be: halos are dear.
+    count = math.ceil((length - 2 * halo) / (size - 2 * halo))
+    least = math.ceil((length + 2 * halo * (count - 1)) / count)
+    size = math.ceil(least / multiple) * multiple
     spans = []
     done = 0
     while done < length:
