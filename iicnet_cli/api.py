@@ -9,19 +9,20 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from iicnet_cli import __version__
-from iicnet_cli.alignment import aligned, find_shifts, shifted, unshifted
+from iicnet_cli.alignment import find_shifts, shifted, unshifted
 from iicnet_cli.container import TASKS as MARK_TASKS
 from iicnet_cli.container import (
     EmbeddingReader,
@@ -31,6 +32,7 @@ from iicnet_cli.container import (
     Shift,
     fps_code,
     model_id,
+    motion_room,
     read_mark,
     write_mark,
 )
@@ -57,9 +59,14 @@ if TYPE_CHECKING:
     from iicnet_cli.inference.device import DeviceChoice
     from iicnet_cli.inference.effort import Target
     from iicnet_cli.inference.runner import Runner
+    from iicnet_cli.network.pixels import Levels
     from iicnet_cli.network.precision import Precision
 
 Pixels = NDArray[np.uint8]
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+_MOST_MOTION = 8 * 2**20
+"""Characters of motion in a header; of longer clips the marks in the pixels alone have it."""
 
 SMALLEST = 16
 """Pixels of the shortest side that can be embedded."""
@@ -329,7 +336,7 @@ class Converter:
 
         with replacing(output, overwrite=overwrite) as temporary:
             header, embeddings, gained = self._write(
-                job, chosen, checkpoint, runner, temporary, search, align=_aligns(chosen, options)
+                job, chosen, checkpoint, runner, temporary, search, options
             )
             quality: list[PictureQuality] = []
             if verify or min_psnr is not None:
@@ -387,11 +394,9 @@ class Converter:
         runner = self._runner(checkpoint)
         padding = padding_to(job.width, job.height, runner.config.multiple)
         with closing(job.groups()) as groups:
-            images = next(groups).images
-        if _aligns(chosen, options):
-            images = aligned(images)
-        images = pad(images, padding)
-        group = forecast(runner, images, search.steps if search else 0)
+            group = next(groups)
+        images = pad(_align(group.images, chosen, options, runner)[0], padding)
+        told = forecast(runner, images, search.steps if search else 0)
         count = job.total
         return Forecast(
             task=chosen.name,
@@ -400,11 +405,11 @@ class Converter:
             width=job.width,
             height=job.height,
             embeddings=count,
-            tiles=group.tiles,
-            bytes=group.bytes * (count or 1),
-            seconds=group.seconds * (count or 1),
-            embed_psnr=group.embed_psnr,
-            restored_psnr=group.restored_psnr,
+            tiles=told.tiles,
+            bytes=told.bytes * (count or 1),
+            seconds=told.seconds * (count or 1),
+            embed_psnr=told.embed_psnr,
+            restored_psnr=told.restored_psnr,
             notes=tuple(job.notes),
             guessed=task is None,
         )
@@ -487,13 +492,13 @@ class Converter:
         runner: Runner,
         path: Path,
         search: _Search | None,
-        *,
-        align: bool,
+        options: EmbedOptions,
     ) -> tuple[Header, int, float | None]:
         padding = padding_to(job.width, job.height, runner.config.multiple)
         count = 0
         gains: list[float] = []
         all_shifts: list[tuple[Shift, ...]] = []
+        all_motion: list[str] = []
         with open(path, "w+b") as file:
             writer = EmbeddingWriter(file, frame_delay=job.frame_delay)
             network = runner.config
@@ -501,8 +506,9 @@ class Converter:
             mark_task = f"{task.name}-half" if half else task.name
             for group in job.groups():
                 runner.tick = self._ticker("embedding", count, job.total)
-                shifts = find_shifts(group.images) if align else ()
+                still, shifts, motion = _align(group.images, task, options, runner)
                 all_shifts.append(shifts)
+                all_motion.append(base64.b64encode(motion).decode())
                 mark = Mark(
                     task=MARK_TASKS.index(mark_task),
                     model=model_id(checkpoint.config.weights_sha256),
@@ -511,8 +517,9 @@ class Converter:
                     padding=padding,
                     fps=fps_code(job.fps),
                     shifts=shifts,
+                    motion=motion,
                 )
-                images = pad(shifted(group.images, shifts), padding)
+                images = pad(still, padding)
                 embedding = runner.embed(images)
                 if search is not None:
                     embedding, gain = runner.improve(
@@ -540,6 +547,7 @@ class Converter:
                 scale=runner.scale,
                 precision=self._precision,
                 shifts=all_shifts if any(all_shifts) else None,
+                motion=all_motion if 0 < sum(map(len, all_motion)) <= _MOST_MOTION else None,
                 pixels_sha256="",
                 software=f"iicnet {__version__}",
                 **job.header_fields(),
@@ -557,9 +565,9 @@ class Converter:
             assert reader.header is not None
             for i, (group, embedding) in enumerate(zip(job.groups(), reader, strict=True)):
                 runner.tick = self._ticker("verifying", i, job.total)
+                shifts, motion = _alignment(reader.header, read_mark(embedding), i)
                 embedding = _with_channels(embedding, runner.config.embedding_channels)
-                restored = crop(runner.restore(embedding), job.width, job.height)
-                restored = unshifted(restored, _shifts(reader.header, i))
+                restored = _restore(runner, embedding, job.width, job.height, shifts, motion)
                 reference = runner.reference(pad(group.images, padding))
                 visible, wanted = (x[:height, :width] for x in (embedding, reference))
                 quality.add(visible, wanted, restored, group.images)
@@ -574,11 +582,11 @@ class Converter:
             # Only a cropped picture, restored on request, is not yet a multiple.
             multiple = runner.config.multiple // runner.scale
             embedding = pad(embedding[None], padding_to(width, height, multiple))[0]
-            restored = crop(runner.restore(embedding), header.width, header.height)
             if mark is not None and mark.images != header.images:
                 mark = None
-            shifts = _shifts(header, i) or (mark.shifts if mark else ())
-            yield Group(unshifted(restored, shifts), mark.valid if mark else header.images)
+            shifts, motion = _alignment(header, mark, i)
+            restored = _restore(runner, embedding, header.width, header.height, shifts, motion)
+            yield Group(restored, mark.valid if mark else header.images)
 
     def _ticker(self, what: str, done: int, total: int | None) -> Callable[[float], None]:
         return lambda share: self._progress(what, done + share, total)
@@ -625,16 +633,56 @@ def _open(
     return chosen, checkpoint, job
 
 
-def _aligns(task: Task, options: EmbedOptions) -> bool:
-    return options.align and "align" in task.takes
+def _align(
+    images: Pixels, task: Task, options: EmbedOptions, runner: Runner
+) -> tuple[Levels, tuple[Shift, ...], bytes]:
+    """The pictures as the network gets them, and what undoes that: shifts, or motion as bytes."""
+    if not options.align or "align" not in task.takes:
+        return images, (), b""
+    if not task.moving:
+        shifts = find_shifts(images)
+        return shifted(images, shifts), shifts, b""
+    from iicnet_cli.motion import compensated, find_motion
+
+    motion = find_motion(images)
+    data = motion.to_bytes() if motion else b""
+    samples = images.shape[1] * images.shape[2] * runner.config.embedding_channels
+    if len(data) > motion_room(samples // runner.scale**2):
+        return images, (), b""
+    return compensated(images, motion), (), data
 
 
-def _shifts(header: Header, index: int) -> Sequence[Shift]:
-    """Those of a group; none where the header, which may come from anyone, has none that fit."""
-    if header.shifts is None or index >= len(header.shifts):
-        return ()
-    shifts = header.shifts[index]
-    return shifts if len(shifts) == header.images - 1 else ()
+def _restore(
+    runner: Runner,
+    embedding: Pixels,
+    width: int,
+    height: int,
+    shifts: Sequence[Shift],
+    motion: bytes,
+) -> Pixels:
+    """The pictures of an embedding (H, W, C), where they were before they were aligned."""
+    if not motion:
+        return unshifted(crop(runner.restore(embedding), width, height), shifts)
+    from iicnet_cli.motion import Motion, uncompensated
+
+    # None where the bytes, which may come from anyone, are not the motion of these frames.
+    vectors = Motion.from_bytes(motion, runner.config.images - 1)
+    levels = runner.restore_levels(embedding)
+    return uncompensated(crop(levels, width, height), vectors)
+
+
+def _alignment(header: Header, mark: Mark | None, index: int) -> tuple[Sequence[Shift], bytes]:
+    """Shifts and motion of a group, as far as the header, which may come from anyone, tells them.
+
+    What it does not tell, the mark does.
+    """
+    if header.motion is not None and index < len(header.motion) and header.motion[index]:
+        return (), base64.b64decode(header.motion[index])
+    if header.shifts is not None and index < len(header.shifts):
+        shifts = header.shifts[index]
+        if len(shifts) == header.images - 1:
+            return shifts, b""
+    return (mark.shifts, mark.motion) if mark else ((), b"")
 
 
 def _check_options(task: Task, options: EmbedOptions) -> None:
@@ -687,7 +735,7 @@ def padding_to(width: int, height: int, multiple: int) -> tuple[int, int]:
     return -width % multiple, -height % multiple
 
 
-def pad(images: Pixels, padding: tuple[int, int]) -> Pixels:
+def pad(images: NDArray[Scalar], padding: tuple[int, int]) -> NDArray[Scalar]:
     """(K, H, W, C), widened by repeating the last column and row."""
     right, bottom = padding
     if not (right or bottom):
@@ -695,6 +743,6 @@ def pad(images: Pixels, padding: tuple[int, int]) -> Pixels:
     return np.pad(images, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="edge")
 
 
-def crop(images: Pixels, width: int, height: int) -> Pixels:
+def crop(images: NDArray[Scalar], width: int, height: int) -> NDArray[Scalar]:
     """(K, H, W, C), cut to the given size from the top left."""
     return images[:, :height, :width]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]
+Pixels = NDArray[np.uint8 | np.int16]
 
 SSIM_WINDOW = 11
 """Pixels to each side of the window that SSIM looks through."""
@@ -27,7 +27,7 @@ def mse(a: Pixels, b: Pixels) -> float:
     # In parts, because squares take four to eight times the memory of the pictures.
     parts = max(1, a.size // _PART)
     for x, y in zip(np.array_split(a, parts), np.array_split(b, parts), strict=True):
-        difference = x.astype(np.int32) - y
+        difference = x.astype(np.int32) - y.astype(np.int32)
         total += int(np.sum(np.square(difference), dtype=np.int64))
     return total / a.size
 

@@ -39,6 +39,7 @@ from iicnet_cli.container import (
     fps_from_code,
     hash_frame,
     model_id,
+    motion_room,
     png,
     read_header,
     read_mark,
@@ -154,6 +155,7 @@ headers = st.builds(
     frames=st.none() | st.integers(1, 10**6),
     fps=st.none() | st.sampled_from(["25", "30000/1001"]),
     shifts=st.none() | st.lists(st.lists(st.tuples(offsets, offsets), max_size=15), max_size=9),
+    motion=st.none() | st.lists(st.sampled_from(["", "AAEC", "AA=="]), max_size=3),
     timestamps=st.none() | st.lists(st.floats(0, 1e6), max_size=5),
     options=st.dictionaries(
         st.text("abc_", min_size=1),
@@ -224,6 +226,8 @@ def test_damaged_json(text: str) -> None:
         {"fps": "30/0"},
         {"shifts": [[[0, 32768]]]},
         {"shifts": [[[0, 0.5]]]},
+        {"motion": ["a"]},
+        {"motion": ["é==="]},
         {"fps": "1e999999999"},
         {"pixels_sha256": "xyz"},
         {"options": {"a": [1]}},
@@ -299,6 +303,36 @@ marks = st.integers(1, 16).flatmap(
         ),
     )
 )
+moving_marks = st.builds(
+    lambda mark, motion: dataclasses.replace(mark, shifts=(), motion=motion),
+    marks,
+    st.binary(min_size=1, max_size=600),
+)
+
+
+@settings(deadline=None)
+@given(moving_marks, st.integers(30, 90), st.integers(30, 90), st.booleans(), st.integers(0, 99))
+def test_motion_round_trip(mark: Mark, height: int, width: int, grey: bool, seed: int) -> None:
+    pixels = random_pixels(height, width, grey, seed)
+    if len(mark.motion) > motion_room(pixels.size):
+        with pytest.raises(ValueError, match="motion"):
+            write_mark(pixels, mark)
+        return
+    marked = write_mark(pixels, mark)
+    assert read_mark(marked) == mark
+    change = np.abs(marked.astype(int) - pixels)
+    assert change.max() <= 1
+    # Three bits or more to a changed sample, and the plain part of the mark.
+    assert np.count_nonzero(change) <= 17 * 8 + -(-8 * (len(mark.motion) + 4) // 3)
+
+
+def test_motion_of_changed_pixels_is_gone() -> None:
+    moving = dataclasses.replace(MARK, motion=bytes(range(100)))
+    marked = write_mark(random_pixels(64, 64), moving)
+    broken = marked.copy()
+    broken.reshape(-1)[:40] ^= 1
+    assert read_mark(broken) is None
+    assert read_mark(marked) == moving
 
 
 @settings(deadline=None)
@@ -389,7 +423,7 @@ def test_too_small_for_a_mark() -> None:
 
 
 def test_mark_of_a_newer_program() -> None:
-    body = b"\x1c\xe7\x3f" + bytes(7)
+    body = b"\x1c\xe7\x4f" + bytes(7)
     with pytest.raises(UnsupportedVersionError):
         Mark.from_bytes(body + binascii.crc_hqx(body, 0).to_bytes(2, "big"))
 
@@ -405,6 +439,7 @@ def test_mark_of_a_newer_program() -> None:
         {"model": -1},
         {"shifts": ((0, 1),)},
         {"shifts": ((0, 1), (32768, 0))},
+        {"shifts": ((0, 1), (2, 0)), "motion": b"x"},
     ],
 )
 def test_mark_values_that_do_not_fit(fields: dict[str, Any]) -> None:

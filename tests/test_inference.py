@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from iicnet_cli.errors import UsageError
@@ -36,13 +37,39 @@ def test_tiles_cover_every_pixel_once_and_carry_their_halo(
 ) -> None:
     height, width = 2 * height, 2 * width
     seen = np.zeros((height, width), int)
-    for tile in plan_tiles(height, width, SMALL, memory):
+    tiles = plan_tiles(height, width, SMALL, memory)
+    shapes = {tuple(side.stop - side.start for side in tile.compute) for tile in tiles}
+    ((tall, wide),) = shapes
+    # An odd halo is rounded up to whole cells.
+    assert tall * wide <= max(memory // bytes_per_pixel(SMALL), (4 * (SMALL.halo + 1)) ** 2)
+    for tile in tiles:
         seen[tile.keep] += 1
         for keep, compute, size in zip(tile.keep, tile.compute, (height, width), strict=True):
             assert compute.start == 0 or keep.start - compute.start >= SMALL.halo
             assert compute.stop == size or compute.stop - keep.stop >= SMALL.halo
             assert keep.start % 2 == compute.start % 2 == keep.stop % 2 == compute.stop % 2 == 0
     assert (seen == 1).all()
+
+
+@given(
+    height=st.integers(40, 600),
+    width=st.integers(40, 600),
+    rows=st.integers(1, 12),
+    columns=st.integers(1, 12),
+)
+def test_no_other_grid_that_fits_computes_less(
+    height: int, width: int, rows: int, columns: int
+) -> None:
+    height, width, halo = 2 * height, 2 * width, SMALL.halo + 1
+    memory = 200 * 200 * bytes_per_pixel(SMALL)
+    tall, wide = (
+        2 * math.ceil((length + 2 * halo * (count - 1)) / count / 2)
+        for length, count in ((height, rows), (width, columns))
+    )
+    assume(tall * wide <= 200 * 200 and rows <= height // halo)
+    tiles = plan_tiles(height, width, SMALL, memory)
+    computed = sum(math.prod(side.stop - side.start for side in tile.compute) for tile in tiles)
+    assert computed <= rows * columns * tall * wide
 
 
 @settings(max_examples=8, deadline=None)

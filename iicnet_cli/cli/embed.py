@@ -92,8 +92,8 @@ def embed(
     align: Annotated[
         bool,
         typer.Option(
-            help="Clip, stereo: shift pictures by whole pixels onto the one that the PNG shows, "
-            "and back when restored; both are better where much moves."
+            help="Clip: compensate motion; stereo: shift the right view onto the left one; and "
+            "undo it when restored. Both pictures are better where much moves."
         ),
     ] = True,
     background: Annotated[

@@ -93,4 +93,7 @@ def _readable(key: str, value: Any) -> str:
         sides = [abs(side) for group in value for shift in group for side in shift]
         farthest = max(sides, default=0)
         return f"up to {farthest} pixels (--json tells all)"
+    if key == "motion":
+        groups = sum(map(bool, value))
+        return f"of {groups} of {len(value)} groups, {sum(map(len, value))} characters"
     return str(value)

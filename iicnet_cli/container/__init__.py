@@ -32,6 +32,7 @@ from iicnet_cli.container.mark import (
     fps_code,
     fps_from_code,
     model_id,
+    motion_room,
     read_mark,
     write_mark,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "fps_from_code",
     "hash_frame",
     "model_id",
+    "motion_room",
     "read_header",
     "read_mark",
     "safe_name",

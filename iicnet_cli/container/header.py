@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os.path
 import unicodedata
@@ -76,11 +77,17 @@ def _checkpoint_name(name: str) -> str:
     return name
 
 
+def _base64(text: str) -> str:
+    base64.b64decode(text, validate=True)
+    return text
+
+
 Text = Annotated[str, AfterValidator(_printable)]
 """Text from a header that may be printed: control characters are dropped."""
 PixelCount = Annotated[int, Field(ge=1, le=2**31 - 1)]
 """A side in pixels, within what PNG can hold."""
 Padding = Annotated[int, Field(ge=0, le=65535)]
+MotionText = Annotated[str, AfterValidator(_base64)]
 Side = Annotated[int, Field(ge=-MAX_SHIFT, le=MAX_SHIFT)]
 
 
@@ -135,6 +142,9 @@ class Header(BaseModel):
     shifts: list[list[tuple[Side, Side]]] | None = None
     """Of each group, for each picture but the first: rows down and columns to the right by which
     it was shifted, circularly, before padding."""
+    motion: list[MotionText] | None = None
+    """Clips: of each group, the vectors of its motion, as in the mark, in base64; empty where
+    there was none to speak of."""
     sources: list[Source] = []
     """The original files in order, the reference first; the frames, when a clip was stills."""
     frames: PixelCount | None = None

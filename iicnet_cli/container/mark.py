@@ -1,6 +1,6 @@
 """The in-pixel mark: least-significant bits that survive when a site strips PNG chunks.
 
-96 of them, and more behind them where the pictures were aligned.
+96 of them, and more behind them where the pictures were aligned or their motion compensated.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import binascii
 import hashlib
 import struct
+import zlib
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -22,8 +23,8 @@ Pixels = NDArray[np.uint8]
 TASKS = ("video", "video-half", "stereo", "dual", "layers", "stego", "grayscale", "rescale")
 """Task names; a name's place is its id in the mark, so new ones go at the end."""
 
-_PLAIN, _ALIGNED = 1, 2
-"""Versions: the mark alone, and with shifts behind it."""
+_PLAIN, _ALIGNED, _MOVING = 1, 2, 3
+"""Versions: the mark alone, with shifts behind it, or with motion."""
 _MAGIC = b"\x1c\xe7"
 # magic | version, task | model | images-1, valid-1 | padding right, bottom | fps, then the CRC
 _LAYOUT = struct.Struct(">2sB3sBBH")
@@ -31,6 +32,9 @@ MARK_BITS = 8 * (_LAYOUT.size + 2)
 """How many samples carry a mark without shifts; a picture needs at least as many."""
 _MOST_BITS = MARK_BITS + 8 * (4 * 15 + 2)
 MAX_SHIFT = 32767
+_LENGTH = 3
+"""Bytes that tell how long the motion is."""
+_LARGEST_BLOCK = 8
 
 Shift = tuple[int, int]
 """Rows down and columns to the right by which a picture was shifted, circularly."""
@@ -62,7 +66,8 @@ class Mark:
     group (1 to 16), ``valid`` how many of them are real frames in this group (1 to ``images``),
     ``padding`` the pixels added to the right and at the bottom (0 to 15 each), ``fps`` an
     ``fps_code``, and ``shifts`` those of each picture but the first (at most ``MAX_SHIFT``), or
-    empty when none was shifted. Raises ``ValueError`` when a value does not fit.
+    empty when none was shifted. ``motion`` is that of a clip as bytes, of which this module knows
+    nothing; a mark has it or shifts, not both. Raises ``ValueError`` when a value does not fit.
     """
 
     task: int
@@ -72,6 +77,7 @@ class Mark:
     padding: tuple[int, int] = (0, 0)
     fps: int = 0
     shifts: tuple[Shift, ...] = ()
+    motion: bytes = b""
 
     def __post_init__(self) -> None:
         fits = (
@@ -82,6 +88,8 @@ class Mark:
             and 0 <= self.fps <= 65535
             and len(self.shifts) in (0, self.images - 1)
             and all(abs(side) <= MAX_SHIFT for shift in self.shifts for side in shift)
+            and len(self.motion) < 1 << 8 * _LENGTH
+            and not (self.shifts and self.motion)
         )
         if not fits:
             raise ValueError(f"out of range: {self}")
@@ -92,15 +100,24 @@ class Mark:
         return TASKS[self.task]
 
     def to_bytes(self) -> bytes:
-        """``MARK_BITS / 8`` bytes, magic, version, fields, CRC-16; then shifts and their CRC-16."""
+        """``MARK_BITS / 8`` bytes, magic, version, fields, CRC-16; then what its version adds.
+
+        Shifts and their CRC-16; or the length of the motion and its CRC-16, the motion and its
+        CRC-32.
+        """
+        version = _MOVING if self.motion else _ALIGNED if self.shifts else _PLAIN
         body = _LAYOUT.pack(
             _MAGIC,
-            (_ALIGNED if self.shifts else _PLAIN) << 4 | self.task,
+            version << 4 | self.task,
             self.model.to_bytes(3, "big"),
             (self.images - 1) << 4 | (self.valid - 1),
             self.padding[0] << 4 | self.padding[1],
             self.fps,
         )
+        if self.motion:
+            length = len(self.motion).to_bytes(_LENGTH, "big")
+            checksum = zlib.crc32(self.motion).to_bytes(4, "big")
+            return _with_crc(body) + _with_crc(length) + self.motion + checksum
         if not self.shifts:
             return _with_crc(body)
         sides = [side for shift in self.shifts for side in shift]
@@ -119,7 +136,7 @@ class Mark:
             return None
         _, version_task, model, counts, padding, fps = _LAYOUT.unpack(body)
         version, task = version_task >> 4, version_task & 15
-        if version not in (_PLAIN, _ALIGNED) or task >= len(TASKS):
+        if version not in (_PLAIN, _ALIGNED, _MOVING) or task >= len(TASKS):
             raise UnsupportedVersionError(
                 f"the pixels carry a mark of version {version}, task {task}, unknown here",
                 hint="upgrade iicnet",
@@ -131,6 +148,14 @@ class Mark:
             if shifts is None or len(shifts) != 4 * (images - 1):
                 return None
             sides = struct.unpack(f">{2 * (images - 1)}h", shifts)
+        motion = b""
+        if version == _MOVING:
+            start = _PLAIN_BYTES
+            length = _motion_length(data)
+            motion = data[start : start + (length or 0)]
+            checksum = data[start + len(motion) : start + len(motion) + 4]
+            if not length or checksum != zlib.crc32(motion).to_bytes(4, "big"):
+                return None
         try:
             return cls(
                 task=task,
@@ -140,6 +165,7 @@ class Mark:
                 padding=(padding >> 4, padding & 15),
                 fps=fps,
                 shifts=tuple(zip(sides[::2], sides[1::2], strict=True)),
+                motion=motion,
             )
         except ValueError:
             return None
@@ -152,6 +178,25 @@ def _with_crc(body: bytes) -> bytes:
 def _without_crc(data: bytes) -> bytes | None:
     body = data[:-2]
     return body if len(data) > 2 and _with_crc(body) == data else None
+
+
+_PLAIN_BYTES = MARK_BITS // 8 + _LENGTH + 2
+"""Of a mark with motion: what comes before it, a bit to a sample."""
+
+
+def _motion_length(data: bytes) -> int | None:
+    """Bytes of the motion, told by a mark that has it; ``None`` for others."""
+    body = _without_crc(data[: MARK_BITS // 8])
+    if body is None or not body.startswith(_MAGIC) or body[len(_MAGIC)] >> 4 != _MOVING:
+        return None
+    length = _without_crc(data[MARK_BITS // 8 : _PLAIN_BYTES])
+    return None if length is None else int.from_bytes(length, "big")
+
+
+def motion_room(samples: int) -> int:
+    """How many bytes of motion a picture of so many samples can carry without harm."""
+    # With so few, at least 7 samples carry 3 bits together, of which one changes.
+    return max(0, samples // 24 - 2 * _PLAIN_BYTES)
 
 
 def _positions(samples: int, count: int) -> NDArray[np.int64]:
@@ -173,10 +218,18 @@ def _positions(samples: int, count: int) -> NDArray[np.int64]:
 def write_mark(pixels: Pixels, mark: Mark) -> Pixels:
     """A copy of ``pixels`` that carries ``mark``; a sample for each bit changes by 0 or 1 level.
 
-    Raises ``ValueError`` when the picture has fewer samples than the mark has bits.
+    Of motion, by one level, one in so many samples as can carry 8 bits or fewer together.
+
+    Raises ``ValueError`` when the picture has fewer samples than the mark needs.
     """
-    bits = np.unpackbits(np.frombuffer(mark.to_bytes(), np.uint8))
+    data = mark.to_bytes()
     flat = pixels.flatten()
+    if mark.motion:
+        if len(mark.motion) > motion_room(flat.size):
+            raise ValueError(f"{len(mark.motion)} bytes of motion are too much for {flat.size}")
+        _write_block_code(flat, data[_PLAIN_BYTES:])
+        data = data[:_PLAIN_BYTES]
+    bits = np.unpackbits(np.frombuffer(data, np.uint8))
     where = _positions(flat.size, len(bits))
     if len(where) < len(bits):
         raise ValueError(f"a mark needs {len(bits)} samples, the picture has {pixels.size}")
@@ -190,5 +243,52 @@ def read_mark(pixels: Pixels) -> Mark | None:
     Raises ``UnsupportedVersionError`` for the mark of a newer program.
     """
     where = _positions(pixels.size, _MOST_BITS)
-    bits = pixels.reshape(-1)[where] & 1
-    return Mark.from_bytes(np.packbits(bits).tobytes())
+    flat = pixels.reshape(-1)
+    data = np.packbits(flat[where] & 1).tobytes()
+    length = _motion_length(data)
+    if length is not None:
+        if length > motion_room(flat.size):
+            return None
+        data = data[:_PLAIN_BYTES] + _read_block_code(flat, length + 4)
+    return Mark.from_bytes(data)
+
+
+def _blocks(flat: Pixels, count: int) -> tuple[int, NDArray[np.intp]]:
+    """Bits to a block, and the places of its samples in the picture: (2**bits - 1, blocks)."""
+    where = _positions(flat.size, 8 * _PLAIN_BYTES)
+    free = flat.size - len(where)
+    size = max(k for k in range(1, _LARGEST_BLOCK + 1) if (2**k - 1) * -(-8 * count // k) <= free)
+    blocks = -(-8 * count // size)
+    needed = (2**size - 1) * blocks
+    places = np.delete(np.arange(needed + len(where)), where[where < needed + len(where)])
+    return size, places[:needed].reshape(-1, blocks)
+
+
+def _write_block_code(flat: Pixels, data: bytes) -> None:
+    """Matrix embedding by Hamming codes (Crandall, 1998): k bits in 2**k - 1 samples.
+
+    The bits are the exclusive or of the numbers, from 1, of the odd samples; so a change of one
+    sample, or of none, makes it any number.
+    """
+    size, places = _blocks(flat, len(data))
+    bits = np.unpackbits(np.frombuffer(data, np.uint8))
+    groups = np.pad(bits, (0, -len(bits) % size)).reshape(-1, size)
+    wanted = groups @ (1 << np.arange(size)[::-1])
+    change = _syndromes(flat[places]) ^ wanted
+    (blocks,) = np.nonzero(change)
+    flat[places[change[blocks] - 1, blocks]] ^= 1
+
+
+def _read_block_code(flat: Pixels, count: int) -> bytes:
+    """So many bytes, as :func:`_write_block_code` wrote them."""
+    size, places = _blocks(flat, count)
+    numbers = _syndromes(flat[places])
+    bits = numbers[:, None] >> np.arange(size)[::-1] & 1
+    return np.packbits(bits.reshape(-1)[: 8 * count].astype(np.uint8)).tobytes()
+
+
+def _syndromes(samples: Pixels) -> NDArray[np.int64]:
+    """(samples, blocks) to (blocks,)."""
+    numbers = np.arange(1, len(samples) + 1)[:, None]
+    together: NDArray[np.int64] = np.bitwise_xor.reduce(np.where(samples & 1, numbers, 0), axis=0)
+    return together

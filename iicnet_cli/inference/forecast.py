@@ -12,7 +12,7 @@ from PIL import Image
 
 from iicnet_cli.inference.effort import Target
 from iicnet_cli.inference.runner import Runner, plan_tiles
-from iicnet_cli.network.pixels import Pixels
+from iicnet_cli.network.pixels import Levels
 
 WINDOW = 128
 """Side of a window, in pixels of the pictures."""
@@ -38,12 +38,12 @@ class GroupForecast:
     restored_psnr: float
 
 
-def forecast(runner: Runner, images: Pixels, search_steps: int = 0) -> GroupForecast:
+def forecast(runner: Runner, images: Levels, search_steps: int = 0) -> GroupForecast:
     """Embed and restore a few windows of the pictures, and draw the conclusion for the whole.
 
     Args:
         runner: the network.
-        images: (K, H, W, C) uint8, padded to the network's multiple.
+        images: (K, H, W, C), padded to the network's multiple.
         search_steps: of :meth:`Runner.improve`; what it will gain is not told.
     """
     height, width = images.shape[1:3]
@@ -57,7 +57,8 @@ def forecast(runner: Runner, images: Pixels, search_steps: int = 0) -> GroupFore
         embedding = runner.embed(part)
         file = io.BytesIO()
         Image.fromarray(embedding.squeeze()).save(file, "PNG")
-        restored = runner.restore(embedding)
+        beyond = images.dtype != np.uint8
+        restored = runner.restore_levels(embedding) if beyond else runner.restore(embedding)
         seconds += time.perf_counter() - began
         area += part.shape[1] * part.shape[2]
         size += len(file.getbuffer())
@@ -95,7 +96,7 @@ def _windows(height: int, width: int, multiple: int) -> list[tuple[slice, slice]
     return [(y, x) for y in spans(height) for x in spans(width)]
 
 
-def _error(a: Pixels, b: Pixels) -> float:
+def _error(a: Levels, b: Levels) -> float:
     return float(np.square(a.astype(np.float32) - b).mean())
 
 

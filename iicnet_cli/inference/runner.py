@@ -6,16 +6,20 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from iicnet_cli.inference.effort import Target, improve
 from iicnet_cli.network import IICNet, IICNetConfig
 from iicnet_cli.network.compiling import compiled as compile_pass
-from iicnet_cli.network.pixels import Pixels, channels_last, to_pixels, to_tensor
+from iicnet_cli.network.pixels import Levels, Pixels, channels_last, to_levels, to_pixels, to_tensor
 from iicnet_cli.network.precision import Precision, set_precision
+
+Restored = TypeVar("Restored", bound=NDArray[Any])
 
 DEFAULT_MEMORY = 1 << 30
 
@@ -44,41 +48,51 @@ def plan_tiles(height: int, width: int, config: IICNetConfig, memory: int) -> li
     """Cut a picture so that each tile with its halo is computed within ``memory`` bytes.
 
     The halo is the network's receptive field, so tiles give what the whole picture would give. All
-    computed parts have the same size, which lets their memory be used again; it is at most that
-    of four halos to the side, if the memory has no room for as much.
+    computed parts have the same size, which lets their memory be used again. Of the grids that fit
+    into the memory this is the one that computes least in all, for halos are dear.
 
     Args:
         height: pixels, a multiple of ``config.multiple``.
         width: likewise.
         config: the network.
-        memory: bytes for the tensors of one tile.
+        memory: bytes for the tensors of one tile. It gets what a square of four halos to the side
+            takes, if that is more.
     """
-    halo = math.ceil(config.halo / config.multiple) * config.multiple
-    pixels = memory // bytes_per_pixel(config)
-    if height * width <= pixels:
-        size = max(height, width)
-    else:
-        size = max(math.isqrt(pixels), 4 * halo) // config.multiple * config.multiple
+    multiple = config.multiple
+    halo = math.ceil(config.halo / multiple) * multiple
+    pixels = max(memory // bytes_per_pixel(config), (4 * halo) ** 2)
+    grids = []
+    for rows in range(1, max(1, height // halo) + 1):
+        tall = _window(height, rows, halo, multiple)
+        room = pixels // tall // multiple * multiple
+        if room >= width:
+            columns = 1
+        elif room > 2 * halo:
+            columns = math.ceil((width - 2 * halo) / (room - 2 * halo))
+        else:
+            continue
+        wide = _window(width, columns, halo, multiple)
+        grids.append((rows * tall * columns * wide, tall, wide))
+    _, tall, wide = min(grids)
     return [
         Tile((keep_y, keep_x), (compute_y, compute_x))
-        for keep_y, compute_y in _spans(height, size, halo, config.multiple)
-        for keep_x, compute_x in _spans(width, size, halo, config.multiple)
+        for keep_y, compute_y in _spans(height, tall, halo)
+        for keep_x, compute_x in _spans(width, wide, halo)
     ]
 
 
-def _spans(length: int, size: int, halo: int, multiple: int) -> list[tuple[slice, slice]]:
-    """Along one axis: what is kept of each window, and the window, at most ``size`` long."""
-    if size >= length:
-        return [(slice(0, length), slice(0, length))]
-    # The fewest windows of this size, each no longer than so many need to be: halos are dear.
-    count = math.ceil((length - 2 * halo) / (size - 2 * halo))
-    least = math.ceil((length + 2 * halo * (count - 1)) / count)
-    size = math.ceil(least / multiple) * multiple
+def _window(length: int, count: int, halo: int, multiple: int) -> int:
+    """How long each of ``count`` windows must be that overlap by two halos."""
+    return math.ceil((length + 2 * halo * (count - 1)) / count / multiple) * multiple
+
+
+def _spans(length: int, window: int, halo: int) -> list[tuple[slice, slice]]:
+    """Along one axis: what is kept of each window, and the window."""
     spans = []
     done = 0
     while done < length:
-        start = min(max(0, done - halo), length - size)
-        stop = start + size
+        start = min(max(0, done - halo), length - window)
+        stop = start + window
         end = length if stop == length else stop - halo
         spans.append((slice(done, end), slice(start, stop)))
         done = end
@@ -158,8 +172,8 @@ class Runner:
         return self.memory // (1 + self.config.blocks)
 
     @torch.inference_mode()
-    def reference(self, images: Pixels) -> Pixels:
-        """What the embedding of (K, H, W, C) uint8 should look like: (H_e, W_e, C_e) uint8."""
+    def reference(self, images: Levels) -> Pixels:
+        """What the embedding of (K, H, W, C) should look like: (H_e, W_e, C_e) uint8."""
         scale = self.scale
         height, width = images.shape[1] // scale, images.shape[2] // scale
         out = np.empty((height, width, self.config.embedding_channels), np.uint8)
@@ -169,8 +183,8 @@ class Runner:
         return out
 
     @torch.inference_mode()
-    def embed(self, images: Pixels) -> Pixels:
-        """(K, H, W, C) uint8, the reference first, to the embedding (H_e, W_e, C_e) uint8.
+    def embed(self, images: Levels) -> Pixels:
+        """(K, H, W, C), the reference first, to the embedding (H_e, W_e, C_e) uint8.
 
         Raises:
             ValueError: H or W is no multiple of ``config.multiple``, or K or C differ.
@@ -187,18 +201,29 @@ class Runner:
     @torch.inference_mode()
     def restore(self, embedding: Pixels) -> Pixels:
         """The embedding (H_e, W_e, C_e) uint8 to the images (K, H, W, C) uint8."""
-        scale = self.scale
-        height, width = embedding.shape[0] * scale, embedding.shape[1] * scale
-        out = np.empty((self.config.images, height, width, self.config.channels), np.uint8)
-        for tile in self._tiles(height, width):
-            part = to_tensor(embedding[_scaled(tile.compute, scale)][None], self.device)
-            result = to_pixels(self._inverse(part))[0]
+        return self._restore(embedding, np.empty(self._shape(embedding), np.uint8), to_pixels)
+
+    @torch.inference_mode()
+    def restore_levels(self, embedding: Pixels) -> NDArray[np.int16]:
+        """Like :meth:`restore`, but int16: for images that were not within 0..255."""
+        return self._restore(embedding, np.empty(self._shape(embedding), np.int16), to_levels)
+
+    def _shape(self, embedding: Pixels) -> tuple[int, int, int, int]:
+        height, width = (side * self.scale for side in embedding.shape[:2])
+        return self.config.images, height, width, self.config.channels
+
+    def _restore(
+        self, embedding: Pixels, out: Restored, to_array: Callable[[Tensor], Restored]
+    ) -> Restored:
+        for tile in self._tiles(*out.shape[1:3]):
+            part = to_tensor(embedding[_scaled(tile.compute, self.scale)][None], self.device)
+            result = to_array(self._inverse(part))[0]
             out[:, *tile.keep] = result[:, *tile.inner]
         return out
 
     def improve(
         self,
-        images: Pixels,
+        images: Levels,
         embedding: Pixels,
         steps: int,
         target: Target,
@@ -207,7 +232,7 @@ class Runner:
         """Improve an embedding by :func:`~iicnet_cli.inference.effort.improve`, tile by tile.
 
         Args:
-            images: (K, H, W, C) uint8, the reference first.
+            images: (K, H, W, C), the reference first.
             embedding: (H_e, W_e, C_e) uint8, as :meth:`embed` gave it.
             steps: of the optimiser.
             target: what to hold.

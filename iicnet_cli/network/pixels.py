@@ -12,10 +12,12 @@ from torch import Tensor, nn
 Net = TypeVar("Net", bound=nn.Module)
 
 Pixels = NDArray[np.uint8]
+Levels = NDArray[np.uint8 | np.int16]
+"""8-bit pictures, or what is computed from them in the same unit, beyond 0..255 too."""
 
 
-def to_tensor(pixels: Pixels, device: torch.device | None = None) -> Tensor:
-    """(..., H, W, C) uint8 to (..., C, H, W) float in 0..1; does not wait for a GPU."""
+def to_tensor(pixels: Levels, device: torch.device | None = None) -> Tensor:
+    """(..., H, W, C) to (..., C, H, W) float, 255 as 1; does not wait for a GPU."""
     # A copy: PNGs are decoded into memory that must not be written to.
     levels = torch.from_numpy(np.array(pixels, order="C"))
     if device is not None and device.type == "cuda":
@@ -26,6 +28,12 @@ def to_tensor(pixels: Pixels, device: torch.device | None = None) -> Tensor:
 def to_pixels(images: Tensor) -> Pixels:
     """(..., C, H, W) float in 0..1, rounded and clamped, to (..., H, W, C) uint8."""
     levels = (images * 255).round_().clamp_(0, 255).to(torch.uint8)
+    return levels.movedim(-3, -1).contiguous().cpu().numpy()
+
+
+def to_levels(images: Tensor) -> NDArray[np.int16]:
+    """(..., C, H, W) float, rounded but not clamped, to (..., H, W, C) int16, 1 as 255."""
+    levels = (images * 255).round_().clamp_(-(1 << 15), (1 << 15) - 1).to(torch.int16)
     return levels.movedim(-3, -1).contiguous().cpu().numpy()
 
 

@@ -8,8 +8,10 @@ from collections.abc import Generator as Yields
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from iicnet_cli.errors import IICNetError, TrainingError
 from iicnet_cli.media.stills import (
@@ -20,7 +22,7 @@ from iicnet_cli.media.stills import (
     read_still_with_alpha,
 )
 from iicnet_cli.media.video import open_frames
-from iicnet_cli.tasks.base import Pixels
+from iicnet_cli.network.pixels import Levels, Pixels
 from iicnet_cli.tasks.dual import ZOOMS
 from iicnet_cli.training.distributed import Team
 from iicnet_cli.training.recipe import Recipe, Stage
@@ -100,7 +102,7 @@ def load_cutouts(folders: Sequence[Path]) -> list[tuple[str, Pixels]]:
     ]
 
 
-def build_samplers(recipe: Recipe, folders: Sequence[Path]) -> tuple[Sampler, list[Pixels]]:
+def build_samplers(recipe: Recipe, folders: Sequence[Path]) -> tuple[Sampler, list[Levels]]:
     """The training sampler, and fixed held-out samples (K, H, W, 3) that it never draws from.
 
     One file in ten is held out, spread over the names, and at least as many as one sample needs.
@@ -159,19 +161,20 @@ def batches(
     first_step: int,
     progress: Callable[[int], float],
     team: Team = Team(),
-) -> Yields[Pixels, None, None]:
+) -> Yields[Levels, None, None]:
     """Endless batches (B, K, crop, crop, 3), made in a thread of their own, two ahead.
 
     The batch of a step depends on the recipe's seed, the step and ``progress(step)``, the share
     of the run that decides its crop and batch size. A process of a team gets its rows of it.
     """
 
-    def make(step: int, stage: Stage) -> Pixels:
+    def make(step: int, stage: Stage) -> Levels:
         rows = (np.random.default_rng([recipe.seed, step, row]) for row in team.rows(stage.batch))
-        return np.stack([sampler.sample(rng, stage.crop) for rng in rows])
+        samples: list[NDArray[Any]] = [sampler.sample(rng, stage.crop) for rng in rows]
+        return np.stack(samples)
 
     thread = ThreadPoolExecutor(1)
-    ahead: deque[Future[Pixels]] = deque()
+    ahead: deque[Future[Levels]] = deque()
     try:
         for step in count(first_step):
             ahead.append(thread.submit(make, step, recipe.stage(progress(step))))

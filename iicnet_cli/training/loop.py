@@ -20,7 +20,7 @@ from iicnet_cli.errors import TrainingError
 from iicnet_cli.metrics import psnr
 from iicnet_cli.network import IICNet, Quantization
 from iicnet_cli.network.compiling import compiled as compile_pass
-from iicnet_cli.network.pixels import Pixels, channels_last, to_pixels, to_tensor
+from iicnet_cli.network.pixels import Levels, channels_last, to_levels, to_pixels, to_tensor
 from iicnet_cli.network.precision import Precision, set_precision
 from iicnet_cli.training.data import batches
 from iicnet_cli.training.distributed import Team
@@ -76,7 +76,7 @@ class Outcome:
 def train(
     recipe: Recipe,
     sampler: Sampler,
-    held_out: list[Pixels],
+    held_out: list[Levels],
     budget: Budget,
     folder: Path,
     *,
@@ -214,13 +214,13 @@ def train(
 
 
 @torch.inference_mode()
-def measure(net: IICNet, samples: list[Pixels], device: torch.device) -> tuple[float, float]:
+def measure(net: IICNet, samples: list[Levels], device: torch.device) -> tuple[float, float]:
     """Mean PSNR of the rounded embeddings, and of all restored images, in dB."""
     embed, restored = [], []
     for sample in samples:
         images = to_tensor(sample[None], device)
         embedding = to_pixels(net(images))
-        back = to_pixels(net.inverse(to_tensor(embedding, device)))
+        back = to_levels(net.inverse(to_tensor(embedding, device)))
         embed.append(psnr(embedding, to_pixels(net.reference(images))))
         restored += [psnr(a, b) for a, b in zip(back[0], sample, strict=True)]
     return float(np.mean(embed)), float(np.mean(restored))

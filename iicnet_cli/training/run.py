@@ -12,7 +12,7 @@ import torch
 
 from iicnet_cli.errors import OutputExistsError, TrainingError
 from iicnet_cli.network.growing import grown
-from iicnet_cli.network.pixels import Pixels
+from iicnet_cli.network.pixels import Levels
 from iicnet_cli.network.precision import Precision
 from iicnet_cli.training.data import build_samplers
 from iicnet_cli.training.distributed import Team
@@ -152,7 +152,7 @@ def _write_model(
     recipe: Recipe,
     outcome: Outcome,
     record: TrainingRecord,
-    held_out: list[Pixels],
+    held_out: list[Levels],
     licence: str,
 ) -> TrainingResult:
     checkpoint = write_checkpoint(

@@ -10,21 +10,27 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
 
-from iicnet_cli.alignment import aligned
+from iicnet_cli.alignment import aligned, find_shifts
 from iicnet_cli.errors import TrainingError
+from iicnet_cli.motion import estimate, fine_level, grey, warped
+from iicnet_cli.network.pixels import Levels
 from iicnet_cli.tasks.base import Pixels, reference_first
 from iicnet_cli.tasks.dual import dual_views
 from iicnet_cli.training.motion import moving_photos, stereo_photos
+
+_AROUND = 24
+"""Pixels around a crop in which the motion is looked for."""
 
 
 class Sampler(Protocol):
     """Draws one sample."""
 
-    def sample(self, rng: Generator, crop: int) -> Pixels:
+    def sample(self, rng: Generator, crop: int) -> Levels:
         """Returns (K, crop, crop, 3), the reference first."""
         ...
 
@@ -38,7 +44,7 @@ class StegoSampler:
         self.photos = photos
         self.images = images
 
-    def sample(self, rng: Generator, crop: int) -> Pixels:
+    def sample(self, rng: Generator, crop: int) -> Levels:
         chosen = rng.choice(len(self.photos), self.images, replace=False)
         return np.stack([_turn(_crop(self.photos[i], crop, rng), rng) for i in chosen])
 
@@ -69,15 +75,15 @@ class VideoSampler:
         motion = np.array([_motion(clip) for clip in self.clips]).clip(2, 20)
         self.weights = motion / motion.sum()
 
-    def sample(self, rng: Generator, crop: int) -> Pixels:
+    def sample(self, rng: Generator, crop: int) -> Levels:
         if rng.random() < self.synthetic:
-            frames = moving_photos(self.photos, self.images, crop, rng)
-            frames = frames[reference_first(self.images)]
+            moving = moving_photos(self.photos, self.images, crop, rng)
+            frames: Levels = moving[reference_first(self.images)]
         else:
             frames = self._cut(rng, crop)
         return frames[:, :, ::-1] if rng.random() < 0.5 else frames
 
-    def _cut(self, rng: Generator, crop: int) -> Pixels:
+    def _cut(self, rng: Generator, crop: int) -> Levels:
         clip = self.clips[rng.choice(len(self.clips), p=self.weights)]
         stride = int(rng.choice(self.strides))
         stride = min(stride, (len(clip) - 1) // (self.images - 1)) if self.images > 1 else 1
@@ -86,7 +92,7 @@ class VideoSampler:
         if rng.random() < 0.5:
             times = len(clip) - 1 - times
         y, x = _corner(clip[0], crop, rng)
-        return aligned(clip[times])[:, y : y + crop, x : x + crop]
+        return _compensated(clip[times], y, x, crop)
 
 
 class PairSampler:
@@ -101,7 +107,7 @@ class PairSampler:
             raise TrainingError("no pairs of pictures were found")
         self.pairs = pairs
 
-    def sample(self, rng: Generator, crop: int) -> Pixels:
+    def sample(self, rng: Generator, crop: int) -> Levels:
         pair = self.pairs[int(rng.integers(len(self.pairs)))]
         y, x = _corner(pair[0], crop, rng)
         cut = pair[:, y : y + crop, x : x + crop]
@@ -128,7 +134,7 @@ class StereoSampler:
         self.photos = photos
         self.synthetic = (synthetic if pairs else 1.0) if photos else 0.0
 
-    def sample(self, rng: Generator, crop: int) -> Pixels:
+    def sample(self, rng: Generator, crop: int) -> Levels:
         if rng.random() < self.synthetic:
             return stereo_photos(self.photos, crop, rng)
         pair = self.pairs[int(rng.integers(len(self.pairs)))]
@@ -157,7 +163,7 @@ class LayersSampler:
         self.photos = photos
         self.images = images
 
-    def sample(self, rng: Generator, crop: int) -> Pixels:
+    def sample(self, rng: Generator, crop: int) -> Levels:
         photo = self.photos[int(rng.integers(len(self.photos)))]
         background = _turn(_crop(photo, crop, rng), rng)
         cutout = self.cutouts[int(rng.integers(len(self.cutouts)))]
@@ -189,6 +195,32 @@ def _over(layer: Pixels, below: NDArray[Any]) -> Pixels:
     alpha = layer[..., 3:] / 255
     blend: Pixels = np.rint(alpha * layer[..., :3] + (1 - alpha) * below).astype(np.uint8)
     return blend
+
+
+def _compensated(frames: Pixels, y: int, x: int, crop: int) -> Levels:
+    """A crop of the frames as the network gets it: without what the moved reference shows of it."""
+    height, width = frames.shape[1:3]
+    top, left = max(0, y - _AROUND), max(0, x - _AROUND)
+    bottom, right = min(height, y + crop + _AROUND), min(width, x + crop + _AROUND)
+    rows, columns = np.arange(top, bottom), np.arange(left, right)
+    shifts = find_shifts(frames) or [(0, 0)] * (len(frames) - 1)
+    # The motion that is left is looked for around the crop only, which is enough and much faster.
+    references = np.stack(
+        [
+            frames[0][np.ix_((rows + dy).clip(0, height - 1), (columns + dx).clip(0, width - 1))]
+            for dy, dx in shifts
+        ]
+    )
+    window = frames[:, top:bottom, left:right]
+    start = torch.zeros(len(shifts), 2)
+    vectors = estimate(grey(references), grey(window[1:]), start, fine_level(height, width))
+    out = window.astype(np.int16)
+    for frame, reference, field in zip(
+        out[1:], references, vectors.movedim(1, 3).numpy(), strict=True
+    ):
+        frame += window[0]
+        frame -= warped(reference, field)
+    return out[:, y - top :, x - left :][:, :crop, :crop]
 
 
 def _motion(clip: Pixels) -> float:

@@ -1,0 +1,271 @@
+"""Motion compensation: what the reference shows already is taken out of the other frames.
+
+A network finds in one picture what it has seen in another a few pixels away, and no farther. So a
+frame h goes into it as h - W(r) + r: W warps the reference r along a coarse field of vectors that
+the PNG carries beside the picture. Where a vector is right the result is r itself, and nothing has
+to be hidden. After restoring, h = x - r + W(r), with r as it came back; that undoes it whatever the
+field is. This is a lifting step, as in video coding by wavelets along the motion (Secker and
+Taubman, 2001).
+
+Vectors are found by phase correlation of the whole pictures (``alignment``), then by Lucas and
+Kanade's method (1981) from coarse to fine.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from iicnet_cli.alignment import find_shifts
+from iicnet_cli.network.pixels import Levels, Pixels
+
+SMALLEST_SIDE = 64
+"""Pixels; the frames of smaller clips are left as they are."""
+SPACING = 24
+"""Pixels between two vectors in pictures of up to ``_FINE`` lines; larger ones have as many."""
+STEPS = 4
+"""Steps of a vector to a pixel."""
+
+_FINE = 300
+"""Lines of the plane on which motion is looked for at last, at most."""
+_COARSE = 48
+_ITERATIONS = 2
+_WINDOW = 9
+_SMOOTHING = 5
+_REGULARISATION = 4.0
+"""In levels squared: keeps vectors of flat areas from growing."""
+_WORTH = 0.85
+_STRIP = 256
+_LONGEST = 8000
+"""Pixels of a vector, on each axis."""
+_HEAD = struct.Struct(">BHH")
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Where each frame but the reference finds its content in the reference.
+
+    Attributes:
+        vectors: (K - 1, rows, columns, 2) int16: rows down and columns to the right in quarters of
+            a pixel; the pixel p of a frame shows what p + vector shows in the reference. Between
+            the centres of the cells of this grid they are interpolated.
+    """
+
+    vectors: NDArray[np.int16]
+
+    def to_bytes(self) -> bytes:
+        """K - 1, rows, columns; then the deflated differences of neighbours, low bytes first."""
+        differences = np.diff(self.vectors, axis=2, prepend=np.int16(0))
+        planes = np.ascontiguousarray(differences.transpose(0, 3, 1, 2), "<i2")
+        body = planes.reshape(-1, 1).view(np.uint8).T.tobytes()
+        return _HEAD.pack(*self.vectors.shape[:3]) + zlib.compress(body, 9)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, frames: int) -> Motion | None:
+        """Inverse of :meth:`to_bytes`; ``None`` unless the vectors are those of so many frames."""
+        try:
+            count, rows, columns = _HEAD.unpack_from(data)
+            size = 4 * count * rows * columns
+            if count != frames or not 0 < size <= MOST_BYTES:
+                return None
+            unpacker = zlib.decompressobj()
+            body = unpacker.decompress(data[_HEAD.size :], size + 1)
+        except (struct.error, zlib.error):
+            return None
+        if len(body) != size or not unpacker.eof:
+            return None
+        planes = np.frombuffer(body, np.uint8).reshape(2, -1).T.copy().view("<i2")
+        differences = planes.reshape(count, 2, rows, columns).transpose(0, 2, 3, 1)
+        vectors = np.cumsum(differences, axis=2, dtype=np.int16)
+        return cls(vectors) if np.abs(vectors.astype(int)).max() <= STEPS * _LONGEST else None
+
+
+MOST_BYTES = 1 << 22
+"""Of the vectors of one group, before they are deflated."""
+
+
+def find_motion(images: Pixels) -> Motion | None:
+    """The motion of each picture but the first, beside the first.
+
+    Args:
+        images: (K, H, W, C), uint8.
+
+    Returns:
+        ``None`` where no picture comes 15 % nearer to the warped reference than to the unmoved
+        one, as in pictures below ``SMALLEST_SIDE``. A single such picture gets vectors of 0.
+    """
+    height, width = images.shape[1:3]
+    if len(images) < 2 or min(height, width) < SMALLEST_SIDE:
+        return None
+    start = torch.tensor(find_shifts(images) or [(0, 0)] * (len(images) - 1)).float()
+    level = fine_level(height, width)
+    # One after the other: together they would not be faster, and take more memory.
+    found = [
+        estimate(grey(images[:1]), grey(image[None]), first[None], level)
+        for image, first in zip(images[1:], start, strict=True)
+    ]
+    vectors = torch.cat(found)
+    if not vectors.any():
+        return None
+    return Motion(vectors.movedim(1, 3).numpy().astype(np.int16))
+
+
+def compensated(images: Pixels, motion: Motion | None) -> Levels:
+    """(K, H, W, C), each picture but the first without what the warped reference shows of it.
+
+    Returns:
+        int16, -255 to 510, the first as it was; ``images`` themselves without a motion.
+    """
+    if motion is None:
+        return images
+    out = images.astype(np.int16)
+    for frame, vectors in zip(out[1:], motion.vectors, strict=True):
+        frame -= warped(images[0], vectors)
+        frame += images[0]
+    return out
+
+
+def uncompensated(levels: Levels, motion: Motion | None) -> Pixels:
+    """The inverse of :func:`compensated`, as far as the first picture is right: uint8."""
+    first = levels[0].clip(0, 255).astype(np.uint8)
+    out = np.empty(levels.shape, np.uint8)
+    out[0] = first
+    for i, frame in enumerate(levels[1:]):
+        if motion is not None:
+            frame = frame - first + warped(first, motion.vectors[i])
+        out[i + 1] = frame.clip(0, 255)
+    return out
+
+
+def fine_level(height: int, width: int) -> int:
+    """How often pictures of this size are halved where their motion is looked for at last."""
+    return max(0, math.ceil(math.log2(min(height, width) / _FINE)))
+
+
+@torch.inference_mode()
+def estimate(reference: Tensor, frames: Tensor, start: Tensor, level: int) -> Tensor:
+    """Vectors along which the reference comes near to the frames.
+
+    Args:
+        reference: (B or 1, 1, H, W), 0..255.
+        frames: (B, 1, H, W), likewise.
+        start: (B, 2), pixels; where to look first.
+        level: see :func:`fine_level`.
+
+    Returns:
+        (B, 2, rows, columns) in whole ``STEPS``; 0 for a frame that does not come 15 % nearer.
+    """
+    height, width = frames.shape[-2:]
+    spacing = SPACING * 2 ** max(0, level - 1)
+    grid = (max(1, round(height / spacing)), max(1, round(width / spacing)))
+    reference, frames = (_halved(x, level) for x in (reference, frames))
+    start = start / 2**level
+    flow = _lucas_kanade(reference, frames, start)
+    found = F.adaptive_avg_pool2d(flow, grid)
+
+    size = frames.shape[-2:]
+
+    def cost(vectors: Tensor) -> Tensor:
+        dense = F.interpolate(vectors, size=size, mode="bilinear")
+        return F.adaptive_avg_pool2d((frames - _sampled(reference, dense)).abs(), grid)
+
+    still = torch.zeros_like(found)
+    unmoved = least = cost(still)
+    best = still
+    for vectors in (start[:, :, None, None].expand_as(found), found):
+        costs = cost(vectors)
+        best = torch.where(costs < least, vectors, best)
+        least = torch.minimum(costs, least)
+    # Chosen each for itself, they are judged together: their neighbours bend them.
+    worth = cost(best).mean((1, 2, 3)) < _WORTH * unmoved.mean((1, 2, 3))
+    longest = best.abs().amax((1, 2, 3)) * 2**level < _LONGEST
+    steps = (best * 2**level * STEPS).round()
+    return torch.where((worth & longest)[:, None, None, None], steps, 0)
+
+
+def _lucas_kanade(reference: Tensor, frames: Tensor, start: Tensor) -> Tensor:
+    """(B, 2, H, W): displacements in pixels."""
+    pyramid = [(reference, frames)]
+    while min(pyramid[-1][1].shape[-2:]) >= _COARSE:
+        reference, frames = (F.avg_pool2d(x, 2) for x in pyramid[-1])
+        pyramid.append((reference, frames))
+    flow: Tensor = (start / 2 ** (len(pyramid) - 1))[:, :, None, None]
+    for reference, frames in reversed(pyramid):
+        if frames is not pyramid[-1][1]:
+            flow = 2 * flow
+        flow = F.interpolate(flow, size=frames.shape[-2:], mode="bilinear")
+        for _ in range(_ITERATIONS):
+            moved = _sampled(reference, flow)
+            dy, dx = torch.gradient(moved, dim=(2, 3))
+            rest = frames - moved
+            products = torch.cat((dy * dy, dx * dx, dy * dx, dy * rest, dx * rest), dim=1)
+            yy, xx, yx, y, x = _mean(products, _WINDOW).tensor_split(5, dim=1)
+            yy, xx = yy + _REGULARISATION, xx + _REGULARISATION
+            step = torch.cat((xx * y - yx * x, yy * x - yx * y), dim=1) / (yy * xx - yx * yx)
+            flow = _mean(flow + step.clamp(-2, 2), _SMOOTHING)
+    return flow
+
+
+def _mean(planes: Tensor, window: int) -> Tensor:
+    return F.avg_pool2d(planes, window, 1, window // 2, count_include_pad=False)
+
+
+def _halved(planes: Tensor, times: int) -> Tensor:
+    for _ in range(times):
+        planes = F.avg_pool2d(planes, 2)
+    return planes
+
+
+def _sampled(planes: Tensor, flow: Tensor) -> Tensor:
+    """(B or 1, C, H, W) at each pixel plus (B, 2, H, W); beyond the border, the border."""
+    batch, _, height, width = flow.shape
+    y = torch.arange(height, dtype=flow.dtype)[:, None] + flow[:, 0]
+    x = torch.arange(width, dtype=flow.dtype) + flow[:, 1]
+    return _at(planes.expand(batch, -1, -1, -1), y, x)
+
+
+def _at(planes: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """(B, C, H, W) at (B, h, w) rows and columns, in pixels from the centre of the first."""
+    height, width = planes.shape[-2:]
+    where = torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)
+    sampled: Tensor = F.grid_sample(planes, where, "bilinear", "border", align_corners=False)
+    return sampled
+
+
+@torch.inference_mode()
+def warped(reference: Pixels, vectors: NDArray[np.int16]) -> Pixels:
+    """(H, W, C) uint8 along (rows, columns, 2) vectors, in quarters of a pixel."""
+    height, width = reference.shape[:2]
+    rows, columns = vectors.shape[:2]
+    out = np.empty_like(reference)
+    if not vectors.any():
+        out[:] = reference
+        return out
+    field = torch.from_numpy(vectors.astype(np.float32) / STEPS).movedim(2, 0)[None]
+    x = torch.arange(width).float()
+    for top in range(0, height, _STRIP):
+        y = torch.arange(top, min(top + _STRIP, height)).float()[:, None]
+        at_y = ((y + 0.5) * rows / height - 0.5).expand(1, -1, width)
+        at_x = ((x + 0.5) * columns / width - 0.5).expand(1, len(y), -1)
+        flow = _at(field, at_y, at_x)
+        wanted_y, wanted_x = y + flow[:, 0], x + flow[:, 1]
+        first = max(0, math.floor(wanted_y.min().item()))
+        last = min(height, math.floor(wanted_y.max().item()) + 2)
+        first, last = min(first, height - 1), max(last, 1)
+        part = torch.from_numpy(reference[first:last].astype(np.float32)).movedim(2, 0)[None]
+        strip = _at(part, wanted_y - first, wanted_x)
+        out[top : top + _STRIP] = strip[0].round().movedim(0, 2).numpy()
+    return out
+
+
+def grey(images: Pixels) -> Tensor:
+    """(B, 1, H, W) of (B, H, W, C) uint8."""
+    return torch.from_numpy(images.mean(axis=3, dtype=np.float32))[:, None]

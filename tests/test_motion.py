@@ -1,0 +1,241 @@
+"""Motion: vectors that are found, what is undone, and how they are kept."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from iicnet_cli.container import read_header, read_mark, write_mark
+from iicnet_cli.container.mark import motion_room
+from iicnet_cli.metrics import psnr
+from iicnet_cli.motion import (
+    SMALLEST_SIDE,
+    STEPS,
+    Motion,
+    compensated,
+    find_motion,
+    uncompensated,
+    warped,
+)
+from tests.conftest import Pixels, Run, done, frames_of, natural
+
+
+def motions(frames: int, farthest: int = 400) -> st.SearchStrategy[Motion]:
+    return st.builds(
+        lambda rows, columns, seed: Motion(
+            np.random.default_rng(seed)
+            .integers(-farthest, farthest + 1, (frames, rows, columns, 2))
+            .astype(np.int16)
+        ),
+        st.integers(1, 6),
+        st.integers(1, 6),
+        st.integers(0, 999),
+    )
+
+
+@settings(deadline=None)
+@given(st.integers(2, 5).flatmap(motions), st.integers(1, 70), st.integers(1, 70))
+def test_compensation_is_undone_whatever_the_vectors(
+    motion: Motion, height: int, width: int
+) -> None:
+    rng = np.random.default_rng(height)
+    shape = (len(motion.vectors) + 1, height, width, 3)
+    images = rng.integers(0, 256, shape, dtype=np.uint8)
+    levels = compensated(images, motion)
+    assert np.array_equal(levels[0], images[0])
+    assert np.array_equal(uncompensated(levels, motion), images)
+    assert compensated(images, None) is images
+    assert np.array_equal(uncompensated(images, None), images)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 15).flatmap(lambda n: motions(n, 30_000)))
+def test_bytes_round_trip(motion: Motion) -> None:
+    data = motion.to_bytes()
+    again = Motion.from_bytes(data, len(motion.vectors))
+    assert again is not None and np.array_equal(again.vectors, motion.vectors)
+    assert Motion.from_bytes(data, len(motion.vectors) + 1) is None
+    assert Motion.from_bytes(data[:-1], len(motion.vectors)) is None
+
+
+@given(st.binary(max_size=60))
+def test_bytes_of_strangers(data: bytes) -> None:
+    motion = Motion.from_bytes(data, 4)
+    assert motion is None or motion.vectors.shape[::3] == (4, 2)
+
+
+def test_vectors_that_would_fill_the_memory_are_none() -> None:
+    huge = Motion(np.zeros((1, 1024, 1025, 2), np.int16)).to_bytes()
+    assert len(huge) < 10_000
+    assert Motion.from_bytes(huge, 1) is None
+
+
+@pytest.mark.parametrize(("y", "x"), [(3, -5), (-40, 700), (0, 1), (300, 0)])
+def test_whole_pixels_are_taken_from_where_the_vector_points(y: int, x: int) -> None:
+    image = natural(330, 150, 3)
+    vectors = np.full((4, 2, 2), (STEPS * y, STEPS * x), np.int16)
+    rows = (np.arange(330) + y).clip(0, 329)
+    columns = (np.arange(150) + x).clip(0, 149)
+    assert np.array_equal(warped(image, vectors), image[np.ix_(rows, columns)])
+
+
+def test_vectors_are_interpolated_between_the_centres_of_their_cells() -> None:
+    ramp = np.broadcast_to(np.arange(200, dtype=np.uint8)[:, None, None], (200, 40, 3)).copy()
+    vectors = np.zeros((2, 1, 2), np.int16)
+    vectors[1, 0, 0] = 10 * STEPS
+    moved = warped(ramp, vectors)[:, 0, 0].astype(float) - np.arange(200)
+    expected = (10 * (np.arange(200) + 0.5 - 50) / 100).clip(0, 10)
+    assert np.abs(moved - expected)[:185].max() <= 0.51
+
+
+def zooming(frames: int, height: int, width: int) -> Pixels:
+    """(frames, height, width, 3): a camera that comes nearer, the middle frame first."""
+    scene = Image.fromarray(natural(2 * height, 2 * width, 5))
+    clip = []
+    for t in range(frames):
+        zoom = 1.4 + 0.06 * (t - frames // 2)
+        w, h = 2 * width / zoom, 2 * height / zoom
+        box = (width - w / 2, height - h / 2, width + w / 2, height + h / 2)
+        clip.append(np.asarray(scene.resize((width, height), Image.Resampling.BICUBIC, box)))
+    order = [frames // 2, *(t for t in range(frames) if t != frames // 2)]
+    return np.stack(clip)[order]
+
+
+@pytest.mark.parametrize(("height", "width"), [(120, 160), (330, 400)])
+def test_a_zoom_is_found(height: int, width: int) -> None:
+    images = zooming(5, height, width)
+    motion = find_motion(images)
+    assert motion is not None
+    levels = compensated(images, motion)
+    for frame, still in zip(images[1:], levels[1:], strict=True):
+        assert psnr(still, levels[0]) > psnr(frame, images[0]) + 6
+
+
+def test_what_does_not_come_nearer_stays() -> None:
+    assert find_motion(np.stack([natural(100, 120, 0)] * 3)) is None
+    assert find_motion(np.full((3, 80, 80, 3), 7, np.uint8)) is None
+    scene = natural(100, 140, 1)
+    grey = np.full((100, 120, 3), 130, np.uint8)
+    motion = find_motion(np.stack([scene[:, :120], grey, scene[:, 7:127]]))
+    assert motion is not None
+    assert not motion.vectors[0].any()
+    inner = motion.vectors[1][:, :-1] / STEPS
+    assert np.abs(inner - (0, 7)).max() < 0.6
+
+
+def test_small_pictures_stay() -> None:
+    scene = natural(SMALLEST_SIDE - 1, 100, 0)
+    assert find_motion(np.stack([scene[:, :80], scene[:, 9:89]])) is None
+
+
+@pytest.fixture
+def panning(tmp_path: Path) -> Path:
+    """A folder of seven frames, 101x71, of a fast pan."""
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    scene = natural(71, 101 + 12 * 7, 7)
+    for t in range(7):
+        Image.fromarray(scene[:, 12 * t : 12 * t + 101]).save(folder / f"{t}.png")
+    return folder
+
+
+@pytest.mark.parametrize("model", ["video-5", "video-3-half"])
+def test_frames_come_back_in_place(run: Run, panning: Path, tmp_path: Path, model: str) -> None:
+    out = tmp_path / "out.png"
+    report = json.loads(done(run("embed", panning, "-o", out, "--model", model, "--json")).stdout)
+    header = read_header(out)
+    assert header is not None and header.motion is not None and header.shifts is None
+    assert len(header.motion) == report["embeddings"] > 1  # the last group is not full
+    motion = Motion.from_bytes(base64.b64decode(header.motion[0]), header.images - 1)
+    assert motion is not None
+    middle = header.images // 2
+    before, after = np.median(motion.vectors[middle - 1 : middle + 1], axis=(1, 2)) / STEPS
+    assert before == pytest.approx((0, -12), abs=0.5)
+    assert after == pytest.approx((0, 12), abs=0.5)
+    moving = sum(map(bool, header.motion))
+    assert (
+        moving > 1
+        and f"of {moving} of {len(header.motion)} groups" in done(run("info", out)).stdout
+    )
+
+    wanted = frames_of(panning)
+    done(run("restore", out, "-o", tmp_path / "back.mkv"))
+    back = frames_of(tmp_path / "back.mkv")
+    assert all(psnr(a, b) > 18 for a, b in zip(back, wanted, strict=True))
+    assert np.mean([psnr(a, b) for a, b in zip(back, wanted, strict=True)]) > 24
+
+    with Image.open(out) as image:
+        image.save(tmp_path / "stripped.png", pnginfo=PngInfo(), save_all=True)
+    assert read_header(tmp_path / "stripped.png") is None
+    done(run("restore", tmp_path / "stripped.png", "-o", tmp_path / "again.mkv"))
+    again = frames_of(tmp_path / "again.mkv")
+    assert np.array_equal(again[: len(back)], back)
+
+
+def test_compensation_helps_and_can_be_left_out(run: Run, panning: Path, tmp_path: Path) -> None:
+    reports = []
+    for flag in ("--align", "--no-align"):
+        out = tmp_path / f"{flag}.png"
+        command = ("embed", panning, "-o", out, "--frames", "5", flag)
+        reports.append(json.loads(done(run(*command, "--json")).stdout))
+    with_it, without = reports
+    assert with_it["embed_psnr"] + with_it["restored_psnr"] > 1 + (
+        without["embed_psnr"] + without["restored_psnr"]
+    )
+    header = read_header(tmp_path / "--no-align.png")
+    assert header is not None and header.motion is None
+
+
+@pytest.mark.parametrize(
+    "bad", [b"", b"nonsense", Motion(np.ones((2, 3, 3, 2), np.int16)).to_bytes()]
+)
+def test_motion_that_does_not_fit_is_left_out(
+    run: Run, panning: Path, tmp_path: Path, bad: bytes
+) -> None:
+    out = tmp_path / "out.png"
+    done(run("embed", panning, "-o", out, "--frames", "5"))
+    header = read_header(out)
+    assert header is not None
+    forged = header.model_copy(update={"motion": [base64.b64encode(bad).decode()]})
+    info = PngInfo()
+    info.add_itxt("iicnet", forged.to_json())
+    with Image.open(out) as image:
+        image.save(out, pnginfo=info)
+    done(run("restore", out, "-o", tmp_path / "back.mkv"))
+    back = frames_of(tmp_path / "back.mkv")
+    assert len(back) == 5
+    moved = psnr(back[0], frames_of(panning)[0])
+    # What the header has not, the mark has; what it has wrong is not believed.
+    assert moved > 20 if bad == b"" else moved < 20
+
+
+def test_evaluate_with_and_without(run: Run, panning: Path) -> None:
+    sums = []
+    for flag in ("--align", "--no-align"):
+        command = ("evaluate", panning.parent, "-m", "video-5", "--json", flag)
+        mean = json.loads(done(run(*command)).stdout)["mean"]
+        sums.append(mean["embed_psnr"] + mean["restored_psnr"])
+    assert sums[0] > sums[1] + 1
+
+
+def test_motion_in_a_mark_changes_few_samples(run: Run, panning: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    done(run("embed", panning, "-o", out, "--frames", "5"))
+    with Image.open(out) as image:
+        mark = read_mark(np.asarray(image))
+    header = read_header(out)
+    assert mark is not None and header is not None and header.motion is not None
+    assert mark.motion == base64.b64decode(header.motion[0])
+    pixels = natural(480, 640, 0)
+    assert len(mark.motion) < motion_room(pixels.size)
+    # Eight bits to 255 samples, of which one changes.
+    changed = np.count_nonzero(write_mark(pixels, mark) != pixels)
+    assert changed < 96 + 40 + len(mark.motion) + 4
