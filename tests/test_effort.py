@@ -13,6 +13,7 @@ from PIL import Image
 from iicnet_cli.errors import UsageError
 from iicnet_cli.inference.effort import Target, improve
 from iicnet_cli.inference.runner import Runner
+from iicnet_cli.network import IICNet, IICNetConfig
 from iicnet_cli.network.pixels import to_tensor
 from iicnet_cli.zoo import find
 from tests.conftest import Run, natural
@@ -128,11 +129,13 @@ def test_an_impossible_target_gives_the_nearest() -> None:
 
 
 def test_effort_in_tiles() -> None:
-    checkpoint = find("stego-2")
+    torch.manual_seed(0)
+    # Tiles of bundled networks are too large for a test.
+    net = IICNet(IICNetConfig.compact(2, blocks=1, width=8)).eval().requires_grad_(False)
     images = np.stack([natural(32, 480, 3), natural(32, 480, 4)])
-    runner = Runner(checkpoint.load(), torch.device("cpu"), memory=None)
+    runner = Runner(net, torch.device("cpu"), memory=None)
     embedding = runner.embed(images)
-    tiled = Runner(checkpoint.load(), torch.device("cpu"), memory=1)
+    tiled = Runner(net, torch.device("cpu"), memory=1)
     shares: list[float] = []
     found, gained = tiled.improve(
         images, embedding, 20, Target(), lambda share, gain: shares.append(share)
