@@ -128,10 +128,26 @@ def test_an_impossible_target_gives_the_nearest() -> None:
     assert (found - reference).square().mean() < (start - reference).square().mean()
 
 
-def test_effort_in_tiles() -> None:
+def quickly_trained(steps: int = 150) -> IICNet:
+    """Two pictures in one; of one block, so that its tiles are small."""
     torch.manual_seed(0)
-    # Tiles of bundled networks are too large for a test.
-    net = IICNet(IICNetConfig.compact(2, blocks=1, width=8)).eval().requires_grad_(False)
+    net = IICNet(IICNetConfig.compact(2, blocks=1, width=8))
+    optimizer = torch.optim.Adam(net.parameters(), 5e-3)
+    pictures = np.stack([[natural(48, 48, 2 * i), natural(48, 48, 2 * i + 1)] for i in range(4)])
+    images = to_tensor(pictures)
+    for _ in range(steps):
+        embedding = net(images)
+        noisy = embedding + (torch.rand_like(embedding) - 0.5) / 255
+        loss = (embedding - images[:, 0]).square().mean()
+        loss = loss + (net.inverse(noisy) - images).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return net.eval().requires_grad_(False)
+
+
+def test_effort_in_tiles() -> None:
+    net = quickly_trained()  # tiles of bundled networks are too large for a test
     images = np.stack([natural(32, 480, 3), natural(32, 480, 4)])
     runner = Runner(net, torch.device("cpu"), memory=None)
     embedding = runner.embed(images)
