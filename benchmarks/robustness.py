@@ -220,8 +220,8 @@ def groups(
 ) -> Generator[tuple[str, Pixels]]:
     """Name and pictures (K, H, W, 3) of the first group of each PNG of a task's evaluation data.
 
-    The last row or column is cut off where the network's grid needs it; frames are aligned, as
-    embedding aligns them.
+    The last row or column is cut off where the network's grid needs it; views and frames are
+    shifted onto the reference, which a crop leaves as it is.
 
     Raises:
         UsageError: the folder has none.

@@ -31,14 +31,14 @@ SMALLEST_SIDE = 64
 """Pixels; the frames of smaller clips are left as they are."""
 SPACING = 24
 """Pixels between two vectors in pictures of up to ``_FINE`` lines; larger ones have as many."""
-STEPS = 4
+STEPS = 2
 """Steps of a vector to a pixel."""
 
 _FINE = 300
 """Lines of the plane on which motion is looked for at last, at most."""
 _COARSE = 48
-_ITERATIONS = 2
-_WINDOW = 9
+_ITERATIONS = 3
+_WINDOW = 13
 _SMOOTHING = 5
 _REGULARISATION = 4.0
 """In levels squared: keeps vectors of flat areas from growing."""
@@ -54,7 +54,7 @@ class Motion:
     """Where each frame but the reference finds its content in the reference.
 
     Attributes:
-        vectors: (K - 1, rows, columns, 2) int16: rows down and columns to the right in quarters of
+        vectors: (K - 1, rows, columns, 2) int16: rows down and columns to the right in halves of
             a pixel; the pixel p of a frame shows what p + vector shows in the reference. Between
             the centres of the cells of this grid they are interpolated.
     """
@@ -215,7 +215,10 @@ def _lucas_kanade(reference: Tensor, frames: Tensor, start: Tensor) -> Tensor:
 
 
 def _mean(planes: Tensor, window: int) -> Tensor:
-    return F.avg_pool2d(planes, window, 1, window // 2, count_include_pad=False)
+    """Of a square window; what lies beyond the border does not count."""
+    half = window // 2
+    rows = F.avg_pool2d(planes, (window, 1), 1, (half, 0), count_include_pad=False)
+    return F.avg_pool2d(rows, (1, window), 1, (0, half), count_include_pad=False)
 
 
 def _halved(planes: Tensor, times: int) -> Tensor:
@@ -242,7 +245,7 @@ def _at(planes: Tensor, y: Tensor, x: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def warped(reference: Pixels, vectors: NDArray[np.int16]) -> Pixels:
-    """(H, W, C) uint8 along (rows, columns, 2) vectors, in quarters of a pixel."""
+    """(H, W, C) uint8 along (rows, columns, 2) vectors, in halves of a pixel."""
     height, width = reference.shape[:2]
     rows, columns = vectors.shape[:2]
     out = np.empty_like(reference)
