@@ -44,7 +44,7 @@ _REGULARISATION = 4.0
 """In levels squared: keeps vectors of flat areas from growing."""
 _WORTH = 0.85
 _STRIP = 256
-_LONGEST = 8000
+_LONGEST = 16_000
 """Pixels of a vector, on each axis."""
 _HEAD = struct.Struct(">BHH")
 
