@@ -395,7 +395,7 @@ class Converter:
         padding = padding_to(job.width, job.height, runner.config.multiple)
         with closing(job.groups()) as groups:
             group = next(groups)
-        images = pad(_align(group.images, chosen, options, runner)[0], padding)
+        images = pad(_align(group.images, chosen, checkpoint, options, runner.scale)[0], padding)
         told = forecast(runner, images, search.steps if search else 0)
         count = job.total
         return Forecast(
@@ -506,7 +506,9 @@ class Converter:
             mark_task = f"{task.name}-half" if half else task.name
             for group in job.groups():
                 runner.tick = self._ticker("embedding", count, job.total)
-                still, shifts, motion = _align(group.images, task, options, runner)
+                still, shifts, motion = _align(
+                    group.images, task, checkpoint, options, runner.scale
+                )
                 all_shifts.append(shifts)
                 all_motion.append(base64.b64encode(motion).decode())
                 mark = Mark(
@@ -634,20 +636,20 @@ def _open(
 
 
 def _align(
-    images: Pixels, task: Task, options: EmbedOptions, runner: Runner
+    images: Pixels, task: Task, checkpoint: Checkpoint, options: EmbedOptions, scale: int
 ) -> tuple[Levels, tuple[Shift, ...], bytes]:
     """The pictures as the network gets them, and what undoes that: shifts, or motion as bytes."""
     if not options.align or "align" not in task.takes:
         return images, (), b""
-    if not task.moving:
+    if checkpoint.config.alignment == "shift":
         shifts = find_shifts(images)
         return shifted(images, shifts), shifts, b""
     from iicnet_cli.motion import compensated, find_motion
 
     motion = find_motion(images)
     data = motion.to_bytes() if motion else b""
-    samples = images.shape[1] * images.shape[2] * runner.config.embedding_channels
-    if len(data) > motion_room(samples // runner.scale**2):
+    samples = images.shape[1] * images.shape[2] * checkpoint.config.network.embedding_channels
+    if len(data) > motion_room(samples // scale**2):
         return images, (), b""
     return compensated(images, motion), (), data
 

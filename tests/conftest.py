@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,8 @@ from typer.testing import CliRunner, Result
 
 from iicnet_cli.cli import app
 from iicnet_cli.media.video import open_frames
+from iicnet_cli.zoo import find
+from iicnet_cli.zoo.checkpoint import CONFIG_FILE, WEIGHTS_FILE
 
 Pixels = NDArray[np.uint8]
 Run = Callable[..., Result]
@@ -101,3 +105,24 @@ def run() -> Run:
         return CliRunner().invoke(app, [str(a) for a in arguments], **options)  # type: ignore
 
     return call
+
+
+Aligning = Callable[[str, str], Path]
+
+
+@pytest.fixture
+def aligning(tmp_path: Path) -> Aligning:
+    """Copies a bundled model, with an alignment that it may not be trained for."""
+
+    def copied(name: str, alignment: str) -> Path:
+        checkpoint = find(name)
+        folder = tmp_path / "models" / f"{name}-{alignment}"
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(checkpoint.folder / WEIGHTS_FILE, folder)
+        config = json.loads((checkpoint.folder / CONFIG_FILE).read_text()) | {
+            "alignment": alignment
+        }
+        (folder / CONFIG_FILE).write_text(json.dumps(config))
+        return folder
+
+    return copied

@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from iicnet_cli.alignment import SMALLEST_SIDE, aligned, find_shifts, shifted, unshifted
 from iicnet_cli.container import read_header
 from iicnet_cli.metrics import psnr
-from tests.conftest import Pixels, Run, done, natural
+from tests.conftest import Aligning, Pixels, Run, done, frames_of, natural
 
 shift = st.tuples(st.integers(-400, 400), st.integers(-400, 400))
 
@@ -72,6 +72,66 @@ def test_small_pictures_stay() -> None:
     assert find_shifts(np.stack([image, np.roll(image, 9, axis=1)])) == ()
 
 
+@pytest.fixture
+def panning(tmp_path: Path) -> Path:
+    """A folder of seven frames, 101x71, of a fast pan."""
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for t, frame in enumerate(pan(7, 71, 101, 12)):
+        Image.fromarray(frame).save(folder / f"{t}.png")
+    return folder
+
+
+@pytest.mark.parametrize("model", ["video-5", "video-3-half"])
+def test_frames_come_back_in_place(
+    run: Run, aligning: Aligning, panning: Path, tmp_path: Path, model: str
+) -> None:
+    out = tmp_path / "out.png"
+    command = ("embed", panning, "-o", out, "--model", aligning(model, "shift"))
+    report = json.loads(done(run(*command, "--json")).stdout)
+    header = read_header(out)
+    assert header is not None and header.shifts is not None
+    assert len(header.shifts) == report["embeddings"] > 1  # the last group is not full
+    middle = len(header.shifts[0]) // 2
+    assert header.shifts[0][middle - 1 : middle + 1] == [(0, -12), (0, 12)]
+
+    farthest = 12 * max(middle, len(header.shifts[0]) - middle)
+    assert f"up to {farthest} pixels" in done(run("info", out)).stdout
+    assert json.loads(done(run("info", out, "--json")).stdout)["shifts"][0] == [
+        list(shift) for shift in header.shifts[0]
+    ]
+
+    wanted = frames_of(panning)
+    done(run("restore", out, "-o", tmp_path / "back.mkv", "--model", model))
+    back = frames_of(tmp_path / "back.mkv")
+    assert all(psnr(a, b) > 18 for a, b in zip(back, wanted, strict=True))
+    assert np.mean([psnr(a, b) for a, b in zip(back, wanted, strict=True)]) > 24
+
+    with Image.open(out) as image:
+        image.save(tmp_path / "stripped.png", pnginfo=PngInfo(), save_all=True)
+    assert read_header(tmp_path / "stripped.png") is None
+    done(run("restore", tmp_path / "stripped.png", "-o", tmp_path / "again.mkv"))
+    again = frames_of(tmp_path / "again.mkv")
+    assert np.array_equal(again[: len(back)], back)
+
+
+def test_alignment_helps_and_can_be_left_out(
+    run: Run, aligning: Aligning, panning: Path, tmp_path: Path
+) -> None:
+    model = aligning("video-5", "shift")
+    reports = []
+    for flag in ("--align", "--no-align"):
+        out = tmp_path / f"{flag}.png"
+        command = ("embed", panning, "-o", out, "--frames", "5", "--model", model, flag)
+        reports.append(json.loads(done(run(*command, "--json")).stdout))
+    with_it, without = reports
+    assert with_it["embed_psnr"] + with_it["restored_psnr"] > 1 + (
+        without["embed_psnr"] + without["restored_psnr"]
+    )
+    header = read_header(tmp_path / "--no-align.png")
+    assert header is not None and header.shifts is None
+
+
 def test_stereo_pairs_are_aligned(run: Run, tmp_path: Path) -> None:
     scene = natural(90, 160, 1)
     for name, at in (("left", 3), ("right", 19)):
@@ -97,7 +157,35 @@ def test_tasks_that_do_not_move_refuse_the_flag(
     assert not out.exists()
 
 
-def test_shifts_that_do_not_fit_are_left_out(run: Run, tmp_path: Path) -> None:
+def test_shifts_that_do_not_fit_are_left_out(
+    run: Run, aligning: Aligning, panning: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.png"
+    model = aligning("video-5", "shift")
+    done(run("embed", panning, "-o", out, "--frames", "5", "--model", model))
+    header = read_header(out)
+    assert header is not None
+    forged = header.model_copy(update={"shifts": [[(0, 5)]]})
+    info = PngInfo()
+    info.add_itxt("iicnet", forged.to_json())
+    with Image.open(out) as image:
+        image.save(out, pnginfo=info)
+    assert "up to 5 pixels" in done(run("info", out)).stdout
+    done(run("restore", out, "-o", tmp_path / "back.mkv"))
+    assert len(frames_of(tmp_path / "back.mkv")) == 5
+
+
+def test_evaluate_with_and_without(run: Run, aligning: Aligning, panning: Path) -> None:
+    model = aligning("video-5", "shift")
+    sums = []
+    for flag in ("--align", "--no-align"):
+        command = ("evaluate", panning.parent, "-m", model, "--json", flag)
+        mean = json.loads(done(run(*command)).stdout)["mean"]
+        sums.append(mean["embed_psnr"] + mean["restored_psnr"])
+    assert sums[0] > sums[1] + 1
+
+
+def test_shifts_of_a_pair_that_do_not_fit_are_left_out(run: Run, tmp_path: Path) -> None:
     scene = natural(90, 160, 1)
     views = [tmp_path / "left.png", tmp_path / "right.png"]
     for view, at in zip(views, (3, 19), strict=True):
@@ -116,7 +204,7 @@ def test_shifts_that_do_not_fit_are_left_out(run: Run, tmp_path: Path) -> None:
         assert psnr(np.asarray(original), np.asarray(back)) > 25  # by those of the mark
 
 
-def test_evaluate_with_and_without(run: Run, tmp_path: Path) -> None:
+def test_evaluate_pairs_with_and_without(run: Run, tmp_path: Path) -> None:
     scene = natural(90, 160, 1)
     for name, at in (("left", 3), ("right", 19)):
         Image.fromarray(scene[:, at : at + 130]).save(tmp_path / f"a_{name}.png")

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from iicnet_cli.errors import TrainingError
+from iicnet_cli.motion import compensated, find_motion
 from iicnet_cli.network.config import IICNetConfig
 from iicnet_cli.training.data import build_samplers, load_cutouts, load_pairs
 from iicnet_cli.training.motion import moving_photos, stereo_photos
@@ -21,6 +22,7 @@ from iicnet_cli.training.samplers import (
     VideoSampler,
     dual_pairs,
 )
+from iicnet_cli.zoo.checkpoint import Alignment
 from tests.conftest import Pixels, natural
 
 
@@ -48,6 +50,34 @@ def test_video_samples_keep_time_and_put_the_middle_first() -> None:
         assert len(steps) == 1
         strides |= steps
     assert strides == {10, 20, -10, -20}
+
+
+def test_video_samples_without_their_motion() -> None:
+    scene = natural(150, 260, 2)
+    clip = np.stack([scene[t : t + 120, 9 * t : 9 * t + 160] for t in range(9)])
+    left: dict[Alignment, list[float]] = {"shift": [], "motion": []}
+    for alignment, differences in left.items():
+        sampler = VideoSampler([clip], [], 5, (1,), 0.0, alignment)
+        for seed in range(12):
+            sample = sampler.sample(rng(seed), 48).astype(float)
+            assert sample.shape == (5, 48, 48, 3)
+            differences.append(np.abs(sample[1:] - sample[0]).mean())
+    # What comes in from beyond the border stays.
+    assert np.median(left["motion"]) < 0.5 * np.mean(left["shift"])
+
+
+def test_samples_without_their_motion_are_those_of_embedding() -> None:
+    """A crop as large as the frames sees as much of them as embedding does."""
+    scene = natural(150, 260, 2)
+    clip = np.stack([scene[t : t + 120, 5 * t : 5 * t + 120] for t in range(3)])
+    sample = VideoSampler([clip], [], 3, (1,), 0.0, "motion").sample(rng(1), 120)
+    differences = []
+    for order in ([1, 0, 2], [1, 2, 0]):
+        expected = compensated(clip[order], find_motion(clip[order])).astype(int)
+        for mirrored in (expected, expected[:, :, ::-1]):
+            differences.append(np.abs(sample - mirrored).mean())
+    assert min(differences) < 0.5
+    assert sorted(differences)[1] > 1
 
 
 def test_moving_photos_move_steadily() -> None:

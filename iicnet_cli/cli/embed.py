@@ -92,8 +92,8 @@ def embed(
     align: Annotated[
         bool,
         typer.Option(
-            help="Clip: compensate motion; stereo: shift the right view onto the left one; and "
-            "undo it when restored. Both pictures are better where much moves."
+            help="Clip, stereo: compensate motion, or shift pictures onto the one that the PNG "
+            "shows, as the model wants it; and undo it when restored."
         ),
     ] = True,
     background: Annotated[

@@ -36,8 +36,8 @@ class EmbedOptions:
         half: a clip's embedding gets half its width and height.
         layout: how one file holds a stereo pair; one of ``media.stereo.LAYOUTS``.
         zoom: dual view of one photo: the centre, so many times enlarged.
-        align: clips: compensate motion; stereo: shift the other view by whole pixels onto the
-            reference; and undo it when restored.
+        align: compensate motion, or shift pictures by whole pixels onto the reference, as the
+            checkpoint was trained; and undo it when restored.
     """
 
     start: float | None = None
@@ -145,8 +145,6 @@ class Task(ABC):
     """What has to be given, in words; said in errors and help."""
     takes: ClassVar[frozenset[str]] = frozenset()
     """Fields of :class:`EmbedOptions` that mean something here, beside ``background``."""
-    moving: ClassVar[bool] = False
-    """Its pictures are frames of one scene, whose motion is compensated before embedding."""
     pictures: ClassVar[str] = "photos"
     """What to call the restored pictures."""
 

@@ -93,7 +93,6 @@ class VideoTask(Task):
         "one clip (a video, an animation, a motion photo), a folder or glob of frames, or the "
         "frames themselves"
     )
-    moving = True
     takes = frozenset({"start", "end", "step", "frames", "half", "align"})
     pictures = "frames"
 

@@ -120,8 +120,10 @@ def build_samplers(recipe: Recipe, folders: Sequence[Path]) -> tuple[Sampler, li
         if recipe.synthetic:
             photos = _pixels(load_photos(folders, smallest=crop + SYNTHETIC_MARGIN))
         clips, out = _hold_out(load_clips(folders, smallest=crop), 1)
-        sampler = VideoSampler(clips, photos, images, recipe.strides, recipe.synthetic)
-        held = VideoSampler(out, [], images, (1,), 0.0)
+        sampler = VideoSampler(
+            clips, photos, images, recipe.strides, recipe.synthetic, recipe.alignment
+        )
+        held = VideoSampler(out, [], images, (1,), 0.0, recipe.alignment)
     elif recipe.task == "stereo":
         paired = load_pairs(folders, smallest=crop)
         of_pairs = {stem[: -len("_left")] for stem, _ in paired}

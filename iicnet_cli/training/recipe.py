@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from iicnet_cli.errors import UsageError
 from iicnet_cli.network.config import IICNetConfig
+from iicnet_cli.zoo.checkpoint import Alignment
 
 
 class LossConfig(BaseModel):
@@ -77,6 +78,9 @@ class Recipe(BaseModel):
         default=1.0, ge=0, le=1, description="share of the run from which rounding replaces noise"
     )
 
+    alignment: Alignment = Field(
+        default="shift", description="video, stereo: of the pictures; video may have 'motion'"
+    )
     strides: tuple[int, ...] = Field(default=(1, 1, 1, 2, 3), description="video: frame steps")
     synthetic: float = Field(
         default=0.35,
@@ -86,6 +90,12 @@ class Recipe(BaseModel):
     )
 
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _clips_move(self) -> Self:
+        if self.alignment == "motion" and self.task != "video":
+            raise ValueError("alignment 'motion' is for clips")
+        return self
 
     @model_validator(mode="after")
     def _stages_end(self) -> Self:

@@ -22,6 +22,7 @@ from iicnet_cli.network.pixels import Levels
 from iicnet_cli.tasks.base import Pixels, reference_first
 from iicnet_cli.tasks.dual import dual_views
 from iicnet_cli.training.motion import moving_photos, stereo_photos
+from iicnet_cli.zoo.checkpoint import Alignment
 
 _AROUND = 24
 """Pixels around a crop in which the motion is looked for."""
@@ -53,8 +54,8 @@ class VideoSampler:
     """K frames of a clip at a random stride, or moving photos; the middle frame first.
 
     Clips with more motion are drawn more often, because nearly still ones are learned at once.
-    Frames are shifted onto the middle one, as before embedding; then all share one crop, flip and
-    direction of time, so that the motion that is left stays true.
+    Frames are aligned as before embedding; all share one crop, flip and direction of time, so that
+    the motion that is left stays true.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class VideoSampler:
         images: int,
         strides: Sequence[int],
         synthetic: float,
+        alignment: Alignment = "shift",
     ) -> None:
         self.clips = [clip for clip in clips if len(clip) >= images]
         if not self.clips:
@@ -72,6 +74,7 @@ class VideoSampler:
         self.images = images
         self.strides = strides
         self.synthetic = synthetic if photos else 0.0
+        self.alignment = alignment
         motion = np.array([_motion(clip) for clip in self.clips]).clip(2, 20)
         self.weights = motion / motion.sum()
 
@@ -92,7 +95,9 @@ class VideoSampler:
         if rng.random() < 0.5:
             times = len(clip) - 1 - times
         y, x = _corner(clip[0], crop, rng)
-        return _compensated(clip[times], y, x, crop)
+        if self.alignment == "motion":
+            return _compensated(clip[times], y, x, crop)
+        return aligned(clip[times])[:, y : y + crop, x : x + crop]
 
 
 class PairSampler:
