@@ -19,7 +19,6 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from quality import MEDIA
 from robustness import groups
@@ -29,6 +28,8 @@ from iicnet_cli.inference.device import choose_device
 from iicnet_cli.inference.effort import STEPS, Target
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.metrics import psnr
+from iicnet_cli.motion import compensated
+from iicnet_cli.network.pixels import Levels
 from iicnet_cli.zoo import Checkpoint, find
 
 MODELS = (
@@ -42,8 +43,6 @@ MODELS = (
     "grayscale",
     "rescale",
 )
-
-Pixels = NDArray[np.uint8]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,14 +58,15 @@ class Row:
     hidden_psnr: float | None
 
 
-def pictures(checkpoint: Checkpoint, folder: Path, side: int) -> tuple[str, Pixels]:
-    """Name and centre, (K, side, side, 3), of the first group of a task's evaluation data.
+def pictures(checkpoint: Checkpoint, folder: Path, side: int) -> tuple[str, Levels]:
+    """Name and centre of the first group of a task's evaluation data, as the network gets it.
 
     Raises:
         UsageError: the folder has none.
     """
     with closing(groups(checkpoint, folder, 1)) as found:
-        name, group = next(found)
+        name, images, motion = next(found)
+    group = compensated(images, motion)
     multiple = checkpoint.config.network.multiple
     side = min(side, *group.shape[1:3]) // multiple * multiple
     y, x = ((length - side) // 2 for length in group.shape[1:3])
@@ -74,12 +74,13 @@ def pictures(checkpoint: Checkpoint, folder: Path, side: int) -> tuple[str, Pixe
 
 
 def measure(
-    checkpoint: Checkpoint, name: str, images: Pixels, efforts: Sequence[int], device: str
+    checkpoint: Checkpoint, name: str, images: Levels, efforts: Sequence[int], device: str
 ) -> list[Row]:
     """One row for each effort."""
     runner = Runner(checkpoint.load(), choose_device(device).device)
     reference = runner.reference(images)
     runner.embed(images)  # the first call sets up much
+    beyond = images.dtype != np.uint8
     rows = []
     for effort in efforts:
         began = time.perf_counter()
@@ -90,7 +91,7 @@ def measure(
         file = io.BytesIO()
         Image.fromarray(embedding.squeeze()).save(file, "PNG")
         read = np.asarray(Image.open(file)).reshape(embedding.shape)
-        restored = runner.restore(read)
+        restored = runner.restore_levels(read) if beyond else runner.restore(read)
         rows.append(
             Row(
                 model=checkpoint.name,

@@ -42,6 +42,8 @@ from iicnet_cli.inference.device import choose_device
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.media.stills import resize
 from iicnet_cli.metrics import psnr
+from iicnet_cli.motion import Motion, compensated, find_motion, uncompensated
+from iicnet_cli.network.pixels import Levels
 from iicnet_cli.tasks import task_named
 from iicnet_cli.zoo import Checkpoint, find
 
@@ -217,11 +219,11 @@ def cells(results: Sequence[Result]) -> list[str]:
 
 def groups(
     checkpoint: Checkpoint, folder: Path, limit: int | None
-) -> Generator[tuple[str, Pixels]]:
-    """Name and pictures (K, H, W, 3) of the first group of each PNG of a task's evaluation data.
+) -> Generator[tuple[str, Pixels, Motion | None]]:
+    """Name, pictures (K, H, W, 3) and motion of the first group of each PNG of evaluation data.
 
-    The last row or column is cut off where the network's grid needs it; views and frames are
-    shifted onto the reference, which a crop leaves as it is.
+    The last row or column is cut off where the network's grid needs it; what embedding
+    would shift onto the reference is shifted.
 
     Raises:
         UsageError: the folder has none.
@@ -235,15 +237,20 @@ def groups(
                 images = next(found).images
             height, width = (n - n % config.network.multiple for n in images.shape[1:3])
             images = images[:, :height, :width]
-            if "align" in task.takes:
+            motion = None
+            if config.alignment == "motion":
+                motion = find_motion(images)
+            elif "align" in task.takes:
                 images = aligned(images)
-            yield item.name, images
+            yield item.name, images, motion
 
 
-def damaged(images: Pixels, name: str, runner: Runner, codec: Codec) -> Sheet:
+def damaged(
+    images: Pixels, motion: Motion | None, name: str, runner: Runner, codec: Codec
+) -> Sheet:
     """Every damage on the PNG made of (K, H, W, 3)."""
     reference = runner.reference(images)
-    embedding = through_png(runner.embed(images))
+    embedding = through_png(runner.embed(compensated(images, motion)))
     embed_psnr = min(psnr(embedding, reference), PSNR_CAP)
     hidden = images if runner.scale > 1 else images[1:]
     carrier = carrier_for(reference, embed_psnr)
@@ -257,7 +264,9 @@ def damaged(images: Pixels, name: str, runner: Runner, codec: Codec) -> Sheet:
         codec_embed_psnr = min(psnr(stego, reference), PSNR_CAP)
     results = []
     for damage in DAMAGES:
-        restored = restore(damage, damage.apply(embedding), runner)
+        levels = restore(damage, damage.apply(embedding), runner)
+        # Nobody tells where a cropped picture was, so nothing can be moved back in it.
+        restored = uncompensated(levels, None if damage.cut else motion)
         seen = partial(visible, damage=damage, scale=runner.scale)
         quality = [
             min(psnr(a, b), PSNR_CAP)
@@ -274,7 +283,7 @@ def damaged(images: Pixels, name: str, runner: Runner, codec: Codec) -> Sheet:
     return Sheet(name, embed_psnr, codec_embed_psnr, tuple(results))
 
 
-def restore(damage: Damage, received: Pixels, runner: Runner) -> Pixels:
+def restore(damage: Damage, received: Pixels, runner: Runner) -> Levels:
     """What the network makes of a damaged PNG: (K, H, W, 3), of what is left of it."""
     scale = runner.scale
     multiple = runner.config.multiple // scale
@@ -283,7 +292,7 @@ def restore(damage: Damage, received: Pixels, runner: Runner) -> Pixels:
     after = (-(before + side) % multiple for side in (height, width))
     padded = np.pad(received, (*((before, n) for n in after), (0, 0)), mode="edge")
     y, x = (slice(scale * before, scale * (before + side)) for side in (height, width))
-    return runner.restore(padded)[:, y, x]
+    return runner.restore_levels(padded)[:, y, x]
 
 
 def revealed(received: Pixels, carrier: Carrier, codec: Codec) -> Pixels | None:
@@ -326,8 +335,8 @@ def measure(checkpoint: Checkpoint, folder: Path, *, limit: int | None, device: 
     runner = Runner(checkpoint.load(), choose_device(device).device)
     codec = codec_for(task)
     sheets = []
-    for name, images in groups(checkpoint, folder, limit):
-        sheets.append(damaged(images, name, runner, codec))
+    for name, images, motion in groups(checkpoint, folder, limit):
+        sheets.append(damaged(images, motion, name, runner, codec))
         print(f"{checkpoint.name}, {name}: done", file=sys.stderr)
     return Survival(checkpoint.name, task, shown(folder), codec.name, tuple(sheets))
 

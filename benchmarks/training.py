@@ -18,18 +18,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from iicnet_cli.errors import ExitCode, IICNetError
 from iicnet_cli.inference.device import choose_device
+from iicnet_cli.network.pixels import Levels
 from iicnet_cli.training.data import build_samplers
 from iicnet_cli.training.loop import Budget, measure, train
 from iicnet_cli.training.pack import unpacked
 from iicnet_cli.training.recipe import Recipe
 from iicnet_cli.training.samplers import Sampler
-
-Pixels = NDArray[np.uint8]
 
 BASE: dict[str, Any] = {
     "name": "base",
@@ -98,7 +94,7 @@ def changed(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any
 def run(
     change: str,
     sampler: Sampler,
-    held_out: list[Pixels],
+    held_out: list[Levels],
     *,
     steps: int,
     seed: int,
