@@ -99,17 +99,18 @@ def find_motion(images: Pixels) -> Motion | None:
         images: (K, H, W, C), uint8.
 
     Returns:
-        ``None`` where no picture comes 15 % nearer to the warped reference than to the unmoved
-        one, as in pictures below ``SMALLEST_SIDE``. A single such picture gets vectors of 0.
+        Vectors of 0 for a picture that does not come 15 % nearer to the warped reference than it
+        is to the unmoved one; ``None`` where none does, as in pictures below ``SMALLEST_SIDE``.
     """
     height, width = images.shape[1:3]
     if len(images) < 2 or min(height, width) < SMALLEST_SIDE:
         return None
     start = torch.tensor(find_shifts(images) or [(0, 0)] * (len(images) - 1)).float()
     level = fine_level(height, width)
+    reference = grey(images[:1])
     # One after the other: together they would not be faster, and take more memory.
     found = [
-        estimate(grey(images[:1]), grey(image[None]), first[None], level)
+        estimate(reference, grey(image[None]), first[None], level)
         for image, first in zip(images[1:], start, strict=True)
     ]
     vectors = torch.cat(found)
