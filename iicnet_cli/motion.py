@@ -29,7 +29,7 @@ from iicnet_cli.network.pixels import Levels, Pixels
 
 SMALLEST_SIDE = 64
 """Pixels; the frames of smaller clips are left as they are."""
-SPACING = 24
+SPACING = 16
 """Pixels between two vectors in pictures of up to ``_FINE`` lines; larger ones have as many."""
 STEPS = 2
 """Steps of a vector to a pixel."""
