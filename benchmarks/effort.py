@@ -80,7 +80,7 @@ def measure(
     runner = Runner(checkpoint.load(), choose_device(device).device)
     reference = runner.reference(images)
     runner.embed(images)  # the first call sets up much
-    beyond = images.dtype != np.uint8
+    restore = runner.restore if images.dtype == np.uint8 else runner.restore_levels
     rows = []
     for effort in efforts:
         began = time.perf_counter()
@@ -91,7 +91,7 @@ def measure(
         file = io.BytesIO()
         Image.fromarray(embedding.squeeze()).save(file, "PNG")
         read = np.asarray(Image.open(file)).reshape(embedding.shape)
-        restored = runner.restore_levels(read) if beyond else runner.restore(read)
+        restored = restore(read)
         rows.append(
             Row(
                 model=checkpoint.name,

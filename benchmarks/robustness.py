@@ -36,13 +36,14 @@ from quality import MEDIA, bundled, shown
 from iicnet_cli import __version__
 from iicnet_cli.alignment import aligned
 from iicnet_cli.api import PSNR_CAP
+from iicnet_cli.container import Motion
 from iicnet_cli.errors import ExitCode, IICNetError, UsageError
 from iicnet_cli.evaluation import items_of
 from iicnet_cli.inference.device import choose_device
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.media.stills import resize
 from iicnet_cli.metrics import psnr
-from iicnet_cli.motion import Motion, compensated, find_motion, uncompensated
+from iicnet_cli.motion import compensated, find_motion, uncompensated
 from iicnet_cli.network.pixels import Levels
 from iicnet_cli.tasks import task_named
 from iicnet_cli.zoo import Checkpoint, find

@@ -20,12 +20,13 @@ Spectrum = NDArray[np.complexfloating[Any, Any]]
 
 SMALLEST_SIDE = 64
 """Pixels; smaller pictures are left where they are."""
+WORTH = 0.85
+"""What has to be left of the difference to the reference, at most, for a picture to be moved."""
 
 _COARSE = 100
 """Pixels that the shorter side has at least where shifts are looked for; then they are refined."""
 _PEAKS = 16
 """Of the correlation: in blur the highest one is often not the right one."""
-_WORTH = 0.85
 
 
 def find_shifts(images: Pixels) -> tuple[Shift, ...]:
@@ -105,7 +106,7 @@ def _find(reference: list[Plane], spectrum: Spectrum, image: list[Plane]) -> Shi
         y, x = _refine(wanted, given, (2 * y, 2 * x))
     shift = (int(y), int(x))
     least, unmoved = (_difference(reference[0], image[0], s) for s in (shift, (0, 0)))
-    worthwhile = least < _WORTH * unmoved and max(map(abs, shift)) <= MAX_SHIFT
+    worthwhile = least < WORTH * unmoved and max(map(abs, shift)) <= MAX_SHIFT
     return shift if worthwhile else (0, 0)
 
 

@@ -23,12 +23,13 @@ from numpy.typing import NDArray
 
 from iicnet_cli import __version__
 from iicnet_cli.alignment import find_shifts, shifted, unshifted
-from iicnet_cli.container import TASKS as MARK_TASKS
 from iicnet_cli.container import (
+    MAX_HEADER_BYTES,
     EmbeddingReader,
     EmbeddingWriter,
     Header,
     Mark,
+    Motion,
     Shift,
     fps_code,
     model_id,
@@ -36,6 +37,7 @@ from iicnet_cli.container import (
     read_mark,
     write_mark,
 )
+from iicnet_cli.container import TASKS as MARK_TASKS
 from iicnet_cli.errors import (
     DamagedError,
     QualityError,
@@ -65,7 +67,7 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.uint8]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-_MOST_MOTION = 8 * 2**20
+_MOST_MOTION = MAX_HEADER_BYTES // 2
 """Characters of motion in a header; of longer clips the marks in the pixels alone have it."""
 
 SMALLEST = 16
@@ -395,7 +397,7 @@ class Converter:
         padding = padding_to(job.width, job.height, runner.config.multiple)
         with closing(job.groups()) as groups:
             group = next(groups)
-        images = pad(_align(group.images, chosen, checkpoint, options, runner.scale)[0], padding)
+        images = pad(_align(group.images, chosen, checkpoint, options)[0], padding)
         told = forecast(runner, images, search.steps if search else 0)
         count = job.total
         return Forecast(
@@ -506,9 +508,7 @@ class Converter:
             mark_task = f"{task.name}-half" if half else task.name
             for group in job.groups():
                 runner.tick = self._ticker("embedding", count, job.total)
-                still, shifts, motion = _align(
-                    group.images, task, checkpoint, options, runner.scale
-                )
+                still, shifts, motion = _align(group.images, task, checkpoint, options)
                 all_shifts.append(shifts)
                 all_motion.append(base64.b64encode(motion).decode())
                 mark = Mark(
@@ -567,9 +567,8 @@ class Converter:
             assert reader.header is not None
             for i, (group, embedding) in enumerate(zip(job.groups(), reader, strict=True)):
                 runner.tick = self._ticker("verifying", i, job.total)
-                shifts, motion = _alignment(reader.header, read_mark(embedding), i)
+                restored = _restored(runner, reader.header, embedding, i).images
                 embedding = _with_channels(embedding, runner.config.embedding_channels)
-                restored = _restore(runner, embedding, job.width, job.height, shifts, motion)
                 reference = runner.reference(pad(group.images, padding))
                 visible, wanted = (x[:height, :width] for x in (embedding, reference))
                 quality.add(visible, wanted, restored, group.images)
@@ -578,17 +577,7 @@ class Converter:
     def _restored(self, reader: EmbeddingReader, header: Header, runner: Runner) -> Iterator[Group]:
         for i, embedding in enumerate(reader):
             runner.tick = self._ticker("restoring", i, reader.n_frames)
-            mark = read_mark(embedding)
-            embedding = _with_channels(embedding, runner.config.embedding_channels)
-            height, width = embedding.shape[:2]
-            # Only a cropped picture, restored on request, is not yet a multiple.
-            multiple = runner.config.multiple // runner.scale
-            embedding = pad(embedding[None], padding_to(width, height, multiple))[0]
-            if mark is not None and mark.images != header.images:
-                mark = None
-            shifts, motion = _alignment(header, mark, i)
-            restored = _restore(runner, embedding, header.width, header.height, shifts, motion)
-            yield Group(restored, mark.valid if mark else header.images)
+            yield _restored(runner, header, embedding, i)
 
     def _ticker(self, what: str, done: int, total: int | None) -> Callable[[float], None]:
         return lambda share: self._progress(what, done + share, total)
@@ -636,7 +625,7 @@ def _open(
 
 
 def _align(
-    images: Pixels, task: Task, checkpoint: Checkpoint, options: EmbedOptions, scale: int
+    images: Pixels, task: Task, checkpoint: Checkpoint, options: EmbedOptions
 ) -> tuple[Levels, tuple[Shift, ...], bytes]:
     """The pictures as the network gets them, and what undoes that: shifts, or motion as bytes."""
     if not options.align or "align" not in task.takes:
@@ -648,29 +637,34 @@ def _align(
 
     motion = find_motion(images)
     data = motion.to_bytes() if motion else b""
-    samples = images.shape[1] * images.shape[2] * checkpoint.config.network.embedding_channels
-    if len(data) > motion_room(samples // scale**2):
+    network = checkpoint.config.network
+    samples = images.shape[1] * images.shape[2] * network.embedding_channels
+    if len(data) > motion_room(samples // (4 if network.half_size else 1)):
         return images, (), b""
     return compensated(images, motion), (), data
 
 
-def _restore(
-    runner: Runner,
-    embedding: Pixels,
-    width: int,
-    height: int,
-    shifts: Sequence[Shift],
-    motion: bytes,
-) -> Pixels:
-    """The pictures of an embedding (H, W, C), where they were before they were aligned."""
-    if not motion:
-        return unshifted(crop(runner.restore(embedding), width, height), shifts)
-    from iicnet_cli.motion import Motion, uncompensated
+def _restored(runner: Runner, header: Header, embedding: Pixels, index: int) -> Group:
+    """The pictures of an embedding (H, W) or (H, W, C), where they were before embedding."""
+    mark = read_mark(embedding)
+    if mark is not None and mark.images != header.images:
+        mark = None
+    shifts, motion = _alignment(header, mark, index)
+    embedding = _with_channels(embedding, runner.config.embedding_channels)
+    height, width = embedding.shape[:2]
+    # Only a cropped picture, restored on request, is not yet a multiple.
+    multiple = runner.config.multiple // runner.scale
+    embedding = pad(embedding[None], padding_to(width, height, multiple))[0]
+    if motion:
+        from iicnet_cli.motion import uncompensated
 
-    # None where the bytes, which may come from anyone, are not the motion of these frames.
-    vectors = Motion.from_bytes(motion, runner.config.images - 1)
-    levels = runner.restore_levels(embedding)
-    return uncompensated(crop(levels, width, height), vectors)
+        # None where the bytes, which may come from anyone, are not the motion of these frames.
+        vectors = Motion.from_bytes(motion, header.images - 1)
+        levels = crop(runner.restore_levels(embedding), header.width, header.height)
+        images = uncompensated(levels, vectors)
+    else:
+        images = unshifted(crop(runner.restore(embedding), header.width, header.height), shifts)
+    return Group(images, mark.valid if mark else header.images)
 
 
 def _alignment(header: Header, mark: Mark | None, index: int) -> tuple[Sequence[Shift], bytes]:

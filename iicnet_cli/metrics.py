@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8 | np.int16]
+Levels = NDArray[np.uint8 | np.int16]
 
 SSIM_WINDOW = 11
 """Pixels to each side of the window that SSIM looks through."""
@@ -15,7 +15,7 @@ SSIM_WINDOW = 11
 _PART = 1 << 22
 
 
-def mse(a: Pixels, b: Pixels) -> float:
+def mse(a: Levels, b: Levels) -> float:
     """Mean squared error in squared levels, over all pixels and channels.
 
     Raises:
@@ -27,12 +27,12 @@ def mse(a: Pixels, b: Pixels) -> float:
     # In parts, because squares take four to eight times the memory of the pictures.
     parts = max(1, a.size // _PART)
     for x, y in zip(np.array_split(a, parts), np.array_split(b, parts), strict=True):
-        difference = x.astype(np.int32) - y.astype(np.int32)
+        difference = np.subtract(x, y, dtype=np.int32)
         total += int(np.sum(np.square(difference), dtype=np.int64))
     return total / a.size
 
 
-def psnr(a: Pixels, b: Pixels) -> float:
+def psnr(a: Levels, b: Levels) -> float:
     """Peak signal-to-noise ratio in dB over all pixels and channels; ``inf`` when equal.
 
     Args:
@@ -43,7 +43,7 @@ def psnr(a: Pixels, b: Pixels) -> float:
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
 
 
-def ssim(a: Pixels, b: Pixels) -> float:
+def ssim(a: Levels, b: Levels) -> float:
     """Structural similarity, -1..1, mean over channels (Wang et al., 2004).
 
     Gaussian window of 11 pixels with sigma 1.5, K1 = 0.01, K2 = 0.03, only where the window lies

@@ -14,9 +14,7 @@ Kanade's method (1981) from coarse to fine.
 from __future__ import annotations
 
 import math
-import struct
-import zlib
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -24,72 +22,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from iicnet_cli.alignment import find_shifts
+from iicnet_cli.alignment import SMALLEST_SIDE, WORTH, find_shifts
+from iicnet_cli.container.motion import LONGEST, STEPS, Motion
 from iicnet_cli.network.pixels import Levels, Pixels
 
-SMALLEST_SIDE = 64
-"""Pixels; the frames of smaller clips are left as they are."""
 SPACING = 16
 """Pixels between two vectors in pictures of up to ``_FINE`` lines; larger ones have as many."""
-STEPS = 2
-"""Steps of a vector to a pixel."""
 
 _FINE = 300
 """Lines of the plane on which motion is looked for at last, at most."""
 _COARSE = 48
+"""Lines of the plane on which it is looked for first, less."""
 _ITERATIONS = 3
+"""On each plane."""
 _WINDOW = 13
 _SMOOTHING = 5
+"""Pixels to each side of the squares over which gradients and vectors are averaged."""
 _REGULARISATION = 4.0
 """In levels squared: keeps vectors of flat areas from growing."""
-_WORTH = 0.85
 _STRIP = 256
-_LONGEST = 16_000
-"""Pixels of a vector, on each axis."""
-_HEAD = struct.Struct(">BHH")
-
-
-@dataclass(frozen=True)
-class Motion:
-    """Where each frame but the reference finds its content in the reference.
-
-    Attributes:
-        vectors: (K - 1, rows, columns, 2) int16: rows down and columns to the right in halves of
-            a pixel; the pixel p of a frame shows what p + vector shows in the reference. Between
-            the centres of the cells of this grid they are interpolated.
-    """
-
-    vectors: NDArray[np.int16]
-
-    def to_bytes(self) -> bytes:
-        """K - 1, rows, columns; then the deflated differences of neighbours, low bytes first."""
-        differences = np.diff(self.vectors, axis=2, prepend=np.int16(0))
-        planes = np.ascontiguousarray(differences.transpose(0, 3, 1, 2), "<i2")
-        body = planes.reshape(-1, 1).view(np.uint8).T.tobytes()
-        return _HEAD.pack(*self.vectors.shape[:3]) + zlib.compress(body, 9)
-
-    @classmethod
-    def from_bytes(cls, data: bytes, frames: int) -> Motion | None:
-        """Inverse of :meth:`to_bytes`; ``None`` unless the vectors are those of so many frames."""
-        try:
-            count, rows, columns = _HEAD.unpack_from(data)
-            size = 4 * count * rows * columns
-            if count != frames or not 0 < size <= MOST_BYTES:
-                return None
-            unpacker = zlib.decompressobj()
-            body = unpacker.decompress(data[_HEAD.size :], size + 1)
-        except (struct.error, zlib.error):
-            return None
-        if len(body) != size or not unpacker.eof:
-            return None
-        planes = np.frombuffer(body, np.uint8).reshape(2, -1).T.copy().view("<i2")
-        differences = planes.reshape(count, 2, rows, columns).transpose(0, 2, 3, 1)
-        vectors = np.cumsum(differences, axis=2, dtype=np.int16)
-        return cls(vectors) if np.abs(vectors.astype(int)).max() <= STEPS * _LONGEST else None
-
-
-MOST_BYTES = 1 << 22
-"""Of the vectors of one group, before they are deflated."""
+"""Rows that are warped at a time."""
 
 
 def find_motion(images: Pixels) -> Motion | None:
@@ -127,9 +79,19 @@ def compensated(images: Pixels, motion: Motion | None) -> Levels:
     """
     if motion is None:
         return images
+    return exchanged(images, (warped(images[0], vectors) for vectors in motion.vectors))
+
+
+def exchanged(images: Pixels, shown: Iterable[Pixels]) -> NDArray[np.int16]:
+    """(K, H, W, C), each picture but the first minus what is shown of it, plus the first.
+
+    Args:
+        images: uint8.
+        shown: K - 1 pictures (H, W, C) uint8: the first one, warped for each of the others.
+    """
     out = images.astype(np.int16)
-    for frame, vectors in zip(out[1:], motion.vectors, strict=True):
-        frame -= warped(images[0], vectors)
+    for frame, picture in zip(out[1:], shown, strict=True):
+        frame -= picture
         frame += images[0]
     return out
 
@@ -186,10 +148,10 @@ def estimate(reference: Tensor, frames: Tensor, start: Tensor, level: int) -> Te
         best = torch.where(costs < least, vectors, best)
         least = torch.minimum(costs, least)
     # Chosen each for itself, they are judged together: their neighbours bend them.
-    worth = cost(best).mean((1, 2, 3)) < _WORTH * unmoved.mean((1, 2, 3))
-    longest = best.abs().amax((1, 2, 3)) * 2**level < _LONGEST
-    steps = (best * 2**level * STEPS).round()
-    return torch.where((worth & longest)[:, None, None, None], steps, 0)
+    worth = cost(best).mean((1, 2, 3)) < WORTH * unmoved.mean((1, 2, 3))
+    pixels = best * 2**level
+    kept = worth & (pixels.abs().amax((1, 2, 3)) < LONGEST)
+    return torch.where(kept[:, None, None, None], (pixels * STEPS).round(), 0)
 
 
 def _lucas_kanade(reference: Tensor, frames: Tensor, start: Tensor) -> Tensor:
@@ -198,11 +160,9 @@ def _lucas_kanade(reference: Tensor, frames: Tensor, start: Tensor) -> Tensor:
     while min(pyramid[-1][1].shape[-2:]) >= _COARSE:
         reference, frames = (F.avg_pool2d(x, 2) for x in pyramid[-1])
         pyramid.append((reference, frames))
-    flow: Tensor = (start / 2 ** (len(pyramid) - 1))[:, :, None, None]
+    flow: Tensor = (start / 2 ** len(pyramid))[:, :, None, None]
     for reference, frames in reversed(pyramid):
-        if frames is not pyramid[-1][1]:
-            flow = 2 * flow
-        flow = F.interpolate(flow, size=frames.shape[-2:], mode="bilinear")
+        flow = 2 * F.interpolate(flow, size=frames.shape[-2:], mode="bilinear")
         for _ in range(_ITERATIONS):
             moved = _sampled(reference, flow)
             dy, dx = torch.gradient(moved, dim=(2, 3))
@@ -247,12 +207,11 @@ def _at(planes: Tensor, y: Tensor, x: Tensor) -> Tensor:
 @torch.inference_mode()
 def warped(reference: Pixels, vectors: NDArray[np.int16]) -> Pixels:
     """(H, W, C) uint8 along (rows, columns, 2) vectors, in halves of a pixel."""
+    if not vectors.any():
+        return reference
     height, width = reference.shape[:2]
     rows, columns = vectors.shape[:2]
     out = np.empty_like(reference)
-    if not vectors.any():
-        out[:] = reference
-        return out
     field = torch.from_numpy(vectors.astype(np.float32) / STEPS).movedim(2, 0)[None]
     x = torch.arange(width).float()
     for top in range(0, height, _STRIP):
@@ -271,5 +230,5 @@ def warped(reference: Pixels, vectors: NDArray[np.int16]) -> Pixels:
 
 
 def grey(images: Pixels) -> Tensor:
-    """(B, 1, H, W) of (B, H, W, C) uint8."""
+    """(B, 1, H, W) 0..255 of (B, H, W, C) uint8: the mean of the channels."""
     return torch.from_numpy(images.mean(axis=3, dtype=np.float32))[:, None]

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from typer.testing import CliRunner, Result
 
 from iicnet_cli.cli import app
+from iicnet_cli.container import read_header
 from iicnet_cli.media.video import open_frames
 from iicnet_cli.zoo import find
 from iicnet_cli.zoo.checkpoint import CONFIG_FILE, WEIGHTS_FILE
@@ -50,6 +52,12 @@ def moving(frames: int, height: int, width: int, seed: int = 0) -> Pixels:
         x = 3 * t % max(1, width - 12)
         clip[t, height // 3 : height // 3 + 12, x : x + 12] = (200, 60, 40)
     return clip
+
+
+def pan(frames: int, height: int, width: int, speed: int) -> Pixels:
+    """(frames, height, width, 3): a camera that moves ``speed`` pixels a frame to the right."""
+    scene = natural(height, width + speed * frames, 7)
+    return np.stack([scene[:, speed * t : speed * t + width] for t in range(frames)])
 
 
 def done(result: Result) -> Result:
@@ -105,6 +113,26 @@ def run() -> Run:
         return CliRunner().invoke(app, [str(a) for a in arguments], **options)  # type: ignore
 
     return call
+
+
+@pytest.fixture
+def panning(tmp_path: Path) -> Path:
+    """A folder of seven frames, 101x71, of a fast pan."""
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for t, frame in enumerate(pan(7, 71, 101, 12)):
+        Image.fromarray(frame).save(folder / f"{t}.png")
+    return folder
+
+
+def rewrite_header(path: Path, **changes: Any) -> None:
+    """Give an embedding PNG another header, as a stranger might."""
+    header = read_header(path)
+    assert header is not None
+    info = PngInfo()
+    info.add_itxt("iicnet", header.model_copy(update=changes).to_json())
+    with Image.open(path) as image:
+        image.save(path, pnginfo=info)
 
 
 Aligning = Callable[[str, str], Path]

@@ -15,8 +15,9 @@ from PIL.PngImagePlugin import PngInfo
 from iicnet_cli.alignment import SMALLEST_SIDE, aligned, find_shifts, shifted, unshifted
 from iicnet_cli.container import read_header
 from iicnet_cli.metrics import psnr
-from tests.conftest import Aligning, Pixels, Run, done, frames_of, natural
+from tests.conftest import Aligning, Run, done, frames_of, natural, pan, rewrite_header
 
+ALIGNMENTS = pytest.mark.parametrize("alignment", ["shift", "motion"])
 shift = st.tuples(st.integers(-400, 400), st.integers(-400, 400))
 
 
@@ -47,12 +48,6 @@ def test_a_shift_is_found(height: int, width: int, y: float, x: float, seed: int
     assert np.array_equal(aligned(pair), np.stack([image, image]))
 
 
-def pan(frames: int, height: int, width: int, speed: int) -> Pixels:
-    """(frames, height, width, 3): a camera that moves ``speed`` pixels a frame to the right."""
-    scene = natural(height, width + speed * frames, 7)
-    return np.stack([scene[:, speed * t : speed * t + width] for t in range(frames)])
-
-
 def test_a_pan_is_found_beside_new_content() -> None:
     clip = pan(5, 120, 200, 17)[[2, 0, 1, 3, 4]]
     assert find_shifts(clip) == ((0, -34), (0, -17), (0, 17), (0, 34))
@@ -72,37 +67,27 @@ def test_small_pictures_stay() -> None:
     assert find_shifts(np.stack([image, np.roll(image, 9, axis=1)])) == ()
 
 
-@pytest.fixture
-def panning(tmp_path: Path) -> Path:
-    """A folder of seven frames, 101x71, of a fast pan."""
-    folder = tmp_path / "frames"
-    folder.mkdir()
-    for t, frame in enumerate(pan(7, 71, 101, 12)):
-        Image.fromarray(frame).save(folder / f"{t}.png")
-    return folder
-
-
+@ALIGNMENTS
 @pytest.mark.parametrize("model", ["video-5", "video-3-half"])
 def test_frames_come_back_in_place(
-    run: Run, aligning: Aligning, panning: Path, tmp_path: Path, model: str
+    run: Run, aligning: Aligning, panning: Path, tmp_path: Path, model: str, alignment: str
 ) -> None:
     out = tmp_path / "out.png"
-    command = ("embed", panning, "-o", out, "--model", aligning(model, "shift"))
-    report = json.loads(done(run(*command, "--json")).stdout)
+    report = json.loads(
+        done(
+            run("embed", panning, "-o", out, "--model", aligning(model, alignment), "--json")
+        ).stdout
+    )
     header = read_header(out)
-    assert header is not None and header.shifts is not None
-    assert len(header.shifts) == report["embeddings"] > 1  # the last group is not full
-    middle = len(header.shifts[0]) // 2
-    assert header.shifts[0][middle - 1 : middle + 1] == [(0, -12), (0, 12)]
-
-    farthest = 12 * max(middle, len(header.shifts[0]) - middle)
-    assert f"up to {farthest} pixels" in done(run("info", out)).stdout
-    assert json.loads(done(run("info", out, "--json")).stdout)["shifts"][0] == [
-        list(shift) for shift in header.shifts[0]
-    ]
+    assert header is not None
+    kept, other = (
+        (header.shifts, header.motion) if alignment == "shift" else (header.motion, header.shifts)
+    )
+    assert kept is not None and other is None
+    assert len(kept) == report["embeddings"] > 1  # the last group is not full
 
     wanted = frames_of(panning)
-    done(run("restore", out, "-o", tmp_path / "back.mkv", "--model", model))
+    done(run("restore", out, "-o", tmp_path / "back.mkv"))
     back = frames_of(tmp_path / "back.mkv")
     assert all(psnr(a, b) > 18 for a, b in zip(back, wanted, strict=True))
     assert np.mean([psnr(a, b) for a, b in zip(back, wanted, strict=True)]) > 24
@@ -115,10 +100,27 @@ def test_frames_come_back_in_place(
     assert np.array_equal(again[: len(back)], back)
 
 
-def test_alignment_helps_and_can_be_left_out(
+def test_shifts_are_kept_and_told(
     run: Run, aligning: Aligning, panning: Path, tmp_path: Path
 ) -> None:
-    model = aligning("video-5", "shift")
+    out = tmp_path / "out.png"
+    done(run("embed", panning, "-o", out, "--model", aligning("video-5", "shift")))
+    header = read_header(out)
+    assert header is not None and header.shifts is not None
+    middle = len(header.shifts[0]) // 2
+    assert header.shifts[0][middle - 1 : middle + 1] == [(0, -12), (0, 12)]
+    farthest = 12 * max(middle, len(header.shifts[0]) - middle)
+    assert f"up to {farthest} pixels" in done(run("info", out)).stdout
+    assert json.loads(done(run("info", out, "--json")).stdout)["shifts"][0] == [
+        list(shift) for shift in header.shifts[0]
+    ]
+
+
+@ALIGNMENTS
+def test_alignment_helps_and_can_be_left_out(
+    run: Run, aligning: Aligning, panning: Path, tmp_path: Path, alignment: str
+) -> None:
+    model = aligning("video-5", alignment)
     reports = []
     for flag in ("--align", "--no-align"):
         out = tmp_path / f"{flag}.png"
@@ -129,7 +131,7 @@ def test_alignment_helps_and_can_be_left_out(
         without["embed_psnr"] + without["restored_psnr"]
     )
     header = read_header(tmp_path / "--no-align.png")
-    assert header is not None and header.shifts is None
+    assert header is not None and header.shifts is None and header.motion is None
 
 
 def test_stereo_pairs_are_aligned(run: Run, tmp_path: Path) -> None:
@@ -163,20 +165,17 @@ def test_shifts_that_do_not_fit_are_left_out(
     out = tmp_path / "out.png"
     model = aligning("video-5", "shift")
     done(run("embed", panning, "-o", out, "--frames", "5", "--model", model))
-    header = read_header(out)
-    assert header is not None
-    forged = header.model_copy(update={"shifts": [[(0, 5)]]})
-    info = PngInfo()
-    info.add_itxt("iicnet", forged.to_json())
-    with Image.open(out) as image:
-        image.save(out, pnginfo=info)
+    rewrite_header(out, shifts=[[(0, 5)]])
     assert "up to 5 pixels" in done(run("info", out)).stdout
     done(run("restore", out, "-o", tmp_path / "back.mkv"))
     assert len(frames_of(tmp_path / "back.mkv")) == 5
 
 
-def test_evaluate_with_and_without(run: Run, aligning: Aligning, panning: Path) -> None:
-    model = aligning("video-5", "shift")
+@ALIGNMENTS
+def test_evaluate_with_and_without(
+    run: Run, aligning: Aligning, panning: Path, alignment: str
+) -> None:
+    model = aligning("video-5", alignment)
     sums = []
     for flag in ("--align", "--no-align"):
         command = ("evaluate", panning.parent, "-m", model, "--json", flag)
@@ -192,13 +191,7 @@ def test_shifts_of_a_pair_that_do_not_fit_are_left_out(run: Run, tmp_path: Path)
         Image.fromarray(scene[:, at : at + 130]).save(view)
     out = tmp_path / "out.png"
     done(run("embed", *views, "--task", "stereo", "-o", out))
-    header = read_header(out)
-    assert header is not None
-    forged = header.model_copy(update={"shifts": [[(0, 5), (0, 6)]]})
-    info = PngInfo()
-    info.add_itxt("iicnet", forged.to_json())
-    with Image.open(out) as image:
-        image.save(out, pnginfo=info)
+    rewrite_header(out, shifts=[[(0, 5), (0, 6)]])
     done(run("restore", out, "-o", tmp_path / "back"))
     with Image.open(views[1]) as original, Image.open(tmp_path / "back" / "right.png") as back:
         assert psnr(np.asarray(original), np.asarray(back)) > 25  # by those of the mark

@@ -17,6 +17,7 @@
     +-----------+
 
 The header says everything; the mark says enough to restore when a site has stripped the header.
+Both carry the motion of clips (`motion.py`).
 `png.py` writes and reads the file as a whole. Callers put the mark into the pixels (`write_mark`)
 before they give them to `EmbeddingWriter`, and open and close the file that it writes to.
 """
@@ -36,7 +37,9 @@ from iicnet_cli.container.mark import (
     read_mark,
     write_mark,
 )
+from iicnet_cli.container.motion import Motion
 from iicnet_cli.container.png import (
+    MAX_HEADER_BYTES,
     EmbeddingReader,
     EmbeddingWriter,
     hash_frame,
@@ -46,6 +49,7 @@ from iicnet_cli.container.png import (
 __all__ = [
     "FORMAT_VERSION",
     "MARK_BITS",
+    "MAX_HEADER_BYTES",
     "MAX_PIXELS",
     "MAX_SHIFT",
     "TASKS",
@@ -53,6 +57,7 @@ __all__ = [
     "EmbeddingWriter",
     "Header",
     "Mark",
+    "Motion",
     "Pixels",
     "Shift",
     "Source",

@@ -34,7 +34,10 @@ _MOST_BITS = MARK_BITS + 8 * (4 * 15 + 2)
 MAX_SHIFT = 32767
 _LENGTH = 3
 """Bytes that tell how long the motion is."""
+_BEFORE_MOTION = MARK_BITS // 8 + _LENGTH + 2
+"""Bytes of a mark with motion that come before it, each bit in a sample of its own."""
 _LARGEST_BLOCK = 8
+"""Bits that samples carry together, at most; their numbers, up to 255, are bytes then."""
 
 Shift = tuple[int, int]
 """Rows down and columns to the right by which a picture was shifted, circularly."""
@@ -150,11 +153,9 @@ class Mark:
             sides = struct.unpack(f">{2 * (images - 1)}h", shifts)
         motion = b""
         if version == _MOVING:
-            start = _PLAIN_BYTES
-            length = _motion_length(data)
-            motion = data[start : start + (length or 0)]
-            checksum = data[start + len(motion) : start + len(motion) + 4]
-            if not length or checksum != zlib.crc32(motion).to_bytes(4, "big"):
+            end = _BEFORE_MOTION + (_motion_length(data) or 0)
+            motion = data[_BEFORE_MOTION:end]
+            if not motion or data[end : end + 4] != zlib.crc32(motion).to_bytes(4, "big"):
                 return None
         try:
             return cls(
@@ -180,23 +181,19 @@ def _without_crc(data: bytes) -> bytes | None:
     return body if len(data) > 2 and _with_crc(body) == data else None
 
 
-_PLAIN_BYTES = MARK_BITS // 8 + _LENGTH + 2
-"""Of a mark with motion: what comes before it, a bit to a sample."""
-
-
 def _motion_length(data: bytes) -> int | None:
     """Bytes of the motion, told by a mark that has it; ``None`` for others."""
     body = _without_crc(data[: MARK_BITS // 8])
     if body is None or not body.startswith(_MAGIC) or body[len(_MAGIC)] >> 4 != _MOVING:
         return None
-    length = _without_crc(data[MARK_BITS // 8 : _PLAIN_BYTES])
+    length = _without_crc(data[MARK_BITS // 8 : _BEFORE_MOTION])
     return None if length is None else int.from_bytes(length, "big")
 
 
 def motion_room(samples: int) -> int:
     """How many bytes of motion a picture of so many samples can carry without harm."""
     # With so few, at least 7 samples carry 3 bits together, of which one changes.
-    return max(0, samples // 24 - 2 * _PLAIN_BYTES)
+    return max(0, samples // 24 - 2 * _BEFORE_MOTION)
 
 
 def _positions(samples: int, count: int) -> NDArray[np.int64]:
@@ -226,9 +223,11 @@ def write_mark(pixels: Pixels, mark: Mark) -> Pixels:
     flat = pixels.flatten()
     if mark.motion:
         if len(mark.motion) > motion_room(flat.size):
-            raise ValueError(f"{len(mark.motion)} bytes of motion are too much for {flat.size}")
-        _write_block_code(flat, data[_PLAIN_BYTES:])
-        data = data[:_PLAIN_BYTES]
+            raise ValueError(
+                f"{len(mark.motion)} bytes of motion are too much for {flat.size} samples"
+            )
+        _write_block_code(flat, data[_BEFORE_MOTION:])
+        data = data[:_BEFORE_MOTION]
     bits = np.unpackbits(np.frombuffer(data, np.uint8))
     where = _positions(flat.size, len(bits))
     if len(where) < len(bits):
@@ -249,13 +248,13 @@ def read_mark(pixels: Pixels) -> Mark | None:
     if length is not None:
         if length > motion_room(flat.size):
             return None
-        data = data[:_PLAIN_BYTES] + _read_block_code(flat, length + 4)
+        data = data[:_BEFORE_MOTION] + _read_block_code(flat, length + 4)
     return Mark.from_bytes(data)
 
 
 def _blocks(flat: Pixels, count: int) -> tuple[int, NDArray[np.intp]]:
     """Bits to a block, and the places of its samples in the picture: (2**bits - 1, blocks)."""
-    where = _positions(flat.size, 8 * _PLAIN_BYTES)
+    where = _positions(flat.size, 8 * _BEFORE_MOTION)
     free = flat.size - len(where)
     size = max(k for k in range(1, _LARGEST_BLOCK + 1) if (2**k - 1) * -(-8 * count // k) <= free)
     blocks = -(-8 * count // size)
@@ -287,8 +286,8 @@ def _read_block_code(flat: Pixels, count: int) -> bytes:
     return np.packbits(bits.reshape(-1)[: 8 * count].astype(np.uint8)).tobytes()
 
 
-def _syndromes(samples: Pixels) -> NDArray[np.int64]:
-    """(samples, blocks) to (blocks,)."""
-    numbers = np.arange(1, len(samples) + 1)[:, None]
-    together: NDArray[np.int64] = np.bitwise_xor.reduce(np.where(samples & 1, numbers, 0), axis=0)
+def _syndromes(samples: Pixels) -> Pixels:
+    """(samples, blocks) to (blocks,): the exclusive or of the numbers of those that are odd."""
+    numbers = np.arange(1, len(samples) + 1, dtype=np.uint8)[:, None]
+    together: Pixels = np.bitwise_xor.reduce((samples & 1) * numbers, axis=0)
     return together

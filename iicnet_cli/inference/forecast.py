@@ -47,6 +47,7 @@ def forecast(runner: Runner, images: Levels, search_steps: int = 0) -> GroupFore
         search_steps: of :meth:`Runner.improve`; what it will gain is not told.
     """
     height, width = images.shape[1:3]
+    restore = runner.restore if images.dtype == np.uint8 else runner.restore_levels
     windows = _windows(height, width, runner.config.multiple)
     runner.restore(runner.embed(images[:, *windows[0]]))  # the first call sets up much
     embed_errors, restored_errors = [], []
@@ -57,8 +58,7 @@ def forecast(runner: Runner, images: Levels, search_steps: int = 0) -> GroupFore
         embedding = runner.embed(part)
         file = io.BytesIO()
         Image.fromarray(embedding.squeeze()).save(file, "PNG")
-        beyond = images.dtype != np.uint8
-        restored = runner.restore_levels(embedding) if beyond else runner.restore(embedding)
+        restored = restore(embedding)
         seconds += time.perf_counter() - began
         area += part.shape[1] * part.shape[2]
         size += len(file.getbuffer())

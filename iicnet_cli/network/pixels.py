@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -27,13 +27,17 @@ def to_tensor(pixels: Levels, device: torch.device | None = None) -> Tensor:
 
 def to_pixels(images: Tensor) -> Pixels:
     """(..., C, H, W) float in 0..1, rounded and clamped, to (..., H, W, C) uint8."""
-    levels = (images * 255).round_().clamp_(0, 255).to(torch.uint8)
-    return levels.movedim(-3, -1).contiguous().cpu().numpy()
+    return _rounded(images, torch.uint8)
 
 
 def to_levels(images: Tensor) -> NDArray[np.int16]:
     """(..., C, H, W) float, rounded but not clamped, to (..., H, W, C) int16, 1 as 255."""
-    levels = (images * 255).round_().clamp_(-(1 << 15), (1 << 15) - 1).to(torch.int16)
+    return _rounded(images, torch.int16)
+
+
+def _rounded(images: Tensor, dtype: torch.dtype) -> NDArray[Any]:
+    limits = torch.iinfo(dtype)
+    levels = (images * 255).round_().clamp_(limits.min, limits.max).to(dtype)
     return levels.movedim(-3, -1).contiguous().cpu().numpy()
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from iicnet_cli.alignment import aligned, find_shifts
 from iicnet_cli.errors import TrainingError
-from iicnet_cli.motion import estimate, fine_level, grey, warped
+from iicnet_cli.motion import estimate, exchanged, fine_level, grey, warped
 from iicnet_cli.network.pixels import Levels
 from iicnet_cli.tasks.base import Pixels, reference_first
 from iicnet_cli.tasks.dual import dual_views
@@ -45,7 +45,7 @@ class StegoSampler:
         self.photos = photos
         self.images = images
 
-    def sample(self, rng: Generator, crop: int) -> Levels:
+    def sample(self, rng: Generator, crop: int) -> Pixels:
         chosen = rng.choice(len(self.photos), self.images, replace=False)
         return np.stack([_turn(_crop(self.photos[i], crop, rng), rng) for i in chosen])
 
@@ -112,7 +112,7 @@ class PairSampler:
             raise TrainingError("no pairs of pictures were found")
         self.pairs = pairs
 
-    def sample(self, rng: Generator, crop: int) -> Levels:
+    def sample(self, rng: Generator, crop: int) -> Pixels:
         pair = self.pairs[int(rng.integers(len(self.pairs)))]
         y, x = _corner(pair[0], crop, rng)
         cut = pair[:, y : y + crop, x : x + crop]
@@ -139,7 +139,7 @@ class StereoSampler:
         self.photos = photos
         self.synthetic = (synthetic if pairs else 1.0) if photos else 0.0
 
-    def sample(self, rng: Generator, crop: int) -> Levels:
+    def sample(self, rng: Generator, crop: int) -> Pixels:
         if rng.random() < self.synthetic:
             return stereo_photos(self.photos, crop, rng)
         pair = self.pairs[int(rng.integers(len(self.pairs)))]
@@ -168,7 +168,7 @@ class LayersSampler:
         self.photos = photos
         self.images = images
 
-    def sample(self, rng: Generator, crop: int) -> Levels:
+    def sample(self, rng: Generator, crop: int) -> Pixels:
         photo = self.photos[int(rng.integers(len(self.photos)))]
         background = _turn(_crop(photo, crop, rng), rng)
         cutout = self.cutouts[int(rng.integers(len(self.cutouts)))]
@@ -219,12 +219,8 @@ def _compensated(frames: Pixels, y: int, x: int, crop: int) -> Levels:
     window = frames[:, top:bottom, left:right]
     start = torch.zeros(len(shifts), 2)
     vectors = estimate(grey(references), grey(window[1:]), start, fine_level(height, width))
-    out = window.astype(np.int16)
-    for frame, reference, field in zip(
-        out[1:], references, vectors.movedim(1, 3).numpy(), strict=True
-    ):
-        frame += window[0]
-        frame -= warped(reference, field)
+    fields = vectors.movedim(1, 3).numpy()
+    out = exchanged(window, map(warped, references, fields))
     return out[:, y - top :, x - left :][:, :crop, :crop]
 
 
