@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 import subprocess
 import sys
 
@@ -150,6 +151,26 @@ print(peak() - before)
     pictures = 1024 * 1024 * 3 * 5
     assert peak(budget) < 1.3 * budget + pictures
     assert peak(1 << 40) > 2.5 * budget
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has the setting")
+def test_a_second_pass_takes_the_memory_of_the_first() -> None:
+    program = """
+import resource, numpy as np
+from iicnet_cli.inference.runner import Runner
+from iicnet_cli.zoo import find
+runner = Runner(find("stego-2").load(), memory=1 << 40)
+images = np.zeros((2, 1024, 1024, 3), np.uint8)
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    runner.embed(images)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) * resource.getpagesize())
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    inside = 512 * 512 * 4 * 32  # one of the larger tensors, of which there are dozens
+    assert int(result.stdout) < 2 * inside
 
 
 def test_bytes_per_pixel_grows_with_the_network() -> None:

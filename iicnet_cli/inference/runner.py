@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from iicnet_cli.inference.allocator import keep_freed_memory
 from iicnet_cli.inference.effort import Target, improve
 from iicnet_cli.network import IICNet, IICNetConfig
 from iicnet_cli.network.compiling import compiled as compile_pass
@@ -145,6 +146,8 @@ class Runner:
         tick: Callable[[float], None] = lambda share: None,
     ) -> None:
         self.device = device or torch.device("cpu")
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.net = channels_last(net.to(self.device)).eval()
         set_precision(self.net, precision, self.device)
         self._forward: Callable[[Tensor], Tensor] = self.net.forward

@@ -102,6 +102,11 @@ class FusedAffineNets(nn.Module):
         return g, h1
 
 
+def _sc(g: Tensor) -> Tensor:
+    # Equal to tanh(g / 2), which PyTorch computes half as fast on a CPU.
+    return 2 * torch.sigmoid(g) - 1
+
+
 class CouplingBlock(Invertible):
     """One invertible block: two complementary affine couplings, equations (3) to (6).
 
@@ -113,7 +118,7 @@ class CouplingBlock(Invertible):
                |                  v
         u_b ---+---------(* exp(sc(g)), + h1)-- u_b'   u_b' = u_b exp(sc(g)) + h1        (4)
 
-    with sc the centred sigmoid 2 sigmoid(x) - 1 = tanh(x / 2).
+    with sc the centred sigmoid 2 sigmoid(x) - 1.
 
     Args:
         channels: M, channels of u.
@@ -143,14 +148,14 @@ class CouplingBlock(Invertible):
         top, bottom = x.split(self.parts, dim=1)
         top = top + self._h2(bottom)
         g, h1 = self._g_h1(top)
-        bottom = bottom * torch.exp(torch.tanh(g / 2)) + h1
+        bottom = torch.addcmul(h1, bottom, torch.exp(_sc(g)))
         return torch.cat((top, bottom), dim=1)
 
     def inverse(self, y: Tensor) -> Tensor:
         """Equations (5) and (6)."""
         top, bottom = y.split(self.parts, dim=1)
         g, h1 = self._g_h1(top)
-        bottom = (bottom - h1) * torch.exp(-torch.tanh(g / 2))
+        bottom = (bottom - h1) * torch.exp(-_sc(g))
         top = top - self._h2(bottom)
         return torch.cat((top, bottom), dim=1)
 
