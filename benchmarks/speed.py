@@ -1,12 +1,12 @@
 """Time and memory of both passes: bundled models, the paper's networks, and a plain yardstick.
 
 Each row runs in a process of its own, on generated pictures in memory, without files; seconds are
-the median of several runs. A name alone is a bundled model. `paper/NAME` is the paper's network of
-that size (random weights: its speed does not depend on them) run by this project; `plain/NAME` is
-the same network run as such code usually is: in PyTorch's default memory layout, the whole picture
-at once (without gradients, whose record does not fit into 24 GB at 480p). GFLOP/s are of the
-convolutions, 2 for each multiplication; their share is of the fastest 3x3 convolution that the
-machine was seen to do in the same run.
+the median of several runs. A name alone is a bundled model, `bf16/NAME` the same with `--precision
+bf16`. `paper/NAME` is the paper's network of that size (random weights: its speed does not depend
+on them) run by this project; `plain/NAME` is the same network run as such code usually is: in
+PyTorch's default memory layout, the whole picture at once (without gradients, whose record does not
+fit into 24 GB at 480p). GFLOP/s are of the convolutions, 2 for each multiplication; their share is
+of the fastest 3x3 convolution that the machine was seen to do in the same run.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SIZES = {"480p": (480, 854), "1080p": (1080, 1920), "4K": (2160, 3840)}
 MODELS = ("plain/video-5", "paper/video-5", "video-5", "plain/stego-3", "paper/stego-3", "stego-3")
 SLOW = ("plain", "paper")
-"""Kinds that are measured at the smallest size and once, unless asked for."""
+"""Kinds of networks that are measured at the smallest size and once, unless asked for."""
 
 COLUMNS = (
     "network",
@@ -75,7 +75,7 @@ def build(model: str) -> IICNet:
     from iicnet_cli.zoo import find
 
     kind, _, name = model.rpartition("/")
-    if not kind:
+    if kind not in SLOW:
         return find(name).load()
     return IICNet(IICNetConfig.paper(int(name.rpartition("-")[2]))).eval()
 
@@ -107,7 +107,7 @@ def passes(
             return to_pixels(net.inverse(to_tensor(shown[None], device)))
 
         return embed, restore, net
-    runner = Runner(net, device)
+    runner = Runner(net, device, precision="bf16" if model.startswith("bf16/") else "fp32")
     embedding = runner.reference(pictures)
     if device.type == "cuda":
         torch.cuda.synchronize()
@@ -201,7 +201,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--model",
         action="append",
         metavar="NAME",
-        help=f"a bundled model, paper/NAME or plain/NAME; repeatable; {', '.join(MODELS)}",
+        help="a bundled model, bf16/NAME, paper/NAME or plain/NAME; repeatable; by default "
+        + ", ".join(MODELS),
     )
     parser.add_argument(
         "--size",

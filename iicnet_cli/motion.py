@@ -33,11 +33,11 @@ _FINE = 300
 """Lines of the plane on which motion is looked for at last, at most."""
 _COARSE = 48
 """Lines of the plane on which it is looked for first, less."""
-_ITERATIONS = 3
+_ITERATIONS = 5
 """On each plane."""
-_WINDOW = 13
-_SMOOTHING = 5
-"""Pixels to each side of the squares over which gradients and vectors are averaged."""
+_WINDOW = 7
+_SMOOTHING = 3
+"""Sides of the squares over which gradients and vectors are averaged, on a halved plane."""
 _REGULARISATION = 4.0
 """In levels squared: keeps vectors of flat areas from growing."""
 _STRIP = 256
@@ -155,20 +155,22 @@ def estimate(reference: Tensor, frames: Tensor, start: Tensor, level: int) -> Te
 
 
 def _lucas_kanade(reference: Tensor, frames: Tensor, start: Tensor) -> Tensor:
-    """(B, 2, H, W): displacements in pixels."""
+    """(B, 2, H / 2, W / 2): displacements in pixels of the frames, on half their grid."""
     pyramid = [(reference, frames)]
     while min(pyramid[-1][1].shape[-2:]) >= _COARSE:
         reference, frames = (F.avg_pool2d(x, 2) for x in pyramid[-1])
         pyramid.append((reference, frames))
     flow: Tensor = (start / 2 ** len(pyramid))[:, :, None, None]
     for reference, frames in reversed(pyramid):
-        flow = 2 * F.interpolate(flow, size=frames.shape[-2:], mode="bilinear")
+        height, width = frames.shape[-2:]
+        flow = 2 * F.interpolate(flow, size=(height // 2, width // 2), mode="bilinear")
         for _ in range(_ITERATIONS):
-            moved = _sampled(reference, flow)
+            moved = _sampled(reference, F.interpolate(flow, size=(height, width), mode="bilinear"))
             dy, dx = torch.gradient(moved, dim=(2, 3))
             rest = frames - moved
             products = torch.cat((dy * dy, dx * dx, dy * dx, dy * rest, dx * rest), dim=1)
-            yy, xx, yx, y, x = _mean(products, _WINDOW).tensor_split(5, dim=1)
+            means = _mean(F.avg_pool2d(products, 2), _WINDOW)
+            yy, xx, yx, y, x = means.tensor_split(5, dim=1)
             yy, xx = yy + _REGULARISATION, xx + _REGULARISATION
             step = torch.cat((xx * y - yx * x, yy * x - yx * y), dim=1) / (yy * xx - yx * yx)
             flow = _mean(flow + step.clamp(-2, 2), _SMOOTHING)

@@ -56,7 +56,8 @@ PrecisionOption = Annotated[
     Precision,
     typer.Option(
         "--precision",
-        help="tf32 (CUDA only) and bf16 are faster on some GPUs, and restore a little worse.",
+        help="tf32 (CUDA only) and bf16 are faster on GPUs, bf16 also on CPUs that have its "
+        "instructions (far slower on others); both restore a little worse.",
     ),
 ]
 
