@@ -8,13 +8,14 @@ field is. This is a lifting step, as in video coding by wavelets along the motio
 Taubman, 2001).
 
 Vectors are found by phase correlation of the whole pictures (``alignment``), then by Lucas and
-Kanade's method (1981) from coarse to fine.
+Kanade's method (1981) from coarse to fine; then each is compared with its neighbours' and with some
+beside itself, by what the warped reference leaves.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -40,6 +41,10 @@ _SMOOTHING = 3
 """Sides of the squares over which gradients and vectors are averaged, on a halved plane."""
 _REGULARISATION = 4.0
 """In levels squared: keeps vectors of flat areas from growing."""
+_TRIED = (2.0, 1.0)
+"""Pixels of the finest plane beside each vector at which others are tried, one after the other."""
+_BETTER = 0.995
+"""Share of the squared error that another vector may leave, at most, to be taken."""
 _STRIP = 256
 """Rows that are warped at a time."""
 
@@ -147,6 +152,7 @@ def estimate(reference: Tensor, frames: Tensor, start: Tensor, level: int) -> Te
         costs = cost(vectors)
         best = torch.where(costs < least, vectors, best)
         least = torch.minimum(costs, least)
+    best = _refined(reference, frames, best)
     # Chosen each for itself, they are judged together: their neighbours bend them.
     worth = cost(best).mean((1, 2, 3)) < WORTH * unmoved.mean((1, 2, 3))
     pixels = best * 2**level
@@ -175,6 +181,40 @@ def _lucas_kanade(reference: Tensor, frames: Tensor, start: Tensor) -> Tensor:
             step = torch.cat((xx * y - yx * x, yy * x - yx * y), dim=1) / (yy * xx - yx * yx)
             flow = _mean(flow + step.clamp(-2, 2), _SMOOTHING)
     return flow
+
+
+def _refined(reference: Tensor, frames: Tensor, vectors: Tensor) -> Tensor:
+    """(B, 2, rows, columns), each vector replaced where another one leaves less around it.
+
+    One in four at a time, so that no two neighbours change together: a vector bends the field up to
+    its neighbours, and is judged there.
+    """
+    rows, columns = vectors.shape[-2:]
+    grid, size = (rows, columns), frames.shape[-2:]
+
+    def left(field: Tensor) -> Tensor:
+        dense = F.interpolate(field, size=size, mode="bilinear")
+        errors = (frames - _sampled(reference, dense)).square()
+        return _mean(F.adaptive_avg_pool2d(errors, grid), 3)
+
+    sides = ((0, 1), (0, -1), (1, 0), (-1, 0))
+    for beside in _TRIED:
+        tried: list[Callable[[Tensor], Tensor]] = [lambda field: _mean(field, 3)]
+        for side in sides:
+            offset = beside * vectors.new_tensor(side)[:, None, None]
+            tried.append(lambda field, side=side: field.roll(side, (2, 3)))  # type: ignore[misc]
+            tried.append(lambda field, offset=offset: field + offset)  # type: ignore[misc]
+        for y, x in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            turn = torch.zeros(grid, dtype=torch.bool)
+            turn[y::2, x::2] = True
+            least = left(vectors)
+            for other in tried:
+                candidates = torch.where(turn, other(vectors), vectors)
+                found = left(candidates)
+                better = turn & (found < _BETTER * least)
+                vectors = torch.where(better, candidates, vectors)
+                least = torch.where(better, found, least)
+    return vectors
 
 
 def _mean(planes: Tensor, window: int) -> Tensor:
