@@ -110,6 +110,20 @@ def test_a_zoom_is_found(height: int, width: int) -> None:
         assert psnr(still, levels[0]) > psnr(frame, images[0]) + 6
 
 
+def test_what_moves_on_its_own_is_followed() -> None:
+    still = natural(240, 320, 1)
+    thing = natural(64, 80, 9)
+    images = np.stack([still, still])
+    images[0, 90:154, 120:200] = thing
+    images[1, 90:154, 134:214] = thing
+    motion = find_motion(images)
+    assert motion is not None
+    moved = warped(images[0], motion.vectors[0])
+    inside = (slice(98, 146), slice(142, 206))
+    assert psnr(moved[inside], images[1][inside]) > 30
+    assert psnr(moved, images[1]) > psnr(images[0], images[1]) + 6
+
+
 def test_what_does_not_come_nearer_stays() -> None:
     assert find_motion(np.stack([natural(100, 120, 0)] * 3)) is None
     assert find_motion(np.full((3, 80, 80, 3), 7, np.uint8)) is None
