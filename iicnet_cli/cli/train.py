@@ -58,8 +58,9 @@ def train(
     precision: Annotated[
         Precision,
         typer.Option(
-            help="Of the arithmetic. bf16: in the networks inside the couplings, for GPUs; tf32: "
-            "in all convolutions, CUDA only. Weights are fp32 in any case."
+            help="Of the arithmetic. bf16: in the networks inside the couplings, for GPUs and for "
+            "CPUs that have its instructions; tf32: in all convolutions, CUDA only. Weights are "
+            "fp32 in any case."
         ),
     ] = "fp32",
     compiled: Annotated[
