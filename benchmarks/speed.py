@@ -1,12 +1,13 @@
 """Time and memory of both passes: bundled models, the paper's networks, and a plain yardstick.
 
 Each row runs in a process of its own, on generated pictures in memory, without files; seconds are
-the median of several runs. A name alone is a bundled model, `bf16/NAME` the same with `--precision
-bf16`. `paper/NAME` is the paper's network of that size (random weights: its speed does not depend
-on them) run by this project; `plain/NAME` is the same network run as such code usually is: in
-PyTorch's default memory layout, the whole picture at once (without gradients, whose record does not
-fit into 24 GB at 480p). GFLOP/s are of the convolutions, 2 for each multiplication; their share is
-of the fastest 3x3 convolution that the machine was seen to do in the same run.
+the median of several runs. A name alone is a bundled model. `paper/NAME` is the paper's network of
+that size (random weights: its speed does not depend on them) run by this project; `bf16/NAME` and
+`bf16/paper/NAME` are the same with `--precision bf16`; `plain/NAME` is the same network run as such
+code usually is: in PyTorch's default memory layout, the whole picture at once (without gradients,
+whose record does not fit into 24 GB at 480p). GFLOP/s are of the convolutions, 2 for each
+multiplication; their share is of the fastest fp32 3x3 convolution that the machine was seen to do
+in the same run.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 SIZES = {"480p": (480, 854), "1080p": (1080, 1920), "4K": (2160, 3840)}
 MODELS = ("plain/video-5", "paper/video-5", "video-5", "plain/stego-3", "paper/stego-3", "stego-3")
-SLOW = ("plain", "paper")
+SLOW = ("plain/", "paper/", "bf16/paper/")
 """Kinds of networks that are measured at the smallest size and once, unless asked for."""
 
 COLUMNS = (
@@ -74,8 +75,8 @@ def build(model: str) -> IICNet:
     from iicnet_cli.network import IICNet, IICNetConfig
     from iicnet_cli.zoo import find
 
-    kind, _, name = model.rpartition("/")
-    if kind not in SLOW:
+    name = model.rpartition("/")[2]
+    if not model.startswith(SLOW):
         return find(name).load()
     return IICNet(IICNetConfig.paper(int(name.rpartition("-")[2]))).eval()
 
@@ -96,15 +97,16 @@ def passes(
     )
     if model.startswith("plain/"):
         net.to(device)
-        shown = to_pixels(net.reference(to_tensor(pictures[None])))[0]
+        images = to_tensor(pictures[None], device).contiguous()
+        shown = net.reference(images)
 
         @torch.no_grad()
         def embed() -> object:
-            return to_pixels(net(to_tensor(pictures[None], device)))
+            return to_pixels(net(images))
 
         @torch.no_grad()
         def restore() -> object:
-            return to_pixels(net.inverse(to_tensor(shown[None], device)))
+            return to_pixels(net.inverse(shown))
 
         return embed, restore, net
     runner = Runner(net, device, precision="bf16" if model.startswith("bf16/") else "fp32")
@@ -233,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         slow = model.startswith(SLOW)
         for size in options.size or (["480p"] if slow else SIZES):
             command = [sys.executable, __file__, "--row", model, size]
-            repeats = 1 if model.startswith("plain/") else options.repeats
+            repeats = 1 if slow else options.repeats
             command += ["--device", options.device, "--repeats", str(repeats)]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
             if done.returncode:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -24,9 +26,11 @@ from iicnet_cli.network.downscaling import InvertibleDownscaling
 from iicnet_cli.network.growing import grown
 from iicnet_cli.network.iicnet import IICNet
 from iicnet_cli.network.invertible import Invertible, InvertibleConv1x1
+from iicnet_cli.network.pixels import channels_last, to_pixels, to_tensor
 from iicnet_cli.network.quantization import Quantization
 from iicnet_cli.network.relation import RelationBlock, RelationModule
 from iicnet_cli.network.squeeze import ChannelSqueeze
+from tests.conftest import natural
 
 few = settings(max_examples=6, deadline=None)
 evens = st.sampled_from((2, 4, 6, 10))
@@ -388,6 +392,28 @@ def test_odd_sizes(size: tuple[int, int]) -> None:
         InvertibleDownscaling(1, 3)(torch.rand(1, 3, *size))
     pixels = IICNet(SMALL["paper"])
     assert pixels(torch.rand(1, 3, 3, *size)).shape == (1, 3, *size)
+
+
+@pytest.mark.parametrize("name", ["paper", "compact"])
+@torch.inference_mode()
+def test_couplings_work_on_tensors_that_are_channels_last(name: str) -> None:
+    net = channels_last(IICNet(SMALL[name]).eval())
+    pictures = np.stack([natural(24, 32, i) for i in range(net.config.images)])
+    images = to_tensor(pictures[None])
+    assert np.array_equal(to_pixels(images)[0], pictures)
+    passed: list[Tensor] = []
+    for block in net.coupling.layers[:-1]:
+        assert isinstance(block, Invertible)
+        for call in (block.forward, block.inverse):
+
+            def watched(x: Tensor, call: Callable[[Tensor], Tensor] = call) -> Tensor:
+                passed.append(x)
+                return call(x)
+
+            setattr(block, call.__name__, watched)
+    net.inverse(net(images))
+    assert len(passed) == 2 * (len(net.coupling.layers) - 1)
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in passed)
 
 
 HALOS = {

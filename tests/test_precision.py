@@ -128,3 +128,17 @@ def test_tf32_needs_cuda(run: Run, photos: list[Path], tmp_path: Path) -> None:
     done = run("embed", *photos[:2], "-o", tmp_path / "x.png", "--precision", "tf32")
     assert done.exit_code == UsageError.exit_code
     assert "CUDA" in done.output
+
+
+@torch.inference_mode()
+def test_bf16_covers_the_relation_module() -> None:
+    torch.manual_seed(0)
+    net = IICNet(IICNetConfig.paper(2, blocks=1)).eval()
+    assert net.relation is not None
+    for p in net.relation.parameters():
+        torch.nn.init.normal_(p, std=0.1)  # its last layers start at zero
+    x = torch.rand(1, 6, 12, 12)
+    full = net.relation(x)
+    coarse = net.subnets_in(torch.bfloat16).relation(x)  # type: ignore[misc]
+    assert coarse.dtype == torch.float32
+    assert 0 < (coarse - full).abs().max() < 0.1 * (full - x).abs().max()

@@ -76,6 +76,11 @@ def _zero_bias(layer: nn.Conv2d) -> None:
     nn.init.zeros_(layer.bias)
 
 
+def computing_in(dtype: torch.dtype | None, device: torch.device) -> AbstractContextManager[object]:
+    """Autocast to ``dtype``; ``None`` leaves everything in the precision of the inputs."""
+    return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+
+
 class AffineNets(nn.Module):
     """h1 and g of equation (4) as two networks, as in the paper."""
 
@@ -160,19 +165,14 @@ class CouplingBlock(Invertible):
         return torch.cat((top, bottom), dim=1)
 
     def _h2(self, bottom: Tensor) -> Tensor:
-        with self._precision(bottom):
+        with computing_in(self.subnet_dtype, bottom.device):
             shift: Tensor = self.h2(bottom)
         return shift.to(bottom.dtype)
 
     def _g_h1(self, top: Tensor) -> tuple[Tensor, Tensor]:
-        with self._precision(top):
+        with computing_in(self.subnet_dtype, top.device):
             g, h1 = self.affine(top)
         return g.to(top.dtype), h1.to(top.dtype)
-
-    def _precision(self, x: Tensor) -> AbstractContextManager[object]:
-        if self.subnet_dtype is None:
-            return nullcontext()
-        return torch.autocast(x.device.type, self.subnet_dtype)
 
 
 class CouplingLayers(Invertible):

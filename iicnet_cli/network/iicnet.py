@@ -20,7 +20,7 @@ from iicnet_cli.network.coupling import (
 from iicnet_cli.network.detail import DetailLayers
 from iicnet_cli.network.downscaling import InvertibleDownscaling
 from iicnet_cli.network.invertible import InvertibleConv1x1
-from iicnet_cli.network.relation import RelationModule
+from iicnet_cli.network.relation import RelationBlock, RelationModule
 from iicnet_cli.network.squeeze import ChannelSqueeze
 
 
@@ -94,7 +94,7 @@ class IICNet(nn.Module):
         self._check(images)
         if self.detail is not None:
             images = self.detail(images)
-        x = images.flatten(1, 2)
+        x = torch.cat(images.unbind(1), dim=1)  # keeps the memory format; flatten may not
         if self.relation is not None:
             x = self.relation(x)
         if self.downscaling is not None:
@@ -140,7 +140,7 @@ class IICNet(nn.Module):
         return reference
 
     def subnets_in(self, dtype: torch.dtype | None) -> Self:
-        """Let h1, g and h2 compute in a lower precision, as ``torch.bfloat16``, from now on.
+        """Let h1, g, h2 and f_rel compute in a lower precision, as ``torch.bfloat16``, from now on.
 
         Weights, 1x1 mixings, couplings and squeeze stay as they are, and nothing of it is kept in
         the state dict. ``None`` goes back.
@@ -149,7 +149,7 @@ class IICNet(nn.Module):
             This network.
         """
         for module in self.modules():
-            if isinstance(module, CouplingBlock):
+            if isinstance(module, CouplingBlock | RelationBlock):
                 module.subnet_dtype = dtype
         return self
 

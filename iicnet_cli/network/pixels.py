@@ -17,12 +17,18 @@ Levels = NDArray[np.uint8 | np.int16]
 
 
 def to_tensor(pixels: Levels, device: torch.device | None = None) -> Tensor:
-    """(..., H, W, C) to (..., C, H, W) float, 255 as 1; does not wait for a GPU."""
+    """(B, H, W, C) to (B, C, H, W), or (B, K, H, W, C) to (B, K, C, H, W), float, 255 as 1.
+
+    The channels of all K images lie beside each other in memory (channels last), as those of one
+    image do. Does not wait for a GPU.
+    """
+    several = pixels.ndim == 5
     # A copy: PNGs are decoded into memory that must not be written to.
-    levels = torch.from_numpy(np.array(pixels, order="C"))
+    levels = torch.from_numpy(np.array(np.moveaxis(pixels, 1, 3) if several else pixels, order="C"))
     if device is not None and device.type == "cuda":
         levels = levels.pin_memory()
-    return levels.to(device, non_blocking=True).movedim(-1, -3).float() / 255
+    levels = levels.to(device, non_blocking=True).float() / 255
+    return levels.permute(0, 3, 4, 1, 2) if several else levels.permute(0, 3, 1, 2)
 
 
 def to_pixels(images: Tensor) -> Pixels:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from iicnet_cli.network.coupling import DenseBlock
+from iicnet_cli.network.coupling import DenseBlock, computing_in
 
 
 class RelationBlock(nn.Module):
@@ -29,6 +29,7 @@ class RelationBlock(nn.Module):
         self, images: int, channels: int, features: int, growth: int, scale: float
     ) -> None:
         super().__init__()
+        self.subnet_dtype: torch.dtype | None = None
         self.channels = channels
         self.scale = scale
         self.heads = nn.ModuleList(
@@ -47,11 +48,12 @@ class RelationBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, H, W) to the same shape."""
         images = x.split(self.channels, dim=1)
-        features = torch.cat(
-            [head(image) for head, image in zip(self.heads, images, strict=True)], dim=1
-        )
-        change = torch.cat([tail(features) for tail in self.tails], dim=1)
-        return x + self.scale * change
+        with computing_in(self.subnet_dtype, x.device):
+            features = torch.cat(
+                [head(image) for head, image in zip(self.heads, images, strict=True)], dim=1
+            )
+            change = torch.cat([tail(features) for tail in self.tails], dim=1)
+        return x + self.scale * change.to(x.dtype)
 
 
 class RelationModule(nn.Module):
