@@ -203,8 +203,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--model",
         action="append",
         metavar="NAME",
-        help="a bundled model, bf16/NAME, paper/NAME or plain/NAME; repeatable; by default "
-        + ", ".join(MODELS),
+        help="a bundled model, paper/NAME, either behind bf16/, or plain/NAME; repeatable; by "
+        "default " + ", ".join(MODELS),
     )
     parser.add_argument(
         "--size",
