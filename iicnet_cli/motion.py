@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import numpy as np
 import torch
@@ -139,11 +140,8 @@ def estimate(reference: Tensor, frames: Tensor, start: Tensor, level: int) -> Te
     flow = _lucas_kanade(reference, frames, start)
     found = F.adaptive_avg_pool2d(flow, grid)
 
-    size = frames.shape[-2:]
-
     def cost(vectors: Tensor) -> Tensor:
-        dense = F.interpolate(vectors, size=size, mode="bilinear")
-        return F.adaptive_avg_pool2d((frames - _sampled(reference, dense)).abs(), grid)
+        return F.adaptive_avg_pool2d(_left(reference, frames, vectors).abs(), grid)
 
     still = torch.zeros_like(found)
     unmoved = least = cost(still)
@@ -190,31 +188,35 @@ def _refined(reference: Tensor, frames: Tensor, vectors: Tensor) -> Tensor:
     its neighbours, and is judged there.
     """
     rows, columns = vectors.shape[-2:]
-    grid, size = (rows, columns), frames.shape[-2:]
+    grid = (rows, columns)
 
-    def left(field: Tensor) -> Tensor:
-        dense = F.interpolate(field, size=size, mode="bilinear")
-        errors = (frames - _sampled(reference, dense)).square()
+    def cost(field: Tensor) -> Tensor:
+        errors = _left(reference, frames, field).square()
         return _mean(F.adaptive_avg_pool2d(errors, grid), 3)
 
-    sides = ((0, 1), (0, -1), (1, 0), (-1, 0))
     for beside in _TRIED:
-        tried: list[Callable[[Tensor], Tensor]] = [lambda field: _mean(field, 3)]
-        for side in sides:
+        tried: list[Callable[[Tensor], Tensor]] = [partial(_mean, window=3)]
+        for side in ((0, 1), (0, -1), (1, 0), (-1, 0)):
             offset = beside * vectors.new_tensor(side)[:, None, None]
-            tried.append(lambda field, side=side: field.roll(side, (2, 3)))  # type: ignore[misc]
-            tried.append(lambda field, offset=offset: field + offset)  # type: ignore[misc]
+            tried.append(partial(torch.roll, shifts=side, dims=(2, 3)))
+            tried.append(partial(torch.add, offset))
         for y, x in ((0, 0), (0, 1), (1, 0), (1, 1)):
             turn = torch.zeros(grid, dtype=torch.bool)
             turn[y::2, x::2] = True
-            least = left(vectors)
+            least = cost(vectors)
             for other in tried:
                 candidates = torch.where(turn, other(vectors), vectors)
-                found = left(candidates)
+                found = cost(candidates)
                 better = turn & (found < _BETTER * least)
                 vectors = torch.where(better, candidates, vectors)
                 least = torch.where(better, found, least)
     return vectors
+
+
+def _left(reference: Tensor, frames: Tensor, vectors: Tensor) -> Tensor:
+    """The frames minus the reference, warped along (B, 2, rows, columns)."""
+    flow = F.interpolate(vectors, size=frames.shape[-2:], mode="bilinear")
+    return frames - _sampled(reference, flow)
 
 
 def _mean(planes: Tensor, window: int) -> Tensor:

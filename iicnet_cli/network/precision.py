@@ -10,8 +10,8 @@ from iicnet_cli.errors import UsageError
 from iicnet_cli.network.iicnet import IICNet
 
 Precision = Literal["fp32", "tf32", "bf16"]
-"""``tf32``: in all convolutions, on CUDA; ``bf16``: in the coupling's subnets, see
-:meth:`IICNet.subnets_in`."""
+"""``tf32``: in all convolutions, on CUDA; ``bf16``: in the subnets of couplings and
+relation module, see :meth:`IICNet.subnets_in`."""
 
 
 def set_precision(net: IICNet, precision: Precision, device: torch.device) -> None:
