@@ -154,23 +154,25 @@ print(peak() - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has the setting")
-def test_a_second_pass_takes_the_memory_of_the_first() -> None:
+def test_later_passes_take_the_memory_of_the_first() -> None:
     program = """
 import resource, numpy as np
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.zoo import find
 runner = Runner(find("stego-2").load(), memory=1 << 40)
 images = np.zeros((2, 1024, 1024, 3), np.uint8)
-for _ in range(3):
+for _ in range(8):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     runner.embed(images)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) * resource.getpagesize())
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) * resource.getpagesize())
 """
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     inside = 512 * 512 * 4 * 32  # one of the larger tensors, of which there are dozens
-    assert int(result.stdout) < 2 * inside
+    # The heap still grows a little in some passes, in which ones depends on the threads.
+    new = [int(line) for line in result.stdout.split()]
+    assert np.median(new[3:]) < inside
 
 
 def test_bytes_per_pixel_grows_with_the_network() -> None:
