@@ -10,10 +10,12 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
+from weakref import ref
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
@@ -75,6 +77,8 @@ def worker(folder: Path, output: Path) -> None:
         arguments = ["--recipe", folder / "recipe.toml", "-d", folder / "photos"]
         arguments += ["-o", folder / "timed", "--device", "cpu", "--minutes", 0.01]
         app(["train", *map(str, arguments)], standalone_mode=False)
+        group = ref(dist.group.WORLD)
+    assert group() is None  # while it lives, its threads do, and may abort the process at its end
 
 
 def test_two_processes_train_as_one(tmp_path: Path) -> None:

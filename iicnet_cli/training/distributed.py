@@ -15,6 +15,10 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+
+# Imported later, as by the first optimizer, its functions would take the open group as a default
+# and keep it alive to the end of Python, where its threads abort the process now and then.
+import torch.distributed.nn
 from torch import Tensor, nn
 from torch.nn import functional as F
 
