@@ -1,21 +1,23 @@
-"""Motion compensation: what the reference shows already is taken out of the other frames.
+"""Motion compensation: what another frame shows already is taken out of each frame.
 
 A network finds in one picture what it has seen in another a few pixels away, and no farther. So a
-frame h goes into it as h - W(r) + r: W warps the reference r along a coarse field of vectors that
-the PNG carries beside the picture. Where a vector is right the result is r itself, and nothing has
-to be hidden. After restoring, h = x - r + W(r), with r as it came back; that undoes it whatever the
-field is. This is a lifting step, as in video coding by wavelets along the motion (Secker and
-Taubman, 2001).
+frame h goes into it as h - P + r: P predicts the frame from the reference r, warped along a coarse
+field of vectors that the PNG carries beside the picture. Where a vector is right the result is r
+itself, and nothing has to be hidden. Far frames show more and more that the reference does not, but
+that their neighbours do: there P comes from the neighbour on the side of the reference, warped as
+well, or is the mean of both. After restoring, h = x - r + P, frame after frame away from r, with
+frames as they came back; that undoes it whatever P is. This is a lifting step, as in video coding
+by wavelets along the motion (Secker and Taubman, 2001).
 
 Vectors are found by phase correlation of the whole pictures (``alignment``), then by Lucas and
 Kanade's method (1981) from coarse to fine; then each is compared with its neighbours' and with some
-beside itself, by what the warped reference leaves.
+beside itself, by what the warped picture leaves.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -25,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from iicnet_cli.alignment import SMALLEST_SIDE, WORTH, find_shifts
-from iicnet_cli.container.motion import LONGEST, STEPS, Motion
+from iicnet_cli.container.motion import HALVES, LONGEST, STEPS, Motion
 from iicnet_cli.network.pixels import Levels, Pixels
 
 SPACING = 16
@@ -46,46 +48,81 @@ _TRIED = (2.0, 1.0)
 """Pixels of the finest plane beside each vector at which others are tried, one after the other."""
 _BETTER = 0.995
 """Share of the squared error that another vector may leave, at most, to be taken."""
+_DEARER = 75.0
+"""Squared levels that must be saved for a whole share: a neighbour comes back with errors."""
 _STRIP = 256
 """Rows that are warped at a time."""
 
 
-def find_motion(images: Pixels) -> Motion | None:
-    """The motion of each picture but the first, beside the first.
+def neighbours(frames: int) -> list[int]:
+    """Of K frames, the reference first and the others in time: where each one's neighbour is.
+
+    The neighbour is the next frame on the side of the reference, which stood in the middle; it may
+    be the reference itself.
 
     Args:
-        images: (K, H, W, C), uint8.
+        frames: K.
 
     Returns:
-        Vectors of 0 for a picture that does not come 15 % nearer to the warped reference than it
-        is to the unmoved one; ``None`` where none does, as in pictures below ``SMALLEST_SIDE``.
+        K - 1 places, 0 to K - 1: of the neighbours of all but the reference.
+    """
+    middle = frames // 2
+    before = [k + 1 if k < middle else 0 for k in range(1, middle + 1)]
+    after = [k - 1 if k > middle + 1 else 0 for k in range(middle + 1, frames)]
+    return before + after
+
+
+def find_motion(images: Pixels) -> Motion | None:
+    """The motion of each picture but the first, beside the first and beside its neighbour.
+
+    Args:
+        images: (K, H, W, C), uint8, see :func:`neighbours`.
+
+    Returns:
+        Vectors of 0 into a picture that, warped, does not come 15 % nearer than it is unmoved;
+        ``None`` where nothing moves, as in pictures below ``SMALLEST_SIDE``.
     """
     height, width = images.shape[1:3]
     if len(images) < 2 or min(height, width) < SMALLEST_SIDE:
         return None
-    start = torch.tensor(find_shifts(images) or [(0, 0)] * (len(images) - 1)).float()
     level = fine_level(height, width)
-    reference = grey(images[:1])
+    planes = [halved_grey(image[None], level) for image in images]
+
+    def start(source: int, frame: int) -> Tensor:
+        return torch.tensor(find_shifts(images[[source, frame]]) or [(0, 0)]).float()
+
     # One after the other: together they would not be faster, and take more memory.
-    found = [
-        estimate(reference, grey(image[None]), first[None], level)
-        for image, first in zip(images[1:], start, strict=True)
-    ]
-    vectors = torch.cat(found)
-    if not vectors.any():
-        return None
-    return Motion(vectors.movedim(1, 3).numpy().astype(np.int16))
+    cells = cells_of(height, width, level)
+    found = []
+    for k, near in enumerate(neighbours(len(images)), 1):
+        sources = [0, near] if near else [0]
+        found.append(
+            estimate(
+                planes[k],
+                torch.cat([planes[source] for source in sources]),
+                torch.cat([start(source, k) for source in sources]),
+                [near > 0],
+                cells,
+                level,
+            )
+        )
+    motion = Motion(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+    return motion if motion.vectors.any() or motion.shares.any() else None
 
 
 def compensated(images: Pixels, motion: Motion | None) -> Levels:
-    """(K, H, W, C), each picture but the first without what the warped reference shows of it.
+    """(K, H, W, C), each picture but the first without what others show of it.
 
     Returns:
         int16, -255 to 510, the first as it was; ``images`` themselves without a motion.
     """
     if motion is None:
         return images
-    return exchanged(images, (warped(images[0], vectors) for vectors in motion.vectors))
+    shown = (
+        predicted(images[0], images[near], vectors, shares)
+        for near, vectors, shares in _steps(motion)
+    )
+    return exchanged(images, shown)
 
 
 def exchanged(images: Pixels, shown: Iterable[Pixels]) -> NDArray[np.int16]:
@@ -93,7 +130,7 @@ def exchanged(images: Pixels, shown: Iterable[Pixels]) -> NDArray[np.int16]:
 
     Args:
         images: uint8.
-        shown: K - 1 pictures (H, W, C) uint8: the first one, warped for each of the others.
+        shown: K - 1 pictures (H, W, C) uint8: of each of the others, what is predicted.
     """
     out = images.astype(np.int16)
     for frame, picture in zip(out[1:], shown, strict=True):
@@ -107,10 +144,46 @@ def uncompensated(levels: Levels, motion: Motion | None) -> Pixels:
     first = levels[0].clip(0, 255).astype(np.uint8)
     out = np.empty(levels.shape, np.uint8)
     out[0] = first
-    for i, frame in enumerate(levels[1:]):
-        if motion is not None:
-            frame = frame - first + warped(first, motion.vectors[i])
-        out[i + 1] = frame.clip(0, 255)
+    if motion is None:
+        out[1:] = levels[1:].clip(0, 255)
+        return out
+    steps = list(enumerate(_steps(motion), 1))
+    # Away from the reference, on either side: those before it come in the order of time.
+    middle = len(levels) // 2
+    for k, (near, vectors, shares) in steps[:middle][::-1] + steps[middle:]:
+        frame = levels[k] - first + predicted(first, out[near], vectors, shares)
+        out[k] = frame.clip(0, 255)
+    return out
+
+
+def _steps(motion: Motion) -> Iterator[tuple[int, NDArray[np.int16], NDArray[np.uint8]]]:
+    """Of each picture but the first: its neighbour's place, vectors and shares."""
+    return zip(neighbours(len(motion.vectors) + 1), motion.vectors, motion.shares, strict=True)
+
+
+def predicted(
+    reference: Pixels, neighbour: Pixels, vectors: NDArray[np.int16], shares: NDArray[np.uint8]
+) -> Pixels:
+    """What reference and neighbour show of a frame, (H, W, C) uint8.
+
+    Args:
+        reference: (H, W, C).
+        neighbour: likewise.
+        vectors: (2, rows, columns, 2), see :class:`Motion`.
+        shares: (rows, columns), likewise.
+    """
+    picture = warped(reference, vectors[0])
+    if not shares.any():
+        return picture
+    other = warped(neighbour, vectors[1])
+    height, width = picture.shape[:2]
+    out = np.empty_like(picture)
+    field = torch.from_numpy(shares.astype(np.float32) / HALVES)[None, None]
+    for top in range(0, height, _STRIP):
+        rows = slice(top, min(top + _STRIP, height))
+        share = _interpolated(field, rows, height, width)[0].movedim(0, 2)
+        first, second = (torch.from_numpy(x[rows]).float() for x in (picture, other))
+        out[rows] = torch.lerp(first, second, share).round().numpy()
     return out
 
 
@@ -119,29 +192,76 @@ def fine_level(height: int, width: int) -> int:
     return max(0, math.ceil(math.log2(min(height, width) / _FINE)))
 
 
+def cells_of(height: int, width: int, level: int) -> tuple[int, int]:
+    """Rows and columns of vectors for pictures of this size, or parts of larger ones."""
+    spacing = SPACING * 2 ** max(0, level - 1)
+    return max(1, round(height / spacing)), max(1, round(width / spacing))
+
+
 @torch.inference_mode()
-def estimate(reference: Tensor, frames: Tensor, start: Tensor, level: int) -> Tensor:
-    """Vectors along which the reference comes near to the frames.
+def estimate(
+    frames: Tensor,
+    sources: Tensor,
+    starts: Tensor,
+    far: Sequence[bool],
+    cells: tuple[int, int],
+    level: int,
+) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+    """Vectors and shares by which frames are predicted best.
 
     Args:
-        reference: (B or 1, 1, H, W), 0..255.
-        frames: (B, 1, H, W), likewise.
-        start: (B, 2), pixels; where to look first.
+        frames: (B, 1, H, W), 0..255, halved ``level`` times.
+        sources: (B + F, 1, H, W), likewise: the reference for each frame, then the neighbours of
+            the F far ones.
+        starts: (B + F, 2): where to look in them first, in pixels of the pictures.
+        far: which of the frames have a neighbour that is not the reference.
+        cells: rows and columns.
         level: see :func:`fine_level`.
 
     Returns:
-        (B, 2, rows, columns) in whole ``STEPS``; 0 for a frame that does not come 15 % nearer.
+        As in :class:`Motion`, for B frames: vectors and shares.
     """
-    height, width = frames.shape[-2:]
-    spacing = SPACING * 2 ** max(0, level - 1)
-    grid = (max(1, round(height / spacing)), max(1, round(width / spacing)))
-    reference, frames = (_halved(x, level) for x in (reference, frames))
-    start = start / 2**level
-    flow = _lucas_kanade(reference, frames, start)
-    found = F.adaptive_avg_pool2d(flow, grid)
+    count = len(frames)
+    chosen = torch.tensor(far)
+    both = torch.cat((frames, frames[chosen]))
+    fields = _vectors(sources, both, starts / 2**level, cells, level)
+    vectors = np.zeros((count, 2, *cells, 2), np.int16)
+    shares = np.zeros((count, *cells), np.uint8)
+    whole = (fields * (STEPS * 2**level)).round().movedim(1, 3).numpy()
+    vectors[:, 0], vectors[far, 1] = whole[:count], whole[count:]
+    left = _left(sources, both, fields)
+    near = torch.cat((chosen, torch.ones(len(both) - count, dtype=torch.bool)))
+    first, second = left[near].chunk(2)
+    costs = [_cost(torch.lerp(first, second, i / HALVES), cells) for i in range(HALVES + 1)]
+    prices = torch.arange(HALVES + 1)[:, None, None] * (_DEARER / HALVES)
+    shares[far] = (torch.cat(costs, dim=1) + prices).argmin(1).numpy()
+    _forget(vectors[:, 0], shares < HALVES)
+    _forget(vectors[:, 1], shares > 0)
+    return vectors, shares
+
+
+def _forget(vectors: NDArray[np.int16], used: NDArray[np.bool_]) -> None:
+    """Make vectors (B, rows, columns, 2) that nothing is interpolated from cheap to keep."""
+    rows, columns = used.shape[1:]
+    around = np.pad(used, ((0, 0), (1, 1), (1, 1)))
+    near = np.any(
+        [around[:, y : y + rows, x : x + columns] for y in range(3) for x in range(3)], axis=0
+    )
+    # Each like the last one before it in its row that is needed.
+    last = np.maximum.accumulate(np.where(near, np.arange(columns), -1), axis=2)
+    kept = np.take_along_axis(vectors, last.clip(0)[..., None], axis=2)
+    vectors[:] = np.where(last[..., None] < 0, 0, kept)
+
+
+def _vectors(
+    source: Tensor, frames: Tensor, start: Tensor, cells: tuple[int, int], level: int
+) -> Tensor:
+    """(B, 2, rows, columns) in pixels of the planes; 0 where the source comes not 15 % nearer."""
+    flow = _lucas_kanade(source, frames, start)
+    found = F.adaptive_avg_pool2d(flow, cells)
 
     def cost(vectors: Tensor) -> Tensor:
-        return F.adaptive_avg_pool2d(_left(reference, frames, vectors).abs(), grid)
+        return F.adaptive_avg_pool2d(_left(source, frames, vectors).abs(), cells)
 
     still = torch.zeros_like(found)
     unmoved = least = cost(still)
@@ -150,12 +270,11 @@ def estimate(reference: Tensor, frames: Tensor, start: Tensor, level: int) -> Te
         costs = cost(vectors)
         best = torch.where(costs < least, vectors, best)
         least = torch.minimum(costs, least)
-    best = _refined(reference, frames, best)
+    best = _refined(source, frames, best)
     # Chosen each for itself, they are judged together: their neighbours bend them.
     worth = cost(best).mean((1, 2, 3)) < WORTH * unmoved.mean((1, 2, 3))
-    pixels = best * 2**level
-    kept = worth & (pixels.abs().amax((1, 2, 3)) < LONGEST)
-    return torch.where(kept[:, None, None, None], (pixels * STEPS).round(), 0)
+    kept = worth & ((best * 2**level).abs().amax((1, 2, 3)) < LONGEST)
+    return torch.where(kept[:, None, None, None], best, 0)
 
 
 def _lucas_kanade(reference: Tensor, frames: Tensor, start: Tensor) -> Tensor:
@@ -191,8 +310,7 @@ def _refined(reference: Tensor, frames: Tensor, vectors: Tensor) -> Tensor:
     grid = (rows, columns)
 
     def cost(field: Tensor) -> Tensor:
-        errors = _left(reference, frames, field).square()
-        return _mean(F.adaptive_avg_pool2d(errors, grid), 3)
+        return _cost(_left(reference, frames, field), grid)
 
     for beside in _TRIED:
         tried: list[Callable[[Tensor], Tensor]] = [partial(_mean, window=3)]
@@ -211,6 +329,11 @@ def _refined(reference: Tensor, frames: Tensor, vectors: Tensor) -> Tensor:
                 vectors = torch.where(better, candidates, vectors)
                 least = torch.where(better, found, least)
     return vectors
+
+
+def _cost(errors: Tensor, cells: tuple[int, int]) -> Tensor:
+    """(B, 1, rows, columns): the mean squared error of each cell and those around it."""
+    return _mean(F.adaptive_avg_pool2d(errors.square(), cells), 3)
 
 
 def _left(reference: Tensor, frames: Tensor, vectors: Tensor) -> Tensor:
@@ -254,25 +377,32 @@ def warped(reference: Pixels, vectors: NDArray[np.int16]) -> Pixels:
     if not vectors.any():
         return reference
     height, width = reference.shape[:2]
-    rows, columns = vectors.shape[:2]
     out = np.empty_like(reference)
     field = torch.from_numpy(vectors.astype(np.float32) / STEPS).movedim(2, 0)[None]
     x = torch.arange(width).float()
     for top in range(0, height, _STRIP):
-        y = torch.arange(top, min(top + _STRIP, height)).float()[:, None]
-        at_y = ((y + 0.5) * rows / height - 0.5).expand(1, -1, width)
-        at_x = ((x + 0.5) * columns / width - 0.5).expand(1, len(y), -1)
-        flow = _at(field, at_y, at_x)
+        rows = slice(top, min(top + _STRIP, height))
+        flow = _interpolated(field, rows, height, width)
+        y = torch.arange(rows.start, rows.stop).float()[:, None]
         wanted_y, wanted_x = y + flow[:, 0], x + flow[:, 1]
         first = max(0, math.floor(wanted_y.min().item()))
         last = min(height, math.floor(wanted_y.max().item()) + 2)
         first, last = min(first, height - 1), max(last, 1)
         part = torch.from_numpy(reference[first:last].astype(np.float32)).movedim(2, 0)[None]
         strip = _at(part, wanted_y - first, wanted_x)
-        out[top : top + _STRIP] = strip[0].round().movedim(0, 2).numpy()
+        out[rows] = strip[0].round().movedim(0, 2).numpy()
     return out
 
 
-def grey(images: Pixels) -> Tensor:
-    """(B, 1, H, W) 0..255 of (B, H, W, C) uint8: the mean of the channels."""
-    return torch.from_numpy(images.mean(axis=3, dtype=np.float32))[:, None]
+def _interpolated(field: Tensor, rows: slice, height: int, width: int) -> Tensor:
+    """(1, C, rows, columns), between the centres of its cells: (1, C, h, W) of some rows."""
+    y = torch.arange(rows.start, rows.stop).float()[:, None]
+    x = torch.arange(width).float()
+    at_y = ((y + 0.5) * field.shape[2] / height - 0.5).expand(1, -1, width)
+    at_x = ((x + 0.5) * field.shape[3] / width - 0.5).expand(1, len(y), -1)
+    return _at(field, at_y, at_x)
+
+
+def halved_grey(images: Pixels, times: int) -> Tensor:
+    """(B, 1, H, W) 0..255 of (B, H, W, C) uint8: the mean of the channels, halved so often."""
+    return _halved(torch.from_numpy(images.mean(axis=3, dtype=np.float32))[:, None], times)

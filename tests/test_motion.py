@@ -15,7 +15,8 @@ from iicnet_cli.alignment import SMALLEST_SIDE
 from iicnet_cli.container import Motion, motion_room, read_header, read_mark, write_mark
 from iicnet_cli.container.motion import STEPS
 from iicnet_cli.metrics import psnr
-from iicnet_cli.motion import compensated, find_motion, uncompensated, warped
+from iicnet_cli.motion import compensated, find_motion, neighbours, uncompensated, warped
+from iicnet_cli.tasks.base import reference_first
 from tests.conftest import Pixels, Run, done, frames_of, natural, rewrite_header
 
 
@@ -23,8 +24,9 @@ def motions(frames: int, farthest: int = 400) -> st.SearchStrategy[Motion]:
     return st.builds(
         lambda rows, columns, seed: Motion(
             np.random.default_rng(seed)
-            .integers(-farthest, farthest + 1, (frames, rows, columns, 2))
-            .astype(np.int16)
+            .integers(-farthest, farthest + 1, (frames, 2, rows, columns, 2))
+            .astype(np.int16),
+            np.random.default_rng(seed).integers(0, 3, (frames, rows, columns), dtype=np.uint8),
         ),
         st.integers(1, 6),
         st.integers(1, 6),
@@ -52,7 +54,9 @@ def test_compensation_is_undone_whatever_the_vectors(
 def test_bytes_round_trip(motion: Motion) -> None:
     data = motion.to_bytes()
     again = Motion.from_bytes(data, len(motion.vectors))
-    assert again is not None and np.array_equal(again.vectors, motion.vectors)
+    assert again is not None
+    assert np.array_equal(again.vectors, motion.vectors)
+    assert np.array_equal(again.shares, motion.shares)
     assert Motion.from_bytes(data, len(motion.vectors) + 1) is None
     assert Motion.from_bytes(data[:-1], len(motion.vectors)) is None
 
@@ -60,11 +64,18 @@ def test_bytes_round_trip(motion: Motion) -> None:
 @given(st.binary(max_size=60))
 def test_bytes_of_strangers(data: bytes) -> None:
     motion = Motion.from_bytes(data, 4)
-    assert motion is None or motion.vectors.shape[::3] == (4, 2)
+    assert motion is None or len(motion.vectors) == len(motion.shares) == 4
+
+
+def test_shares_above_one_are_none() -> None:
+    still = np.zeros((1, 2, 3, 3, 2), np.int16)
+    assert Motion.from_bytes(Motion(still, np.full((1, 3, 3), 2, np.uint8)).to_bytes(), 1)
+    assert not Motion.from_bytes(Motion(still, np.full((1, 3, 3), 3, np.uint8)).to_bytes(), 1)
 
 
 def test_vectors_that_would_fill_the_memory_are_none() -> None:
-    huge = Motion(np.zeros((1, 1024, 1025, 2), np.int16)).to_bytes()
+    shape = (1, 700, 700)
+    huge = Motion(np.zeros((1, 2, 700, 700, 2), np.int16), np.zeros(shape, np.uint8)).to_bytes()
     assert len(huge) < 10_000
     assert Motion.from_bytes(huge, 1) is None
 
@@ -118,10 +129,58 @@ def test_what_moves_on_its_own_is_followed() -> None:
     images[1, 90:154, 134:214] = thing
     motion = find_motion(images)
     assert motion is not None
-    moved = warped(images[0], motion.vectors[0])
+    moved = warped(images[0], motion.vectors[0, 0])
     inside = (slice(98, 146), slice(142, 206))
     assert psnr(moved[inside], images[1][inside]) > 30
     assert psnr(moved, images[1]) > psnr(images[0], images[1]) + 6
+
+
+@pytest.mark.parametrize(
+    ("frames", "expected"),
+    [(2, [0]), (3, [0, 0]), (5, [2, 0, 0, 3]), (6, [2, 3, 0, 0, 4]), (7, [2, 3, 0, 0, 4, 5])],
+)
+def test_neighbours_are_nearer_to_the_reference(frames: int, expected: list[int]) -> None:
+    assert neighbours(frames) == expected
+    times = reference_first(frames)
+    for time, near in zip(times[1:], neighbours(frames), strict=True):
+        assert abs(times[near] - time) == 1
+        assert abs(times[near] - times[0]) == abs(time - times[0]) - 1
+
+
+def uncovering() -> Pixels:
+    """(5, 160, 320, 3): something moves 20 pixels a frame across what it hides."""
+    behind, thing = natural(160, 320, 1), natural(96, 120, 9)
+    clip = np.stack([behind] * 5)
+    for t in range(5):
+        clip[t, 32:128, 60 + 20 * t : 180 + 20 * t] = thing
+    return clip[reference_first(5)]
+
+
+def test_what_the_reference_hides_comes_from_the_neighbour() -> None:
+    images = uncovering()
+    motion = find_motion(images)
+    assert motion is not None
+    # Right of it the first frame shows what the second does too, left of it the last one.
+    assert motion.shares[[0, 3]].any() and not motion.shares[[1, 2]].any()
+    alone = Motion(motion.vectors, np.zeros_like(motion.shares))
+    for k, columns in ((1, slice(204, 216)), (4, slice(104, 116))):
+        cell = (slice(48, 112), columns)
+        with_neighbour, without = (
+            np.abs(compensated(images, m)[k][cell] - images[0][cell].astype(float)).mean()
+            for m in (motion, alone)
+        )
+        assert with_neighbour < 0.5 * without
+
+
+def test_vectors_of_no_use_are_not_kept() -> None:
+    motion = find_motion(uncovering())
+    assert motion is not None
+    assert not motion.vectors[[1, 2], 1].any()
+    # Of the others, only those around cells that have a share of the neighbour.
+    for vectors, shares in zip(motion.vectors[[0, 3], 1], motion.shares[[0, 3]], strict=True):
+        columns = np.flatnonzero(shares.any(axis=0))
+        assert vectors.any()
+        assert not vectors[:, : columns[0] - 1].any()
 
 
 def test_what_does_not_come_nearer_stays() -> None:
@@ -131,7 +190,7 @@ def test_what_does_not_come_nearer_stays() -> None:
     motion = find_motion(np.stack([scene[:, :120], scene[:, :120], scene[:, 7:127]]))
     assert motion is not None
     assert not motion.vectors[0].any()
-    inner = motion.vectors[1][:, :-1] / STEPS
+    inner = motion.vectors[1, 0][:, :-1] / STEPS
     assert np.abs(inner - (0, 7)).max() < 0.6
 
 
@@ -148,7 +207,7 @@ def test_motion_is_kept_and_told(run: Run, panning: Path, tmp_path: Path) -> Non
     motion = Motion.from_bytes(base64.b64decode(header.motion[0]), header.images - 1)
     assert motion is not None
     middle = header.images // 2
-    before, after = np.median(motion.vectors[middle - 1 : middle + 1], axis=(1, 2)) / STEPS
+    before, after = np.median(motion.vectors[middle - 1 : middle + 1, 0], axis=(1, 2)) / STEPS
     assert before == pytest.approx((0, -12), abs=0.5)
     assert after == pytest.approx((0, 12), abs=0.5)
     moving = sum(map(bool, header.motion))
@@ -157,7 +216,12 @@ def test_motion_is_kept_and_told(run: Run, panning: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "bad", [b"", b"nonsense", Motion(np.ones((2, 3, 3, 2), np.int16)).to_bytes()]
+    "bad",
+    [
+        b"",
+        b"nonsense",
+        Motion(np.ones((2, 2, 3, 3, 2), np.int16), np.zeros((2, 3, 3), np.uint8)).to_bytes(),
+    ],
 )
 def test_motion_that_does_not_fit_is_left_out(
     run: Run, panning: Path, tmp_path: Path, bad: bytes

@@ -13,36 +13,48 @@ STEPS = 2
 """Steps of a vector to a pixel."""
 LONGEST = 16_000
 """Pixels of a vector, on each axis; less."""
+HALVES = 2
+"""The greatest share."""
 MOST_BYTES = 1 << 22
-"""Of the vectors of one group, before they are deflated."""
+"""Of the motion of one group, before it is deflated."""
 _HEAD = struct.Struct(">BHH")
+_BYTES_PER_CELL = 9
 
 
 @dataclass(frozen=True)
 class Motion:
-    """Where each frame but the reference finds its content in the reference.
+    """Where each frame but the reference finds its content: in the reference, or in its neighbour.
+
+    The neighbour is the frame next to it on the side of the reference. Between the centres of the
+    cells of this grid vectors and shares are interpolated.
 
     Attributes:
-        vectors: (K - 1, rows, columns, 2) int16: rows down and columns to the right in halves of
-            a pixel; the pixel p of a frame shows what p + vector shows in the reference. Between
-            the centres of the cells of this grid they are interpolated.
+        vectors: (K - 1, 2, rows, columns, 2) int16: rows down and columns to the right in halves
+            of a pixel; the pixel p of a frame shows what p + vector shows, with the first vectors
+            in the reference, with the second ones in the neighbour.
+        shares: (K - 1, rows, columns) uint8, 0 to 2: the halves that come from the neighbour; the
+            rest comes from the reference.
     """
 
     vectors: NDArray[np.int16]
+    shares: NDArray[np.uint8]
 
     def to_bytes(self) -> bytes:
-        """K - 1, rows, columns; then the deflated differences of neighbours, low bytes first."""
-        differences = np.diff(self.vectors, axis=2, prepend=np.int16(0))
-        planes = np.ascontiguousarray(differences.transpose(0, 3, 1, 2), "<i2")
-        body = planes.reshape(-1, 1).view(np.uint8).T.tobytes()
-        return _HEAD.pack(*self.vectors.shape[:3]) + zlib.compress(body, 9)
+        """K - 1, rows, columns; then, deflated, differences of vectors, low bytes first; shares."""
+        differences = np.diff(self.vectors, axis=3, prepend=np.int16(0))
+        # Folded to 0, -1, 1, -2, 2 and so on, small ones of either sign have high bytes of 0.
+        folded = (differences << 1 ^ differences >> 15).astype(np.uint16)
+        planes = np.ascontiguousarray(np.moveaxis(folded, 4, 2), "<u2")
+        body = planes.reshape(-1, 1).view(np.uint8).T.tobytes() + self.shares.tobytes()
+        packer = zlib.compressobj(9, strategy=zlib.Z_FILTERED)
+        return _HEAD.pack(*self.shares.shape) + packer.compress(body) + packer.flush()
 
     @classmethod
     def from_bytes(cls, data: bytes, frames: int) -> Motion | None:
-        """Inverse of :meth:`to_bytes`; ``None`` unless the vectors are those of so many frames."""
+        """Inverse of :meth:`to_bytes`; ``None`` unless it is the motion of so many frames."""
         try:
             count, rows, columns = _HEAD.unpack_from(data)
-            size = 4 * count * rows * columns
+            size = _BYTES_PER_CELL * count * rows * columns
             if count != frames or not 0 < size <= MOST_BYTES:
                 return None
             unpacker = zlib.decompressobj()
@@ -51,7 +63,11 @@ class Motion:
             return None
         if len(body) != size or not unpacker.eof:
             return None
-        planes = np.frombuffer(body, np.uint8).reshape(2, -1).T.copy().view("<i2")
-        differences = planes.reshape(count, 2, rows, columns).transpose(0, 2, 3, 1)
-        vectors = np.cumsum(differences, axis=2, dtype=np.int16)
-        return cls(vectors) if np.abs(vectors.astype(int)).max() <= STEPS * LONGEST else None
+        cells = np.frombuffer(body, np.uint8)
+        shares = cells[-count * rows * columns :].reshape(count, rows, columns)
+        planes = cells[: -shares.size].reshape(2, -1).T.copy().view("<u2")
+        folded = np.moveaxis(planes.reshape(count, 2, 2, rows, columns), 2, 4)
+        differences = (folded >> 1).astype(np.int16) ^ -(folded & 1).astype(np.int16)
+        vectors = np.cumsum(differences, axis=3, dtype=np.int16)
+        fits = np.abs(vectors.astype(int)).max() <= STEPS * LONGEST and shares.max() <= HALVES
+        return cls(vectors, shares) if fits else None

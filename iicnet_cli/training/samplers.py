@@ -17,7 +17,15 @@ from PIL import Image
 
 from iicnet_cli.alignment import aligned, find_shifts
 from iicnet_cli.errors import TrainingError
-from iicnet_cli.motion import estimate, exchanged, fine_level, grey, warped
+from iicnet_cli.motion import (
+    cells_of,
+    estimate,
+    exchanged,
+    fine_level,
+    halved_grey,
+    neighbours,
+    predicted,
+)
 from iicnet_cli.network.pixels import Levels
 from iicnet_cli.tasks.base import Pixels, reference_first
 from iicnet_cli.tasks.dual import dual_views
@@ -203,24 +211,37 @@ def _over(layer: Pixels, below: NDArray[Any]) -> Pixels:
 
 
 def _compensated(frames: Pixels, y: int, x: int, crop: int) -> Levels:
-    """A crop of the frames as the network gets it: without what the moved reference shows of it."""
+    """A crop of the frames as the network gets it: without what other frames show of it."""
     height, width = frames.shape[1:3]
     top, left = max(0, y - _AROUND), max(0, x - _AROUND)
     bottom, right = min(height, y + crop + _AROUND), min(width, x + crop + _AROUND)
-    rows, columns = np.arange(top, bottom), np.arange(left, right)
-    shifts = find_shifts(frames) or [(0, 0)] * (len(frames) - 1)
-    # The motion that is left is looked for around the crop only, which is enough and much faster.
-    references = np.stack(
-        [
-            frames[0][np.ix_((rows + dy).clip(0, height - 1), (columns + dx).clip(0, width - 1))]
-            for dy, dx in shifts
-        ]
-    )
     window = frames[:, top:bottom, left:right]
-    start = torch.zeros(len(shifts), 2)
-    vectors = estimate(grey(references), grey(window[1:]), start, fine_level(height, width))
-    fields = vectors.movedim(1, 3).numpy()
-    out = exchanged(window, map(warped, references, fields))
+    level = fine_level(height, width)
+    rows, columns = np.arange(top, bottom), np.arange(left, right)
+    # Motion of whole pictures is found in them; the rest is looked for around the crop only, which
+    # is enough and much faster.
+    shifts = [(0, 0), *(find_shifts(frames) or [(0, 0)] * (len(frames) - 1))]
+
+    def moved(source: int, frame: int) -> Pixels:
+        """The window of another frame, where this one's content is found in it."""
+        dy, dx = np.subtract(shifts[frame], shifts[source])
+        places = np.ix_((rows + dy).clip(0, height - 1), (columns + dx).clip(0, width - 1))
+        return frames[source][places]
+
+    near = neighbours(len(frames))
+    references = np.stack([moved(0, k) for k in range(1, len(frames))])
+    others = np.stack([moved(source, k) for k, source in enumerate(near, 1)])
+    far = [source > 0 for source in near]
+    sources = np.concatenate([references, others[far]])
+    vectors, shares = estimate(
+        halved_grey(window[1:], level),
+        halved_grey(sources, level),
+        torch.zeros(len(sources), 2),
+        far,
+        cells_of(bottom - top, right - left, level),
+        level,
+    )
+    out = exchanged(window, map(predicted, references, others, vectors, shares))
     return out[:, y - top :, x - left :][:, :crop, :crop]
 
 
