@@ -358,15 +358,22 @@ def _halved(planes: Tensor, times: int) -> Tensor:
 def _sampled(planes: Tensor, flow: Tensor) -> Tensor:
     """(B or 1, C, H, W) at each pixel plus (B, 2, H, W); beyond the border, the border."""
     batch, _, height, width = flow.shape
-    y = torch.arange(height, dtype=flow.dtype)[:, None] + flow[:, 0]
-    x = torch.arange(width, dtype=flow.dtype) + flow[:, 1]
-    return _at(planes.expand(batch, -1, -1, -1), y, x)
+    # As grid_sample wants it: columns first, from -1 to 1 from border to border.
+    where = flow.new_empty(batch, height, width, 2)
+    for axis, length in ((0, height), (1, width)):
+        centres = (2 * torch.arange(length, dtype=flow.dtype) + 1) / length - 1
+        own = centres[:, None] if axis == 0 else centres
+        torch.add(own, flow[:, axis], alpha=2 / length, out=where[..., 1 - axis])
+    return _sample(planes.expand(batch, -1, -1, -1), where)
 
 
 def _at(planes: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """(B, C, H, W) at (B, h, w) rows and columns, in pixels from the centre of the first."""
     height, width = planes.shape[-2:]
-    where = torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)
+    return _sample(planes, torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1))
+
+
+def _sample(planes: Tensor, where: Tensor) -> Tensor:
     sampled: Tensor = F.grid_sample(planes, where, "bilinear", "border", align_corners=False)
     return sampled
 
