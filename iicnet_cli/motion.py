@@ -230,8 +230,7 @@ def estimate(
     whole = (fields * (STEPS * 2**level)).round().movedim(1, 3).numpy()
     vectors[:, 0], vectors[far, 1] = whole[:count], whole[count:]
     left = _left(sources, both, fields)
-    near = torch.cat((chosen, torch.ones(len(both) - count, dtype=torch.bool)))
-    first, second = left[near].chunk(2)
+    first, second = left[:count][chosen], left[count:]
     costs = [_cost(torch.lerp(first, second, i / HALVES), cells) for i in range(HALVES + 1)]
     prices = torch.arange(HALVES + 1)[:, None, None] * (_DEARER / HALVES)
     shares[far] = (torch.cat(costs, dim=1) + prices).argmin(1).numpy()
