@@ -26,6 +26,8 @@ _HOTTEST, _COLDEST = 0.5, 0.05
 _FEW_STEPS = 100
 _HOTTEST_OF_FEW = 0.3
 """Fewer steps have no time to cool from the usual temperature."""
+_MARGIN = 0.99
+"""Of the error that may be: aimed at, for whole levels do a little worse than soft ones."""
 _MISSED = -1e6
 
 
@@ -101,7 +103,7 @@ def improve(
             else:
                 wanted, kept = shown, hidden
             # A multiplier that grows while what is held is worse than it may be.
-            pressure *= 1.15 if kept.item() > held else 0.87
+            pressure *= 1.15 if kept.item() > _MARGIN * held else 0.87
             loss = (wanted + pressure * kept) / (wanted.item() + pressure * kept.item())
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
