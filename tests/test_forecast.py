@@ -67,7 +67,7 @@ def test_dry_run_needs_inputs_that_exist(run: Run, tmp_path: Path) -> None:
 
 def test_windows_stand_for_a_large_picture() -> None:
     images = np.stack([natural(448, 640, 1), natural(448, 640, 2)])
-    runner = Runner(find("stego-2").load(), torch.device("cpu"), memory=1)
+    runner = Runner(find("dual").load(), torch.device("cpu"), memory=1)
     told = forecast(runner, images)
     assert told.tiles == 4
     embedding = runner.embed(images)
