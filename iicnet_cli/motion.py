@@ -17,7 +17,7 @@ beside itself, by what the warped picture leaves.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import numpy as np
@@ -67,9 +67,7 @@ def neighbours(frames: int) -> list[int]:
         K - 1 places, 0 to K - 1: of the neighbours of all but the reference.
     """
     middle = frames // 2
-    before = [k + 1 if k < middle else 0 for k in range(1, middle + 1)]
-    after = [k - 1 if k > middle + 1 else 0 for k in range(middle + 1, frames)]
-    return before + after
+    return [k + 1 if k < middle else k - 1 if k > middle + 1 else 0 for k in range(1, frames)]
 
 
 def find_motion(images: Pixels) -> Motion | None:
@@ -88,19 +86,22 @@ def find_motion(images: Pixels) -> Motion | None:
     level = fine_level(height, width)
     planes = [halved_grey(image[None], level) for image in images]
 
-    def start(source: int, frame: int) -> Tensor:
-        return torch.tensor(find_shifts(images[[source, frame]]) or [(0, 0)]).float()
-
-    # One after the other: together they would not be faster, and take more memory.
     cells = cells_of(height, width, level)
+    still = [(0, 0)] * (len(images) - 1)
     found = []
-    for k, near in enumerate(neighbours(len(images)), 1):
-        sources = [0, near] if near else [0]
+    # One after the other: together they would not be faster, and take more memory.
+    for k, (near, shift) in enumerate(
+        zip(neighbours(len(images)), find_shifts(images) or still, strict=True), 1
+    ):
+        sources, starts = [planes[0]], [shift]
+        if near:
+            sources.append(planes[near])
+            starts += find_shifts(images[[near, k]]) or [(0, 0)]
         found.append(
             estimate(
                 planes[k],
-                torch.cat([planes[source] for source in sources]),
-                torch.cat([start(source, k) for source in sources]),
+                torch.cat(sources),
+                torch.tensor(starts).float(),
                 [near > 0],
                 cells,
                 level,
@@ -120,7 +121,9 @@ def compensated(images: Pixels, motion: Motion | None) -> Levels:
         return images
     shown = (
         predicted(images[0], images[near], vectors, shares)
-        for near, vectors, shares in _steps(motion)
+        for near, vectors, shares in zip(
+            neighbours(len(images)), motion.vectors, motion.shares, strict=True
+        )
     )
     return exchanged(images, shown)
 
@@ -147,18 +150,12 @@ def uncompensated(levels: Levels, motion: Motion | None) -> Pixels:
     if motion is None:
         out[1:] = levels[1:].clip(0, 255)
         return out
-    steps = list(enumerate(_steps(motion), 1))
-    # Away from the reference, on either side: those before it come in the order of time.
-    middle = len(levels) // 2
-    for k, (near, vectors, shares) in steps[:middle][::-1] + steps[middle:]:
-        frame = levels[k] - first + predicted(first, out[near], vectors, shares)
-        out[k] = frame.clip(0, 255)
+    near = neighbours(len(levels))
+    # From the reference, which stood in the middle, outwards: a neighbour comes before its frame.
+    for k in sorted(range(1, len(levels)), key=lambda k: abs(k - len(levels) // 2 - 0.5)):
+        shown = predicted(first, out[near[k - 1]], motion.vectors[k - 1], motion.shares[k - 1])
+        out[k] = (levels[k] - first + shown).clip(0, 255)
     return out
-
-
-def _steps(motion: Motion) -> Iterator[tuple[int, NDArray[np.int16], NDArray[np.uint8]]]:
-    """Of each picture but the first: its neighbour's place, vectors and shares."""
-    return zip(neighbours(len(motion.vectors) + 1), motion.vectors, motion.shares, strict=True)
 
 
 def predicted(
