@@ -1,5 +1,7 @@
 """Motion compensation: what another frame shows already is taken out of each frame.
 
+The other view of a stereo pair counts as a frame, and its disparity as motion.
+
 A network finds in one picture what it has seen in another a few pixels away, and no farther. So a
 frame h goes into it as h - P + r: P predicts the frame from the reference r, warped along a coarse
 field of vectors that the PNG carries beside the picture. Where a vector is right the result is r
@@ -30,11 +32,12 @@ from iicnet_cli.alignment import SMALLEST_SIDE, WORTH, find_shifts
 from iicnet_cli.container.motion import HALVES, LONGEST, STEPS, Motion
 from iicnet_cli.network.pixels import Levels, Pixels
 
-SPACING = 16
-"""Pixels between two vectors in pictures of up to ``_FINE`` lines; larger ones have as many."""
-
 _FINE = 300
 """Lines of the plane on which motion is looked for at last, at most."""
+_SPACING = 16
+"""Pixels between two vectors, up to twice ``_FINE`` lines; larger pictures have as many vectors."""
+_SPACING_OF_PAIRS = 8
+"""The same, where only one picture needs vectors: there are few enough of them."""
 _COARSE = 48
 """Lines of the plane on which it is looked for first, less."""
 _ITERATIONS = 5
@@ -86,7 +89,7 @@ def find_motion(images: Pixels) -> Motion | None:
     level = fine_level(height, width)
     planes = [halved_grey(image[None], level) for image in images]
 
-    cells = cells_of(height, width, level)
+    cells = cells_of(len(images), height, width, level)
     still = [(0, 0)] * (len(images) - 1)
     found = []
     # One after the other: together they would not be faster, and take more memory.
@@ -189,9 +192,9 @@ def fine_level(height: int, width: int) -> int:
     return max(0, math.ceil(math.log2(min(height, width) / _FINE)))
 
 
-def cells_of(height: int, width: int, level: int) -> tuple[int, int]:
-    """Rows and columns of vectors for pictures of this size, or parts of larger ones."""
-    spacing = SPACING * 2 ** max(0, level - 1)
+def cells_of(images: int, height: int, width: int, level: int) -> tuple[int, int]:
+    """Rows and columns of vectors for so many pictures of this size, or parts of larger ones."""
+    spacing = (_SPACING_OF_PAIRS if images == 2 else _SPACING) * 2 ** max(0, level - 1)
     return max(1, round(height / spacing)), max(1, round(width / spacing))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from iicnet_cli.alignment import SMALLEST_SIDE, aligned, find_shifts, shifted, unshifted
-from iicnet_cli.container import read_header
+from iicnet_cli.container import Motion, read_header
+from iicnet_cli.container.motion import STEPS
 from iicnet_cli.metrics import psnr
 from tests.conftest import Aligning, Run, done, frames_of, natural, pan, rewrite_header
 
@@ -134,18 +136,36 @@ def test_alignment_helps_and_can_be_left_out(
     assert header is not None and header.shifts is None and header.motion is None
 
 
-def test_stereo_pairs_are_aligned(run: Run, tmp_path: Path) -> None:
+@pytest.fixture
+def pair(tmp_path: Path) -> list[Path]:
+    """Left and right view of a plane, 16 pixels apart."""
     scene = natural(90, 160, 1)
-    for name, at in (("left", 3), ("right", 19)):
-        Image.fromarray(scene[:, at : at + 130]).save(tmp_path / f"{name}.png")
-    views = [tmp_path / "left.png", tmp_path / "right.png"]
+    views = [tmp_path / "pair_left.png", tmp_path / "pair_right.png"]
+    for view, at in zip(views, (3, 19), strict=True):
+        Image.fromarray(scene[:, at : at + 130]).save(view)
+    return views
+
+
+@ALIGNMENTS
+def test_stereo_pairs_are_aligned(
+    run: Run, aligning: Aligning, pair: list[Path], tmp_path: Path, alignment: str
+) -> None:
     out = tmp_path / "out.png"
-    report = json.loads(done(run("embed", *views, "--task", "stereo", "-o", out, "--json")).stdout)
+    model = aligning("stereo", alignment)
+    command = ("embed", *pair, "--task", "stereo", "--model", model, "-o", out, "--json")
+    report = json.loads(done(run(*command)).stdout)
     header = read_header(out)
-    assert header is not None and header.shifts == [[(0, 16)]]
-    assert "up to 16 pixels" in done(run("info", out)).stdout
+    assert header is not None
+    if alignment == "shift":
+        assert header.shifts == [[(0, 16)]] and header.motion is None
+        assert "up to 16 pixels" in done(run("info", out)).stdout
+    else:
+        assert header.motion is not None and header.shifts is None
+        motion = Motion.from_bytes(base64.b64decode(header.motion[0]), 1)
+        assert motion is not None and not motion.shares.any()
+        assert np.median(motion.vectors[0, 0], axis=(0, 1)) == pytest.approx((0, 16 * STEPS))
     done(run("restore", out, "-o", tmp_path / "back"))
-    for view, wanted in zip(views, report["restored"], strict=True):
+    for view, wanted in zip(pair, report["restored"], strict=True):
         with Image.open(view) as original, Image.open(tmp_path / "back" / view.name) as back:
             assert psnr(np.asarray(original), np.asarray(back)) == pytest.approx(wanted["psnr"])
 
@@ -184,26 +204,24 @@ def test_evaluate_with_and_without(
     assert sums[0] > sums[1] + 1
 
 
-def test_shifts_of_a_pair_that_do_not_fit_are_left_out(run: Run, tmp_path: Path) -> None:
-    scene = natural(90, 160, 1)
-    views = [tmp_path / "left.png", tmp_path / "right.png"]
-    for view, at in zip(views, (3, 19), strict=True):
-        Image.fromarray(scene[:, at : at + 130]).save(view)
+def test_shifts_of_a_pair_that_do_not_fit_are_left_out(
+    run: Run, aligning: Aligning, pair: list[Path], tmp_path: Path
+) -> None:
     out = tmp_path / "out.png"
-    done(run("embed", *views, "--task", "stereo", "-o", out))
+    done(run("embed", *pair, "--task", "stereo", "--model", aligning("stereo", "shift"), "-o", out))
     rewrite_header(out, shifts=[[(0, 5), (0, 6)]])
     done(run("restore", out, "-o", tmp_path / "back"))
-    with Image.open(views[1]) as original, Image.open(tmp_path / "back" / "right.png") as back:
+    with Image.open(pair[1]) as original, Image.open(tmp_path / "back" / pair[1].name) as back:
         assert psnr(np.asarray(original), np.asarray(back)) > 25  # by those of the mark
 
 
-def test_evaluate_pairs_with_and_without(run: Run, tmp_path: Path) -> None:
-    scene = natural(90, 160, 1)
-    for name, at in (("left", 3), ("right", 19)):
-        Image.fromarray(scene[:, at : at + 130]).save(tmp_path / f"a_{name}.png")
+@ALIGNMENTS
+def test_evaluate_pairs_with_and_without(
+    run: Run, aligning: Aligning, pair: list[Path], alignment: str
+) -> None:
     sums = []
     for flag in ("--align", "--no-align"):
-        command = ("evaluate", tmp_path, "-m", "stereo", "--json", flag)
+        command = ("evaluate", pair[0].parent, "-m", aligning("stereo", alignment), "--json", flag)
         mean = json.loads(done(run(*command)).stdout)["mean"]
         sums.append(mean["embed_psnr"] + mean["restored_psnr"])
     assert sums[0] > sums[1] + 0.5

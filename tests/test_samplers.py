@@ -154,11 +154,22 @@ def test_what_is_nearer_in_synthetic_stereo_is_further_left_in_the_right_view() 
     assert min(found) >= -1 and max(found) > 5
 
 
+def test_disparities_of_synthetic_stereo_are_compensated() -> None:
+    left = []
+    for alignment in ("shift", "motion"):
+        sampler = StereoSampler([], [natural(300, 300, 1)], 1.0, alignment)
+        views = np.stack([sampler.sample(rng(seed), 64) for seed in range(20)]).astype(int)
+        assert views.shape == (20, 2, 64, 64, 3)
+        left.append(np.abs(views[:, 1] - views[:, 0]).mean())
+    assert left[1] < 0.7 * left[0]
+
+
+@pytest.mark.parametrize("alignment", ["shift", "motion"])
 @pytest.mark.parametrize(("side", "left"), [(60, 7), (90, 0)])
-def test_stereo_is_aligned_and_mirrored(side: int, left: int) -> None:
+def test_stereo_is_aligned_and_mirrored(side: int, left: int, alignment: Alignment) -> None:
     scene = natural(side, 140, 2)
     pair = np.stack([scene[:, 6:126], scene[:, 13:133]])  # shifted by 7 to the left
-    sampler = StereoSampler([pair], [], 0.0)
+    sampler = StereoSampler([pair], [], 0.0, alignment)
     samples = [sampler.sample(rng(seed), 40) for seed in range(12)]
     found = [disparity(*sample) for sample in samples]
     if left:  # below 64 pixels nothing is aligned

@@ -133,8 +133,8 @@ def build_samplers(recipe: Recipe, folders: Sequence[Path]) -> tuple[Sampler, li
             if Path(name).stem.rpartition("_")[0] not in of_pairs
         ]
         pairs, out = _hold_out(paired, 1)
-        sampler = StereoSampler(pairs, photos, recipe.synthetic)
-        held = StereoSampler(out, [], 0.0)
+        sampler = StereoSampler(pairs, photos, recipe.synthetic, recipe.alignment)
+        held = StereoSampler(out, [], 0.0, recipe.alignment)
     elif recipe.task == "layers":
         cutouts, out = _hold_out(load_cutouts(folders), 1)
         opaque = [p for p in find_files(folders, STILL_SUFFIXES) if not has_alpha(p)]

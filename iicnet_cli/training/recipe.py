@@ -78,9 +78,7 @@ class Recipe(BaseModel):
         default=1.0, ge=0, le=1, description="share of the run from which rounding replaces noise"
     )
 
-    alignment: Alignment = Field(
-        default="shift", description="video, stereo: of the pictures; video may have 'motion'"
-    )
+    alignment: Alignment = Field(default="shift", description="video, stereo: 'shift' or 'motion'")
     strides: tuple[int, ...] = Field(default=(1, 1, 1, 2, 3), description="video: frame steps")
     synthetic: float = Field(
         default=0.35,
@@ -92,9 +90,9 @@ class Recipe(BaseModel):
     seed: int = 0
 
     @model_validator(mode="after")
-    def _clips_move(self) -> Self:
-        if self.alignment == "motion" and self.task != "video":
-            raise ValueError("alignment 'motion' is for clips")
+    def _what_moves(self) -> Self:
+        if self.alignment == "motion" and self.task not in ("video", "stereo"):
+            raise ValueError("alignment 'motion' is for clips and stereo pairs")
         return self
 
     @model_validator(mode="after")

@@ -19,8 +19,10 @@ from iicnet_cli.alignment import aligned, find_shifts
 from iicnet_cli.errors import TrainingError
 from iicnet_cli.motion import (
     cells_of,
+    compensated,
     estimate,
     exchanged,
+    find_motion,
     fine_level,
     halved_grey,
     neighbours,
@@ -131,25 +133,39 @@ class StereoSampler:
     """A rectified pair, left first, or one made from photos that shift sideways with their depth.
 
     Mirrored, the left view becomes the right one; so the two change places, and disparities keep
-    their sign. The right views are then shifted onto the left ones, as before embedding.
+    their sign. The right views are then aligned with the left ones, as before embedding.
 
     Args:
         pairs: (2, H, W, 3) each.
         photos: for synthetic pairs.
         synthetic: share of those.
+        alignment: of the views.
     """
 
-    def __init__(self, pairs: Sequence[Pixels], photos: Sequence[Pixels], synthetic: float) -> None:
+    def __init__(
+        self,
+        pairs: Sequence[Pixels],
+        photos: Sequence[Pixels],
+        synthetic: float,
+        alignment: Alignment = "shift",
+    ) -> None:
         if not (pairs or photos):
             raise TrainingError("neither stereo pairs NAME_left, NAME_right nor photos were found")
         both = [pair for given in pairs for pair in (given, given[::-1, :, ::-1])]
-        self.pairs = [aligned(pair) for pair in both]
+        self.alignment = alignment
+        self.pairs: list[Levels] = [
+            compensated(pair, find_motion(pair)) if alignment == "motion" else aligned(pair)
+            for pair in both
+        ]
         self.photos = photos
         self.synthetic = (synthetic if pairs else 1.0) if photos else 0.0
 
-    def sample(self, rng: Generator, crop: int) -> Pixels:
+    def sample(self, rng: Generator, crop: int) -> Levels:
         if rng.random() < self.synthetic:
-            return stereo_photos(self.photos, crop, rng)
+            if self.alignment == "shift":
+                return stereo_photos(self.photos, crop, rng)
+            views = stereo_photos(self.photos, crop + 2 * _AROUND, rng)
+            return _compensated(views, _AROUND, _AROUND, crop)
         pair = self.pairs[int(rng.integers(len(self.pairs)))]
         y, x = _corner(pair[0], crop, rng)
         return pair[:, y : y + crop, x : x + crop]
@@ -238,7 +254,7 @@ def _compensated(frames: Pixels, y: int, x: int, crop: int) -> Levels:
         halved_grey(sources, level),
         torch.zeros(len(sources), 2),
         far,
-        cells_of(bottom - top, right - left, level),
+        cells_of(len(frames), bottom - top, right - left, level),
         level,
     )
     out = exchanged(window, map(predicted, references, others, vectors, shares))
