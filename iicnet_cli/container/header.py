@@ -143,7 +143,7 @@ class Header(BaseModel):
     """Of each group, for each picture but the first: rows down and columns to the right by which
     it was shifted, circularly, before padding."""
     motion: list[MotionText] | None = None
-    """Clips: of each group, the vectors of its motion, as in the mark, in base64; empty where
+    """Clips, stereo: of each group, the vectors of its motion, as in the mark, in base64; empty where
     there was none to speak of."""
     sources: list[Source] = []
     """The original files in order, the reference first; the frames, when a clip was stills."""
