@@ -34,7 +34,6 @@ from PIL import Image
 from quality import MEDIA, bundled, shown
 
 from iicnet_cli import __version__
-from iicnet_cli.alignment import aligned
 from iicnet_cli.api import PSNR_CAP
 from iicnet_cli.container import Motion
 from iicnet_cli.errors import ExitCode, IICNetError, UsageError
@@ -223,8 +222,7 @@ def groups(
 ) -> Generator[tuple[str, Pixels, Motion | None]]:
     """Name, pictures (K, H, W, 3) and motion of the first group of each PNG of evaluation data.
 
-    The last row or column is cut off where the network's grid needs it; what embedding
-    would shift onto the reference is shifted.
+    The last row or column is cut off where the network's grid needs it.
 
     Raises:
         UsageError: the folder has none.
@@ -238,11 +236,7 @@ def groups(
                 images = next(found).images
             height, width = (n - n % config.network.multiple for n in images.shape[1:3])
             images = images[:, :height, :width]
-            motion = None
-            if config.alignment == "motion":
-                motion = find_motion(images)
-            elif "align" in task.takes:
-                images = aligned(images)
+            motion = find_motion(images) if "align" in task.takes else None
             yield item.name, images, motion
 
 

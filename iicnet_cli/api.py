@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iicnet_cli import __version__
-from iicnet_cli.alignment import find_shifts, shifted, unshifted
 from iicnet_cli.container import (
     MAX_HEADER_BYTES,
     EmbeddingReader,
@@ -30,7 +29,6 @@ from iicnet_cli.container import (
     Header,
     Mark,
     Motion,
-    Shift,
     fps_code,
     model_id,
     motion_room,
@@ -61,6 +59,7 @@ if TYPE_CHECKING:
     from iicnet_cli.inference.device import DeviceChoice
     from iicnet_cli.inference.effort import Target
     from iicnet_cli.inference.runner import Runner
+    from iicnet_cli.network import IICNetConfig
     from iicnet_cli.network.pixels import Levels
     from iicnet_cli.network.precision import Precision
 
@@ -397,7 +396,7 @@ class Converter:
         padding = padding_to(job.width, job.height, runner.config.multiple)
         with closing(job.groups()) as groups:
             group = next(groups)
-        images = pad(_align(group.images, chosen, checkpoint, options)[0], padding)
+        images = pad(_compensated(group.images, chosen, runner.config, options)[0], padding)
         told = forecast(runner, images, search.steps if search else 0)
         count = job.total
         return Forecast(
@@ -499,7 +498,6 @@ class Converter:
         padding = padding_to(job.width, job.height, runner.config.multiple)
         count = 0
         gains: list[float] = []
-        all_shifts: list[tuple[Shift, ...]] = []
         all_motion: list[str] = []
         with open(path, "w+b") as file:
             writer = EmbeddingWriter(file, frame_delay=job.frame_delay)
@@ -508,8 +506,7 @@ class Converter:
             mark_task = f"{task.name}-half" if half else task.name
             for group in job.groups():
                 runner.tick = self._ticker("embedding", count, job.total)
-                still, shifts, motion = _align(group.images, task, checkpoint, options)
-                all_shifts.append(shifts)
+                still, motion = _compensated(group.images, task, runner.config, options)
                 all_motion.append(base64.b64encode(motion).decode())
                 mark = Mark(
                     task=MARK_TASKS.index(mark_task),
@@ -518,7 +515,6 @@ class Converter:
                     valid=group.valid,
                     padding=padding,
                     fps=fps_code(job.fps),
-                    shifts=shifts,
                     motion=motion,
                 )
                 images = pad(still, padding)
@@ -548,7 +544,6 @@ class Converter:
                 padding=padding,
                 scale=runner.scale,
                 precision=self._precision,
-                shifts=all_shifts if any(all_shifts) else None,
                 motion=all_motion if 0 < sum(map(len, all_motion)) <= _MOST_MOTION else None,
                 pixels_sha256="",
                 software=f"iicnet {__version__}",
@@ -624,61 +619,50 @@ def _open(
     return chosen, checkpoint, job
 
 
-def _align(
-    images: Pixels, task: Task, checkpoint: Checkpoint, options: EmbedOptions
-) -> tuple[Levels, tuple[Shift, ...], bytes]:
-    """The pictures as the network gets them, and what undoes that: shifts, or motion as bytes."""
+def _compensated(
+    images: Pixels, task: Task, network: IICNetConfig, options: EmbedOptions
+) -> tuple[Levels, bytes]:
+    """The pictures as the network gets them, and the motion that undoes it, as bytes."""
     if not options.align or "align" not in task.takes:
-        return images, (), b""
-    if checkpoint.config.alignment == "shift":
-        shifts = find_shifts(images)
-        return shifted(images, shifts), shifts, b""
+        return images, b""
     from iicnet_cli.motion import compensated, find_motion
 
     motion = find_motion(images)
     data = motion.to_bytes() if motion else b""
-    network = checkpoint.config.network
     samples = images.shape[1] * images.shape[2] * network.embedding_channels
     if len(data) > motion_room(samples // (4 if network.half_size else 1)):
-        return images, (), b""
-    return compensated(images, motion), (), data
+        return images, b""
+    return compensated(images, motion), data
 
 
 def _restored(runner: Runner, header: Header, embedding: Pixels, index: int) -> Group:
-    """The pictures of an embedding (H, W) or (H, W, C), where they were before embedding."""
+    """The pictures of an embedding (H, W) or (H, W, C), with what others show of them."""
     mark = read_mark(embedding)
     if mark is not None and mark.images != header.images:
         mark = None
-    shifts, motion = _alignment(header, mark, index)
+    data = _motion(header, mark, index)
     embedding = _with_channels(embedding, runner.config.embedding_channels)
     height, width = embedding.shape[:2]
     # Only a cropped picture, restored on request, is not yet a multiple.
     multiple = runner.config.multiple // runner.scale
     embedding = pad(embedding[None], padding_to(width, height, multiple))[0]
-    if motion:
+    if data:
         from iicnet_cli.motion import uncompensated
 
-        # None where the bytes, which may come from anyone, are not the motion of these frames.
-        vectors = Motion.from_bytes(motion, header.images - 1)
+        # None where the bytes, which may come from anyone, are not the motion of these pictures.
+        motion = Motion.from_bytes(data, header.images - 1)
         levels = crop(runner.restore_levels(embedding), header.width, header.height)
-        images = uncompensated(levels, vectors)
+        images = uncompensated(levels, motion)
     else:
-        images = unshifted(crop(runner.restore(embedding), header.width, header.height), shifts)
+        images = crop(runner.restore(embedding), header.width, header.height)
     return Group(images, mark.valid if mark else header.images)
 
 
-def _alignment(header: Header, mark: Mark | None, index: int) -> tuple[Sequence[Shift], bytes]:
-    """Shifts and motion of a group, as far as the header, which may come from anyone, tells them.
-
-    What it does not tell, the mark does.
-    """
+def _motion(header: Header, mark: Mark | None, index: int) -> bytes:
+    """The motion of a group from the header or, where it tells none, from the mark."""
     if header.motion is not None and index < len(header.motion) and header.motion[index]:
-        return (), base64.b64decode(header.motion[index])
-    if header.shifts is not None and index < len(header.shifts):
-        shifts = header.shifts[index]
-        if len(shifts) == header.images - 1:
-            return shifts, b""
-    return (mark.shifts, mark.motion) if mark else ((), b"")
+        return base64.b64decode(header.motion[index])
+    return mark.motion if mark else b""
 
 
 def _check_options(task: Task, options: EmbedOptions) -> None:

@@ -11,7 +11,7 @@ well, or is the mean of both. After restoring, h = x - r + P, frame after frame 
 frames as they came back; that undoes it whatever P is. This is a lifting step, as in video coding
 by wavelets along the motion (Secker and Taubman, 2001).
 
-Vectors are found by phase correlation of the whole pictures (``alignment``), then by Lucas and
+Vectors are found by phase correlation of the whole pictures (``shifts``), then by Lucas and
 Kanade's method (1981) from coarse to fine; then each is compared with its neighbours' and with some
 beside itself, by what the warped picture leaves.
 """
@@ -28,9 +28,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from iicnet_cli.alignment import SMALLEST_SIDE, WORTH, find_shifts
 from iicnet_cli.container.motion import HALVES, LONGEST, STEPS, Motion
 from iicnet_cli.network.pixels import Levels, Pixels
+from iicnet_cli.shifts import SMALLEST_SIDE, WORTH, find_shifts
 
 _FINE = 300
 """Lines of the plane on which motion is looked for at last, at most."""

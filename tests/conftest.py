@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +17,6 @@ from typer.testing import CliRunner, Result
 from iicnet_cli.cli import app
 from iicnet_cli.container import read_header
 from iicnet_cli.media.video import open_frames
-from iicnet_cli.zoo import find
-from iicnet_cli.zoo.checkpoint import CONFIG_FILE, WEIGHTS_FILE
 
 Pixels = NDArray[np.uint8]
 Run = Callable[..., Result]
@@ -133,24 +129,3 @@ def rewrite_header(path: Path, **changes: Any) -> None:
     info.add_itxt("iicnet", header.model_copy(update=changes).to_json())
     with Image.open(path) as image:
         image.save(path, pnginfo=info)
-
-
-Aligning = Callable[[str, str], Path]
-
-
-@pytest.fixture
-def aligning(tmp_path: Path) -> Aligning:
-    """Copies a bundled model, with an alignment that it may not be trained for."""
-
-    def copied(name: str, alignment: str) -> Path:
-        checkpoint = find(name)
-        folder = tmp_path / "models" / f"{name}-{alignment}"
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(checkpoint.folder / WEIGHTS_FILE, folder)
-        config = json.loads((checkpoint.folder / CONFIG_FILE).read_text()) | {
-            "alignment": alignment
-        }
-        (folder / CONFIG_FILE).write_text(json.dumps(config))
-        return folder
-
-    return copied

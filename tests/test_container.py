@@ -27,7 +27,6 @@ from PIL import Image, ImageSequence, PngImagePlugin
 
 from iicnet_cli.container import (
     MARK_BITS,
-    MAX_SHIFT,
     TASKS,
     EmbeddingReader,
     EmbeddingWriter,
@@ -63,9 +62,6 @@ EVIL_NAMES = (
     *["NUL", "CON", "con.txt", "COM1.png", "nul .png", "a\0b", "\x1b[2Jx", "a\nb", "\u202egnp.x"],
     *["x" * 500 + ".png", "é" * 500 + ".png", "a." + "b" * 500, "\udcff.png", "x. . .", "a:b|c?"],
 )
-
-
-offsets = st.integers(-MAX_SHIFT, MAX_SHIFT)
 
 
 def random_pixels(height: int, width: int, grey: bool = False, seed: int = 0) -> Pixels:
@@ -154,7 +150,6 @@ headers = st.builds(
     sources=st.lists(st.builds(Source, name=names, width=sides, height=sides), max_size=5),
     frames=st.none() | st.integers(1, 10**6),
     fps=st.none() | st.sampled_from(["25", "30000/1001"]),
-    shifts=st.none() | st.lists(st.lists(st.tuples(offsets, offsets), max_size=15), max_size=9),
     motion=st.none() | st.lists(st.sampled_from(["", "AAEC", "AA=="]), max_size=3),
     timestamps=st.none() | st.lists(st.floats(0, 1e6), max_size=5),
     options=st.dictionaries(
@@ -224,8 +219,6 @@ def test_damaged_json(text: str) -> None:
         {"padding": [1]},
         {"padding": [-1, 0]},
         {"fps": "30/0"},
-        {"shifts": [[[0, 32768]]]},
-        {"shifts": [[[0, 0.5]]]},
         {"motion": ["a"]},
         {"motion": ["é==="]},
         {"fps": "1e999999999"},
@@ -297,14 +290,10 @@ marks = st.integers(1, 16).flatmap(
         valid=st.integers(1, images),
         padding=st.tuples(st.integers(0, 15), st.integers(0, 15)),
         fps=st.integers(0, 65535),
-        shifts=st.just(())
-        | st.lists(st.tuples(offsets, offsets), min_size=images - 1, max_size=images - 1).map(
-            tuple
-        ),
     )
 )
 moving_marks = st.builds(
-    lambda mark, motion: dataclasses.replace(mark, shifts=(), motion=motion),
+    lambda mark, motion: dataclasses.replace(mark, motion=motion),
     marks,
     st.binary(min_size=1, max_size=600),
 )
@@ -399,26 +388,9 @@ def test_mark_of_changed_pixels_is_gone() -> None:
     assert read_mark(marked ^ np.uint8(1)) is None
 
 
-def test_shifts_of_changed_pixels_are_gone() -> None:
-    pixels = random_pixels(64, 64)
-    aligned = dataclasses.replace(MARK, shifts=((1, -2), (300, 40)))
-    changed = (write_mark(pixels, aligned) != pixels) & (write_mark(pixels, MARK) == pixels)
-    marked = write_mark(pixels, aligned)
-    places = np.flatnonzero(changed)
-    assert len(places) > 10
-    for place in places:
-        broken = marked.copy()
-        broken.reshape(-1)[place] ^= 1
-        assert read_mark(broken) is None
-
-
 def test_too_small_for_a_mark() -> None:
     with pytest.raises(ValueError, match="96"):
         write_mark(np.zeros((9, 10), np.uint8), MARK)
-    aligned = dataclasses.replace(MARK, shifts=((1, 2), (3, 4)))
-    with pytest.raises(ValueError, match="176"):
-        write_mark(np.zeros((10, 19), np.uint8), aligned)
-    assert read_mark(write_mark(np.zeros((12, 16), np.uint8), aligned)) == aligned
     assert read_mark(np.zeros((9, 10), np.uint8)) is None
 
 
@@ -437,9 +409,6 @@ def test_mark_of_a_newer_program() -> None:
         {"padding": (16, 0)},
         {"fps": -1},
         {"model": -1},
-        {"shifts": ((0, 1),)},
-        {"shifts": ((0, 1), (32768, 0))},
-        {"shifts": ((0, 1), (2, 0)), "motion": b"x"},
     ],
 )
 def test_mark_values_that_do_not_fit(fields: dict[str, Any]) -> None:

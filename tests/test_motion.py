@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from iicnet_cli.alignment import SMALLEST_SIDE
 from iicnet_cli.container import Motion, motion_room, read_header, read_mark, write_mark
 from iicnet_cli.container.motion import STEPS
 from iicnet_cli.metrics import psnr
 from iicnet_cli.motion import compensated, find_motion, neighbours, uncompensated, warped
+from iicnet_cli.shifts import SMALLEST_SIDE
 from iicnet_cli.tasks.base import reference_first
 from tests.conftest import Pixels, Run, done, frames_of, natural, rewrite_header
 
@@ -250,3 +252,91 @@ def test_motion_in_a_mark_changes_few_samples(run: Run, panning: Path, tmp_path:
     # Eight bits to 255 samples, of which one changes.
     changed = np.count_nonzero(write_mark(pixels, mark) != pixels)
     assert changed < 96 + 40 + len(mark.motion) + 4
+
+
+@pytest.mark.parametrize("model", ["video-5", "video-3-half"])
+def test_frames_come_back_in_place(run: Run, panning: Path, tmp_path: Path, model: str) -> None:
+    out = tmp_path / "out.png"
+    report = json.loads(done(run("embed", panning, "-o", out, "--model", model, "--json")).stdout)
+    header = read_header(out)
+    assert header is not None and header.motion is not None
+    assert len(header.motion) == report["embeddings"] > 1  # the last group is not full
+
+    wanted = frames_of(panning)
+    done(run("restore", out, "-o", tmp_path / "back.mkv"))
+    back = frames_of(tmp_path / "back.mkv")
+    assert all(psnr(a, b) > 18 for a, b in zip(back, wanted, strict=True))
+    assert np.mean([psnr(a, b) for a, b in zip(back, wanted, strict=True)]) > 24
+
+    with Image.open(out) as image:
+        image.save(tmp_path / "stripped.png", pnginfo=PngInfo(), save_all=True)
+    assert read_header(tmp_path / "stripped.png") is None
+    done(run("restore", tmp_path / "stripped.png", "-o", tmp_path / "again.mkv"))
+    again = frames_of(tmp_path / "again.mkv")
+    assert np.array_equal(again[: len(back)], back)
+
+
+def test_compensation_helps_and_can_be_left_out(run: Run, panning: Path, tmp_path: Path) -> None:
+    reports = []
+    for flag in ("--align", "--no-align"):
+        out = tmp_path / f"{flag}.png"
+        command = ("embed", panning, "-o", out, "--frames", "5", flag)
+        reports.append(json.loads(done(run(*command, "--json")).stdout))
+    with_it, without = reports
+    assert with_it["embed_psnr"] + with_it["restored_psnr"] > 1 + (
+        without["embed_psnr"] + without["restored_psnr"]
+    )
+    header = read_header(tmp_path / "--no-align.png")
+    assert header is not None and header.motion is None
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> list[Path]:
+    """Left and right view of a plane, 16 pixels apart."""
+    scene = natural(90, 160, 1)
+    views = [tmp_path / "pair_left.png", tmp_path / "pair_right.png"]
+    for view, at in zip(views, (3, 19), strict=True):
+        Image.fromarray(scene[:, at : at + 130]).save(view)
+    return views
+
+
+def test_disparities_are_compensated(run: Run, pair: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    command = ("embed", *pair, "--task", "stereo", "-o", out, "--json")
+    report = json.loads(done(run(*command)).stdout)
+    header = read_header(out)
+    assert header is not None and header.motion is not None
+    motion = Motion.from_bytes(base64.b64decode(header.motion[0]), 1)
+    assert motion is not None and not motion.shares.any()
+    assert np.median(motion.vectors[0, 0], axis=(0, 1)) == pytest.approx((0, 16 * STEPS), abs=1)
+    done(run("restore", out, "-o", tmp_path / "back"))
+    for view, wanted in zip(pair, report["restored"], strict=True):
+        with Image.open(view) as original, Image.open(tmp_path / "back" / view.name) as back:
+            assert psnr(np.asarray(original), np.asarray(back)) == pytest.approx(wanted["psnr"])
+
+
+def test_tasks_that_do_not_move_refuse_the_flag(
+    run: Run, photos: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out.png"
+    result = run("embed", *photos[:2], "--task", "stego", "--no-align", "-o", out)
+    assert result.exit_code == 2 and "no use for --align" in result.output
+    assert not out.exists()
+
+
+def test_evaluate_with_and_without(run: Run, panning: Path) -> None:
+    sums = []
+    for flag in ("--align", "--no-align"):
+        command = ("evaluate", panning.parent, "-m", "video-5", "--json", flag)
+        mean = json.loads(done(run(*command)).stdout)["mean"]
+        sums.append(mean["embed_psnr"] + mean["restored_psnr"])
+    assert sums[0] > sums[1] + 1
+
+
+def test_evaluate_pairs_with_and_without(run: Run, pair: list[Path]) -> None:
+    sums = []
+    for flag in ("--align", "--no-align"):
+        command = ("evaluate", pair[0].parent, "-m", "stereo", "--json", flag)
+        mean = json.loads(done(run(*command)).stdout)["mean"]
+        sums.append(mean["embed_psnr"] + mean["restored_psnr"])
+    assert sums[0] > sums[1] + 0.5

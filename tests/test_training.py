@@ -111,12 +111,8 @@ def test_stego_run_writes_a_model_folder_that_embeds(
     assert result.exit_code == 0, result.output
 
 
-@pytest.mark.parametrize("alignment", ["shift", "motion"])
-def test_video_run_and_fine_tuning(
-    run: Run, clip_folder: Path, tmp_path: Path, alignment: str
-) -> None:
+def test_video_run_and_fine_tuning(run: Run, clip_folder: Path, tmp_path: Path) -> None:
     recipe = recipe_file(tmp_path, "video", 3)
-    recipe.write_text(f'alignment = "{alignment}"\n' + recipe.read_text())
     first, second = tmp_path / "first", tmp_path / "second"
     common = ("-d", clip_folder, "--steps", 4)
     assert run("train", "--recipe", recipe, *common, "-o", first).exit_code == 0
@@ -124,7 +120,6 @@ def test_video_run_and_fine_tuning(
     assert result.exit_code == 0, result.output
     assert "from tiny" in result.stderr
     config = json.loads((second / "config.json").read_text())
-    assert config["alignment"] == alignment
     origin = config["training"]["started_from"]
     assert origin.startswith("tiny (4 steps in ")
     assert origin in (second / "README.md").read_text()

@@ -224,7 +224,6 @@ def test_one_makefile_trains_every_bundled_checkpoint() -> None:
     for checkpoint in available():
         recipe = Recipe.read(folder / f"{checkpoint.name}.toml")
         assert recipe.network == checkpoint.config.network, checkpoint.name
-        assert recipe.alignment == checkpoint.config.alignment, checkpoint.name
 
 
 WRONG = {
@@ -248,7 +247,6 @@ WRONG = {
     "no weight at all": (PLAIN + "[loss]\nembedding = 0\nrestored = 0", "above 0"),
     "frequency in explicit form": (PLAIN + "[loss]\nfrequency = 0.001", "paper's form only"),
     "impossible network": (PLAIN + 'downscaling = "none"\nhalf_size = true', "half_size"),
-    "motion of photos": ('alignment = "motion"\n' + PLAIN, "for clips"),
     "no TOML": ("name = ", "TOML"),
 }
 

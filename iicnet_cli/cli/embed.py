@@ -92,8 +92,8 @@ def embed(
     align: Annotated[
         bool,
         typer.Option(
-            help="Clip, stereo: compensate motion, or shift pictures onto the one that the PNG "
-            "shows, as the model wants it; and undo it when restored."
+            help="Clip, stereo: take out of each picture what others show of it, moved along; and "
+            "undo it when restored."
         ),
     ] = True,
     background: Annotated[

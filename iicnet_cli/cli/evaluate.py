@@ -33,7 +33,7 @@ def evaluate(
         int | None, typer.Option(help="Measure at most so many PNGs, evenly chosen.", min=1)
     ] = None,
     align: Annotated[
-        bool, typer.Option(help="Video, stereo: undo motion or shift first, as embed does.")
+        bool, typer.Option(help="Video, stereo: compensate motion, as embed does.")
     ] = True,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,

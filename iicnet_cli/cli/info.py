@@ -89,10 +89,6 @@ def _told_by_model(reader: EmbeddingReader, source: Path) -> dict[str, object]:
 def _readable(key: str, value: Any) -> str:
     if key == "sources":
         return ", ".join(f"{s['name']} ({s['width']}x{s['height']})" for s in value)
-    if key == "shifts":
-        sides = [abs(side) for group in value for shift in group for side in shift]
-        farthest = max(sides, default=0)
-        return f"up to {farthest} pixels (--json tells all)"
     if key == "motion":
         groups = sum(map(bool, value))
         return f"of {groups} of {len(value)} groups, {sum(map(len, value))} characters"

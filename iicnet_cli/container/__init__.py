@@ -17,7 +17,7 @@
     +-----------+
 
 The header says everything; the mark says enough to restore when a site has stripped the header.
-Both carry the motion of clips (`motion.py`).
+Both carry the motion of clips and stereo pairs (`motion.py`).
 `png.py` writes and reads the file as a whole. Callers put the mark into the pixels (`write_mark`)
 before they give them to `EmbeddingWriter`, and open and close the file that it writes to.
 """
@@ -25,11 +25,9 @@ before they give them to `EmbeddingWriter`, and open and close the file that it 
 from iicnet_cli.container.header import FORMAT_VERSION, MAX_PIXELS, Header, Source, safe_name
 from iicnet_cli.container.mark import (
     MARK_BITS,
-    MAX_SHIFT,
     TASKS,
     Mark,
     Pixels,
-    Shift,
     fps_code,
     fps_from_code,
     model_id,
@@ -51,7 +49,6 @@ __all__ = [
     "MARK_BITS",
     "MAX_HEADER_BYTES",
     "MAX_PIXELS",
-    "MAX_SHIFT",
     "TASKS",
     "EmbeddingReader",
     "EmbeddingWriter",
@@ -59,7 +56,6 @@ __all__ = [
     "Mark",
     "Motion",
     "Pixels",
-    "Shift",
     "Source",
     "fps_code",
     "fps_from_code",

@@ -19,7 +19,6 @@ from pydantic import (
     model_validator,
 )
 
-from iicnet_cli.container.mark import MAX_SHIFT
 from iicnet_cli.errors import DamagedError, UnsupportedVersionError
 
 FORMAT_VERSION = "1.0"
@@ -88,7 +87,6 @@ PixelCount = Annotated[int, Field(ge=1, le=2**31 - 1)]
 """A side in pixels, within what PNG can hold."""
 Padding = Annotated[int, Field(ge=0, le=65535)]
 MotionText = Annotated[str, AfterValidator(_base64)]
-Side = Annotated[int, Field(ge=-MAX_SHIFT, le=MAX_SHIFT)]
 
 
 class Source(BaseModel):
@@ -139,12 +137,9 @@ class Header(BaseModel):
     """Pixels that were added to the right and at the bottom before the network."""
     scale: int = Field(1, ge=1, le=2)
     """Pixels of the padded pictures to one pixel of the PNG, on each axis."""
-    shifts: list[list[tuple[Side, Side]]] | None = None
-    """Of each group, for each picture but the first: rows down and columns to the right by which
-    it was shifted, circularly, before padding."""
     motion: list[MotionText] | None = None
-    """Clips, stereo: of each group, the vectors of its motion, as in the mark, in base64; empty where
-    there was none to speak of."""
+    """Clips, stereo: of each group, the vectors of its motion, as in the mark, in base64; empty
+    where there was none to speak of."""
     sources: list[Source] = []
     """The original files in order, the reference first; the frames, when a clip was stills."""
     frames: PixelCount | None = None

@@ -1,6 +1,6 @@
 """The in-pixel mark: least-significant bits that survive when a site strips PNG chunks.
 
-96 of them, and more behind them where the pictures were aligned or their motion compensated.
+96 of them, and more behind them where motion was compensated.
 """
 
 from __future__ import annotations
@@ -23,24 +23,19 @@ Pixels = NDArray[np.uint8]
 TASKS = ("video", "video-half", "stereo", "dual", "layers", "stego", "grayscale", "rescale")
 """Task names; a name's place is its id in the mark, so new ones go at the end."""
 
-_PLAIN, _ALIGNED, _MOVING = 1, 2, 3
-"""Versions: the mark alone, with shifts behind it, or with motion."""
+_PLAIN, _MOVING = 1, 2
+"""Versions: the mark alone, or with motion behind it."""
 _MAGIC = b"\x1c\xe7"
 # magic | version, task | model | images-1, valid-1 | padding right, bottom | fps, then the CRC
 _LAYOUT = struct.Struct(">2sB3sBBH")
 MARK_BITS = 8 * (_LAYOUT.size + 2)
-"""How many samples carry a mark without shifts; a picture needs at least as many."""
-_MOST_BITS = MARK_BITS + 8 * (4 * 15 + 2)
-MAX_SHIFT = 32767
+"""How many samples carry a mark without motion; a picture needs at least as many."""
 _LENGTH = 3
 """Bytes that tell how long the motion is."""
 _BEFORE_MOTION = MARK_BITS // 8 + _LENGTH + 2
 """Bytes of a mark with motion that come before it, each bit in a sample of its own."""
 _LARGEST_BLOCK = 8
 """Bits that samples carry together, at most; their numbers, up to 255, are bytes then."""
-
-Shift = tuple[int, int]
-"""Rows down and columns to the right by which a picture was shifted, circularly."""
 
 _NTSC = {round(Fraction(n * 100_000, 1001)): Fraction(n * 1000, 1001) for n in (24, 30, 60, 120)}
 
@@ -68,9 +63,8 @@ class Mark:
     ``task`` is a place in ``TASKS``, ``model`` a ``model_id``, ``images`` the network inputs per
     group (1 to 16), ``valid`` how many of them are real frames in this group (1 to ``images``),
     ``padding`` the pixels added to the right and at the bottom (0 to 15 each), ``fps`` an
-    ``fps_code``, and ``shifts`` those of each picture but the first (at most ``MAX_SHIFT``), or
-    empty when none was shifted. ``motion`` is that of a clip as bytes, of which this module knows
-    nothing; a mark has it or shifts, not both. Raises ``ValueError`` when a value does not fit.
+    ``fps_code``, and ``motion`` that of the pictures as bytes, of which this module knows nothing.
+    Raises ``ValueError`` when a value does not fit.
     """
 
     task: int
@@ -79,7 +73,6 @@ class Mark:
     valid: int
     padding: tuple[int, int] = (0, 0)
     fps: int = 0
-    shifts: tuple[Shift, ...] = ()
     motion: bytes = b""
 
     def __post_init__(self) -> None:
@@ -89,10 +82,7 @@ class Mark:
             and 1 <= self.valid <= self.images <= 16
             and all(0 <= side <= 15 for side in self.padding)
             and 0 <= self.fps <= 65535
-            and len(self.shifts) in (0, self.images - 1)
-            and all(abs(side) <= MAX_SHIFT for shift in self.shifts for side in shift)
             and len(self.motion) < 1 << 8 * _LENGTH
-            and not (self.shifts and self.motion)
         )
         if not fits:
             raise ValueError(f"out of range: {self}")
@@ -103,12 +93,11 @@ class Mark:
         return TASKS[self.task]
 
     def to_bytes(self) -> bytes:
-        """``MARK_BITS / 8`` bytes, magic, version, fields, CRC-16; then what its version adds.
+        """``MARK_BITS / 8`` bytes: magic, version, fields, CRC-16.
 
-        Shifts and their CRC-16; or the length of the motion and its CRC-16, the motion and its
-        CRC-32.
+        With motion, its length and a CRC-16 follow, then itself and a CRC-32.
         """
-        version = _MOVING if self.motion else _ALIGNED if self.shifts else _PLAIN
+        version = _MOVING if self.motion else _PLAIN
         body = _LAYOUT.pack(
             _MAGIC,
             version << 4 | self.task,
@@ -117,14 +106,11 @@ class Mark:
             self.padding[0] << 4 | self.padding[1],
             self.fps,
         )
-        if self.motion:
-            length = len(self.motion).to_bytes(_LENGTH, "big")
-            checksum = zlib.crc32(self.motion).to_bytes(4, "big")
-            return _with_crc(body) + _with_crc(length) + self.motion + checksum
-        if not self.shifts:
+        if not self.motion:
             return _with_crc(body)
-        sides = [side for shift in self.shifts for side in shift]
-        return _with_crc(body) + _with_crc(struct.pack(f">{len(sides)}h", *sides))
+        length = len(self.motion).to_bytes(_LENGTH, "big")
+        checksum = zlib.crc32(self.motion).to_bytes(4, "big")
+        return _with_crc(body) + _with_crc(length) + self.motion + checksum
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Mark | None:
@@ -139,18 +125,11 @@ class Mark:
             return None
         _, version_task, model, counts, padding, fps = _LAYOUT.unpack(body)
         version, task = version_task >> 4, version_task & 15
-        if version not in (_PLAIN, _ALIGNED, _MOVING) or task >= len(TASKS):
+        if version not in (_PLAIN, _MOVING) or task >= len(TASKS):
             raise UnsupportedVersionError(
                 f"the pixels carry a mark of version {version}, task {task}, unknown here",
                 hint="upgrade iicnet",
             )
-        images = (counts >> 4) + 1
-        sides: tuple[int, ...] = ()
-        if version == _ALIGNED:
-            shifts = _without_crc(data[size : size + 4 * (images - 1) + 2])
-            if shifts is None or len(shifts) != 4 * (images - 1):
-                return None
-            sides = struct.unpack(f">{2 * (images - 1)}h", shifts)
         motion = b""
         if version == _MOVING:
             end = _BEFORE_MOTION + (_motion_length(data) or 0)
@@ -161,11 +140,10 @@ class Mark:
             return cls(
                 task=task,
                 model=int.from_bytes(model, "big"),
-                images=images,
+                images=(counts >> 4) + 1,
                 valid=(counts & 15) + 1,
                 padding=(padding >> 4, padding & 15),
                 fps=fps,
-                shifts=tuple(zip(sides[::2], sides[1::2], strict=True)),
                 motion=motion,
             )
         except ValueError:
@@ -241,7 +219,7 @@ def read_mark(pixels: Pixels) -> Mark | None:
 
     Raises ``UnsupportedVersionError`` for the mark of a newer program.
     """
-    where = _positions(pixels.size, _MOST_BITS)
+    where = _positions(pixels.size, 8 * _BEFORE_MOTION)
     flat = pixels.reshape(-1)
     data = np.packbits(flat[where] & 1).tobytes()
     length = _motion_length(data)

@@ -1,4 +1,4 @@
-"""The motion of a clip as the PNG carries it: vectors, and the bytes that they become."""
+"""The motion of a clip or stereo pair as the PNG carries it: vectors, and their bytes."""
 
 from __future__ import annotations
 

@@ -36,8 +36,7 @@ class EmbedOptions:
         half: a clip's embedding gets half its width and height.
         layout: how one file holds a stereo pair; one of ``media.stereo.LAYOUTS``.
         zoom: dual view of one photo: the centre, so many times enlarged.
-        align: compensate motion, or shift pictures by whole pixels onto the reference, as the
-            checkpoint was trained; and undo it when restored.
+        align: compensate motion (``motion.py``), and undo that when restored.
     """
 
     start: float | None = None

@@ -120,10 +120,8 @@ def build_samplers(recipe: Recipe, folders: Sequence[Path]) -> tuple[Sampler, li
         if recipe.synthetic:
             photos = _pixels(load_photos(folders, smallest=crop + SYNTHETIC_MARGIN))
         clips, out = _hold_out(load_clips(folders, smallest=crop), 1)
-        sampler = VideoSampler(
-            clips, photos, images, recipe.strides, recipe.synthetic, recipe.alignment
-        )
-        held = VideoSampler(out, [], images, (1,), 0.0, recipe.alignment)
+        sampler = VideoSampler(clips, photos, images, recipe.strides, recipe.synthetic)
+        held = VideoSampler(out, [], images, (1,), 0.0)
     elif recipe.task == "stereo":
         paired = load_pairs(folders, smallest=crop)
         of_pairs = {stem[: -len("_left")] for stem, _ in paired}
@@ -133,8 +131,8 @@ def build_samplers(recipe: Recipe, folders: Sequence[Path]) -> tuple[Sampler, li
             if Path(name).stem.rpartition("_")[0] not in of_pairs
         ]
         pairs, out = _hold_out(paired, 1)
-        sampler = StereoSampler(pairs, photos, recipe.synthetic, recipe.alignment)
-        held = StereoSampler(out, [], 0.0, recipe.alignment)
+        sampler = StereoSampler(pairs, photos, recipe.synthetic)
+        held = StereoSampler(out, [], 0.0)
     elif recipe.task == "layers":
         cutouts, out = _hold_out(load_cutouts(folders), 1)
         opaque = [p for p in find_files(folders, STILL_SUFFIXES) if not has_alpha(p)]

@@ -23,7 +23,7 @@ def moving_photos(
 
     The occluder is a patch of another photo with an outline of its own, moving on its own. So
     every frame but the first shows something that no other frame does. What lies behind it shifts
-    by less than a pixel, as in clips that were aligned.
+    by less than a pixel, as in clips whose motion was compensated.
 
     Args:
         photos: (H, W, 3) each, of any sizes.

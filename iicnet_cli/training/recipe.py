@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from iicnet_cli.errors import UsageError
 from iicnet_cli.network.config import IICNetConfig
-from iicnet_cli.zoo.checkpoint import Alignment
 
 
 class LossConfig(BaseModel):
@@ -78,7 +77,6 @@ class Recipe(BaseModel):
         default=1.0, ge=0, le=1, description="share of the run from which rounding replaces noise"
     )
 
-    alignment: Alignment = Field(default="shift", description="video, stereo: 'shift' or 'motion'")
     strides: tuple[int, ...] = Field(default=(1, 1, 1, 2, 3), description="video: frame steps")
     synthetic: float = Field(
         default=0.35,
@@ -88,12 +86,6 @@ class Recipe(BaseModel):
     )
 
     seed: int = 0
-
-    @model_validator(mode="after")
-    def _what_moves(self) -> Self:
-        if self.alignment == "motion" and self.task not in ("video", "stereo"):
-            raise ValueError("alignment 'motion' is for clips and stereo pairs")
-        return self
 
     @model_validator(mode="after")
     def _stages_end(self) -> Self:

@@ -160,7 +160,6 @@ def _write_model(
         outcome.net,
         name=recipe.name,
         task=recipe.task,
-        alignment=recipe.alignment,
         licence=licence,
         origin="trained with iicnet train",
         training=record,

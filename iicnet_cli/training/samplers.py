@@ -15,7 +15,6 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
 
-from iicnet_cli.alignment import aligned, find_shifts
 from iicnet_cli.errors import TrainingError
 from iicnet_cli.motion import (
     cells_of,
@@ -29,10 +28,10 @@ from iicnet_cli.motion import (
     predicted,
 )
 from iicnet_cli.network.pixels import Levels
+from iicnet_cli.shifts import SMALLEST_SIDE, find_shifts
 from iicnet_cli.tasks.base import Pixels, reference_first
 from iicnet_cli.tasks.dual import dual_views
 from iicnet_cli.training.motion import moving_photos, stereo_photos
-from iicnet_cli.zoo.checkpoint import Alignment
 
 _AROUND = 24
 """Pixels around a crop in which the motion is looked for."""
@@ -64,8 +63,8 @@ class VideoSampler:
     """K frames of a clip at a random stride, or moving photos; the middle frame first.
 
     Clips with more motion are drawn more often, because nearly still ones are learned at once.
-    Frames are aligned as before embedding; all share one crop, flip and direction of time, so that
-    the motion that is left stays true.
+    Motion is compensated as before embedding. All frames share one crop, flip and direction of
+    time, so that the motion that is left stays true.
     """
 
     def __init__(
@@ -75,7 +74,6 @@ class VideoSampler:
         images: int,
         strides: Sequence[int],
         synthetic: float,
-        alignment: Alignment = "shift",
     ) -> None:
         self.clips = [clip for clip in clips if len(clip) >= images]
         if not self.clips:
@@ -84,7 +82,6 @@ class VideoSampler:
         self.images = images
         self.strides = strides
         self.synthetic = synthetic if photos else 0.0
-        self.alignment = alignment
         motion = np.array([_motion(clip) for clip in self.clips]).clip(2, 20)
         self.weights = motion / motion.sum()
 
@@ -105,9 +102,7 @@ class VideoSampler:
         if rng.random() < 0.5:
             times = len(clip) - 1 - times
         y, x = _corner(clip[0], crop, rng)
-        if self.alignment == "motion":
-            return _compensated(clip[times], y, x, crop)
-        return aligned(clip[times])[:, y : y + crop, x : x + crop]
+        return _compensated(clip[times], y, x, crop)
 
 
 class PairSampler:
@@ -133,37 +128,24 @@ class StereoSampler:
     """A rectified pair, left first, or one made from photos that shift sideways with their depth.
 
     Mirrored, the left view becomes the right one; so the two change places, and disparities keep
-    their sign. The right views are then aligned with the left ones, as before embedding.
+    their sign. Disparities are compensated, as before embedding.
 
     Args:
         pairs: (2, H, W, 3) each.
         photos: for synthetic pairs.
         synthetic: share of those.
-        alignment: of the views.
     """
 
-    def __init__(
-        self,
-        pairs: Sequence[Pixels],
-        photos: Sequence[Pixels],
-        synthetic: float,
-        alignment: Alignment = "shift",
-    ) -> None:
+    def __init__(self, pairs: Sequence[Pixels], photos: Sequence[Pixels], synthetic: float) -> None:
         if not (pairs or photos):
             raise TrainingError("neither stereo pairs NAME_left, NAME_right nor photos were found")
         both = [pair for given in pairs for pair in (given, given[::-1, :, ::-1])]
-        self.alignment = alignment
-        self.pairs: list[Levels] = [
-            compensated(pair, find_motion(pair)) if alignment == "motion" else aligned(pair)
-            for pair in both
-        ]
+        self.pairs = [compensated(pair, find_motion(pair)) for pair in both]
         self.photos = photos
         self.synthetic = (synthetic if pairs else 1.0) if photos else 0.0
 
     def sample(self, rng: Generator, crop: int) -> Levels:
         if rng.random() < self.synthetic:
-            if self.alignment == "shift":
-                return stereo_photos(self.photos, crop, rng)
             views = stereo_photos(self.photos, crop + 2 * _AROUND, rng)
             return _compensated(views, _AROUND, _AROUND, crop)
         pair = self.pairs[int(rng.integers(len(self.pairs)))]
@@ -229,6 +211,8 @@ def _over(layer: Pixels, below: NDArray[Any]) -> Pixels:
 def _compensated(frames: Pixels, y: int, x: int, crop: int) -> Levels:
     """A crop of the frames as the network gets it: without what other frames show of it."""
     height, width = frames.shape[1:3]
+    if min(height, width) < SMALLEST_SIDE:
+        return frames[:, y : y + crop, x : x + crop]
     top, left = max(0, y - _AROUND), max(0, x - _AROUND)
     bottom, right = min(height, y + crop + _AROUND), min(width, x + crop + _AROUND)
     window = frames[:, top:bottom, left:right]

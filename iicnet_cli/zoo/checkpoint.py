@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,10 +19,6 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
 RECIPE_FILE = "recipe.toml"
-
-
-Alignment = Literal["shift", "motion"]
-"""Whole-pixel shifts onto the reference (``alignment.py``), or compensation (``motion.py``)."""
 
 
 class TrainingRecord(BaseModel):
@@ -47,8 +43,6 @@ class ModelConfig(BaseModel):
     name: str
     task: str
     network: IICNetConfig
-    alignment: Alignment = "shift"
-    """What is done first to pictures of one scene, frames or views."""
     weights_sha256: str = Field(pattern="^[0-9a-f]{64}$")
     licence: str = "MIT"
     origin: str = ""
@@ -127,7 +121,6 @@ def write_checkpoint(
     *,
     name: str,
     task: str,
-    alignment: Alignment = "shift",
     half: bool = True,
     licence: str = "MIT",
     origin: str = "",
@@ -140,7 +133,6 @@ def write_checkpoint(
         net: the network.
         name: name of the checkpoint.
         task: task it is made for.
-        alignment: that it was trained with.
         half: store the weights as fp16, else as fp32.
         licence: SPDX expression.
         origin: where the weights come from.
@@ -161,7 +153,6 @@ def write_checkpoint(
         name=name,
         task=task,
         network=net.config,
-        alignment=alignment,
         weights_sha256=hashlib.sha256(data).hexdigest(),
         licence=licence,
         origin=origin,

@@ -1,25 +1,22 @@
-"""Whole-pixel alignment: neighbouring frames are shifted onto the reference before the network.
-
-A network finds in one picture what it has seen in another a few pixels away, and no farther; a
-camera that pans moves everything by more. A circular shift by whole pixels brings the frames back
-onto each other, loses nothing, and is undone after restoring.
-"""
+"""Shifts of whole pictures onto each other, where the search for motion begins (``motion.py``)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from iicnet_cli.container import MAX_SHIFT, Pixels, Shift
+from iicnet_cli.container import Pixels
+from iicnet_cli.container.motion import LONGEST
 
 Plane = NDArray[np.floating[Any]]
 Spectrum = NDArray[np.complexfloating[Any, Any]]
+Shift = tuple[int, int]
+"""Rows down and columns to the right, circularly."""
 
 SMALLEST_SIDE = 64
-"""Pixels; smaller pictures are left where they are."""
+"""Pixels; in smaller pictures no motion is looked for."""
 WORTH = 0.85
 """What has to be left of the difference to the reference, at most, for a picture to be moved."""
 
@@ -48,29 +45,6 @@ def find_shifts(images: Pixels) -> tuple[Shift, ...]:
     spectrum = _spectrum(reference[-1])
     shifts = tuple(_find(reference, spectrum, _pyramid(image)) for image in images[1:])
     return shifts if any(map(any, shifts)) else ()
-
-
-def shifted(images: Pixels, shifts: Sequence[Shift]) -> Pixels:
-    """(K, H, W, C), all but the first shifted; what leaves at one side comes in at the other.
-
-    Args:
-        images: not changed.
-        shifts: K - 1, or none at all.
-    """
-    if not shifts:
-        return images
-    moved = [np.roll(i, shift, axis=(0, 1)) for i, shift in zip(images[1:], shifts, strict=True)]
-    return np.stack([images[0], *moved])
-
-
-def unshifted(images: Pixels, shifts: Sequence[Shift]) -> Pixels:
-    """The inverse of :func:`shifted`."""
-    return shifted(images, [(-y, -x) for y, x in shifts])
-
-
-def aligned(images: Pixels) -> Pixels:
-    """(K, H, W, C), each picture but the first shifted onto it where that is worth it."""
-    return shifted(images, find_shifts(images))
 
 
 def _pyramid(image: Pixels) -> list[Plane]:
@@ -106,7 +80,7 @@ def _find(reference: list[Plane], spectrum: Spectrum, image: list[Plane]) -> Shi
         y, x = _refine(wanted, given, (2 * y, 2 * x))
     shift = (int(y), int(x))
     least, unmoved = (_difference(reference[0], image[0], s) for s in (shift, (0, 0)))
-    worthwhile = least < WORTH * unmoved and max(map(abs, shift)) <= MAX_SHIFT
+    worthwhile = least < WORTH * unmoved and max(map(abs, shift)) < LONGEST
     return shift if worthwhile else (0, 0)
 
 
