@@ -103,8 +103,8 @@ def test_tiled_equals_whole_in_float64(height: int, width: int, half_size: bool,
 
 
 def test_tiled_equals_whole_after_rounding_on_a_bundled_model() -> None:
-    net = find("dual").load()
-    images = np.stack([natural(512, 640, seed) for seed in range(2)])
+    net = find("rescale").load()
+    images = natural(512, 640, 1)[None]
     shares: list[float] = []
     tiled = Runner(net, memory=1, tick=shares.append)
     whole = Runner(net, memory=1 << 40)
@@ -127,8 +127,8 @@ def test_memory_is_bounded_by_the_budget() -> None:
 import re, sys, numpy as np
 from pathlib import Path
 from iicnet_cli.inference.runner import Runner
-from iicnet_cli.zoo import find
-runner = Runner(find("dual").load(), memory=int(sys.argv[1]))
+from iicnet_cli.network import IICNet, IICNetConfig
+runner = Runner(IICNet(IICNetConfig(images=2, blocks=8)), memory=int(sys.argv[1]))
 images = np.zeros((2, 1024, 1024, 3), np.uint8)
 def peak():  # of this process alone: ru_maxrss would start with that of the process above
     return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
