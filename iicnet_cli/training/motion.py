@@ -46,7 +46,7 @@ def moving_photos(
 def stereo_photos(photos: Sequence[Pixels], crop: int, rng: Generator) -> Pixels:
     """A stereo pair: a slanted plane with a photo on it and, half the time, a nearer one before it.
 
-    One of them has no disparity, as in pairs that were aligned.
+    One of them has no disparity.
 
     Args:
         photos: (H, W, 3) each, of any sizes.
