@@ -90,16 +90,14 @@ def find_motion(images: Pixels) -> Motion | None:
     planes = [halved_grey(image[None], level) for image in images]
 
     cells = cells_of(len(images), height, width, level)
-    still = [(0, 0)] * (len(images) - 1)
     found = []
     # One after the other: together they would not be faster, and take more memory.
-    for k, (near, shift) in enumerate(
-        zip(neighbours(len(images)), find_shifts(images) or still, strict=True), 1
-    ):
+    pairs = zip(neighbours(len(images)), find_shifts(images), strict=True)
+    for k, (near, shift) in enumerate(pairs, 1):
         sources, starts = [planes[0]], [shift]
         if near:
             sources.append(planes[near])
-            starts += find_shifts(images[[near, k]]) or [(0, 0)]
+            starts += find_shifts(images[[near, k]])
         found.append(
             estimate(
                 planes[k],

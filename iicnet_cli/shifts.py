@@ -36,15 +36,14 @@ def find_shifts(images: Pixels) -> tuple[Shift, ...]:
         images: (K, H, W, C), uint8.
 
     Returns:
-        K - 1 shifts, (0, 0) where none brings the difference down by 15 %; none at all where all
-        stay, as pictures below ``SMALLEST_SIDE`` do.
+        K - 1 shifts, (0, 0) where none brings the difference down by 15 %, as in all pictures
+        below ``SMALLEST_SIDE``.
     """
     if min(images.shape[1:3]) < SMALLEST_SIDE:
-        return ()
+        return ((0, 0),) * (len(images) - 1)
     reference = _pyramid(images[0])
     spectrum = _spectrum(reference[-1])
-    shifts = tuple(_find(reference, spectrum, _pyramid(image)) for image in images[1:])
-    return shifts if any(map(any, shifts)) else ()
+    return tuple(_find(reference, spectrum, _pyramid(image)) for image in images[1:])
 
 
 def _pyramid(image: Pixels) -> list[Plane]:

@@ -220,7 +220,7 @@ def _compensated(frames: Pixels, y: int, x: int, crop: int) -> Levels:
     rows, columns = np.arange(top, bottom), np.arange(left, right)
     # Motion of whole pictures is found in them; the rest is looked for around the crop only, which
     # is enough and much faster.
-    shifts = [(0, 0), *(find_shifts(frames) or [(0, 0)] * (len(frames) - 1))]
+    shifts = [(0, 0), *find_shifts(frames)]
 
     def moved(source: int, frame: int) -> Pixels:
         """The window of another frame, where this one's content is found in it."""
