@@ -339,6 +339,23 @@ def test_a_grown_network_computes_the_same(name: str, changes: dict[str, int]) -
     assert (size > sum(p.numel() for p in net.parameters())) == bool(changes)
 
 
+def test_detail_grows() -> None:
+    before = SMALL["compact-detail"]
+    assert before.detail is not None
+    net = randomised(IICNet(before))
+    assert isinstance(net, IICNet)
+    detail = DetailConfig(blocks=before.detail.blocks + 2, width=before.detail.width + 3)
+    larger = grown(net.float(), before.model_copy(update={"detail": detail})).double().eval()
+    net = net.double()
+    x = random(2, before.images, before.channels, 8, 12)
+    close(larger(x), net(x))
+    e = random(*net.reference(x).shape)
+    close(larger.inverse(e), net.inverse(e))
+    smaller = DetailConfig(blocks=before.detail.blocks, width=before.detail.width - 1)
+    with pytest.raises(ValueError, match="grows in blocks, width"):
+        grown(net, before.model_copy(update={"detail": smaller}))
+
+
 @pytest.mark.parametrize("blocks", [2, 4])
 def test_a_network_of_half_size_grows_from_one_of_full_size(blocks: int) -> None:
     net = randomised(IICNet(SMALL["compact"]))

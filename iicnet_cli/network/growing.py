@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from iicnet_cli.network.config import IICNetConfig
+from iicnet_cli.network.config import DetailConfig, IICNetConfig
 from iicnet_cli.network.iicnet import IICNet
 
 GROWING: tuple[str, ...] = ("blocks", "width")
+"""What may be greater, in the network and in its detail layers."""
 
 
 @torch.no_grad()
@@ -22,33 +23,58 @@ def grown(net: IICNet, config: IICNetConfig) -> IICNet:
     Args:
         net: residual subnets.
         config: that of ``net``, with as many or more ``blocks``, and as great or greater a
-            ``width``; if ``net`` is not of half size, it may be, with ``detail``.
+            ``width``, in itself and in its ``detail``; if ``net`` is not of half size, it may be,
+            with ``detail``.
 
     Raises:
         ValueError: it differs from that of ``net`` in another way, or is smaller.
     """
     before = net.config
+    larger = _larger(before, config)
     names = GROWING
+    new_blocks = {"coupling": config.blocks - before.blocks}
     if config.detail and not before.half_size:
         names = (*GROWING, "half_size", "detail")
+    elif config.detail and before.detail:
+        names = (*GROWING, "detail")
+        larger = larger and _larger(before.detail, config.detail)
+        new_blocks["detail.coupling"] = config.detail.blocks - before.detail.blocks
     same = before.model_copy(update={name: getattr(config, name) for name in names})
-    larger = all(getattr(config, name) >= getattr(before, name) for name in GROWING)
     if same != config or not larger or before.subnet != "residual":
         raise ValueError("a network grows in blocks, width of residual subnets and detail only")
     result = IICNet(config)
     state = result.state_dict()
-    shift = (config.blocks - before.blocks) * (2 if config.mixing else 1)
-    for key, old in net.state_dict().items():
-        parts = key.split(".")
-        if parts[:2] == ["coupling", "layers"]:
-            parts[2] = str(int(parts[2]) + shift)
-        _place(state[".".join(parts)], old)
-    for layer in range(shift if config.mixing else 0):
-        mixing = state.get(f"coupling.layers.{layer}.weight")
-        if mixing is not None:
-            mixing.copy_(torch.eye(len(mixing)))
+    old = net.state_dict()
+    for part, blocks in new_blocks.items():
+        old = _behind_new_blocks(part, blocks, state, old)
+    for key, value in old.items():
+        _place(state[key], value)
     result.load_state_dict(state)
     return result
+
+
+def _larger(before: IICNetConfig | DetailConfig, config: IICNetConfig | DetailConfig) -> bool:
+    return all(getattr(config, name) >= getattr(before, name) for name in GROWING)
+
+
+def _behind_new_blocks(
+    part: str, blocks: int, state: dict[str, Tensor], old: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """The old weights by the names that they get behind the new blocks of some coupling layers."""
+    prefix = f"{part}.layers."
+    mixing = state.get(f"{prefix}0.weight")
+    shift = blocks * (1 if mixing is None else 2)
+    if mixing is not None:
+        for layer in range(0, shift, 2):
+            state[f"{prefix}{layer}.weight"].copy_(torch.eye(len(mixing)))
+
+    def moved(key: str) -> str:
+        if not key.startswith(prefix):
+            return key
+        layer, rest = key.removeprefix(prefix).split(".", 1)
+        return f"{prefix}{int(layer) + shift}.{rest}"
+
+    return {moved(key): value for key, value in old.items()}
 
 
 def _place(new: Tensor, old: Tensor) -> None:
