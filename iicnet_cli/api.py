@@ -30,8 +30,8 @@ from iicnet_cli.container import (
     Mark,
     Motion,
     fps_code,
+    mark_room,
     model_id,
-    motion_room,
     read_mark,
     write_mark,
 )
@@ -354,7 +354,7 @@ class Converter:
                 seconds=time.monotonic() - began,
                 embedding=quality[0] if quality else None,
                 restored=tuple(quality[1:]),
-                notes=tuple(job.notes),
+                notes=(*job.notes, *_layer_notes(options.enhance)),
                 guessed=task is None,
                 gained_psnr=gained,
             )
@@ -397,7 +397,8 @@ class Converter:
         with closing(job.groups()) as groups:
             group = next(groups)
         images = pad(_compensated(group.images, chosen, runner.config, options)[0], padding)
-        told = forecast(runner, images, search.steps if search else 0)
+        steps = search.steps if search else 0
+        told = forecast(runner, images, steps, enhance=options.enhance)
         count = job.total
         return Forecast(
             task=chosen.name,
@@ -458,11 +459,12 @@ class Converter:
             place = source if folder is None else folder / source.name
             target = output if output is not None else chosen.default_target(place, header)
             runner = self._runner(checkpoint)
+            notes = _layer_notes(reader.mark is not None and reader.mark.enhancement != b"")
             groups = self._restored(reader, header, runner)
             delivered = chosen.deliver(header, groups, target, overwrite=overwrite, options=options)
         return RestoreReport(
             outputs=delivered.outputs,
-            notes=delivered.notes,
+            notes=(*delivered.notes, *notes),
             task=chosen.name,
             model=checkpoint.name,
             images=delivered.pictures,
@@ -518,7 +520,8 @@ class Converter:
                     motion=motion,
                 )
                 images = pad(still, padding)
-                embedding = runner.embed(images)
+                rounded_down: NDArray[np.bool_] | None
+                embedding, rounded_down = runner.embed_and_rounding(images)
                 if search is not None:
                     embedding, gain = runner.improve(
                         images,
@@ -530,9 +533,12 @@ class Converter:
                         ),
                     )
                     gains.append(gain)
-                if network.embedding_channels == 1:
-                    embedding = embedding[..., 0]
-                writer.add(write_mark(embedding, mark))
+                    rounded_down = None  # it found these very levels
+                if options.enhance:
+                    runner.tick = self._ticker("enhancing", count, job.total)
+                    mark = _enhanced(mark, still, embedding, runner)
+                marked = write_mark(embedding, mark, rounded_down)
+                writer.add(marked[..., 0] if network.embedding_channels == 1 else marked)
                 count += 1
             header = Header(
                 task=task.name,
@@ -630,13 +636,39 @@ def _compensated(
     motion = find_motion(images)
     data = motion.to_bytes() if motion else b""
     samples = images.shape[1] * images.shape[2] * network.embedding_channels
-    if len(data) > motion_room(samples // (4 if network.half_size else 1)):
+    if len(data) > mark_room(samples // (4 if network.half_size else 1)):
         return images, b""
     return compensated(images, motion), data
 
 
+def _enhanced(mark: Mark, wanted: Levels, embedding: Pixels, runner: Runner) -> Mark:
+    """The mark, with the enhancement layer of an embedding (H, W, C).
+
+    Args:
+        wanted: the pictures as the network got them, before padding.
+    """
+    from iicnet_cli.enhancement import encoded, room
+
+    restore = runner.restore if wanted.dtype == np.uint8 else runner.restore_levels
+    restored: Levels = crop(restore(embedding), wanted.shape[2], wanted.shape[1])
+    left = mark_room(embedding.size) - len(mark.motion)
+    size = min(left, room(wanted, restored, embedding.size))
+    return replace(mark, enhancement=encoded(wanted, restored, size))
+
+
+def _layer_notes(wanted: bool) -> list[str]:
+    """Why there is no enhancement layer though one is wanted, in words."""
+    from iicnet_cli.enhancement import supported
+
+    return (
+        ["without the enhancement layer: Pillow has no AVIF here"]
+        if wanted and not supported()
+        else []
+    )
+
+
 def _restored(runner: Runner, header: Header, embedding: Pixels, index: int) -> Group:
-    """The pictures of an embedding (H, W) or (H, W, C), with what others show of them."""
+    """The pictures of an embedding (H, W) or (H, W, C), with all that it carries for them."""
     mark = read_mark(embedding)
     if mark is not None and mark.images != header.images:
         mark = None
@@ -646,15 +678,19 @@ def _restored(runner: Runner, header: Header, embedding: Pixels, index: int) -> 
     # Only a cropped picture, restored on request, is not yet a multiple.
     multiple = runner.config.multiple // runner.scale
     embedding = pad(embedding[None], padding_to(width, height, multiple))[0]
+    restore = runner.restore_levels if data else runner.restore
+    levels: Levels = crop(restore(embedding), header.width, header.height)
+    if mark is not None and mark.enhancement:
+        from iicnet_cli.enhancement import add
+
+        add(mark.enhancement, levels)
     if data:
         from iicnet_cli.motion import uncompensated
 
         # None where the bytes, which may come from anyone, are not the motion of these pictures.
-        motion = Motion.from_bytes(data, header.images - 1)
-        levels = crop(runner.restore_levels(embedding), header.width, header.height)
-        images = uncompensated(levels, motion)
+        images = uncompensated(levels, Motion.from_bytes(data, header.images - 1))
     else:
-        images = crop(runner.restore(embedding), header.width, header.height)
+        images = levels.astype(np.uint8, copy=False)
     return Group(images, mark.valid if mark else header.images)
 
 
@@ -669,7 +705,7 @@ def _check_options(task: Task, options: EmbedOptions) -> None:
     usual = EmbedOptions()
     for field in fields(options):
         given = getattr(options, field.name) != getattr(usual, field.name)
-        if given and field.name not in task.takes | {"background"}:
+        if given and field.name not in task.takes | {"background", "enhance"}:
             raise UsageError(f"{task.name} has no use for --{field.name}")
 
 

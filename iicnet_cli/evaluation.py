@@ -60,6 +60,7 @@ def evaluate(
     step: int = 1,
     limit: int | None = None,
     align: bool = True,
+    enhance: bool = True,
 ) -> Iterator[Row]:
     """Measure a checkpoint, one PNG after the other.
 
@@ -72,6 +73,7 @@ def evaluate(
         step: video: take every n-th frame.
         limit: measure at most so many PNGs, evenly chosen (:func:`spread`).
         align: as of :class:`EmbedOptions`.
+        enhance: likewise.
 
     Raises:
         UsageError: the folder holds nothing that fits, or ``align`` is False where nothing moves.
@@ -87,7 +89,7 @@ def evaluate(
                 Path(scratch) / "embedding.png",
                 task=config.task,
                 model=str(checkpoint.folder),
-                options=replace(item.options, align=align),
+                options=replace(item.options, align=align, enhance=enhance),
                 overwrite=True,
                 with_ssim=True,
             )

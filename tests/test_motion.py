@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from iicnet_cli.container import Motion, motion_room, read_header, read_mark, write_mark
+from iicnet_cli.container import Motion, mark_room, read_header, read_mark, write_mark
 from iicnet_cli.container.motion import STEPS
 from iicnet_cli.metrics import psnr
 from iicnet_cli.motion import compensated, find_motion, neighbours, uncompensated, warped
@@ -248,7 +248,7 @@ def test_motion_in_a_mark_changes_few_samples(run: Run, panning: Path, tmp_path:
     assert mark is not None and header is not None and header.motion is not None
     assert mark.motion == base64.b64decode(header.motion[0])
     pixels = natural(480, 640, 0)
-    assert len(mark.motion) < motion_room(pixels.size)
+    assert len(mark.motion) < mark_room(pixels.size)
     # Eight bits to 255 samples, of which one changes.
     changed = np.count_nonzero(write_mark(pixels, mark) != pixels)
     assert changed < 96 + 40 + len(mark.motion) + 4

@@ -96,6 +96,13 @@ def embed(
             "undo it when restored."
         ),
     ] = True,
+    enhance: Annotated[
+        bool,
+        typer.Option(
+            help="Carry in the low bits of the PNG what the network restores worst. Lost where the "
+            "PNG is altered; the rest is not."
+        ),
+    ] = True,
     background: Annotated[
         str,
         typer.Option(help="Colour behind transparent pictures: a name or #rrggbb."),
@@ -190,6 +197,7 @@ def embed(
         layout=layout,
         zoom=zoom,
         align=align,
+        enhance=enhance,
     )
     if (output is None) == (out_dir is None) and not (dry_run and output is None):
         raise UsageError("say where to write: -o FILE for one PNG, --out-dir FOLDER for many")

@@ -35,6 +35,10 @@ def evaluate(
     align: Annotated[
         bool, typer.Option(help="Video, stereo: compensate motion, as embed does.")
     ] = True,
+    enhance: Annotated[
+        bool,
+        typer.Option(help="Carry an enhancement layer, as embed does; else the network alone."),
+    ] = True,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -58,7 +62,15 @@ def evaluate(
     checkpoint = find(model)
     rows: list[Row] = []
     converter = Converter(device=device)
-    for row in run(checkpoint, folder, converter=converter, step=step, limit=limit, align=align):
+    for row in run(
+        checkpoint,
+        folder,
+        converter=converter,
+        step=step,
+        limit=limit,
+        align=align,
+        enhance=enhance,
+    ):
         rows.append(row)
         say(
             f"{row.name}: embedding {row.embed_psnr:.2f} dB, restored {row.restored_psnr:.2f} dB",

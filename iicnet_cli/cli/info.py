@@ -62,6 +62,8 @@ def info(
             "the mark"
         )
     facts |= {"embeddings": embeddings, "embedding_size": f"{width}x{height}"}
+    if mark is not None and mark.enhancement:
+        facts["enhancement_layer"] = f"{len(mark.enhancement)} bytes"
     if as_json:
         print_json(facts)
     else:

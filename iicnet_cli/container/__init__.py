@@ -17,7 +17,7 @@
     +-----------+
 
 The header says everything; the mark says enough to restore when a site has stripped the header.
-Both carry the motion of clips and stereo pairs (`motion.py`).
+Both carry the motion of clips and stereo pairs (`motion.py`), and the mark an enhancement layer.
 `png.py` writes and reads the file as a whole. Callers put the mark into the pixels (`write_mark`)
 before they give them to `EmbeddingWriter`, and open and close the file that it writes to.
 """
@@ -30,8 +30,8 @@ from iicnet_cli.container.mark import (
     Pixels,
     fps_code,
     fps_from_code,
+    mark_room,
     model_id,
-    motion_room,
     read_mark,
     write_mark,
 )
@@ -60,8 +60,8 @@ __all__ = [
     "fps_code",
     "fps_from_code",
     "hash_frame",
+    "mark_room",
     "model_id",
-    "motion_room",
     "read_header",
     "read_mark",
     "safe_name",

@@ -1,6 +1,6 @@
 """The in-pixel mark: least-significant bits that survive when a site strips PNG chunks.
 
-96 of them, and more behind them where motion was compensated.
+96 of them, and more behind them where motion or an enhancement layer is carried.
 """
 
 from __future__ import annotations
@@ -23,17 +23,19 @@ Pixels = NDArray[np.uint8]
 TASKS = ("video", "video-half", "stereo", "dual", "layers", "stego", "grayscale", "rescale")
 """Task names; a name's place is its id in the mark, so new ones go at the end."""
 
-_PLAIN, _MOVING = 1, 2
-"""Versions: the mark alone, or with motion behind it."""
+_PLAIN, _LADEN = 1, 2
+"""Versions: the mark alone, or with motion and an enhancement layer behind it."""
 _MAGIC = b"\x1c\xe7"
 # magic | version, task | model | images-1, valid-1 | padding right, bottom | fps, then the CRC
 _LAYOUT = struct.Struct(">2sB3sBBH")
 MARK_BITS = 8 * (_LAYOUT.size + 2)
-"""How many samples carry a mark without motion; a picture needs at least as many."""
+"""How many samples carry a mark alone; a picture needs at least as many."""
 _LENGTH = 3
-"""Bytes that tell how long the motion is."""
-_BEFORE_MOTION = MARK_BITS // 8 + _LENGTH + 2
-"""Bytes of a mark with motion that come before it, each bit in a sample of its own."""
+"""Bytes that tell how long the motion, or the enhancement layer, is."""
+_BEFORE_LOAD = MARK_BITS // 8 + 2 * _LENGTH + 2
+"""Bytes of a laden mark that come before its load, each bit in a sample of its own."""
+_CHECKSUM = 4
+"""Bytes of the CRC-32 behind the motion, and behind the enhancement layer."""
 _LARGEST_BLOCK = 8
 """Bits that samples carry together, at most; their numbers, up to 255, are bytes then."""
 
@@ -63,8 +65,8 @@ class Mark:
     ``task`` is a place in ``TASKS``, ``model`` a ``model_id``, ``images`` the network inputs per
     group (1 to 16), ``valid`` how many of them are real frames in this group (1 to ``images``),
     ``padding`` the pixels added to the right and at the bottom (0 to 15 each), ``fps`` an
-    ``fps_code``, and ``motion`` that of the pictures as bytes, of which this module knows nothing.
-    Raises ``ValueError`` when a value does not fit.
+    ``fps_code``. ``motion`` and ``enhancement`` are bytes of which this module knows nothing: that
+    of the pictures, and their enhancement layer. Raises ``ValueError`` when a value does not fit.
     """
 
     task: int
@@ -74,6 +76,7 @@ class Mark:
     padding: tuple[int, int] = (0, 0)
     fps: int = 0
     motion: bytes = b""
+    enhancement: bytes = b""
 
     def __post_init__(self) -> None:
         fits = (
@@ -82,7 +85,7 @@ class Mark:
             and 1 <= self.valid <= self.images <= 16
             and all(0 <= side <= 15 for side in self.padding)
             and 0 <= self.fps <= 65535
-            and len(self.motion) < 1 << 8 * _LENGTH
+            and max(len(self.motion), len(self.enhancement)) < 1 << 8 * _LENGTH
         )
         if not fits:
             raise ValueError(f"out of range: {self}")
@@ -95,47 +98,55 @@ class Mark:
     def to_bytes(self) -> bytes:
         """``MARK_BITS / 8`` bytes: magic, version, fields, CRC-16.
 
-        With motion, its length and a CRC-16 follow, then itself and a CRC-32.
+        With motion or an enhancement layer, the lengths of both and a CRC-16 follow, then each of
+        them with a CRC-32.
         """
-        version = _MOVING if self.motion else _PLAIN
+        laden = self.motion or self.enhancement
         body = _LAYOUT.pack(
             _MAGIC,
-            version << 4 | self.task,
+            (_LADEN if laden else _PLAIN) << 4 | self.task,
             self.model.to_bytes(3, "big"),
             (self.images - 1) << 4 | (self.valid - 1),
             self.padding[0] << 4 | self.padding[1],
             self.fps,
         )
-        if not self.motion:
-            return _with_crc(body)
-        length = len(self.motion).to_bytes(_LENGTH, "big")
-        checksum = zlib.crc32(self.motion).to_bytes(4, "big")
-        return _with_crc(body) + _with_crc(length) + self.motion + checksum
+        if not laden:
+            return _with_crc16(body)
+        parts = self.motion, self.enhancement
+        lengths = b"".join(len(part).to_bytes(_LENGTH, "big") for part in parts)
+        load = b"".join(map(_with_crc32, parts))
+        return _with_crc16(body) + _with_crc16(lengths) + load
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Mark | None:
         """Inverse of ``to_bytes``; None when magic, CRC or fields do not fit.
 
-        What is left over at the end is ignored. Raises ``UnsupportedVersionError`` for a sound
-        mark of another version or a newer task.
+        An enhancement layer whose CRC does not fit is left out, for the rest can do without; what
+        is left over at the end is ignored. Raises ``UnsupportedVersionError`` for a sound mark of
+        another version or a newer task.
         """
         size = MARK_BITS // 8
-        body = _without_crc(data[:size])
+        body = _without_crc16(data[:size])
         if body is None or not body.startswith(_MAGIC):
             return None
         _, version_task, model, counts, padding, fps = _LAYOUT.unpack(body)
         version, task = version_task >> 4, version_task & 15
-        if version not in (_PLAIN, _MOVING) or task >= len(TASKS):
+        if version not in (_PLAIN, _LADEN) or task >= len(TASKS):
             raise UnsupportedVersionError(
                 f"the pixels carry a mark of version {version}, task {task}, unknown here",
                 hint="upgrade iicnet",
             )
-        motion = b""
-        if version == _MOVING:
-            end = _BEFORE_MOTION + (_motion_length(data) or 0)
-            motion = data[_BEFORE_MOTION:end]
-            if not motion or data[end : end + 4] != zlib.crc32(motion).to_bytes(4, "big"):
+        motion = enhancement = b""
+        if version == _LADEN:
+            lengths = _lengths(data)
+            if lengths is None:
                 return None
+            middle = _BEFORE_LOAD + lengths[0] + _CHECKSUM
+            sound = _without_crc32(data[_BEFORE_LOAD:middle])
+            if sound is None:
+                return None
+            motion = sound
+            enhancement = _without_crc32(data[middle : middle + lengths[1] + _CHECKSUM]) or b""
         try:
             return cls(
                 task=task,
@@ -145,33 +156,47 @@ class Mark:
                 padding=(padding >> 4, padding & 15),
                 fps=fps,
                 motion=motion,
+                enhancement=enhancement,
             )
         except ValueError:
             return None
 
 
-def _with_crc(body: bytes) -> bytes:
+def _with_crc16(body: bytes) -> bytes:
     return body + binascii.crc_hqx(body, 0).to_bytes(2, "big")
 
 
-def _without_crc(data: bytes) -> bytes | None:
+def _without_crc16(data: bytes) -> bytes | None:
     body = data[:-2]
-    return body if len(data) > 2 and _with_crc(body) == data else None
+    return body if len(data) > 2 and _with_crc16(body) == data else None
 
 
-def _motion_length(data: bytes) -> int | None:
-    """Bytes of the motion, told by a mark that has it; ``None`` for others."""
-    body = _without_crc(data[: MARK_BITS // 8])
-    if body is None or not body.startswith(_MAGIC) or body[len(_MAGIC)] >> 4 != _MOVING:
+def _with_crc32(body: bytes) -> bytes:
+    return body + zlib.crc32(body).to_bytes(_CHECKSUM, "big")
+
+
+def _without_crc32(data: bytes) -> bytes | None:
+    body = data[:-_CHECKSUM]
+    return body if len(data) >= _CHECKSUM and _with_crc32(body) == data else None
+
+
+def _lengths(data: bytes) -> tuple[int, int] | None:
+    """Bytes of motion and enhancement layer, told by a laden mark; ``None`` for others."""
+    body = _without_crc16(data[: MARK_BITS // 8])
+    if body is None or not body.startswith(_MAGIC) or body[len(_MAGIC)] >> 4 != _LADEN:
         return None
-    length = _without_crc(data[MARK_BITS // 8 : _BEFORE_MOTION])
-    return None if length is None else int.from_bytes(length, "big")
+    lengths = _without_crc16(data[MARK_BITS // 8 : _BEFORE_LOAD])
+    if lengths is None:
+        return None
+    return int.from_bytes(lengths[:_LENGTH], "big"), int.from_bytes(lengths[_LENGTH:], "big")
 
 
-def motion_room(samples: int) -> int:
-    """How many bytes of motion a picture of so many samples can carry without harm."""
-    # With so few, at least 7 samples carry 3 bits together, of which one changes.
-    return max(0, samples // 24 - 2 * _BEFORE_MOTION)
+def mark_room(samples: int) -> int:
+    """Bytes of motion and enhancement layer together that so many samples can carry without harm.
+
+    With so few, at least 7 samples carry 3 bits together, of which one changes.
+    """
+    return max(0, samples // 24 - 2 * _BEFORE_LOAD)
 
 
 def _positions(samples: int, count: int) -> NDArray[np.int64]:
@@ -190,27 +215,39 @@ def _positions(samples: int, count: int) -> NDArray[np.int64]:
     return places.reshape(-1)[:count]
 
 
-def write_mark(pixels: Pixels, mark: Mark) -> Pixels:
+def write_mark(pixels: Pixels, mark: Mark, rounded_down: NDArray[np.bool_] | None = None) -> Pixels:
     """A copy of ``pixels`` that carries ``mark``; a sample for each bit changes by 0 or 1 level.
 
-    Of motion, by one level, one in so many samples as can carry 8 bits or fewer together.
+    Of what it is laden with, by one level, one in so many samples as can carry 8 bits or fewer
+    together.
+
+    Args:
+        pixels: (H, W, 3) or (H, W).
+        mark: what to carry.
+        rounded_down: of the same shape; where a level stands for a little more, it is better
+            changed to the next than to the one before.
 
     Raises ``ValueError`` when the picture has fewer samples than the mark needs.
     """
     data = mark.to_bytes()
     flat = pixels.flatten()
-    if mark.motion:
-        if len(mark.motion) > motion_room(flat.size):
-            raise ValueError(
-                f"{len(mark.motion)} bytes of motion are too much for {flat.size} samples"
-            )
-        _write_block_code(flat, data[_BEFORE_MOTION:])
-        data = data[:_BEFORE_MOTION]
+    changes = []
+    if len(data) > MARK_BITS // 8:
+        load = len(mark.motion) + len(mark.enhancement)
+        if load > mark_room(flat.size):
+            raise ValueError(f"a mark with {load} bytes is too much for {flat.size} samples")
+        changes.append(_block_changes(flat, data[_BEFORE_LOAD:]))
+        data = data[:_BEFORE_LOAD]
     bits = np.unpackbits(np.frombuffer(data, np.uint8))
     where = _positions(flat.size, len(bits))
     if len(where) < len(bits):
         raise ValueError(f"a mark needs {len(bits)} samples, the picture has {pixels.size}")
-    flat[where] = flat[where] & 0xFE | bits
+    changes.append(where[flat[where] & 1 != bits])
+    changed = np.concatenate(changes)
+    levels = flat[changed]
+    up = levels & 1 == 0 if rounded_down is None else rounded_down.reshape(-1)[changed]
+    up = (up | (levels == 0)) & (levels < 255)
+    flat[changed] = np.where(up, levels + 1, levels - 1)
     return flat.reshape(pixels.shape)
 
 
@@ -219,53 +256,58 @@ def read_mark(pixels: Pixels) -> Mark | None:
 
     Raises ``UnsupportedVersionError`` for the mark of a newer program.
     """
-    where = _positions(pixels.size, 8 * _BEFORE_MOTION)
+    where = _positions(pixels.size, 8 * _BEFORE_LOAD)
     flat = pixels.reshape(-1)
     data = np.packbits(flat[where] & 1).tobytes()
-    length = _motion_length(data)
-    if length is not None:
-        if length > motion_room(flat.size):
+    lengths = _lengths(data)
+    if lengths is not None:
+        if sum(lengths) > mark_room(flat.size):
             return None
-        data = data[:_BEFORE_MOTION] + _read_block_code(flat, length + 4)
+        data = data[:_BEFORE_LOAD] + _read_block_code(flat, sum(lengths) + 2 * _CHECKSUM)
     return Mark.from_bytes(data)
 
 
-def _blocks(flat: Pixels, count: int) -> tuple[int, NDArray[np.intp]]:
-    """Bits to a block, and the places of its samples in the picture: (2**bits - 1, blocks)."""
-    where = _positions(flat.size, 8 * _BEFORE_MOTION)
-    free = flat.size - len(where)
+def _blocks(samples: int, count: int) -> tuple[int, int, NDArray[np.bool_]]:
+    """Bits to a block, samples in all blocks, and which of the first samples may be in them."""
+    where = _positions(samples, 8 * _BEFORE_LOAD)
+    free = samples - len(where)
     size = max(k for k in range(1, _LARGEST_BLOCK + 1) if (2**k - 1) * -(-8 * count // k) <= free)
-    blocks = -(-8 * count // size)
-    needed = (2**size - 1) * blocks
-    places = np.delete(np.arange(needed + len(where)), where[where < needed + len(where)])
-    return size, places[:needed].reshape(-1, blocks)
+    needed = (2**size - 1) * -(-8 * count // size)
+    inside = np.ones(needed + len(where), bool)
+    inside[where[where < len(inside)]] = False
+    return size, needed, inside
 
 
-def _write_block_code(flat: Pixels, data: bytes) -> None:
-    """Matrix embedding by Hamming codes (Crandall, 1998): k bits in 2**k - 1 samples.
+def _block_changes(flat: Pixels, data: bytes) -> NDArray[np.intp]:
+    """Samples to change by a level, by matrix embedding with Hamming codes (Crandall, 1998).
 
-    The bits are the exclusive or of the numbers, from 1, of the odd samples; so a change of one
-    sample, or of none, makes it any number.
+    k bits are in 2**k - 1 samples: the exclusive or of the numbers, from 1, of the odd ones. So a
+    change of one sample, or of none, makes it any number.
     """
-    size, places = _blocks(flat, len(data))
+    size, needed, inside = _blocks(flat.size, len(data))
     bits = np.unpackbits(np.frombuffer(data, np.uint8))
     groups = np.pad(bits, (0, -len(bits) % size)).reshape(-1, size)
-    wanted = groups @ (1 << np.arange(size)[::-1])
-    change = _syndromes(flat[places]) ^ wanted
-    (blocks,) = np.nonzero(change)
-    flat[places[change[blocks] - 1, blocks]] ^= 1
+    wanted = groups @ (1 << np.arange(size, dtype=np.uint8)[::-1])
+    free = flat[: len(inside)][inside]
+    number = _syndromes(free[:needed].reshape(2**size - 1, -1)) ^ wanted
+    (blocks,) = np.nonzero(number)
+    changed = np.zeros(len(free), bool)
+    changed[:needed].reshape(2**size - 1, -1)[number[blocks] - 1, blocks] = True
+    inside[inside] = changed
+    return np.flatnonzero(inside)
 
 
 def _read_block_code(flat: Pixels, count: int) -> bytes:
-    """So many bytes, as :func:`_write_block_code` wrote them."""
-    size, places = _blocks(flat, count)
-    numbers = _syndromes(flat[places])
-    bits = numbers[:, None] >> np.arange(size)[::-1] & 1
-    return np.packbits(bits.reshape(-1)[: 8 * count].astype(np.uint8)).tobytes()
+    """So many bytes, as :func:`_block_changes` had them written."""
+    size, needed, inside = _blocks(flat.size, count)
+    numbers = _syndromes(flat[: len(inside)][inside][:needed].reshape(2**size - 1, -1))
+    bits = numbers[:, None] >> np.arange(size, dtype=np.uint8)[::-1] & 1
+    return np.packbits(bits.reshape(-1)[: 8 * count]).tobytes()
 
 
 def _syndromes(samples: Pixels) -> Pixels:
     """(samples, blocks) to (blocks,): the exclusive or of the numbers of those that are odd."""
-    numbers = np.arange(1, len(samples) + 1, dtype=np.uint8)[:, None]
-    together: Pixels = np.bitwise_xor.reduce((samples & 1) * numbers, axis=0)
+    together = np.zeros(samples.shape[1], np.uint8)
+    for number, row in enumerate(samples, 1):
+        together ^= (row & 1) * np.uint8(number)
     return together

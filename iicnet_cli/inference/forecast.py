@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from iicnet_cli.container import Mark, write_mark
+from iicnet_cli.enhancement import add, encoded, room
 from iicnet_cli.inference.effort import Target
 from iicnet_cli.inference.runner import Runner, plan_tiles
 from iicnet_cli.network.pixels import Levels
@@ -38,39 +40,52 @@ class GroupForecast:
     restored_psnr: float
 
 
-def forecast(runner: Runner, images: Levels, search_steps: int = 0) -> GroupForecast:
+def forecast(
+    runner: Runner, images: Levels, search_steps: int = 0, *, enhance: bool = True
+) -> GroupForecast:
     """Embed and restore a few windows of the pictures, and draw the conclusion for the whole.
 
     Args:
         runner: the network.
         images: (K, H, W, C), padded to the network's multiple.
         search_steps: of :meth:`Runner.improve`; what it will gain is not told.
+        enhance: with an enhancement layer.
     """
     height, width = images.shape[1:3]
     restore = runner.restore if images.dtype == np.uint8 else runner.restore_levels
     windows = _windows(height, width, runner.config.multiple)
     runner.restore(runner.embed(images[:, *windows[0]]))  # the first call sets up much
-    embed_errors, restored_errors = [], []
-    seconds = area = size = 0.0
-    for window in windows:
-        part = np.ascontiguousarray(images[:, *window])
-        began = time.perf_counter()
-        embedding = runner.embed(part)
-        file = io.BytesIO()
+    parts = [np.ascontiguousarray(images[:, *window]) for window in windows]
+    area = sum(part.shape[1] * part.shape[2] for part in parts)
+    began = time.perf_counter()
+    embeddings, rounded_down = map(list, zip(*map(runner.embed_and_rounding, parts), strict=True))
+    # Together, as if they were one picture: a layer for each would be too small.
+    wanted = np.concatenate(parts, axis=1)
+    restored: Levels = np.concatenate([restore(embedding) for embedding in embeddings], axis=1)
+    if enhance:
+        together = np.concatenate(embeddings)
+        layer = encoded(wanted, restored, room(wanted, restored, together.size))
+        mark = Mark(task=0, model=0, images=len(images), valid=1, enhancement=layer)
+        marked = write_mark(together, mark, np.concatenate(rounded_down))
+        embeddings = np.split(marked, len(parts))
+        restored = np.concatenate([restore(embedding) for embedding in embeddings], axis=1)
+        add(layer, restored)
+    files = [io.BytesIO() for _ in embeddings]
+    for embedding, file in zip(embeddings, files, strict=True):
         Image.fromarray(embedding.squeeze()).save(file, "PNG")
-        restored = restore(embedding)
-        seconds += time.perf_counter() - began
-        area += part.shape[1] * part.shape[2]
-        size += len(file.getbuffer())
-        embed_errors.append(_error(embedding, runner.reference(part)))
-        restored_errors.append([_error(a, b) for a, b in zip(restored, part, strict=True)])
+    seconds = time.perf_counter() - began
+    size = sum(len(file.getbuffer()) for file in files)
+    references = [runner.reference(part) for part in parts]
+    embed_errors = [_error(a, b) for a, b in zip(embeddings, references, strict=True)]
+    restored_errors = [_error(a, b) for a, b in zip(restored, wanted, strict=True)]
     tiles = plan_tiles(height, width, runner.config, runner.memory)
     computed = sum(math.prod(s.stop - s.start for s in tile.compute) for tile in tiles)
     total = seconds / area * computed
     if search_steps:
-        runner.improve(part, embedding, 1, Target())  # likewise
+        part = parts[0]
+        runner.improve(part, embeddings[0], 1, Target())  # likewise
         began = time.perf_counter()
-        runner.improve(part, embedding, _TIMED_STEPS, Target())
+        runner.improve(part, embeddings[0], _TIMED_STEPS, Target())
         step = (time.perf_counter() - began) / (part.shape[1] * part.shape[2] * _TIMED_STEPS)
         searched = plan_tiles(height, width, runner.config, runner.search_memory)
         computed = sum(math.prod(s.stop - s.start for s in tile.compute) for tile in searched)
@@ -80,7 +95,7 @@ def forecast(runner: Runner, images: Levels, search_steps: int = 0) -> GroupFore
         seconds=total,
         bytes=round(size / area * height * width),
         embed_psnr=_psnr(float(np.mean(embed_errors))),
-        restored_psnr=float(np.mean([_psnr(e) for e in np.mean(restored_errors, axis=0)])),
+        restored_psnr=float(np.mean([_psnr(error) for error in restored_errors])),
     )
 
 

@@ -17,7 +17,15 @@ from iicnet_cli.inference.allocator import keep_freed_memory
 from iicnet_cli.inference.effort import Target, improve
 from iicnet_cli.network import IICNet, IICNetConfig
 from iicnet_cli.network.compiling import compiled as compile_pass
-from iicnet_cli.network.pixels import Levels, Pixels, channels_last, to_levels, to_pixels, to_tensor
+from iicnet_cli.network.pixels import (
+    Levels,
+    Pixels,
+    channels_last,
+    rounded_down,
+    to_levels,
+    to_pixels,
+    to_tensor,
+)
 from iicnet_cli.network.precision import Precision, set_precision
 
 Restored = TypeVar("Restored", bound=NDArray[Any])
@@ -185,21 +193,28 @@ class Runner:
             out[top : top + _STRIP] = to_pixels(self.net.reference(strip))[0]
         return out
 
-    @torch.inference_mode()
     def embed(self, images: Levels) -> Pixels:
         """(K, H, W, C), the reference first, to the embedding (H_e, W_e, C_e) uint8.
 
         Raises:
             ValueError: H or W is no multiple of ``config.multiple``, or K or C differ.
         """
+        return self.embed_and_rounding(images)[0]
+
+    @torch.inference_mode()
+    def embed_and_rounding(self, images: Levels) -> tuple[Pixels, NDArray[np.bool_]]:
+        """As :meth:`embed`; and where it was rounded down, of the same shape."""
         height, width = images.shape[1:3]
         scale = self.scale
-        out = np.empty((height // scale, width // scale, self.config.embedding_channels), np.uint8)
+        shape = (height // scale, width // scale, self.config.embedding_channels)
+        out, down = np.empty(shape, np.uint8), np.empty(shape, bool)
         for tile in self._tiles(height, width):
             part = to_tensor(images[:, *tile.compute][None], self.device)
-            result = to_pixels(self._forward(part))[0]
-            out[_scaled(tile.keep, scale)] = result[_scaled(tile.inner, scale)]
-        return out
+            exact = self._forward(part)
+            kept, inner = _scaled(tile.keep, scale), _scaled(tile.inner, scale)
+            out[kept] = to_pixels(exact)[0][inner]
+            down[kept] = rounded_down(exact)[0][inner]
+        return out, down
 
     @torch.inference_mode()
     def restore(self, embedding: Pixels) -> Pixels:

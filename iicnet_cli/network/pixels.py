@@ -41,6 +41,12 @@ def to_levels(images: Tensor) -> NDArray[np.int16]:
     return _rounded(images, torch.int16)
 
 
+def rounded_down(images: Tensor) -> NDArray[np.bool_]:
+    """(..., C, H, W) float, 1 as 255, to (..., H, W, C): where rounding makes it less."""
+    levels = images * 255
+    return (levels > levels.round()).movedim(-3, -1).contiguous().cpu().numpy()
+
+
 def _rounded(images: Tensor, dtype: torch.dtype) -> NDArray[Any]:
     limits = torch.iinfo(dtype)
     levels = (images * 255).round_().clamp_(limits.min, limits.max).to(dtype)

@@ -37,6 +37,7 @@ class EmbedOptions:
         layout: how one file holds a stereo pair; one of ``media.stereo.LAYOUTS``.
         zoom: dual view of one photo: the centre, so many times enlarged.
         align: compensate motion (``motion.py``), and undo that when restored.
+        enhance: carry an enhancement layer (``enhancement.py``) beside the mark.
     """
 
     start: float | None = None
@@ -48,6 +49,7 @@ class EmbedOptions:
     layout: str | None = None
     zoom: int | None = None
     align: bool = True
+    enhance: bool = True
 
 
 @dataclass(frozen=True)

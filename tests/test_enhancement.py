@@ -1,0 +1,215 @@
+"""The enhancement layer: what the network restores wrong, coded into some low bits."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from iicnet_cli import enhancement
+from iicnet_cli.container import Mark, read_mark, write_mark
+from iicnet_cli.enhancement import add, encoded
+from iicnet_cli.metrics import psnr
+from tests.conftest import Run, done, natural
+
+MARK = Mark(task=5, model=0xABCDEF, images=2, valid=2)
+
+
+def pictures(count: int, height: int, width: int) -> np.ndarray:
+    return np.stack([natural(height, width, seed) for seed in range(count)])
+
+
+def worse(wanted: np.ndarray) -> np.ndarray:
+    """As a network restores: fine detail is gone, by several levels."""
+    blurred = wanted.astype(np.int16)
+    blurred[:, 1:] = (blurred[:, 1:] + blurred[:, :-1]) // 2
+    return blurred.astype(wanted.dtype)
+
+
+def error(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.square(a.astype(float) - b).mean())
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    count=st.integers(1, 4),
+    height=st.integers(40, 90),
+    width=st.integers(40, 90),
+    size=st.integers(600, 4000),
+    signed=st.booleans(),
+)
+def test_a_layer_fits_and_brings_pictures_nearer(
+    count: int, height: int, width: int, size: int, signed: bool
+) -> None:
+    wanted = pictures(count, height, width)
+    if signed:
+        wanted = wanted.astype(np.int16) * 2 - 200
+    restored = worse(wanted)
+    before = restored.copy()
+    layer = encoded(wanted, restored, size)
+    assert 0 < len(layer) <= size
+    assert np.array_equal(restored, before)
+    add(layer, restored)
+    assert restored.dtype == wanted.dtype
+    assert error(restored, wanted) < error(before, wanted)
+
+
+def test_more_bytes_are_worth_more() -> None:
+    wanted = pictures(2, 96, 128)
+    errors = []
+    for size in (800, 3000, 12000):
+        restored = worse(wanted)
+        add(encoded(wanted, restored, size), restored)
+        errors.append(error(restored, wanted))
+    assert errors[0] > errors[1] > errors[2]
+
+
+def test_large_pictures_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(enhancement, "_PIXELS", 2000)
+    wanted = pictures(3, 70, 90)
+    restored = worse(wanted)
+    before = error(restored, wanted)
+    layer = encoded(wanted, restored, 20_000)
+    assert layer.count(b"ftypavif") == 3 * 4  # rows of 22
+    assert len(layer) <= 20_000
+    add(layer, restored)
+    assert error(restored, wanted) < before / 4
+
+
+def test_nothing_where_there_is_no_room() -> None:
+    wanted = pictures(2, 64, 64)
+    assert encoded(wanted, worse(wanted), 300) == b""
+
+
+def avif(height: int, width: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), "red").save(file, "AVIF")
+    return len(file.getvalue()).to_bytes(4, "big") + file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        b"",
+        b"\xff",
+        bytes(100),
+        b"\xff\xff\xff\xff" + bytes(50),
+        avif(64, 64),
+        avif(128, 65),
+        avif(128, 64)[:200],
+    ],
+    ids=["empty", "one byte", "zeros", "longer than it is", "height", "width", "cut"],
+)
+def test_a_layer_that_does_not_fit_adds_nothing(layer: bytes) -> None:
+    restored = pictures(2, 64, 64)
+    before = restored.copy()
+    add(layer, restored)
+    assert np.array_equal(restored, before)
+
+
+@settings(deadline=None)
+@given(
+    motion=st.binary(max_size=200),
+    layer=st.binary(min_size=1, max_size=400),
+    seed=st.integers(0, 99),
+)
+def test_a_mark_carries_both(motion: bytes, layer: bytes, seed: int) -> None:
+    mark = dataclasses.replace(MARK, motion=motion, enhancement=layer)
+    pixels = np.random.default_rng(seed).integers(0, 256, (80, 90, 3), np.uint8)
+    marked = write_mark(pixels, mark)
+    assert read_mark(marked) == mark
+    assert np.abs(marked.astype(int) - pixels).max() == 1
+
+
+def test_a_mark_does_without_a_broken_layer() -> None:
+    mark = dataclasses.replace(MARK, motion=bytes(range(50)), enhancement=bytes(range(250)))
+    data = bytearray(mark.to_bytes())
+    data[-1] ^= 1
+    assert Mark.from_bytes(bytes(data)) == dataclasses.replace(mark, enhancement=b"")
+    assert Mark.from_bytes(bytes(data[:-20])) == dataclasses.replace(mark, enhancement=b"")
+    data[30] ^= 1  # motion
+    assert Mark.from_bytes(bytes(data)) is None
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Path]:
+    files = [tmp_path / f"{i}.png" for i in range(3)]
+    for seed, file in enumerate(files):
+        Image.fromarray(natural(160, 200, seed)).save(file)
+    return files
+
+
+def test_embed_gains_at_little_cost(run: Run, photos: list[Path], tmp_path: Path) -> None:
+    reports = []
+    for flag in ("--enhance", "--no-enhance"):
+        out = tmp_path / f"{flag}.png"
+        reports.append(json.loads(done(run("embed", *photos, "-o", out, flag, "--json")).stdout))
+        told = json.loads(done(run("info", out, "--json")).stdout)
+        assert ("enhancement_layer" in told) == (flag == "--enhance")
+    layered, plain = reports
+    assert layered["restored_psnr"] > plain["restored_psnr"]
+    assert abs(layered["embed_psnr"] - plain["embed_psnr"]) < 0.1
+
+
+def test_dry_run_tells_of_the_layer(run: Run, photos: list[Path], tmp_path: Path) -> None:
+    command = ("embed", *photos, "-o", tmp_path / "out.png", "--dry-run", "--json")
+    layered, plain = (
+        json.loads(done(run(*command, *flag)).stdout) for flag in ([], ["--no-enhance"])
+    )
+    assert layered["restored_psnr"] > plain["restored_psnr"]
+
+
+def test_altered_pixels_lose_the_layer_only(run: Run, photos: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    done(run("embed", *photos, "-o", out))
+    with Image.open(out) as image:
+        pixels = np.array(image)
+    mark = read_mark(pixels)
+    assert mark is not None and mark.enhancement
+    pasted = pixels.copy()
+    pasted[100:130, 50:80] = 0
+    Image.fromarray(pasted).save(tmp_path / "pasted.png")
+    found = read_mark(pasted)
+    assert found is not None and found == dataclasses.replace(mark, enhancement=b"")
+    folders = {name: tmp_path / f"from {name}" for name in ("out", "pasted")}
+    for name, folder in folders.items():
+        done(run("restore", tmp_path / f"{name}.png", "-o", folder))
+    for wanted, *files in zip(
+        photos, *(sorted(f.iterdir()) for f in folders.values()), strict=True
+    ):
+        original, intact, altered = (np.asarray(Image.open(file))[:60] for file in (wanted, *files))
+        assert psnr(intact, original) > psnr(altered, original) > psnr(intact, original) - 4
+
+
+def test_without_avif_there_is_no_layer_and_it_is_said(
+    run: Run, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layered = tmp_path / "layered.png"
+    done(run("embed", *photos, "-o", layered))
+    monkeypatch.setattr(enhancement.features, "check", lambda feature: feature != "avif")
+    report = json.loads(done(run("embed", *photos, "-o", tmp_path / "out.png", "--json")).stdout)
+    assert "AVIF" in " ".join(report["notes"])
+    assert "enhancement_layer" not in json.loads(
+        done(run("info", tmp_path / "out.png", "--json")).stdout
+    )
+    result = done(run("restore", layered, "-o", tmp_path / "back"))
+    assert "AVIF" in result.stderr
+    shutil.rmtree(tmp_path / "back")
+
+
+def test_small_pictures_have_none(run: Run, tmp_path: Path) -> None:
+    files = [tmp_path / "a.png", tmp_path / "b.png"]
+    for seed, file in enumerate(files):
+        Image.fromarray(natural(48, 64, seed)).save(file)
+    done(run("embed", *files, "-o", tmp_path / "out.png"))
+    with Image.open(tmp_path / "out.png") as image:
+        mark = read_mark(np.asarray(image))
+    assert mark is not None and mark.enhancement == b""
