@@ -76,6 +76,7 @@ COLUMNS = (
     "hidden dB",
     "embed SSIM",
     "restored SSIM",
+    "network alone: embed / restored / hidden dB",
     "parameters",
     "MB",
     "paper: embed / restored dB",
@@ -119,7 +120,7 @@ class Baselines:
         }
 
 
-def _cell(figures: Figures | None) -> str:
+def _cell(figures: Figures | Row | None) -> str:
     if figures is None:
         return "-"
     values = (figures.embed_psnr, figures.restored_psnr, figures.hidden_psnr)
@@ -132,10 +133,11 @@ def _fields(figures: Figures | None) -> dict[str, Any] | None:
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """One model over one folder."""
+    """One model over one folder; ``alone`` without the enhancement layer."""
 
     checkpoint: Checkpoint
     evaluation: Evaluation
+    alone: Evaluation
     parameters: int
     baselines: Baselines | None = None
 
@@ -158,6 +160,7 @@ class Measurement:
             hidden,
             f"{average.embed_ssim:.4f}",
             f"{average.restored_ssim:.4f}",
+            _cell(self.alone.mean),
             f"{self.parameters:,}",
             f"{self.checkpoint.size / 1e6:.2f}",
             *(self.baselines.cells() if self.baselines else []),
@@ -169,6 +172,7 @@ class Measurement:
         return {
             **dataclasses.asdict(self.evaluation),
             "mean": dataclasses.asdict(self.evaluation.mean),
+            "network_alone": dataclasses.asdict(self.alone.mean),
             "weights_sha256": self.checkpoint.config.weights_sha256,
             "parameters": self.parameters,
             "bytes": self.checkpoint.size,
@@ -197,24 +201,41 @@ def measure(
     for checkpoint in checkpoints:
         video = checkpoint.config.task == "video"
         folder = folders.get(checkpoint.config.task, folders["photos"])
-        rows = []
-        for row in evaluate(
-            checkpoint, folder, converter=converter, step=step if video else 1, limit=limit
-        ):
-            rows.append(row)
-            print(
-                f"{checkpoint.name}, {row.name}: embedding {row.embed_psnr:.2f} dB, restored "
-                f"{row.restored_psnr:.2f} dB",
-                file=sys.stderr,
-            )
+        taken = step if video else 1
+        evaluation, alone = (
+            _evaluated(checkpoint, folder, converter, taken, limit, enhance=enhance)
+            for enhance in (True, False)
+        )
         net = checkpoint.load()
         parameters = sum(p.numel() for p in net.parameters())
-        evaluation = Evaluation(checkpoint.name, shown(folder), step if video else 1, tuple(rows))
         beside = None
         if baselines:
             runner = Runner(net, converter.device.device)
-            beside = without_network(checkpoint, folder, rows, evaluation.step, runner)
-        yield Measurement(checkpoint, evaluation, parameters, beside)
+            beside = without_network(checkpoint, folder, evaluation.rows, taken, runner)
+        yield Measurement(checkpoint, evaluation, alone, parameters, beside)
+
+
+def _evaluated(
+    checkpoint: Checkpoint,
+    folder: Path,
+    converter: Converter,
+    step: int,
+    limit: int | None,
+    *,
+    enhance: bool,
+) -> Evaluation:
+    """One checkpoint over one folder, told line by line."""
+    rows = []
+    for row in evaluate(
+        checkpoint, folder, converter=converter, step=step, limit=limit, enhance=enhance
+    ):
+        rows.append(row)
+        print(
+            f"{checkpoint.name}{'' if enhance else ' alone'}, {row.name}: embedding "
+            f"{row.embed_psnr:.2f} dB, restored {row.restored_psnr:.2f} dB",
+            file=sys.stderr,
+        )
+    return Evaluation(checkpoint.name, shown(folder), step, tuple(rows))
 
 
 def without_network(
@@ -296,7 +317,8 @@ def explanation(measurements: Sequence[Measurement]) -> str:
         )
     lines.append(
         "restored: mean of all pictures, cover or reference included, as in the paper; hidden: "
-        "without it. The paper's figures are for its own networks on other pictures."
+        "without it. network alone: without the enhancement layer in the low bits. The paper's "
+        "figures are for its own networks on other pictures."
     )
     return "\n".join(lines)
 

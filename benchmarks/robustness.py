@@ -34,8 +34,9 @@ from PIL import Image
 from quality import MEDIA, bundled, shown
 
 from iicnet_cli import __version__
-from iicnet_cli.api import PSNR_CAP
-from iicnet_cli.container import Motion
+from iicnet_cli.api import PSNR_CAP, enhanced
+from iicnet_cli.container import Mark, Motion, read_mark, write_mark
+from iicnet_cli.enhancement import add
 from iicnet_cli.errors import ExitCode, IICNetError, UsageError
 from iicnet_cli.evaluation import items_of
 from iicnet_cli.inference.device import choose_device
@@ -62,6 +63,13 @@ def square(height: int, width: int) -> tuple[slice, slice]:
         slice(height * 3 // 8, height * 5 // 8),
         slice(width * 3 // 8, width * 5 // 8),
     )
+
+
+def nudge(pixels: Pixels) -> Pixels:
+    """The first pixel of (H, W, 3) one level off."""
+    out = pixels.copy()
+    out[0, 0] ^= 1
+    return out
 
 
 def paste(pixels: Pixels) -> Pixels:
@@ -118,6 +126,7 @@ class Damage:
 
 DAMAGES = (
     Damage("none"),
+    Damage("one pixel changed by a level", nudge),
     Damage("cropped by 8 px", cut=8),
     Damage("cropped by 7 px", cut=7),
     Damage("cropped by 7 px, re-aligned", cut=7, align=True),
@@ -245,7 +254,17 @@ def damaged(
 ) -> Sheet:
     """Every damage on the PNG made of (K, H, W, 3)."""
     reference = runner.reference(images)
-    embedding = through_png(runner.embed(compensated(images, motion)))
+    wanted = compensated(images, motion)
+    embedding, rounded_down = runner.embed_and_rounding(wanted)
+    bare = Mark(
+        task=0,
+        model=0,
+        images=len(images),
+        valid=len(images),
+        motion=motion.to_bytes() if motion else b"",
+    )
+    mark = enhanced(bare, wanted, embedding, runner)
+    embedding = through_png(write_mark(embedding, mark, rounded_down))
     embed_psnr = min(psnr(embedding, reference), PSNR_CAP)
     hidden = images if runner.scale > 1 else images[1:]
     carrier = carrier_for(reference, embed_psnr)
@@ -279,7 +298,7 @@ def damaged(
 
 
 def restore(damage: Damage, received: Pixels, runner: Runner) -> Levels:
-    """What the network makes of a damaged PNG: (K, H, W, 3), of what is left of it."""
+    """What a damaged PNG gives: (K, H, W, 3), of what is left of it."""
     scale = runner.scale
     multiple = runner.config.multiple // scale
     height, width = received.shape[:2]
@@ -287,7 +306,11 @@ def restore(damage: Damage, received: Pixels, runner: Runner) -> Levels:
     after = (-(before + side) % multiple for side in (height, width))
     padded = np.pad(received, (*((before, n) for n in after), (0, 0)), mode="edge")
     y, x = (slice(scale * before, scale * (before + side)) for side in (height, width))
-    return runner.restore_levels(padded)[:, y, x]
+    levels = runner.restore_levels(padded)[:, y, x]
+    mark = read_mark(received)
+    if mark is not None:
+        add(mark.enhancement, levels)
+    return levels
 
 
 def revealed(received: Pixels, carrier: Carrier, codec: Codec) -> Pixels | None:

@@ -536,7 +536,7 @@ class Converter:
                     rounded_down = None  # it found these very levels
                 if options.enhance:
                     runner.tick = self._ticker("enhancing", count, job.total)
-                    mark = _enhanced(mark, still, embedding, runner)
+                    mark = enhanced(mark, still, embedding, runner)
                 marked = write_mark(embedding, mark, rounded_down)
                 writer.add(marked[..., 0] if network.embedding_channels == 1 else marked)
                 count += 1
@@ -641,11 +641,14 @@ def _compensated(
     return compensated(images, motion), data
 
 
-def _enhanced(mark: Mark, wanted: Levels, embedding: Pixels, runner: Runner) -> Mark:
-    """The mark, with the enhancement layer of an embedding (H, W, C).
+def enhanced(mark: Mark, wanted: Levels, embedding: Pixels, runner: Runner) -> Mark:
+    """The mark of an embedding, with its enhancement layer.
 
     Args:
-        wanted: the pictures as the network got them, before padding.
+        mark: without one.
+        wanted: (K, H, W, C), the pictures as the network got them, before padding.
+        embedding: (H_e, W_e, C_e), not yet marked.
+        runner: made it.
     """
     from iicnet_cli.enhancement import encoded, room
 
