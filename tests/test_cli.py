@@ -437,15 +437,15 @@ def test_failing_midway_leaves_nothing_and_what_was_to_be_overwritten(
 ) -> None:
     from iicnet_cli.inference.runner import Runner
 
-    embed = Runner.embed
+    embed = Runner.embed_and_rounding
     failures = iter([None, MediaError("clip.mkv: is damaged")] * 2)
 
-    def second_fails(self: Runner, images: np.ndarray) -> np.ndarray:
+    def second_fails(self: Runner, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if failure := next(failures):
             raise failure
         return embed(self, images)
 
-    monkeypatch.setattr(Runner, "embed", second_fails)
+    monkeypatch.setattr(Runner, "embed_and_rounding", second_fails)
     (tmp_path / "old.png").write_text("mine")
     for name in ("new.png", "old.png"):
         result = run("embed", clip, "-o", tmp_path / name, "-y", "-q")

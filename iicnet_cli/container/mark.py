@@ -267,41 +267,43 @@ def read_mark(pixels: Pixels) -> Mark | None:
     return Mark.from_bytes(data)
 
 
-def _blocks(samples: int, count: int) -> tuple[int, int, NDArray[np.bool_]]:
-    """Bits to a block, samples in all blocks, and which of the first samples may be in them."""
-    where = _positions(samples, 8 * _BEFORE_LOAD)
-    free = samples - len(where)
+def _free(flat: Pixels, count: int) -> tuple[int, Pixels, NDArray[np.int64]]:
+    """Where ``count`` bytes go as a block code.
+
+    Returns:
+        Bits to a block; the samples (2**bits - 1, blocks); and, of each that was passed over among
+        them, how many of them come before it.
+    """
+    taken = np.sort(_positions(flat.size, 8 * _BEFORE_LOAD))
+    free = flat.size - len(taken)
     size = max(k for k in range(1, _LARGEST_BLOCK + 1) if (2**k - 1) * -(-8 * count // k) <= free)
     needed = (2**size - 1) * -(-8 * count // size)
-    inside = np.ones(needed + len(where), bool)
-    inside[where[where < len(inside)]] = False
-    return size, needed, inside
+    first = flat[: needed + len(taken)]
+    samples = np.delete(first, taken[taken < len(first)])[:needed]
+    return size, samples.reshape(2**size - 1, -1), taken - np.arange(len(taken))
 
 
-def _block_changes(flat: Pixels, data: bytes) -> NDArray[np.intp]:
+def _block_changes(flat: Pixels, data: bytes) -> NDArray[np.int64]:
     """Samples to change by a level, by matrix embedding with Hamming codes (Crandall, 1998).
 
     k bits are in 2**k - 1 samples: the exclusive or of the numbers, from 1, of the odd ones. So a
     change of one sample, or of none, makes it any number.
     """
-    size, needed, inside = _blocks(flat.size, len(data))
+    size, samples, passed = _free(flat, len(data))
     bits = np.unpackbits(np.frombuffer(data, np.uint8))
     groups = np.pad(bits, (0, -len(bits) % size)).reshape(-1, size)
     wanted = groups @ (1 << np.arange(size, dtype=np.uint8)[::-1])
-    free = flat[: len(inside)][inside]
-    number = _syndromes(free[:needed].reshape(2**size - 1, -1)) ^ wanted
-    (blocks,) = np.nonzero(number)
-    changed = np.zeros(len(free), bool)
-    changed[:needed].reshape(2**size - 1, -1)[number[blocks] - 1, blocks] = True
-    inside[inside] = changed
-    return np.flatnonzero(inside)
+    number = _syndromes(samples) ^ wanted
+    blocks = np.flatnonzero(number)
+    places = (number[blocks] - 1).astype(np.int64) * samples.shape[1] + blocks
+    changes: NDArray[np.int64] = places + np.searchsorted(passed, places, side="right")
+    return changes
 
 
 def _read_block_code(flat: Pixels, count: int) -> bytes:
     """So many bytes, as :func:`_block_changes` had them written."""
-    size, needed, inside = _blocks(flat.size, count)
-    numbers = _syndromes(flat[: len(inside)][inside][:needed].reshape(2**size - 1, -1))
-    bits = numbers[:, None] >> np.arange(size, dtype=np.uint8)[::-1] & 1
+    size, samples, _ = _free(flat, count)
+    bits = _syndromes(samples)[:, None] >> np.arange(size, dtype=np.uint8)[::-1] & 1
     return np.packbits(bits.reshape(-1)[: 8 * count]).tobytes()
 
 
