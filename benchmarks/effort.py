@@ -86,7 +86,7 @@ def measure(
         began = time.perf_counter()
         embedding = runner.embed(images)
         if effort:
-            embedding, _ = runner.improve(images, embedding, STEPS[effort], Target())
+            embedding, _, _ = runner.improve(images, embedding, STEPS[effort], Target())
         seconds = time.perf_counter() - began
         file = io.BytesIO()
         Image.fromarray(embedding.squeeze()).save(file, "PNG")

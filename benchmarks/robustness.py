@@ -263,7 +263,7 @@ def damaged(
         valid=len(images),
         motion=motion.to_bytes() if motion else b"",
     )
-    mark = enhanced(bare, wanted, embedding, runner)
+    mark = enhanced(bare, wanted, embedding, rounded_down, runner)
     embedding = through_png(write_mark(embedding, mark, rounded_down))
     embed_psnr = min(psnr(embedding, reference), PSNR_CAP)
     hidden = images if runner.scale > 1 else images[1:]

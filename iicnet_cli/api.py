@@ -520,10 +520,9 @@ class Converter:
                     motion=motion,
                 )
                 images = pad(still, padding)
-                rounded_down: NDArray[np.bool_] | None
                 embedding, rounded_down = runner.embed_and_rounding(images)
                 if search is not None:
-                    embedding, gain = runner.improve(
+                    embedding, rounded_down, gain = runner.improve(
                         images,
                         embedding,
                         search.steps,
@@ -533,10 +532,9 @@ class Converter:
                         ),
                     )
                     gains.append(gain)
-                    rounded_down = None  # it found these very levels
                 if options.enhance:
                     runner.tick = self._ticker("enhancing", count, job.total)
-                    mark = enhanced(mark, still, embedding, runner)
+                    mark = enhanced(mark, still, embedding, rounded_down, runner)
                 marked = write_mark(embedding, mark, rounded_down)
                 writer.add(marked[..., 0] if network.embedding_channels == 1 else marked)
                 count += 1
@@ -641,22 +639,38 @@ def _compensated(
     return compensated(images, motion), data
 
 
-def enhanced(mark: Mark, wanted: Levels, embedding: Pixels, runner: Runner) -> Mark:
-    """The mark of an embedding, with its enhancement layer.
+def enhanced(
+    mark: Mark,
+    wanted: Levels,
+    embedding: Pixels,
+    rounded_down: NDArray[np.bool_] | None,
+    runner: Runner,
+) -> Mark:
+    """The mark of an embedding with its enhancement layer, if that makes it better.
 
     Args:
         mark: without one.
         wanted: (K, H, W, C), the pictures as the network got them, before padding.
         embedding: (H_e, W_e, C_e), not yet marked.
+        rounded_down: as of :func:`write_mark`.
         runner: made it.
     """
-    from iicnet_cli.enhancement import encoded, room
+    from iicnet_cli.enhancement import GOOD, add, encoded, error, room
 
-    restore = runner.restore if wanted.dtype == np.uint8 else runner.restore_levels
-    restored: Levels = crop(restore(embedding), wanted.shape[2], wanted.shape[1])
-    left = mark_room(embedding.size) - len(mark.motion)
-    size = min(left, room(wanted, restored, embedding.size))
-    return replace(mark, enhancement=encoded(wanted, restored, size))
+    def restored(pixels: Pixels) -> Levels:
+        restore = runner.restore if wanted.dtype == np.uint8 else runner.restore_levels
+        return crop(restore(pixels), wanted.shape[2], wanted.shape[1])
+
+    base = restored(embedding)
+    before = error(wanted, base)
+    size = min(mark_room(embedding.size) - len(mark.motion), room(embedding.size, before))
+    layered = replace(mark, enhancement=encoded(wanted, base, size))
+    if before < GOOD and layered.enhancement:
+        # The bits of the layer may disturb the base layer more than it mends.
+        base = restored(write_mark(embedding, layered, rounded_down))
+        add(layered.enhancement, base)
+        return layered if error(wanted, base) < before else mark
+    return layered
 
 
 def _layer_notes(wanted: bool) -> list[str]:

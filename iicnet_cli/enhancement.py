@@ -24,7 +24,7 @@ _SAMPLES_PER_BYTE = 32
 """Of a PNG, for its enhancement layer: more bytes would disturb the base layer too much."""
 _SAMPLES_PER_BYTE_OF_GOOD = 64
 """Likewise, where the base layer is good and easily disturbed."""
-_GOOD = 3.5
+GOOD = 3.5
 """Mean squared error of such a base layer, in levels; less."""
 _SMALLEST = 512
 """Bytes below which there is no layer: an AVIF takes as much as that without a picture."""
@@ -47,18 +47,22 @@ def supported() -> bool:
     return bool(features.check("avif"))
 
 
-def room(wanted: Levels, restored: Levels, samples: int) -> int:
-    """Bytes that an enhancement layer should have in so many samples of a PNG.
+def error(wanted: Levels, restored: Levels) -> float:
+    """Mean squared difference of (K, H, W, C), in levels."""
+    total = 0.0
+    for part in _parts(wanted.shape):
+        total += float(np.square(wanted[part].astype(np.float32) - restored[part]).sum())
+    return total / wanted.size
+
+
+def room(samples: int, base_error: float) -> int:
+    """Bytes that an enhancement layer should have.
 
     Args:
-        wanted: (K, H, W, C), what went into the network.
-        restored: likewise, what came out.
-        samples: H_e W_e C_e.
+        samples: of the PNG, H_e W_e C_e.
+        base_error: of what the network restores from it, see :func:`error`.
     """
-    parts = _parts(wanted.shape)
-    total = sum(np.square(wanted[p].astype(np.float32) - restored[p]).sum() for p in parts)
-    good = total < _GOOD * wanted.size
-    return samples // (_SAMPLES_PER_BYTE_OF_GOOD if good else _SAMPLES_PER_BYTE)
+    return samples // (_SAMPLES_PER_BYTE_OF_GOOD if base_error < GOOD else _SAMPLES_PER_BYTE)
 
 
 def encoded(wanted: Levels, restored: Levels, size: int) -> bytes:

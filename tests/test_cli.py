@@ -761,7 +761,7 @@ def test_ctrl_c_is_one_line_and_130(
     def interrupted(self: Runner, images: np.ndarray) -> np.ndarray:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Runner, "embed", interrupted)
+    monkeypatch.setattr(Runner, "embed_and_rounding", interrupted)
     result = run("embed", *photos[:2], "-o", tmp_path / "out.png")
     assert result.exit_code == ExitCode.INTERRUPTED
     assert result.stderr.strip() == "iicnet: interrupted"

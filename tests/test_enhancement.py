@@ -159,6 +159,23 @@ def test_embed_gains_at_little_cost(run: Run, photos: list[Path], tmp_path: Path
     assert abs(layered["embed_psnr"] - plain["embed_psnr"]) < 0.1
 
 
+@pytest.mark.parametrize("good", [1e9, 0])
+def test_a_layer_that_does_harm_is_left_out(
+    run: Run, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good: float
+) -> None:
+    def harmful(wanted: np.ndarray, restored: np.ndarray, size: int) -> bytes:
+        return avif(len(wanted) * wanted.shape[1], wanted.shape[2])
+
+    monkeypatch.setattr(enhancement, "encoded", harmful)
+    monkeypatch.setattr(enhancement, "GOOD", good)
+    out = tmp_path / "out.png"
+    done(run("embed", *photos, "-o", out))
+    # Only a good base layer is worth the time to look.
+    assert ("enhancement_layer" in json.loads(done(run("info", out, "--json")).stdout)) == (
+        not good
+    )
+
+
 def test_dry_run_tells_of_the_layer(run: Run, photos: list[Path], tmp_path: Path) -> None:
     command = ("embed", *photos, "-o", tmp_path / "out.png", "--dry-run", "--json")
     layered, plain = (

@@ -63,14 +63,15 @@ def improve(
         net: in evaluation mode.
         images: (1, K, C, H, W) in 0..1, the reference first.
         embedding: (1, C_e, H_e, W_e) in 0..255, whole levels.
-        steps: of the optimiser; 0 returns ``embedding``.
+        steps: of the optimiser; 0 returns ``embedding``, as floats.
         target: what to hold.
         free: (1, 1, H_e, W_e), where the levels may change; everywhere by default.
         seed: of the stochastic rounding.
         tick: called after each step with the share 0..1 that is done, and the dB gained so far.
 
     Returns:
-        Whole levels, (1, C_e, H_e, W_e); ``embedding`` itself where nothing better was found.
+        (1, C_e, H_e, W_e), to be rounded to whole levels; ``embedding`` itself where nothing better
+        was found.
     """
     reference = (255 * net.reference(images)).round()
     start = embedding.float()
@@ -112,10 +113,10 @@ def improve(
                 levels.clamp_(0, 255)
             # Early on, what is between two levels does not survive the rounding.
             if step + 1 in checks:
-                found = levels.detach().round()
+                found = levels.detach().clone()
                 if free is not None:
                     found = torch.where(free, found, start)
-                score = _score(found, net, images, reference, held, target)
+                score = _score(found.round(), net, images, reference, held, target)
                 if score > best_score:
                     best, best_score = found, score
             # There is no gain to tell while what is held is not yet reached.

@@ -5,16 +5,17 @@ from __future__ import annotations
 import io
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from iicnet_cli.container import Mark, write_mark
-from iicnet_cli.enhancement import add, encoded, room
+from iicnet_cli.enhancement import add, encoded, error, room
 from iicnet_cli.inference.effort import Target
 from iicnet_cli.inference.runner import Runner, plan_tiles
-from iicnet_cli.network.pixels import Levels
+from iicnet_cli.network.pixels import Levels, Pixels
 
 WINDOW = 128
 """Side of a window, in pixels of the pictures."""
@@ -61,15 +62,21 @@ def forecast(
     embeddings, rounded_down = map(list, zip(*map(runner.embed_and_rounding, parts), strict=True))
     # Together, as if they were one picture: a layer for each would be too small.
     wanted = np.concatenate(parts, axis=1)
-    restored: Levels = np.concatenate([restore(embedding) for embedding in embeddings], axis=1)
+
+    def restored_from(embeddings: Sequence[Pixels]) -> Levels:
+        return np.concatenate([restore(embedding) for embedding in embeddings], axis=1)
+
+    restored = restored_from(embeddings)
+    base_error = error(wanted, restored)
     if enhance:
         together = np.concatenate(embeddings)
-        layer = encoded(wanted, restored, room(wanted, restored, together.size))
+        layer = encoded(wanted, restored, room(together.size, base_error))
         mark = Mark(task=0, model=0, images=len(images), valid=1, enhancement=layer)
-        marked = write_mark(together, mark, np.concatenate(rounded_down))
-        embeddings = np.split(marked, len(parts))
-        restored = np.concatenate([restore(embedding) for embedding in embeddings], axis=1)
-        add(layer, restored)
+        marked = np.split(write_mark(together, mark, np.concatenate(rounded_down)), len(parts))
+        layered = restored_from(marked)
+        add(layer, layered)
+        if error(wanted, layered) < base_error:
+            embeddings, restored = marked, layered
     files = [io.BytesIO() for _ in embeddings]
     for embedding, file in zip(embeddings, files, strict=True):
         Image.fromarray(embedding.squeeze()).save(file, "PNG")

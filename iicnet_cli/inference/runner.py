@@ -246,7 +246,7 @@ class Runner:
         steps: int,
         target: Target,
         tick: Callable[[float, float], None] = lambda share, gain: None,
-    ) -> tuple[Pixels, float]:
+    ) -> tuple[Pixels, NDArray[np.bool_], float]:
         """Improve an embedding by :func:`~iicnet_cli.inference.effort.improve`, tile by tile.
 
         Args:
@@ -258,10 +258,11 @@ class Runner:
                 far in this tile.
 
         Returns:
-            The embedding, and the dB gained (mean over the tiles, by their sizes).
+            The embedding; where it was rounded down; and the dB gained (mean over the tiles, by
+            their sizes).
         """
         scale = self.scale
-        out = embedding.copy()
+        out, down = embedding.copy(), np.zeros(embedding.shape, bool)
         height, width = images.shape[1:3]
         tiles = plan_tiles(height, width, self.config, self.search_memory)
         gained = 0.0
@@ -287,10 +288,12 @@ class Runner:
                 tick=tell,
             )
             out[area] = to_pixels(levels / 255)[0]
+            inside = _scaled(tile.keep, scale), _scaled(tile.inner, scale)
+            down[inside[0]] = rounded_down(levels / 255)[0][inside[1]]
             kept = tile.keep
             share = (kept[0].stop - kept[0].start) * (kept[1].stop - kept[1].start)
             gained += gains[-1] * share / (height * width)
-        return out, gained
+        return out, down, gained
 
     def _tiles(self, height: int, width: int) -> Iterator[Tile]:
         tiles = plan_tiles(height, width, self.config, self.memory)
