@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError, features
+from PIL import Image, features
 
 if TYPE_CHECKING:  # it loads torch
     from iicnet_cli.network.pixels import Levels
@@ -27,7 +27,7 @@ _SAMPLES_PER_BYTE_OF_GOOD = 64
 GOOD = 3.5
 """Mean squared error of such a base layer, in levels; less."""
 _SMALLEST = 512
-"""Bytes below which there is no layer: an AVIF takes as much as that without a picture."""
+"""Bytes below which there is no layer: an AVIF without a picture takes 300."""
 _PIXELS = 1 << 22
 """Of one AVIF, at most."""
 _SIDE = 16384
@@ -156,6 +156,6 @@ def _difference(data: bytes, shape: tuple[int, ...]) -> NDArray[np.int16] | None
             if image.size != (width, count * height):
                 return None
             pixels = np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+    except (Image.DecompressionBombError, OSError, RuntimeError, SyntaxError, ValueError):
         return None
     return pixels.reshape(shape).astype(np.int16) - _MIDDLE

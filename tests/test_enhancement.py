@@ -115,6 +115,29 @@ def test_a_layer_that_does_not_fit_adds_nothing(layer: bytes) -> None:
     assert np.array_equal(restored, before)
 
 
+def test_a_bomb_adds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    restored = pictures(2, 64, 64)
+    before = restored.copy()
+    add(avif(128, 64), restored)
+    assert np.array_equal(restored, before)
+
+
+LAYER = encoded(pictures(2, 48, 56), worse(pictures(2, 48, 56)), 4000)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    places=st.lists(st.integers(0, len(LAYER) - 1), min_size=1, max_size=8),
+    values=st.lists(st.integers(0, 255), min_size=8, max_size=8),
+)
+def test_flipped_bytes_of_a_layer_do_not_raise(places: list[int], values: list[int]) -> None:
+    data = bytearray(LAYER)
+    for place, value in zip(places, values, strict=False):
+        data[place] = value
+    add(bytes(data), pictures(2, 48, 56))
+
+
 @settings(deadline=None)
 @given(
     motion=st.binary(max_size=200),
