@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from iicnet_cli import __version__
+from iicnet_cli import __version__, enhancement
 from iicnet_cli.container import (
     MAX_HEADER_BYTES,
     EmbeddingReader,
@@ -336,7 +336,7 @@ class Converter:
             raise UsageError(f"SSIM needs pictures of {SSIM_WINDOW} pixels or more to each side")
 
         with replacing(output, overwrite=overwrite) as temporary:
-            header, embeddings, gained = self._write(
+            header, embeddings, gained, notes = self._write(
                 job, chosen, checkpoint, runner, temporary, search, options
             )
             quality: list[PictureQuality] = []
@@ -354,7 +354,7 @@ class Converter:
                 seconds=time.monotonic() - began,
                 embedding=quality[0] if quality else None,
                 restored=tuple(quality[1:]),
-                notes=(*job.notes, *_layer_notes(options.enhance)),
+                notes=(*job.notes, *notes),
                 guessed=task is None,
                 gained_psnr=gained,
             )
@@ -496,9 +496,10 @@ class Converter:
         path: Path,
         search: _Search | None,
         options: EmbedOptions,
-    ) -> tuple[Header, int, float | None]:
+    ) -> tuple[Header, int, float | None, list[str]]:
         padding = padding_to(job.width, job.height, runner.config.multiple)
         count = 0
+        notes = _layer_notes(options.enhance)
         gains: list[float] = []
         all_motion: list[str] = []
         with open(path, "w+b") as file:
@@ -532,7 +533,9 @@ class Converter:
                         ),
                     )
                     gains.append(gain)
-                if options.enhance:
+                if options.enhance and still.nbytes > enhancement.LARGEST:
+                    notes = ["without an enhancement layer: the pictures are too large for one"]
+                elif options.enhance:
                     runner.tick = self._ticker("enhancing", count, job.total)
                     mark = enhanced(mark, still, embedding, rounded_down, runner)
                 marked = write_mark(embedding, mark, rounded_down)
@@ -553,7 +556,8 @@ class Converter:
                 software=f"iicnet {__version__}",
                 **job.header_fields(),
             )
-            return writer.finish(header), count, float(np.mean(gains)) if gains else None
+            gained = float(np.mean(gains)) if gains else None
+            return writer.finish(header), count, gained, notes
 
     def _verify(
         self, job: Job, runner: Runner, path: Path, with_ssim: bool
@@ -655,33 +659,29 @@ def enhanced(
         rounded_down: as of :func:`write_mark`.
         runner: made it.
     """
-    from iicnet_cli.enhancement import GOOD, add, encoded, error, room
 
     def restored(pixels: Pixels) -> Levels:
         restore = runner.restore if wanted.dtype == np.uint8 else runner.restore_levels
         return crop(restore(pixels), wanted.shape[2], wanted.shape[1])
 
     base = restored(embedding)
-    before = error(wanted, base)
-    size = min(mark_room(embedding.size) - len(mark.motion), room(embedding.size, before))
-    layered = replace(mark, enhancement=encoded(wanted, base, size))
-    if before < GOOD and layered.enhancement:
+    before = enhancement.error(wanted, base)
+    size = enhancement.room(embedding.size, before)
+    size = min(size, mark_room(embedding.size) - len(mark.motion))
+    layered = replace(mark, enhancement=enhancement.encoded(wanted, base, size))
+    if before < enhancement.GOOD and layered.enhancement:
         # The bits of the layer may disturb the base layer more than it mends.
-        base = restored(write_mark(embedding, layered, rounded_down))
-        add(layered.enhancement, base)
-        return layered if error(wanted, base) < before else mark
+        del base
+        better = restored(write_mark(embedding, layered, rounded_down))
+        enhancement.add(layered.enhancement, better)
+        return layered if enhancement.error(wanted, better) < before else mark
     return layered
 
 
 def _layer_notes(wanted: bool) -> list[str]:
     """Why there is no enhancement layer though one is wanted, in words."""
-    from iicnet_cli.enhancement import supported
-
-    return (
-        ["without the enhancement layer: Pillow has no AVIF here"]
-        if wanted and not supported()
-        else []
-    )
+    missing = wanted and not enhancement.supported()
+    return ["without the enhancement layer: Pillow has no AVIF here"] if missing else []
 
 
 def _restored(runner: Runner, header: Header, embedding: Pixels, index: int) -> Group:
@@ -698,9 +698,7 @@ def _restored(runner: Runner, header: Header, embedding: Pixels, index: int) -> 
     restore = runner.restore_levels if data else runner.restore
     levels: Levels = crop(restore(embedding), header.width, header.height)
     if mark is not None and mark.enhancement:
-        from iicnet_cli.enhancement import add
-
-        add(mark.enhancement, levels)
+        enhancement.add(mark.enhancement, levels)
     if data:
         from iicnet_cli.motion import uncompensated
 

@@ -26,6 +26,8 @@ _SAMPLES_PER_BYTE_OF_GOOD = 64
 """Likewise, where the base layer is good and easily disturbed."""
 GOOD = 3.5
 """Mean squared error of such a base layer, in levels; less."""
+LARGEST = 1 << 28
+"""Bytes of the pictures that have a layer, at most: what is restored for it is kept beside them."""
 _SMALLEST = 512
 """Bytes below which there is no layer: an AVIF without a picture takes 300."""
 _PIXELS = 1 << 22

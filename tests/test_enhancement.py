@@ -245,6 +245,18 @@ def test_without_avif_there_is_no_layer_and_it_is_said(
     shutil.rmtree(tmp_path / "back")
 
 
+def test_too_large_pictures_have_none_and_it_is_said(
+    run: Run, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enhancement, "LARGEST", 3 * 160 * 200 * 3 - 1)
+    command = ("embed", *photos, "-o", tmp_path / "out.png", "--json")
+    report = json.loads(done(run(*command)).stdout)
+    assert "too large" in " ".join(report["notes"])
+    assert "enhancement_layer" not in json.loads(
+        done(run("info", tmp_path / "out.png", "--json")).stdout
+    )
+
+
 def test_small_pictures_have_none(run: Run, tmp_path: Path) -> None:
     files = [tmp_path / "a.png", tmp_path / "b.png"]
     for seed, file in enumerate(files):
