@@ -34,9 +34,9 @@ from PIL import Image
 from quality import MEDIA, bundled, shown
 
 from iicnet_cli import __version__
-from iicnet_cli.api import PSNR_CAP, enhanced
+from iicnet_cli.api import PSNR_CAP
 from iicnet_cli.container import Mark, Motion, read_mark, write_mark
-from iicnet_cli.enhancement import add
+from iicnet_cli.enhancement import add, enhanced
 from iicnet_cli.errors import ExitCode, IICNetError, UsageError
 from iicnet_cli.evaluation import items_of
 from iicnet_cli.inference.device import choose_device
@@ -263,7 +263,7 @@ def damaged(
         valid=len(images),
         motion=motion.to_bytes() if motion else b"",
     )
-    mark = enhanced(bare, wanted, embedding, rounded_down, runner)
+    mark = enhanced(bare, wanted, embedding, rounded_down, runner.restore_levels)
     embedding = through_png(write_mark(embedding, mark, rounded_down))
     embed_psnr = min(psnr(embedding, reference), PSNR_CAP)
     hidden = images if runner.scale > 1 else images[1:]

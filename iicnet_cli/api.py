@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -397,8 +398,9 @@ class Converter:
         with closing(job.groups()) as groups:
             group = next(groups)
         images = pad(_compensated(group.images, chosen, runner.config, options)[0], padding)
+        obstacle = enhancement.obstacle(images) if options.enhance else None
         steps = search.steps if search else 0
-        told = forecast(runner, images, steps, enhance=options.enhance)
+        told = forecast(runner, images, steps, enhance=options.enhance and not obstacle)
         count = job.total
         return Forecast(
             task=chosen.name,
@@ -412,7 +414,7 @@ class Converter:
             seconds=told.seconds * (count or 1),
             embed_psnr=told.embed_psnr,
             restored_psnr=told.restored_psnr,
-            notes=tuple(job.notes),
+            notes=(*job.notes, *_without_layer(obstacle)),
             guessed=task is None,
         )
 
@@ -459,12 +461,12 @@ class Converter:
             place = source if folder is None else folder / source.name
             target = output if output is not None else chosen.default_target(place, header)
             runner = self._runner(checkpoint)
-            notes = _layer_notes(reader.mark is not None and reader.mark.enhancement != b"")
+            layered = reader.mark is not None and reader.mark.enhancement != b""
             groups = self._restored(reader, header, runner)
             delivered = chosen.deliver(header, groups, target, overwrite=overwrite, options=options)
         return RestoreReport(
             outputs=delivered.outputs,
-            notes=(*delivered.notes, *notes),
+            notes=(*delivered.notes, *_without_layer(enhancement.missing() if layered else None)),
             task=chosen.name,
             model=checkpoint.name,
             images=delivered.pictures,
@@ -499,7 +501,7 @@ class Converter:
     ) -> tuple[Header, int, float | None, list[str]]:
         padding = padding_to(job.width, job.height, runner.config.multiple)
         count = 0
-        notes = _layer_notes(options.enhance)
+        obstacle: str | None = None
         gains: list[float] = []
         all_motion: list[str] = []
         with open(path, "w+b") as file:
@@ -533,11 +535,12 @@ class Converter:
                         ),
                     )
                     gains.append(gain)
-                if options.enhance and still.nbytes > enhancement.LARGEST:
-                    notes = ["without an enhancement layer: the pictures are too large for one"]
-                elif options.enhance:
+                if options.enhance:
+                    obstacle = enhancement.obstacle(still)
+                if options.enhance and not obstacle:
                     runner.tick = self._ticker("enhancing", count, job.total)
-                    mark = enhanced(mark, still, embedding, rounded_down, runner)
+                    restore = partial(_levels, runner, still)
+                    mark = enhancement.enhanced(mark, still, embedding, rounded_down, restore)
                 marked = write_mark(embedding, mark, rounded_down)
                 writer.add(marked[..., 0] if network.embedding_channels == 1 else marked)
                 count += 1
@@ -557,7 +560,7 @@ class Converter:
                 **job.header_fields(),
             )
             gained = float(np.mean(gains)) if gains else None
-            return writer.finish(header), count, gained, notes
+            return writer.finish(header), count, gained, _without_layer(obstacle)
 
     def _verify(
         self, job: Job, runner: Runner, path: Path, with_ssim: bool
@@ -643,45 +646,15 @@ def _compensated(
     return compensated(images, motion), data
 
 
-def enhanced(
-    mark: Mark,
-    wanted: Levels,
-    embedding: Pixels,
-    rounded_down: NDArray[np.bool_] | None,
-    runner: Runner,
-) -> Mark:
-    """The mark of an embedding with its enhancement layer, if that makes it better.
-
-    Args:
-        mark: without one.
-        wanted: (K, H, W, C), the pictures as the network got them, before padding.
-        embedding: (H_e, W_e, C_e), not yet marked.
-        rounded_down: as of :func:`write_mark`.
-        runner: made it.
-    """
-
-    def restored(pixels: Pixels) -> Levels:
-        restore = runner.restore if wanted.dtype == np.uint8 else runner.restore_levels
-        return crop(restore(pixels), wanted.shape[2], wanted.shape[1])
-
-    base = restored(embedding)
-    before = enhancement.error(wanted, base)
-    size = enhancement.room(embedding.size, before)
-    size = min(size, mark_room(embedding.size) - len(mark.motion))
-    layered = replace(mark, enhancement=enhancement.encoded(wanted, base, size))
-    if before < enhancement.GOOD and layered.enhancement:
-        # The bits of the layer may disturb the base layer more than it mends.
-        del base
-        better = restored(write_mark(embedding, layered, rounded_down))
-        enhancement.add(layered.enhancement, better)
-        return layered if enhancement.error(wanted, better) < before else mark
-    return layered
+def _levels(runner: Runner, wanted: Levels, embedding: Pixels) -> Levels:
+    """What the network restores, in type and size of what it got before padding."""
+    restore = runner.restore if wanted.dtype == np.uint8 else runner.restore_levels
+    return crop(restore(embedding), wanted.shape[2], wanted.shape[1])
 
 
-def _layer_notes(wanted: bool) -> list[str]:
-    """Why there is no enhancement layer though one is wanted, in words."""
-    missing = wanted and not enhancement.supported()
-    return ["without the enhancement layer: Pillow has no AVIF here"] if missing else []
+def _without_layer(obstacle: str | None) -> list[str]:
+    """A note on it, if there is one."""
+    return [f"without the enhancement layer: {obstacle}"] if obstacle else []
 
 
 def _restored(runner: Runner, header: Header, embedding: Pixels, index: int) -> Group:

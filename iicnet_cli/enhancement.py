@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import io
 from bisect import bisect_right
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
-if TYPE_CHECKING:  # it loads torch
-    from iicnet_cli.network.pixels import Levels
+from iicnet_cli.container import Mark, Pixels, mark_room, write_mark
+from iicnet_cli.metrics import Levels, mse
 
 _SAMPLES_PER_BYTE = 32
 """Of a PNG, for its enhancement layer: more bytes would disturb the base layer too much."""
@@ -44,27 +44,50 @@ Part = tuple[slice, slice]
 """Pictures and rows of (K, H, W, C)."""
 
 
-def supported() -> bool:
-    """Whether this Pillow can read and write AVIF; its wheels can."""
-    return bool(features.check("avif"))
+def missing() -> str | None:
+    """What an enhancement layer needs and is not here, in words; Pillow's wheels have it."""
+    return None if features.check("avif") else "Pillow has no AVIF here"
 
 
-def error(wanted: Levels, restored: Levels) -> float:
-    """Mean squared difference of (K, H, W, C), in levels."""
-    total = 0.0
-    for part in _parts(wanted.shape):
-        total += float(np.square(wanted[part].astype(np.float32) - restored[part]).sum())
-    return total / wanted.size
+def obstacle(pictures: Levels) -> str | None:
+    """Why these pictures get no enhancement layer, in words; ``None`` if they may."""
+    too_large = "the pictures are too large for one" if pictures.nbytes > LARGEST else None
+    return missing() or too_large
 
 
-def room(samples: int, base_error: float) -> int:
-    """Bytes that an enhancement layer should have.
+def enhanced(
+    mark: Mark,
+    wanted: Levels,
+    embedding: Pixels,
+    rounded_down: NDArray[np.bool_],
+    restore: Callable[[Pixels], Levels],
+) -> Mark:
+    """The mark of an embedding with its enhancement layer, if that makes it better.
 
     Args:
-        samples: of the PNG, H_e W_e C_e.
-        base_error: of what the network restores from it, see :func:`error`.
+        mark: without one.
+        wanted: (K, H, W, C), the pictures as the network got them, before padding.
+        embedding: (H_e, W_e, C_e), not yet marked.
+        rounded_down: as of :func:`write_mark`.
+        restore: what the network makes of such an embedding, in the shape of ``wanted``.
     """
-    return samples // (_SAMPLES_PER_BYTE_OF_GOOD if base_error < GOOD else _SAMPLES_PER_BYTE)
+    base = restore(embedding)
+    base_error = _error(wanted, base)
+    good = base_error < GOOD
+    size = embedding.size // (_SAMPLES_PER_BYTE_OF_GOOD if good else _SAMPLES_PER_BYTE)
+    size = min(size, mark_room(embedding.size) - len(mark.motion))
+    layered = replace(mark, enhancement=encoded(wanted, base, size))
+    if good and layered.enhancement:
+        # The bits of the layer may disturb the base layer more than it mends.
+        del base
+        better = restore(write_mark(embedding, layered, rounded_down))
+        add(layered.enhancement, better)
+        return layered if _error(wanted, better) < base_error else mark
+    return layered
+
+
+def _error(wanted: Levels, restored: Levels) -> float:
+    return float(np.mean([mse(a, b) for a, b in zip(wanted, restored, strict=True)]))
 
 
 def encoded(wanted: Levels, restored: Levels, size: int) -> bytes:
@@ -79,7 +102,7 @@ def encoded(wanted: Levels, restored: Levels, size: int) -> bytes:
         For each part of the pictures the length of an AVIF, 32 bits, big-endian, and the AVIF, see
         :func:`add`; empty where nothing fits, and for pictures that are not in colour.
     """
-    if size < _SMALLEST or wanted.shape[3] != 3 or wanted.shape[2] > _SIDE or not supported():
+    if size < _SMALLEST or wanted.shape[3] != 3 or wanted.shape[2] > _SIDE:
         return b""
     parts = _parts(wanted.shape)
     tried = parts[:: -(-len(parts) // _TRIED)]

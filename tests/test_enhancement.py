@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -242,7 +241,6 @@ def test_without_avif_there_is_no_layer_and_it_is_said(
     )
     result = done(run("restore", layered, "-o", tmp_path / "back"))
     assert "AVIF" in result.stderr
-    shutil.rmtree(tmp_path / "back")
 
 
 def test_too_large_pictures_have_none_and_it_is_said(

@@ -5,16 +5,16 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from iicnet_cli.container import Mark, write_mark
-from iicnet_cli.enhancement import add, encoded, error, room
+from iicnet_cli.enhancement import add, enhanced
 from iicnet_cli.inference.effort import Target
 from iicnet_cli.inference.runner import Runner, plan_tiles
+from iicnet_cli.metrics import mse
 from iicnet_cli.network.pixels import Levels, Pixels
 
 WINDOW = 128
@@ -59,40 +59,37 @@ def forecast(
     parts = [np.ascontiguousarray(images[:, *window]) for window in windows]
     area = sum(part.shape[1] * part.shape[2] for part in parts)
     began = time.perf_counter()
-    embeddings, rounded_down = map(list, zip(*map(runner.embed_and_rounding, parts), strict=True))
+    embeddings, rounding = zip(*map(runner.embed_and_rounding, parts), strict=True)
     # Together, as if they were one picture: a layer for each would be too small.
+    embedding, rounded_down = np.concatenate(embeddings), np.concatenate(rounding)
     wanted = np.concatenate(parts, axis=1)
 
-    def restored_from(embeddings: Sequence[Pixels]) -> Levels:
-        return np.concatenate([restore(embedding) for embedding in embeddings], axis=1)
+    def restored_from(embedding: Pixels) -> Levels:
+        return np.concatenate([restore(e) for e in np.split(embedding, len(parts))], axis=1)
 
-    restored = restored_from(embeddings)
-    base_error = error(wanted, restored)
+    mark = Mark(task=0, model=0, images=len(images), valid=1)
     if enhance:
-        together = np.concatenate(embeddings)
-        layer = encoded(wanted, restored, room(together.size, base_error))
-        mark = Mark(task=0, model=0, images=len(images), valid=1, enhancement=layer)
-        marked = np.split(write_mark(together, mark, np.concatenate(rounded_down)), len(parts))
-        layered = restored_from(marked)
-        add(layer, layered)
-        if error(wanted, layered) < base_error:
-            embeddings, restored = marked, layered
-    files = [io.BytesIO() for _ in embeddings]
-    for embedding, file in zip(embeddings, files, strict=True):
-        Image.fromarray(embedding.squeeze()).save(file, "PNG")
+        mark = enhanced(mark, wanted, embedding, rounded_down, restored_from)
+    embedding = write_mark(embedding, mark, rounded_down)
+    restored = restored_from(embedding)
+    if mark.enhancement:
+        add(mark.enhancement, restored)
+    shown = np.split(embedding, len(parts))
+    files = [io.BytesIO() for _ in shown]
+    for picture, file in zip(shown, files, strict=True):
+        Image.fromarray(picture.squeeze()).save(file, "PNG")
     seconds = time.perf_counter() - began
     size = sum(len(file.getbuffer()) for file in files)
-    references = [runner.reference(part) for part in parts]
-    embed_errors = [_error(a, b) for a, b in zip(embeddings, references, strict=True)]
-    restored_errors = [_error(a, b) for a, b in zip(restored, wanted, strict=True)]
+    reference = np.concatenate([runner.reference(part) for part in parts])
+    psnrs = [_psnr(mse(a, b)) for a, b in zip(restored, wanted, strict=True)]
     tiles = plan_tiles(height, width, runner.config, runner.memory)
     computed = sum(math.prod(s.stop - s.start for s in tile.compute) for tile in tiles)
     total = seconds / area * computed
     if search_steps:
         part = parts[0]
-        runner.improve(part, embeddings[0], 1, Target())  # likewise
+        runner.improve(part, shown[0], 1, Target())  # likewise
         began = time.perf_counter()
-        runner.improve(part, embeddings[0], _TIMED_STEPS, Target())
+        runner.improve(part, shown[0], _TIMED_STEPS, Target())
         step = (time.perf_counter() - began) / (part.shape[1] * part.shape[2] * _TIMED_STEPS)
         searched = plan_tiles(height, width, runner.config, runner.search_memory)
         computed = sum(math.prod(s.stop - s.start for s in tile.compute) for tile in searched)
@@ -101,8 +98,8 @@ def forecast(
         tiles=len(tiles),
         seconds=total,
         bytes=round(size / area * height * width),
-        embed_psnr=_psnr(float(np.mean(embed_errors))),
-        restored_psnr=float(np.mean([_psnr(error) for error in restored_errors])),
+        embed_psnr=_psnr(mse(embedding, reference)),
+        restored_psnr=float(np.mean(psnrs)),
     )
 
 
@@ -116,10 +113,6 @@ def _windows(height: int, width: int, multiple: int) -> list[tuple[slice, slice]
         return [slice(s // multiple * multiple, s // multiple * multiple + size) for s in starts]
 
     return [(y, x) for y in spans(height) for x in spans(width)]
-
-
-def _error(a: Levels, b: Levels) -> float:
-    return float(np.square(a.astype(np.float32) - b).mean())
 
 
 def _psnr(error: float) -> float:

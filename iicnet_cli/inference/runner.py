@@ -287,9 +287,10 @@ class Runner:
                 seed=i,
                 tick=tell,
             )
-            out[area] = to_pixels(levels / 255)[0]
-            inside = _scaled(tile.keep, scale), _scaled(tile.inner, scale)
-            down[inside[0]] = rounded_down(levels / 255)[0][inside[1]]
+            exact = levels / 255
+            out[area] = to_pixels(exact)[0]
+            inner = _scaled(tile.inner, scale)
+            down[_scaled(tile.keep, scale)] = rounded_down(exact)[0][inner]
             kept = tile.keep
             share = (kept[0].stop - kept[0].start) * (kept[1].stop - kept[1].start)
             gained += gains[-1] * share / (height * width)
