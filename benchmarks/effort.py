@@ -80,7 +80,6 @@ def measure(
     runner = Runner(checkpoint.load(), choose_device(device).device)
     reference = runner.reference(images)
     runner.embed(images)  # the first call sets up much
-    restore = runner.restore if images.dtype == np.uint8 else runner.restore_levels
     rows = []
     for effort in efforts:
         began = time.perf_counter()
@@ -91,7 +90,7 @@ def measure(
         file = io.BytesIO()
         Image.fromarray(embedding.squeeze()).save(file, "PNG")
         read = np.asarray(Image.open(file)).reshape(embedding.shape)
-        restored = restore(read)
+        restored = runner.restore(read, images.dtype)
         rows.append(
             Row(
                 model=checkpoint.name,

@@ -263,7 +263,7 @@ def damaged(
         valid=len(images),
         motion=motion.to_bytes() if motion else b"",
     )
-    mark = enhanced(bare, wanted, embedding, rounded_down, runner.restore_levels)
+    mark = enhanced(bare, wanted, embedding, rounded_down, partial(runner.restore, dtype=np.int16))
     embedding = through_png(write_mark(embedding, mark, rounded_down))
     embed_psnr = min(psnr(embedding, reference), PSNR_CAP)
     hidden = images if runner.scale > 1 else images[1:]
@@ -306,7 +306,7 @@ def restore(damage: Damage, received: Pixels, runner: Runner) -> Levels:
     after = (-(before + side) % multiple for side in (height, width))
     padded = np.pad(received, (*((before, n) for n in after), (0, 0)), mode="edge")
     y, x = (slice(scale * before, scale * (before + side)) for side in (height, width))
-    levels = runner.restore_levels(padded)[:, y, x]
+    levels = runner.restore(padded, np.int16)[:, y, x]
     mark = read_mark(received)
     if mark is not None:
         add(mark.enhancement, levels)

@@ -648,8 +648,7 @@ def _compensated(
 
 def _levels(runner: Runner, wanted: Levels, embedding: Pixels) -> Levels:
     """What the network restores, in type and size of what it got before padding."""
-    restore = runner.restore if wanted.dtype == np.uint8 else runner.restore_levels
-    return crop(restore(embedding), wanted.shape[2], wanted.shape[1])
+    return crop(runner.restore(embedding, wanted.dtype), wanted.shape[2], wanted.shape[1])
 
 
 def _without_layer(obstacle: str | None) -> list[str]:
@@ -668,8 +667,8 @@ def _restored(runner: Runner, header: Header, embedding: Pixels, index: int) -> 
     # Only a cropped picture, restored on request, is not yet a multiple.
     multiple = runner.config.multiple // runner.scale
     embedding = pad(embedding[None], padding_to(width, height, multiple))[0]
-    restore = runner.restore_levels if data else runner.restore
-    levels: Levels = crop(restore(embedding), header.width, header.height)
+    restored = runner.restore(embedding, np.int16 if data else np.uint8)
+    levels: Levels = crop(restored, header.width, header.height)
     if mark is not None and mark.enhancement:
         enhancement.add(mark.enhancement, levels)
     if data:

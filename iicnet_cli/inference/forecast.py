@@ -53,7 +53,6 @@ def forecast(
         enhance: with an enhancement layer.
     """
     height, width = images.shape[1:3]
-    restore = runner.restore if images.dtype == np.uint8 else runner.restore_levels
     windows = _windows(height, width, runner.config.multiple)
     runner.restore(runner.embed(images[:, *windows[0]]))  # the first call sets up much
     parts = [np.ascontiguousarray(images[:, *window]) for window in windows]
@@ -65,7 +64,8 @@ def forecast(
     wanted = np.concatenate(parts, axis=1)
 
     def restored_from(embedding: Pixels) -> Levels:
-        return np.concatenate([restore(e) for e in np.split(embedding, len(parts))], axis=1)
+        shown = np.split(embedding, len(parts))
+        return np.concatenate([runner.restore(part, images.dtype) for part in shown], axis=1)
 
     mark = Mark(task=0, model=0, images=len(images), valid=1)
     if enhance:

@@ -6,11 +6,10 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
 from iicnet_cli.inference.allocator import keep_freed_memory
@@ -27,8 +26,6 @@ from iicnet_cli.network.pixels import (
     to_tensor,
 )
 from iicnet_cli.network.precision import Precision, set_precision
-
-Restored = TypeVar("Restored", bound=NDArray[Any])
 
 DEFAULT_MEMORY = 1 << 30
 
@@ -217,26 +214,22 @@ class Runner:
         return out, down
 
     @torch.inference_mode()
-    def restore(self, embedding: Pixels) -> Pixels:
-        """The embedding (H_e, W_e, C_e) uint8 to the images (K, H, W, C) uint8."""
-        return self._restore(embedding, np.empty(self._shape(embedding), np.uint8), to_pixels)
+    def restore(self, embedding: Pixels, dtype: DTypeLike = np.uint8) -> Levels:
+        """The embedding to the images.
 
-    @torch.inference_mode()
-    def restore_levels(self, embedding: Pixels) -> NDArray[np.int16]:
-        """Like :meth:`restore`, but int16: for images that were not within 0..255."""
-        return self._restore(embedding, np.empty(self._shape(embedding), np.int16), to_levels)
+        Args:
+            embedding: (H_e, W_e, C_e) uint8.
+            dtype: int16 for images that were not within 0..255.
 
-    def _shape(self, embedding: Pixels) -> tuple[int, int, int, int]:
+        Returns:
+            (K, H, W, C) of that type.
+        """
         height, width = (side * self.scale for side in embedding.shape[:2])
-        return self.config.images, height, width, self.config.channels
-
-    def _restore(
-        self, embedding: Pixels, out: Restored, to_array: Callable[[Tensor], Restored]
-    ) -> Restored:
-        for tile in self._tiles(*out.shape[1:3]):
+        out = np.empty((self.config.images, height, width, self.config.channels), dtype)
+        to_array = to_pixels if out.dtype == np.uint8 else to_levels
+        for tile in self._tiles(height, width):
             part = to_tensor(embedding[_scaled(tile.compute, self.scale)][None], self.device)
-            result = to_array(self._inverse(part))[0]
-            out[:, *tile.keep] = result[:, *tile.inner]
+            out[:, *tile.keep] = to_array(self._inverse(part))[0][:, *tile.inner]
         return out
 
     def improve(
