@@ -30,6 +30,7 @@ from iicnet_cli.inference.runner import Runner
 from iicnet_cli.metrics import psnr
 from iicnet_cli.motion import compensated
 from iicnet_cli.network.pixels import Levels
+from iicnet_cli.rounding import rounded
 from iicnet_cli.zoo import Checkpoint, find
 
 MODELS = (
@@ -77,15 +78,15 @@ def measure(
     checkpoint: Checkpoint, name: str, images: Levels, efforts: Sequence[int], device: str
 ) -> list[Row]:
     """One row for each effort."""
-    runner = Runner(checkpoint.load(), choose_device(device).device)
+    runner = Runner(checkpoint.load(), choose_device(device).device, feedback=checkpoint.feedback)
     reference = runner.reference(images)
     runner.embed(images)  # the first call sets up much
     rows = []
     for effort in efforts:
         began = time.perf_counter()
-        embedding = runner.embed(images)
+        embedding = rounded(*runner.embed_with_remainder(images), runner.feedback)
         if effort:
-            embedding, _, _ = runner.improve(images, embedding, STEPS[effort], Target())
+            embedding, _ = runner.improve(images, embedding, STEPS[effort], Target())
         seconds = time.perf_counter() - began
         file = io.BytesIO()
         Image.fromarray(embedding.squeeze()).save(file, "PNG")

@@ -255,7 +255,7 @@ def damaged(
     """Every damage on the PNG made of (K, H, W, 3)."""
     reference = runner.reference(images)
     wanted = compensated(images, motion)
-    embedding, rounded_down = runner.embed_and_rounding(wanted)
+    embedding, remainder = runner.embed_with_remainder(wanted)
     bare = Mark(
         task=0,
         model=0,
@@ -263,8 +263,9 @@ def damaged(
         valid=len(images),
         motion=motion.to_bytes() if motion else b"",
     )
-    mark = enhanced(bare, wanted, embedding, rounded_down, partial(runner.restore, dtype=np.int16))
-    embedding = through_png(write_mark(embedding, mark, rounded_down))
+    restore_levels = partial(runner.restore, dtype=np.int16)
+    mark = enhanced(bare, wanted, embedding, remainder, runner.feedback, restore_levels)
+    embedding = through_png(write_mark(embedding, mark, remainder, runner.feedback))
     embed_psnr = min(psnr(embedding, reference), PSNR_CAP)
     hidden = images if runner.scale > 1 else images[1:]
     carrier = carrier_for(reference, embed_psnr)
@@ -350,7 +351,8 @@ def measure(checkpoint: Checkpoint, folder: Path, *, limit: int | None, device: 
     task = checkpoint.config.task
     if task not in TASKS:
         raise UsageError(f"{checkpoint.name} is for {task}, not for {' or '.join(TASKS)}")
-    runner = Runner(checkpoint.load(), choose_device(device).device)
+    device_taken = choose_device(device).device
+    runner = Runner(checkpoint.load(), device_taken, feedback=checkpoint.feedback)
     codec = codec_for(task)
     sheets = []
     for name, images, motion in groups(checkpoint, folder, limit):

@@ -31,6 +31,7 @@ from iicnet_cli.container import (
     Mark,
     Motion,
     fps_code,
+    mark_positions,
     mark_room,
     model_id,
     read_mark,
@@ -69,6 +70,12 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 _MOST_MOTION = MAX_HEADER_BYTES // 2
 """Characters of motion in a header; of longer clips the marks in the pixels alone have it."""
+
+_SAMPLES_TO_A_MOTION_BIT = 3
+"""Of a PNG, at least: motion that took more would cost more than it gains."""
+
+_SAMPLES_TO_A_BIT_IN_SEARCH = 2
+"""Of a PNG, at least, for an enhancement layer beside which a search is to find something."""
 
 SMALLEST = 16
 """Pixels of the shortest side that can be embedded."""
@@ -206,6 +213,11 @@ class _Search:
 
     steps: int
     target: Target
+
+    @property
+    def free(self) -> bool:
+        """No PSNR has to be held."""
+        return self.target.embed_psnr is None and self.target.restored_psnr is None
 
 
 def _search(effort: int, embed_psnr: float | None, restored_psnr: float | None) -> _Search | None:
@@ -483,6 +495,7 @@ class Converter:
             self._runners[key] = Runner(
                 checkpoint.load(),
                 self.device.device,
+                feedback=checkpoint.feedback,
                 memory=self._memory,
                 compiled=self._compiled,
                 precision=self._precision,
@@ -522,26 +535,11 @@ class Converter:
                     fps=fps_code(job.fps),
                     motion=motion,
                 )
-                images = pad(still, padding)
-                embedding, rounded_down = runner.embed_and_rounding(images)
-                if search is not None:
-                    embedding, rounded_down, gain = runner.improve(
-                        images,
-                        embedding,
-                        search.steps,
-                        search.target,
-                        lambda share, gain, done=count: self._progress(  # type: ignore[misc]
-                            f"improving (+{gain:.2f} dB)", done + share, job.total
-                        ),
-                    )
+                obstacle = enhancement.obstacle(still) if options.enhance else None
+                enhance = options.enhance and not obstacle
+                marked, gain = self._marked(runner, still, mark, enhance, search, count, job.total)
+                if gain is not None:
                     gains.append(gain)
-                if options.enhance:
-                    obstacle = enhancement.obstacle(still)
-                if options.enhance and not obstacle:
-                    runner.tick = self._ticker("enhancing", count, job.total)
-                    restore = partial(_levels, runner, still)
-                    mark = enhancement.enhanced(mark, still, embedding, rounded_down, restore)
-                marked = write_mark(embedding, mark, rounded_down)
                 writer.add(marked[..., 0] if network.embedding_channels == 1 else marked)
                 count += 1
             header = Header(
@@ -561,6 +559,52 @@ class Converter:
             )
             gained = float(np.mean(gains)) if gains else None
             return writer.finish(header), count, gained, _without_layer(obstacle)
+
+    def _marked(
+        self,
+        runner: Runner,
+        still: Levels,
+        mark: Mark,
+        enhance: bool,
+        search: _Search | None,
+        done: int,
+        total: int | None,
+    ) -> tuple[Pixels, float | None]:
+        """The embedding of (K, H, W, C) with all that it carries, and what a search gained, dB."""
+        images = pad(still, mark.padding)
+        embedding, remainder = runner.embed_with_remainder(images)
+        restore = partial(_levels, runner, still)
+
+        def laden(to_a_bit: int) -> tuple[Mark, Pixels]:
+            full = mark
+            if enhance:
+                full = enhancement.enhanced(
+                    mark, still, embedding, remainder, runner.feedback, restore, to_a_bit
+                )
+            return full, write_mark(embedding, full, remainder, runner.feedback)
+
+        runner.tick = self._ticker("enhancing", done, total)
+        usual, marked = laden(1)
+        if search is None:
+            return marked, None
+        # A search changes samples that carry no bits.
+        roomy, start = laden(_SAMPLES_TO_A_BIT_IN_SEARCH)
+        found, gain = runner.improve(
+            images,
+            start,
+            search.steps,
+            search.target,
+            partial(self._improving, done, total),
+            fixed=_carriers(roomy, start.shape),
+            added=_layer(roomy, images),
+        )
+        without, with_search = (
+            enhancement.restored_error(each, still, pixels, restore)
+            for each, pixels in ((usual, marked), (roomy, found))
+        )
+        if search.free and without <= with_search:
+            return marked, 0.0
+        return found, gain
 
     def _verify(
         self, job: Job, runner: Runner, path: Path, with_ssim: bool
@@ -584,6 +628,9 @@ class Converter:
         for i, embedding in enumerate(reader):
             runner.tick = self._ticker("restoring", i, reader.n_frames)
             yield _restored(runner, header, embedding, i)
+
+    def _improving(self, done: int, total: int | None, share: float, gain: float) -> None:
+        self._progress(f"improving (+{gain:.2f} dB)", done + share, total)
 
     def _ticker(self, what: str, done: int, total: int | None) -> Callable[[float], None]:
         return lambda share: self._progress(what, done + share, total)
@@ -641,12 +688,29 @@ def _compensated(
     motion = find_motion(images)
     data = motion.to_bytes() if motion else b""
     samples = images.shape[1] * images.shape[2] * network.embedding_channels
-    if len(data) > mark_room(samples // (4 if network.half_size else 1)):
+    if len(data) > mark_room(samples // (4 if network.half_size else 1), _SAMPLES_TO_A_MOTION_BIT):
         return images, b""
     return compensated(images, motion), data
 
 
-def _levels(runner: Runner, wanted: Levels, embedding: Pixels) -> Levels:
+def _carriers(mark: Mark, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Samples of an embedding that carry bits of a mark."""
+    carriers = np.zeros(math.prod(shape), bool)
+    carriers[mark_positions(carriers.size, mark)] = True
+    return carriers.reshape(shape)
+
+
+def _layer(mark: Mark, images: Levels) -> Levels | None:
+    """What an enhancement layer adds to the padded pictures."""
+    if not mark.enhancement:
+        return None
+    (count, height, width, channels), (right, bottom) = images.shape, mark.padding
+    layer = np.zeros((count, height - bottom, width - right, channels), np.int16)
+    enhancement.add(mark.enhancement, layer)
+    return pad(layer, mark.padding)
+
+
+def _levels(runner: Runner, wanted: Levels, embedding: Levels | NDArray[np.float32]) -> Levels:
     """What the network restores, in type and size of what it got before padding."""
     return crop(runner.restore(embedding, wanted.dtype), wanted.shape[2], wanted.shape[1])
 

@@ -19,13 +19,12 @@ from PIL import Image, features
 
 from iicnet_cli.container import Mark, Pixels, mark_room, write_mark
 from iicnet_cli.metrics import Levels, mse
+from iicnet_cli.rounding import Feedback, exact
 
-_SAMPLES_PER_BYTE = 32
-"""Of a PNG, for its enhancement layer: more bytes would disturb the base layer too much."""
-_SAMPLES_PER_BYTE_OF_GOOD = 64
-"""Likewise, where the base layer is good and easily disturbed."""
-GOOD = 3.5
-"""Mean squared error of such a base layer, in levels; less."""
+GOOD = 4.0
+"""Mean squared error, in levels, below which a base layer may be disturbed more than mended."""
+_SAMPLES_TO_A_BIT = {2.0: 8, GOOD: 4, 8.0: 2, float("inf"): 1}
+"""Of a PNG, for its enhancement layer, where the base layer has a lower mean squared error."""
 LARGEST = 1 << 28
 """Bytes of the pictures that have a layer, at most: what is restored for it is kept beside them."""
 _SMALLEST = 512
@@ -36,6 +35,8 @@ _SIDE = 16384
 """Likewise, rows; and columns of pictures that have a layer (AVIF readers stop at 32768)."""
 _TRIED = 4
 """AVIFs from which the quality of all is told, where there are more."""
+_HELD = 2
+"""Bytes that say which pictures a layer has."""
 _MIDDLE = 128
 """Level that stands for no difference."""
 _BEST = 100
@@ -59,8 +60,10 @@ def enhanced(
     mark: Mark,
     wanted: Levels,
     embedding: Pixels,
-    rounded_down: NDArray[np.bool_],
-    restore: Callable[[Pixels], Levels],
+    remainder: NDArray[np.int8],
+    feedback: Feedback | None,
+    restore: Callable[[Levels | NDArray[np.float32]], Levels],
+    to_a_bit: int = 1,
 ) -> Mark:
     """The mark of an embedding with its enhancement layer, if that makes it better.
 
@@ -68,22 +71,36 @@ def enhanced(
         mark: without one.
         wanted: (K, H, W, C), the pictures as the network got them, before padding.
         embedding: (H_e, W_e, C_e), not yet marked.
-        rounded_down: as of :func:`write_mark`.
+        remainder: as of :func:`write_mark`.
+        feedback: likewise.
         restore: what the network makes of such an embedding, in the shape of ``wanted``.
+        to_a_bit: samples of the embedding to each bit, at least.
     """
-    base = restore(embedding)
+    # From the exact values, for the errors of rounding are others once the layer is written.
+    base = restore(exact(embedding, remainder))
     base_error = _error(wanted, base)
-    good = base_error < GOOD
-    size = embedding.size // (_SAMPLES_PER_BYTE_OF_GOOD if good else _SAMPLES_PER_BYTE)
-    size = min(size, mark_room(embedding.size) - len(mark.motion))
-    layered = replace(mark, enhancement=encoded(wanted, base, size))
-    if good and layered.enhancement:
-        # The bits of the layer may disturb the base layer more than it mends.
+    usual = next(n for below, n in _SAMPLES_TO_A_BIT.items() if base_error < below)
+    to_a_bit = max(to_a_bit, usual)
+    room = mark_room(embedding.size, to_a_bit) - len(mark.motion)
+    layered = replace(mark, enhancement=encoded(wanted, base, room))
+    if base_error < GOOD and layered.enhancement:
         del base
-        better = restore(write_mark(embedding, layered, rounded_down))
-        add(layered.enhancement, better)
-        return layered if _error(wanted, better) < base_error else mark
+        errors = [
+            restored_error(each, wanted, write_mark(embedding, each, remainder, feedback), restore)
+            for each in (mark, layered)
+        ]
+        return layered if errors[1] < errors[0] else mark
     return layered
+
+
+def restored_error(
+    mark: Mark, wanted: Levels, marked: Pixels, restore: Callable[[Pixels], Levels]
+) -> float:
+    """Mean squared error of what a marked embedding restores, its layer added; see above."""
+    restored = restore(marked)
+    if mark.enhancement:
+        add(mark.enhancement, restored)
+    return _error(wanted, restored)
 
 
 def _error(wanted: Levels, restored: Levels) -> float:
@@ -99,11 +116,29 @@ def encoded(wanted: Levels, restored: Levels, size: int) -> bytes:
         size: bytes, at most.
 
     Returns:
-        For each part of the pictures the length of an AVIF, 32 bits, big-endian, and the AVIF, see
-        :func:`add`; empty where nothing fits, and for pictures that are not in colour.
+        16 bits that say which pictures it has, the lowest for the first, big-endian; then, for each
+        part of these, the length of an AVIF, 32 bits, big-endian, and the AVIF, see :func:`add`.
+        Empty where nothing fits, and for pictures that are not in colour.
     """
     if size < _SMALLEST or wanted.shape[3] != 3 or wanted.shape[2] > _SIDE:
         return b""
+    held = list(range(len(wanted)))
+    while held:
+        data = _coded(wanted[held], restored[held], size - _HELD)
+        if not data:
+            break
+        data = sum(1 << k for k in held).to_bytes(_HELD, "big") + data
+        better = restored.copy()
+        add(data, better)
+        # What is restored best would only get the errors of the codec.
+        helped = [k for k in held if mse(wanted[k], better[k]) < mse(wanted[k], restored[k])]
+        if helped == held:
+            return data
+        held = helped
+    return b""
+
+
+def _coded(wanted: Levels, restored: Levels, size: int) -> bytes:
     parts = _parts(wanted.shape)
     tried = parts[:: -(-len(parts) // _TRIED)]
     share = size * sum(wanted[part].size for part in tried) / wanted.size
@@ -129,17 +164,20 @@ def add(data: bytes, restored: Levels) -> None:
             it should, nothing is added.
         restored: (K, H, W, C), the same levels as there; uint8 stays within 0 to 255.
     """
-    for part in _parts(restored.shape):
+    mask, data = int.from_bytes(data[:_HELD], "big"), data[_HELD:]
+    held = [k for k in range(len(restored)) if mask >> k & 1]
+    levels = restored[held]
+    for part in _parts(levels.shape):
         length, data = int.from_bytes(data[:4], "big"), data[4:]
-        levels = restored[part]
-        difference = _difference(data[:length], levels.shape)
+        difference = _difference(data[:length], levels[part].shape)
         if difference is None:
-            return
+            break
         data = data[length:]
-        difference += levels
+        difference += levels[part]
         if restored.dtype == np.uint8:
             difference.clip(0, 255, out=difference)
-        restored[part] = difference
+        levels[part] = difference
+    restored[held] = levels
 
 
 def _parts(shape: tuple[int, ...]) -> list[Part]:

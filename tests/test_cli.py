@@ -437,7 +437,7 @@ def test_failing_midway_leaves_nothing_and_what_was_to_be_overwritten(
 ) -> None:
     from iicnet_cli.inference.runner import Runner
 
-    embed = Runner.embed_and_rounding
+    embed = Runner.embed_with_remainder
     failures = iter([None, MediaError("clip.mkv: is damaged")] * 2)
 
     def second_fails(self: Runner, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -445,7 +445,7 @@ def test_failing_midway_leaves_nothing_and_what_was_to_be_overwritten(
             raise failure
         return embed(self, images)
 
-    monkeypatch.setattr(Runner, "embed_and_rounding", second_fails)
+    monkeypatch.setattr(Runner, "embed_with_remainder", second_fails)
     (tmp_path / "old.png").write_text("mine")
     for name in ("new.png", "old.png"):
         result = run("embed", clip, "-o", tmp_path / name, "-y", "-q")
@@ -761,7 +761,7 @@ def test_ctrl_c_is_one_line_and_130(
     def interrupted(self: Runner, images: np.ndarray) -> np.ndarray:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Runner, "embed_and_rounding", interrupted)
+    monkeypatch.setattr(Runner, "embed_with_remainder", interrupted)
     result = run("embed", *photos[:2], "-o", tmp_path / "out.png")
     assert result.exit_code == ExitCode.INTERRUPTED
     assert result.stderr.strip() == "iicnet: interrupted"

@@ -40,7 +40,7 @@ def test_effort_restores_better_and_shows_no_worse(
     run: Run, pair: list[Path], tmp_path: Path
 ) -> None:
     plain = embedded(run, pair, tmp_path / "plain.png")
-    better = embedded(run, pair, tmp_path / "better.png", "--effort", 3)
+    better = embedded(run, pair, tmp_path / "better.png", "--effort", 6)
     assert plain["gained_psnr"] is None
     assert better["gained_psnr"] > 0.2
     assert better["restored_psnr"] > plain["restored_psnr"] + 0.1
@@ -153,7 +153,7 @@ def test_effort_in_tiles() -> None:
     embedding = runner.embed(images)
     tiled = Runner(net, torch.device("cpu"), memory=1)
     shares: list[float] = []
-    found, _, gained = tiled.improve(
+    found, gained = tiled.improve(
         images, embedding, 20, Target(), lambda share, gain: shares.append(share)
     )
     assert len(shares) > 20  # more than one tile

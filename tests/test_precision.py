@@ -51,8 +51,9 @@ def test_bf16_subnets_give_nearly_the_same(trained: IICNet) -> None:
 @torch.inference_mode()
 def test_couplings_with_bf16_subnets_still_invert(trained: IICNet) -> None:
     block = next(m for m in trained.modules() if isinstance(m, CouplingBlock))
-    torch.manual_seed(0)
-    x = torch.rand(1, sum(block.parts), 12, 12)
+    assert trained.downscaling is not None
+    images = to_tensor(np.stack([natural(24, 24, i) for i in range(2)])[None])
+    x = trained.downscaling(torch.cat(images.unbind(1), dim=1))
     try:
         trained.subnets_in(torch.bfloat16)
         back = block.inverse(block(x))
@@ -64,7 +65,7 @@ def test_couplings_with_bf16_subnets_still_invert(trained: IICNet) -> None:
     top, bottom = back.split(block.parts, dim=1)
     torch.testing.assert_close(bottom, x[:, block.parts[0] :])
     assert (top - x[:, : block.parts[0]]).abs().median() < 1e-6
-    assert decibels(whole, x) > 50
+    assert decibels(whole, x) > 70
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

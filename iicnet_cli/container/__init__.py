@@ -6,7 +6,7 @@
     | start     |  acTL, fcTL              only with two or more frames (animated PNG)
     +-----------+
     | picture 1 |  IDAT ...                what any viewer shows; 96 of its least-significant
-    |           |                          bits, or some more, are the mark (`mark.py`)
+    |           |                          bits, or more, are the mark (`mark.py`)
     +-----------+
     | picture 2 |  fcTL, fdAT ...          one picture per group of frames
     | ...       |
@@ -30,6 +30,7 @@ from iicnet_cli.container.mark import (
     Pixels,
     fps_code,
     fps_from_code,
+    mark_positions,
     mark_room,
     model_id,
     read_mark,
@@ -60,6 +61,7 @@ __all__ = [
     "fps_code",
     "fps_from_code",
     "hash_frame",
+    "mark_positions",
     "mark_room",
     "model_id",
     "read_header",

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iicnet_cli.errors import UnsupportedVersionError
+from iicnet_cli.rounding import Feedback, rounded
 
 Pixels = NDArray[np.uint8]
 """8-bit pixels of shape (H, W, 3) for RGB or (H, W) for grey, values 0 to 255."""
@@ -36,8 +37,6 @@ _BEFORE_LOAD = MARK_BITS // 8 + 2 * _LENGTH + 2
 """Bytes of a laden mark that come before its load, each bit in a sample of its own."""
 _CHECKSUM = 4
 """Bytes of the CRC-32 behind the motion, and behind the enhancement layer."""
-_LARGEST_BLOCK = 8
-"""Bits that samples carry together, at most; their numbers, up to 255, are bytes then."""
 
 _NTSC = {round(Fraction(n * 100_000, 1001)): Fraction(n * 1000, 1001) for n in (24, 30, 60, 120)}
 
@@ -191,12 +190,14 @@ def _lengths(data: bytes) -> tuple[int, int] | None:
     return int.from_bytes(lengths[:_LENGTH], "big"), int.from_bytes(lengths[_LENGTH:], "big")
 
 
-def mark_room(samples: int) -> int:
-    """Bytes of motion and enhancement layer together that so many samples can carry without harm.
+def mark_room(samples: int, to_a_bit: int = 1) -> int:
+    """Bytes of motion and enhancement layer together that so many samples can carry.
 
-    With so few, at least 7 samples carry 3 bits together, of which one changes.
+    Args:
+        samples: of the picture.
+        to_a_bit: of them to each bit, at least.
     """
-    return max(0, samples // 24 - 2 * _BEFORE_LOAD)
+    return max(0, (samples - 8 * _BEFORE_LOAD) // (8 * to_a_bit) - 2 * _CHECKSUM)
 
 
 def _positions(samples: int, count: int) -> NDArray[np.int64]:
@@ -215,40 +216,47 @@ def _positions(samples: int, count: int) -> NDArray[np.int64]:
     return places.reshape(-1)[:count]
 
 
-def write_mark(pixels: Pixels, mark: Mark, rounded_down: NDArray[np.bool_] | None = None) -> Pixels:
-    """A copy of ``pixels`` that carries ``mark``; a sample for each bit changes by 0 or 1 level.
+def mark_positions(samples: int, mark: Mark) -> NDArray[np.int64]:
+    """Samples of a flattened picture that carry the bits of a mark, in their order.
 
-    Of what it is laden with, by one level, one in so many samples as can carry 8 bits or fewer
-    together.
+    Raises ``ValueError`` when the picture has fewer than the mark needs.
+    """
+    bits = 8 * len(mark.to_bytes())
+    load = len(mark.motion) + len(mark.enhancement)
+    if load > mark_room(samples):
+        raise ValueError(f"a mark with {load} bytes is too much for {samples} samples")
+    before = 8 * _BEFORE_LOAD if load else bits
+    places = _positions(samples, before)
+    if len(places) < before:
+        raise ValueError(f"a mark needs {before} samples, the picture has {samples}")
+    return np.append(places, _load_positions(samples, bits - before)) if load else places
+
+
+def write_mark(
+    pixels: Pixels,
+    mark: Mark,
+    remainder: NDArray[np.int8] | None = None,
+    feedback: Feedback | None = None,
+) -> Pixels:
+    """A copy of ``pixels`` that carries ``mark``: a sample for each bit is even or odd.
 
     Args:
-        pixels: (H, W, 3) or (H, W).
+        pixels: (H, W, C) or (H, W).
         mark: what to carry.
-        rounded_down: of the same shape; where a level stands for a little more, it is better
-            changed to the next than to the one before.
+        remainder: of the same shape, what rounding took from each sample, in 1/256 of a level.
+        feedback: how errors of rounding are diffused, see :func:`rounded`; by default they are not,
+            and only samples that carry bits change, by 0 or 1 level.
 
     Raises ``ValueError`` when the picture has fewer samples than the mark needs.
     """
     data = mark.to_bytes()
-    flat = pixels.flatten()
-    changes = []
-    if len(data) > MARK_BITS // 8:
-        load = len(mark.motion) + len(mark.enhancement)
-        if load > mark_room(flat.size):
-            raise ValueError(f"a mark with {load} bytes is too much for {flat.size} samples")
-        changes.append(_block_changes(flat, data[_BEFORE_LOAD:]))
-        data = data[:_BEFORE_LOAD]
+    places = mark_positions(pixels.size, mark)
     bits = np.unpackbits(np.frombuffer(data, np.uint8))
-    where = _positions(flat.size, len(bits))
-    if len(where) < len(bits):
-        raise ValueError(f"a mark needs {len(bits)} samples, the picture has {pixels.size}")
-    changes.append(where[flat[where] & 1 != bits])
-    changed = np.concatenate(changes)
-    levels = flat[changed]
-    up = levels & 1 == 0 if rounded_down is None else rounded_down.reshape(-1)[changed]
-    up = (up | (levels == 0)) & (levels < 255)
-    flat[changed] = np.where(up, levels + 1, levels - 1)
-    return flat.reshape(pixels.shape)
+    if remainder is None:
+        remainder = np.zeros(pixels.shape, np.int8)
+    shape = (*pixels.shape[:2], -1)
+    levels = rounded(pixels.reshape(shape), remainder.reshape(shape), feedback, places, bits)
+    return levels.reshape(pixels.shape)
 
 
 def read_mark(pixels: Pixels) -> Mark | None:
@@ -256,60 +264,24 @@ def read_mark(pixels: Pixels) -> Mark | None:
 
     Raises ``UnsupportedVersionError`` for the mark of a newer program.
     """
-    where = _positions(pixels.size, 8 * _BEFORE_LOAD)
     flat = pixels.reshape(-1)
-    data = np.packbits(flat[where] & 1).tobytes()
+    data = _bytes_at(flat, _positions(flat.size, 8 * _BEFORE_LOAD))
     lengths = _lengths(data)
     if lengths is not None:
-        if sum(lengths) > mark_room(flat.size):
+        if not 0 < sum(lengths) <= mark_room(flat.size):
             return None
-        data = data[:_BEFORE_LOAD] + _read_block_code(flat, sum(lengths) + 2 * _CHECKSUM)
+        data += _bytes_at(flat, _load_positions(flat.size, 8 * (sum(lengths) + 2 * _CHECKSUM)))
     return Mark.from_bytes(data)
 
 
-def _free(flat: Pixels, count: int) -> tuple[int, Pixels, NDArray[np.int64]]:
-    """Where ``count`` bytes go as a block code.
-
-    Returns:
-        Bits to a block; the samples (2**bits - 1, blocks); and, of each that was passed over among
-        them, how many of them come before it.
-    """
-    taken = np.sort(_positions(flat.size, 8 * _BEFORE_LOAD))
-    free = flat.size - len(taken)
-    size = max(k for k in range(1, _LARGEST_BLOCK + 1) if (2**k - 1) * -(-8 * count // k) <= free)
-    needed = (2**size - 1) * -(-8 * count // size)
-    first = flat[: needed + len(taken)]
-    samples = np.delete(first, taken[taken < len(first)])[:needed]
-    return size, samples.reshape(2**size - 1, -1), taken - np.arange(len(taken))
+def _bytes_at(flat: Pixels, places: NDArray[np.int64]) -> bytes:
+    return np.packbits(flat[places] & 1).tobytes()
 
 
-def _block_changes(flat: Pixels, data: bytes) -> NDArray[np.int64]:
-    """Samples to change by a level, by matrix embedding with Hamming codes (Crandall, 1998).
-
-    k bits are in 2**k - 1 samples: the exclusive or of the numbers, from 1, of the odd ones. So a
-    change of one sample, or of none, makes it any number.
-    """
-    size, samples, passed = _free(flat, len(data))
-    bits = np.unpackbits(np.frombuffer(data, np.uint8))
-    groups = np.pad(bits, (0, -len(bits) % size)).reshape(-1, size)
-    wanted = groups @ (1 << np.arange(size, dtype=np.uint8)[::-1])
-    number = _syndromes(samples) ^ wanted
-    blocks = np.flatnonzero(number)
-    places = (number[blocks] - 1).astype(np.int64) * samples.shape[1] + blocks
-    changes: NDArray[np.int64] = places + np.searchsorted(passed, places, side="right")
-    return changes
-
-
-def _read_block_code(flat: Pixels, count: int) -> bytes:
-    """So many bytes, as :func:`_block_changes` had them written."""
-    size, samples, _ = _free(flat, count)
-    bits = _syndromes(samples)[:, None] >> np.arange(size, dtype=np.uint8)[::-1] & 1
-    return np.packbits(bits.reshape(-1)[: 8 * count]).tobytes()
-
-
-def _syndromes(samples: Pixels) -> Pixels:
-    """(samples, blocks) to (blocks,): the exclusive or of the numbers of those that are odd."""
-    together = np.zeros(samples.shape[1], np.uint8)
-    for number, row in enumerate(samples, 1):
-        together ^= (row & 1) * np.uint8(number)
-    return together
+def _load_positions(samples: int, count: int) -> NDArray[np.int64]:
+    """Places of ``count`` bits, spread evenly over the samples that carry none before the load."""
+    taken = np.sort(_positions(samples, 8 * _BEFORE_LOAD))
+    places = np.arange(count) * (samples - len(taken)) // count
+    # Those of the samples that are passed over come before.
+    places += np.searchsorted(taken - np.arange(len(taken)), places, side="right")
+    return places

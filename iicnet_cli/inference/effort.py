@@ -20,12 +20,9 @@ from iicnet_cli.network.iicnet import IICNet
 STEPS = (0, 40, 60, 80, 100, 150, 200, 300, 400, 600, 800)
 """Steps of each effort from 0 to 10."""
 
-LEARNING_RATE = 0.25
+LEARNING_RATE = 0.12
 """Of Adam at its start, in levels; it falls to nearly nothing."""
-_HOTTEST, _COLDEST = 0.5, 0.05
-_FEW_STEPS = 100
-_HOTTEST_OF_FEW = 0.3
-"""Fewer steps have no time to cool from the usual temperature."""
+_HOTTEST, _COLDEST = 0.3, 0.05
 _MARGIN = 0.99
 """Of the error that may be: aimed at, for whole levels do a little worse than soft ones."""
 _MISSED = -1e6
@@ -54,6 +51,7 @@ def improve(
     *,
     target: Target = Target(),
     free: Tensor | None = None,
+    added: Tensor | None = None,
     seed: int = 0,
     tick: Callable[[float, float], None] = lambda share, gain: None,
 ) -> Tensor:
@@ -65,7 +63,8 @@ def improve(
         embedding: (1, C_e, H_e, W_e) in 0..255, whole levels.
         steps: of the optimiser; 0 returns ``embedding``, as floats.
         target: what to hold.
-        free: (1, 1, H_e, W_e), where the levels may change; everywhere by default.
+        free: (1, C_e, H_e, W_e), where the levels may change; everywhere by default.
+        added: (1, K, C, H, W), what is added to the restored pictures.
         seed: of the stochastic rounding.
         tick: called after each step with the share 0..1 that is done, and the dB gained so far.
 
@@ -74,6 +73,8 @@ def improve(
         was found.
     """
     reference = (255 * net.reference(images)).round()
+    if added is not None:
+        images = images - added
     start = embedding.float()
     held = _held(start, net, images, reference, target)
     best, best_score = start, _score(start, net, images, reference, held, target)
@@ -81,7 +82,6 @@ def improve(
     levels = start.clone().requires_grad_()
     optimizer = torch.optim.Adam([levels], LEARNING_RATE, betas=(0.9, 0.95))
     generator = torch.Generator().manual_seed(seed)
-    hottest = _HOTTEST if steps >= _FEW_STEPS else _HOTTEST_OF_FEW
     pressure = 1.0
     checks = {math.ceil(steps * i / 20) for i in range(10, 21)}
     # The network's weights want no gradients: only the levels are searched.
@@ -92,7 +92,7 @@ def improve(
         for step in range(steps):
             done = step / steps
             optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - 0.98 * done)
-            temperature = hottest * (_COLDEST / hottest) ** done
+            temperature = _HOTTEST * (_COLDEST / _HOTTEST) ** done
             rounded = _between_levels(levels, temperature, generator)
             if free is not None:
                 rounded = torch.where(free, rounded, start)
@@ -143,8 +143,8 @@ def _between_levels(levels: Tensor, temperature: float, generator: torch.Generat
 def _errors(levels: Tensor, net: IICNet, images: Tensor, reference: Tensor) -> tuple[float, float]:
     """Mean squared errors of embedding and restored pictures, in 0..1 units, as the PNG gives."""
     shown = (levels - reference).square().mean().item() / 255**2
-    restored = (255 * net.inverse(levels / 255)).round().clamp(0, 255)
-    return shown, (restored - 255 * images).square().mean().item() / 255**2
+    restored = (255 * net.inverse(levels / 255)).round() / 255
+    return shown, (restored - images).square().mean().item()
 
 
 def _held(start: Tensor, net: IICNet, images: Tensor, reference: Tensor, target: Target) -> float:

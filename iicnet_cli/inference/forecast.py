@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from iicnet_cli.container import Mark, write_mark
@@ -15,7 +16,7 @@ from iicnet_cli.enhancement import add, enhanced
 from iicnet_cli.inference.effort import Target
 from iicnet_cli.inference.runner import Runner, plan_tiles
 from iicnet_cli.metrics import mse
-from iicnet_cli.network.pixels import Levels, Pixels
+from iicnet_cli.network.pixels import Levels
 
 WINDOW = 128
 """Side of a window, in pixels of the pictures."""
@@ -58,19 +59,19 @@ def forecast(
     parts = [np.ascontiguousarray(images[:, *window]) for window in windows]
     area = sum(part.shape[1] * part.shape[2] for part in parts)
     began = time.perf_counter()
-    embeddings, rounding = zip(*map(runner.embed_and_rounding, parts), strict=True)
+    embeddings, remainders = zip(*map(runner.embed_with_remainder, parts), strict=True)
     # Together, as if they were one picture: a layer for each would be too small.
-    embedding, rounded_down = np.concatenate(embeddings), np.concatenate(rounding)
+    embedding, remainder = np.concatenate(embeddings), np.concatenate(remainders)
     wanted = np.concatenate(parts, axis=1)
 
-    def restored_from(embedding: Pixels) -> Levels:
-        shown = np.split(embedding, len(parts))
+    def restored_from(embedding: Levels | NDArray[np.float32]) -> Levels:
+        shown = embedding.reshape(len(parts), -1, *embedding.shape[1:])
         return np.concatenate([runner.restore(part, images.dtype) for part in shown], axis=1)
 
     mark = Mark(task=0, model=0, images=len(images), valid=1)
     if enhance:
-        mark = enhanced(mark, wanted, embedding, rounded_down, restored_from)
-    embedding = write_mark(embedding, mark, rounded_down)
+        mark = enhanced(mark, wanted, embedding, remainder, runner.feedback, restored_from)
+    embedding = write_mark(embedding, mark, remainder, runner.feedback)
     restored = restored_from(embedding)
     if mark.enhancement:
         add(mark.enhancement, restored)

@@ -20,12 +20,13 @@ from iicnet_cli.network.pixels import (
     Levels,
     Pixels,
     channels_last,
-    rounded_down,
+    remainder,
     to_levels,
     to_pixels,
     to_tensor,
 )
 from iicnet_cli.network.precision import Precision, set_precision
+from iicnet_cli.rounding import Feedback
 
 DEFAULT_MEMORY = 1 << 30
 
@@ -134,6 +135,7 @@ class Runner:
     Args:
         net: in evaluation mode.
         device: where to compute; the CPU by default.
+        feedback: how the rounding of embeddings is to be diffused, for whoever marks them.
         memory: bytes for the tensors of one tile; by default 1 GiB, or half of what is free.
         compiled: compile both passes before their first use, which takes half a minute each.
         precision: less than fp32 is faster on some devices, and restores a little worse.
@@ -145,6 +147,7 @@ class Runner:
         net: IICNet,
         device: torch.device | None = None,
         *,
+        feedback: Feedback | None = None,
         memory: int | None = None,
         compiled: bool = False,
         precision: Precision = "fp32",
@@ -162,6 +165,7 @@ class Runner:
             self._forward = compile_pass(self._forward, freezing=True)
             self._inverse = compile_pass(self._inverse, freezing=True)
         self.config = net.config
+        self.feedback = feedback
         if memory is None:
             free = free_memory()
             memory = DEFAULT_MEMORY if free is None else min(DEFAULT_MEMORY, free // 2)
@@ -196,29 +200,31 @@ class Runner:
         Raises:
             ValueError: H or W is no multiple of ``config.multiple``, or K or C differ.
         """
-        return self.embed_and_rounding(images)[0]
+        return self.embed_with_remainder(images)[0]
 
     @torch.inference_mode()
-    def embed_and_rounding(self, images: Levels) -> tuple[Pixels, NDArray[np.bool_]]:
-        """As :meth:`embed`; and where it was rounded down, of the same shape."""
+    def embed_with_remainder(self, images: Levels) -> tuple[Pixels, NDArray[np.int8]]:
+        """As :meth:`embed`; and what rounding took from each sample (:func:`remainder`)."""
         height, width = images.shape[1:3]
         scale = self.scale
         shape = (height // scale, width // scale, self.config.embedding_channels)
-        out, down = np.empty(shape, np.uint8), np.empty(shape, bool)
+        out, rest = np.empty(shape, np.uint8), np.empty(shape, np.int8)
         for tile in self._tiles(height, width):
             part = to_tensor(images[:, *tile.compute][None], self.device)
             exact = self._forward(part)
             kept, inner = _scaled(tile.keep, scale), _scaled(tile.inner, scale)
             out[kept] = to_pixels(exact)[0][inner]
-            down[kept] = rounded_down(exact)[0][inner]
-        return out, down
+            rest[kept] = remainder(exact)[0][inner]
+        return out, rest
 
     @torch.inference_mode()
-    def restore(self, embedding: Pixels, dtype: DTypeLike = np.uint8) -> Levels:
+    def restore(
+        self, embedding: Levels | NDArray[np.float32], dtype: DTypeLike = np.uint8
+    ) -> Levels:
         """The embedding to the images.
 
         Args:
-            embedding: (H_e, W_e, C_e) uint8.
+            embedding: (H_e, W_e, C_e), 0 to 255.
             dtype: int16 for images that were not within 0..255.
 
         Returns:
@@ -239,31 +245,37 @@ class Runner:
         steps: int,
         target: Target,
         tick: Callable[[float, float], None] = lambda share, gain: None,
-    ) -> tuple[Pixels, NDArray[np.bool_], float]:
+        *,
+        fixed: NDArray[np.bool_] | None = None,
+        added: Levels | None = None,
+    ) -> tuple[Pixels, float]:
         """Improve an embedding by :func:`~iicnet_cli.inference.effort.improve`, tile by tile.
 
         Args:
             images: (K, H, W, C), the reference first.
-            embedding: (H_e, W_e, C_e) uint8, as :meth:`embed` gave it.
+            embedding: (H_e, W_e, C_e) uint8.
             steps: of the optimiser.
             target: what to hold.
             tick: called after each step with the share 0..1 that is done, and the dB gained so
                 far in this tile.
+            fixed: (H_e, W_e, C_e), samples that stay as they are.
+            added: (K, H, W, C), what is added to the restored images.
 
         Returns:
-            The embedding; where it was rounded down; and the dB gained (mean over the tiles, by
-            their sizes).
+            The embedding, and the dB gained (mean over the tiles, by their sizes).
         """
         scale = self.scale
-        out, down = embedding.copy(), np.zeros(embedding.shape, bool)
+        out = embedding.copy()
         height, width = images.shape[1:3]
         tiles = plan_tiles(height, width, self.config, self.search_memory)
         gained = 0.0
         for i, tile in enumerate(tiles):
             area = _scaled(tile.compute, scale)
             start = 255 * to_tensor(out[area][None], self.device)
-            free = torch.zeros(1, 1, *start.shape[-2:], dtype=torch.bool, device=self.device)
-            free[0, 0][_scaled(tile.inner, scale)] = True
+            free = torch.zeros(start.shape, dtype=torch.bool, device=self.device)
+            free[0, :, *_scaled(tile.inner, scale)] = True
+            if fixed is not None:
+                free[0] &= torch.from_numpy(~fixed[area]).permute(2, 0, 1).to(self.device)
             gains = [0.0]
 
             def tell(share: float, gain: float, i: int = i, gains: list[float] = gains) -> None:
@@ -276,18 +288,18 @@ class Runner:
                 start.round(),
                 steps,
                 target=target,
-                free=free if len(tiles) > 1 else None,
+                free=free,
+                added=None
+                if added is None
+                else to_tensor(added[:, *tile.compute][None], self.device),
                 seed=i,
                 tick=tell,
             )
-            exact = levels / 255
-            out[area] = to_pixels(exact)[0]
-            inner = _scaled(tile.inner, scale)
-            down[_scaled(tile.keep, scale)] = rounded_down(exact)[0][inner]
+            out[area] = to_pixels(levels / 255)[0]
             kept = tile.keep
             share = (kept[0].stop - kept[0].start) * (kept[1].stop - kept[1].start)
             gained += gains[-1] * share / (height * width)
-        return out, down, gained
+        return out, gained
 
     def _tiles(self, height: int, width: int) -> Iterator[Tile]:
         tiles = plan_tiles(height, width, self.config, self.memory)

@@ -16,7 +16,7 @@ Levels = NDArray[np.uint8 | np.int16]
 """8-bit pictures, or what is computed from them in the same unit, beyond 0..255 too."""
 
 
-def to_tensor(pixels: Levels, device: torch.device | None = None) -> Tensor:
+def to_tensor(pixels: Levels | NDArray[np.float32], device: torch.device | None = None) -> Tensor:
     """(B, H, W, C) to (B, C, H, W), or (B, K, H, W, C) to (B, K, C, H, W), float, 255 as 1.
 
     The channels of all K images lie beside each other in memory (channels last), as those of one
@@ -41,10 +41,14 @@ def to_levels(images: Tensor) -> NDArray[np.int16]:
     return _rounded(images, torch.int16)
 
 
-def rounded_down(images: Tensor) -> NDArray[np.bool_]:
-    """(..., C, H, W) float, 1 as 255, to (..., H, W, C): where rounding makes it less."""
+def remainder(images: Tensor) -> NDArray[np.int8]:
+    """(..., C, H, W) float, 1 as 255, to (..., H, W, C): what :func:`to_pixels` takes from it.
+
+    In 1/256 of a level, from -128 to 127; beyond 0 and 255 no more than that.
+    """
     levels = images * 255
-    return (levels > levels.round()).movedim(-3, -1).contiguous().cpu().numpy()
+    rest = 256 * (levels - levels.round().clamp_(0, 255))
+    return rest.round_().clamp_(-128, 127).to(torch.int8).movedim(-3, -1).contiguous().cpu().numpy()
 
 
 def _rounded(images: Tensor, dtype: torch.dtype) -> NDArray[Any]:

@@ -20,8 +20,16 @@ from iicnet_cli.errors import TrainingError
 from iicnet_cli.metrics import psnr
 from iicnet_cli.network import IICNet, Quantization
 from iicnet_cli.network.compiling import compiled as compile_pass
-from iicnet_cli.network.pixels import Levels, channels_last, to_levels, to_pixels, to_tensor
+from iicnet_cli.network.pixels import (
+    Levels,
+    channels_last,
+    remainder,
+    to_levels,
+    to_pixels,
+    to_tensor,
+)
 from iicnet_cli.network.precision import Precision, set_precision
+from iicnet_cli.rounding import Feedback, rounded
 from iicnet_cli.training.data import batches
 from iicnet_cli.training.distributed import Team
 from iicnet_cli.training.losses import total_loss
@@ -85,6 +93,7 @@ def train(
     compiled: bool = False,
     team: Team = Team(),
     start: IICNet | None = None,
+    feedback: Feedback | None = None,
     report: Callable[[Report], None] = lambda report: None,
     evaluate_every: int = 250,
     save_seconds: float = 60,
@@ -105,6 +114,7 @@ def train(
         compiled: compile both passes first, and again whenever the crop or batch changes.
         team: the processes that share the work; the first of them keeps the state and reports.
         start: network whose weights a new run starts from, instead of random ones.
+        feedback: how the rounding of its embeddings is diffused, in training too.
         report: called after every step.
         evaluate_every: steps between measurements on the held-out samples.
         save_seconds: seconds between saved states.
@@ -126,7 +136,7 @@ def train(
     inverse = compile_pass(net.inverse) if compiled else net.inverse
     average = AveragedModel(net, multi_avg_fn=_moving_average(recipe.ema))
     averaged: IICNet = average.module  # type: ignore[assignment]
-    quantization = Quantization().train()
+    quantization = Quantization(feedback=feedback).train()
     optimizers = build_optimizers(
         net, recipe.learning_rate, recipe.bias_learning_rate, recipe.weight_decay
     )
@@ -194,7 +204,7 @@ def train(
 
             measured: tuple[float, float] | tuple[None, None] = (None, None)
             if step % evaluate_every == 0 and team.first:
-                measured = measure(averaged, held_out, device)
+                measured = measure(averaged, held_out, device, feedback)
             if team.first:
                 line = Report(step, seconds(), budget.progress(step, seconds()), loss, *measured)
                 report(line)
@@ -214,12 +224,15 @@ def train(
 
 
 @torch.inference_mode()
-def measure(net: IICNet, samples: list[Levels], device: torch.device) -> tuple[float, float]:
+def measure(
+    net: IICNet, samples: list[Levels], device: torch.device, feedback: Feedback | None = None
+) -> tuple[float, float]:
     """Mean PSNR of the rounded embeddings, and of all restored images, in dB."""
     embed, restored = [], []
     for sample in samples:
         images = to_tensor(sample[None], device)
-        embedding = to_pixels(net(images))
+        values = net(images)
+        embedding = rounded(to_pixels(values)[0], remainder(values)[0], feedback)[None]
         back = to_levels(net.inverse(to_tensor(embedding, device)))
         embed.append(psnr(embedding, to_pixels(net.reference(images))))
         restored += [psnr(a, b) for a, b in zip(back[0], sample, strict=True)]

@@ -34,7 +34,7 @@ from iicnet_cli.zoo.checkpoint import (
     TrainingRecord,
     write_checkpoint,
 )
-from iicnet_cli.zoo.golden import write_golden
+from iicnet_cli.zoo.golden import golden_feedback, write_golden
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,7 @@ def run_training(
         compiled=compiled,
         team=team,
         start=start_net,
+        feedback=start.feedback if start else None,
         report=report,
         stop=stop,
     )
@@ -163,9 +164,10 @@ def _write_model(
         licence=licence,
         origin="trained with iicnet train",
         training=record,
+        feedback=golden_feedback(outcome.net),
     )
     write_golden(checkpoint)
-    embed, restored = measure(checkpoint.load(), held_out, torch.device("cpu"))
+    embed, restored = measure(checkpoint.load(), held_out, torch.device("cpu"), checkpoint.feedback)
     result = TrainingResult(checkpoint, outcome.steps, outcome.seconds, embed, restored)
     (folder / CARD_FILE).write_text(card(result), encoding="utf-8")
     copy = folder / RECIPE_FILE

@@ -2,7 +2,8 @@
 
 A checkpoint is a folder::
 
-    config.json         ModelConfig: task, network, hash of the weights, licence, how it was made
+    config.json         ModelConfig: task, network, hash of the weights, licence, how it was made,
+                        how the rounding of its embeddings is diffused
     model.safetensors   the weights, fp16
     README.md           the card
     recipe.toml         what it was trained with

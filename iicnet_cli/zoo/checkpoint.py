@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from iicnet_cli.errors import ModelError
 from iicnet_cli.network.config import IICNetConfig
+from iicnet_cli.rounding import NEIGHBOURS, Feedback
 
 if TYPE_CHECKING:
     from iicnet_cli.network.iicnet import IICNet
@@ -47,6 +49,18 @@ class ModelConfig(BaseModel):
     licence: str = "MIT"
     origin: str = ""
     training: TrainingRecord = TrainingRecord()
+    feedback: tuple[tuple[tuple[FiniteFloat, ...], ...], ...] | None = None
+
+    @model_validator(mode="after")
+    def _feedback_fits(self) -> ModelConfig:
+        channels = self.network.embedding_channels
+        if self.feedback is not None and (
+            len(self.feedback) != len(NEIGHBOURS)
+            or any(len(square) != channels for square in self.feedback)
+            or any(len(row) != channels for square in self.feedback for row in square)
+        ):
+            raise ValueError(f"feedback is not {len(NEIGHBOURS)} x {channels} x {channels}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -64,6 +78,12 @@ class Checkpoint:
     def size(self) -> int:
         """Bytes of the weights."""
         return (self.folder / WEIGHTS_FILE).stat().st_size
+
+    @property
+    def feedback(self) -> Feedback | None:
+        """How the rounding of embeddings is to be diffused; ``None`` if it is not."""
+        told = self.config.feedback
+        return None if told is None else np.array(told, np.float32)
 
     def load(self) -> IICNet:
         """Read the weights, strictly, into a network in evaluation mode (fp32, CPU).
@@ -93,6 +113,10 @@ class Checkpoint:
             first = str(error).splitlines()[0]
             raise ModelError(f"the weights {path} do not fit the network: {first}") from error
         return net.eval().requires_grad_(False)
+
+
+def _numbers(feedback: Feedback) -> tuple[tuple[tuple[float, ...], ...], ...]:
+    return tuple(tuple(tuple(round(float(x), 4) for x in row) for row in at) for at in feedback)
 
 
 def read_config(folder: Path) -> Checkpoint:
@@ -125,6 +149,7 @@ def write_checkpoint(
     licence: str = "MIT",
     origin: str = "",
     training: TrainingRecord | None = None,
+    feedback: Feedback | None = None,
 ) -> Checkpoint:
     """Write ``config.json`` and ``model.safetensors``.
 
@@ -137,6 +162,7 @@ def write_checkpoint(
         licence: SPDX expression.
         origin: where the weights come from.
         training: how they were made.
+        feedback: how the rounding of embeddings is to be diffused.
 
     Returns:
         The checkpoint; :meth:`Checkpoint.load` gives the weights as they are now stored.
@@ -157,6 +183,7 @@ def write_checkpoint(
         licence=licence,
         origin=origin,
         training=training or TrainingRecord(),
+        feedback=None if feedback is None else _numbers(feedback),
     )
     (folder / CONFIG_FILE).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return Checkpoint(folder, config)

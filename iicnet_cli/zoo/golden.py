@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from iicnet_cli.errors import ModelError
+from iicnet_cli.rounding import Feedback
 from iicnet_cli.zoo.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -52,6 +53,15 @@ def golden_images(images: int, channels: int = 3) -> Pixels:
         pictures.append(0.3 * x[..., None] + 0.4 * waves + 0.3 * noise)
     levels: Pixels = np.rint(np.stack(pictures) * 255).astype(np.uint8)
     return levels
+
+
+def golden_feedback(net: IICNet) -> Feedback | None:
+    """How the rounding of its embeddings is to be diffused, measured with these pictures."""
+    from iicnet_cli.network.pixels import to_tensor
+    from iicnet_cli.network.shaping import feedback_of
+
+    images = golden_images(net.config.images, net.config.channels)
+    return feedback_of(net, to_tensor(images[None]))
 
 
 def write_golden(checkpoint: Checkpoint) -> None:

@@ -1,0 +1,168 @@
+"""Error diffusion: what the network sees least of, and bits in the parity of levels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from iicnet_cli.network.pixels import remainder, to_pixels, to_tensor
+from iicnet_cli.network.quantization import Quantization
+from iicnet_cli.rounding import NEIGHBOURS, rounded
+from iicnet_cli.zoo import find
+from iicnet_cli.zoo.golden import golden_feedback
+from tests.conftest import natural
+
+
+def exact(height: int, width: int, channels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    levels = rng.integers(0, 256, (height, width, channels), np.uint8)
+    return levels, rng.integers(-128, 128, levels.shape, np.int8)
+
+
+def bits_at(shape: tuple[int, ...], count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    places = rng.choice(int(np.prod(shape)), count, replace=False)
+    return places, rng.integers(0, 2, count, np.uint8)
+
+
+def one_by_one(
+    levels: np.ndarray,
+    rest: np.ndarray,
+    feedback: np.ndarray,
+    places: np.ndarray,
+    bits: np.ndarray,
+) -> np.ndarray:
+    """The same, said plainly: sample after sample, from left to right and top to bottom."""
+    parity = dict(zip(places.tolist(), bits.tolist(), strict=True))
+    height, width, channels = levels.shape
+    errors = np.zeros(levels.shape)
+    out = np.zeros(levels.shape, np.uint8)
+    for y in range(height):
+        for x in range(width):
+            for c in range(channels):
+                value = levels[y, x, c] + rest[y, x, c] / 256
+                for (dy, dx), square in zip(NEIGHBOURS, feedback, strict=True):
+                    if y + dy >= 0 and 0 <= x + dx < width:
+                        value += errors[y + dy, x + dx] @ square[:, c]
+                bit = parity.get((y * width + x) * channels + c)
+                allowed = np.arange(256) if bit is None else np.arange(bit, 256, 2)
+                level = allowed[np.abs(allowed - value).argmin()]
+                errors[y, x, c] = np.clip(level - value, -1, 1)
+                out[y, x, c] = level
+    return out
+
+
+def some_feedback(channels: int, seed: int) -> np.ndarray:
+    feedback = np.random.default_rng(seed).uniform(-0.3, 0.3, (5, channels, channels))
+    feedback[0] = np.triu(feedback[0], 1)
+    return feedback.astype(np.float32)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    height=st.integers(1, 9),
+    width=st.integers(3, 9),
+    channels=st.sampled_from([1, 3]),
+    share=st.floats(0, 1),
+    seed=st.integers(0, 999),
+)
+def test_diagonals_are_as_one_by_one(
+    height: int, width: int, channels: int, share: float, seed: int
+) -> None:
+    levels, rest = exact(height, width, channels, seed)
+    where = bits_at(levels.shape, int(share * levels.size), seed)
+    feedback = some_feedback(channels, seed)
+    given_values = levels.copy(), rest.copy()
+    found = rounded(levels, rest, feedback, *where)
+    # Ties and last bits of sums may fall otherwise, and from there on all is another pattern.
+    wanted = one_by_one(levels, rest, feedback, *where)
+    assert np.array_equal(found, wanted)
+    assert np.array_equal(levels, given_values[0]) and np.array_equal(rest, given_values[1])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    height=st.integers(1, 30),
+    width=st.integers(3, 30),
+    diffused=st.booleans(),
+    share=st.floats(0, 1),
+    seed=st.integers(0, 999),
+)
+def test_bits_are_there(height: int, width: int, diffused: bool, share: float, seed: int) -> None:
+    levels, rest = exact(height, width, 3, seed)
+    places, bits = bits_at(levels.shape, int(share * levels.size), seed)
+    found = rounded(levels, rest, some_feedback(3, seed) if diffused else None, places, bits)
+    assert np.array_equal(found.reshape(-1)[places] & 1, bits)
+
+
+def test_without_feedback_only_bits_change_levels_towards_the_value() -> None:
+    levels, rest = exact(20, 30, 3, 1)
+    places, bits = bits_at(levels.shape, 400, 2)
+    change = (rounded(levels, rest, None, places, bits).astype(int) - levels).reshape(-1)
+    assert not np.delete(change, places).any()
+    inside = ((levels > 0) & (levels < 255)).reshape(-1)
+    changed = np.flatnonzero((change != 0) & inside)
+    assert len(changed) > 100
+    assert np.array_equal(change[changed], np.where(rest.reshape(-1)[changed] > 0, 1, -1))
+
+
+def test_zeros_are_no_feedback() -> None:
+    levels, rest = exact(20, 30, 3, 3)
+    rest[rest == -128] = 0  # a tie
+    zeros = np.zeros((5, 3, 3), np.float32)
+    assert np.array_equal(rounded(levels, rest, zeros), levels)
+
+
+@pytest.mark.parametrize("name", ["stego-2", "layers-2", "video-5", "video-3-half", "grayscale"])
+def test_the_network_restores_less_of_the_rounding(name: str) -> None:
+    checkpoint = find(name)
+    net = checkpoint.load()
+    images = np.stack([natural(96, 128, seed) for seed in range(net.config.images)])
+    with torch.inference_mode():
+        values = net(to_tensor(images[None]))
+        wanted = net.inverse(values)
+        rounding = to_pixels(values)[0], remainder(values)[0]
+        errors, shown = [], []
+        for feedback in (None, checkpoint.feedback):
+            embedding = to_tensor(rounded(*rounding, feedback)[None])
+            errors.append((net.inverse(embedding) - wanted).square().mean().item())
+            shown.append((embedding - values).square().mean().item())
+    assert errors[1] < 0.75 * errors[0]
+    assert shown[1] < 3 * shown[0]
+
+
+def test_noise_of_training_is_as_the_errors_are() -> None:
+    feedback = find("stego-2").feedback
+    levels, rest = exact(200, 200, 3, 5)
+    levels = levels // 2 + 60  # away from the ends
+    errors = rounded(levels, rest, feedback) - (levels + rest / 256)
+    values = torch.rand(1, 3, 200, 200) / 2 + 0.25
+    noise = 255 * (Quantization(feedback=feedback).train()(values) - values)[0].permute(1, 2, 0)
+    for y, x in ((0, 0), (0, 1), (1, 0), (1, 1), (2, 3)):
+        made, found = (
+            np.einsum("yxa,yxb->ab", n[: 200 - y, : 200 - x], n[y:, x:]) / 200**2
+            for n in (noise.numpy(), errors)
+        )
+        np.testing.assert_allclose(made, found, atol=0.004)
+    assert noise.square().mean() > 0.1  # 1/12 where nothing is diffused
+
+
+@pytest.mark.parametrize("name", ["stego-3", "rescale"])
+def test_bundled_feedback_is_that_of_the_weights(name: str) -> None:
+    checkpoint = find(name)
+    measured = golden_feedback(checkpoint.load())
+    assert measured is not None and checkpoint.feedback is not None
+    np.testing.assert_allclose(checkpoint.feedback, measured, atol=0.01)
+
+
+def test_a_network_that_does_not_gain_has_none() -> None:
+    # What it restores of an error is the same in all directions.
+    from iicnet_cli.network import IICNet, IICNetConfig
+
+    torch.manual_seed(0)
+    net = IICNet(IICNetConfig.compact(2, blocks=1, width=4)).eval()
+    feedback = golden_feedback(net)
+    assert feedback is None or feedback.shape == (5, 3, 3)
