@@ -41,7 +41,7 @@ def rounded(
     """Whole levels near exact values; some of them even or odd, as told.
 
     Args:
-        levels: (H, W, C), the values as rounded to the nearest.
+        levels: (H, W, C), the values as rounded to the nearest; W at least 3.
         remainder: of the same shape, what that took from them, in 1/256 of a level.
         feedback: ``None`` if errors are not diffused.
         places: of bits, in the flattened picture.

@@ -165,3 +165,34 @@ def test_effort_in_tiles() -> None:
         return float(np.square(runner.restore(levels).astype(float) - images).mean())
 
     assert error(found) < error(embedding)
+
+
+def test_effort_beside_fixed_samples_and_what_is_added() -> None:
+    net = quickly_trained()
+    runner = Runner(net, torch.device("cpu"))
+    images = np.stack([natural(48, 64, 5), natural(48, 64, 6)])
+    embedding = runner.embed(images)
+    fixed = np.random.default_rng(0).random(embedding.shape) < 0.5
+    added = np.full(images.shape, 2, np.int16)
+    found, gained = runner.improve(images, embedding, 40, Target(), fixed=fixed, added=added)
+    assert gained > 0
+    assert np.array_equal(found[fixed], embedding[fixed])
+
+    def error(levels: np.ndarray) -> float:  # type: ignore[type-arg]
+        restored = runner.restore(levels, np.int16) + added
+        return float(np.square(restored.astype(float) - images).mean())
+
+    assert error(found) < error(embedding)
+
+
+def test_effort_keeps_the_enhancement_layer(run: Run, tmp_path: Path) -> None:
+    files = [tmp_path / "a.png", tmp_path / "b.png"]
+    for seed, file in enumerate(files):
+        Image.fromarray(natural(96, 96, seed)).save(file)
+    out = tmp_path / "out.png"
+    options = ("--task", "stego", "--model", "stego-2", "--min-psnr", 20)
+    record = embedded(run, files, out, "--effort", 1, *options)
+    plain = embedded(run, files, tmp_path / "plain.png", *options)
+    told = json.loads(run("info", out, "--json").stdout)
+    assert "enhancement_layer" in told
+    assert record["restored_psnr"] >= plain["restored_psnr"] - 0.01

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -15,12 +16,17 @@ from safetensors.torch import load_file
 
 from iicnet_cli.cli import train as train_command
 from iicnet_cli.errors import DeviceError, ExitCode, OutputExistsError, TrainingError
+from iicnet_cli.network.quantization import Quantization
+from iicnet_cli.rounding import Feedback
+from iicnet_cli.training import loop
 from iicnet_cli.training.data import batches, build_samplers
 from iicnet_cli.training.loop import Budget, train
 from iicnet_cli.training.losses import total_loss
 from iicnet_cli.training.recipe import Recipe
 from iicnet_cli.training.run import run_training
 from iicnet_cli.training.samplers import StegoSampler
+from iicnet_cli.zoo import Checkpoint
+from iicnet_cli.zoo.golden import golden_feedback
 from tests.conftest import Run, moving, natural
 
 CPU = torch.device("cpu")
@@ -123,6 +129,36 @@ def test_video_run_and_fine_tuning(run: Run, clip_folder: Path, tmp_path: Path) 
     origin = config["training"]["started_from"]
     assert origin.startswith("tiny (4 steps in ")
     assert origin in (second / "README.md").read_text()
+
+
+def test_fine_tuning_diffuses_noise_as_rounding_is(
+    photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    class Spy(Quantization):
+        def __init__(self, *, feedback: Feedback | None) -> None:
+            seen.append(feedback)
+            super().__init__(feedback=feedback)
+
+    monkeypatch.setattr(loop, "Quantization", Spy)
+    recipe = recipe_file(tmp_path, "stego", 2)
+    run = partial(run_training, recipe, [photo_folder], budget=Budget(2, None), device=CPU)
+    first = run(tmp_path / "first")
+    assert first is not None
+    told = first.checkpoint
+    given = tuple(tuple((0.1 * i, 0.0, 0.2) for i in range(3)) for _ in range(5))
+    start = Checkpoint(told.folder, told.config.model_copy(update={"feedback": given}))
+    second = run(tmp_path / "second", start=start)
+    assert seen[0] is None
+    np.testing.assert_allclose(seen[1], given)
+    # Its own is measured anew.
+    assert second is not None
+    measured = golden_feedback(second.checkpoint.load())
+    if measured is None:
+        assert second.checkpoint.feedback is None
+    else:
+        np.testing.assert_allclose(second.checkpoint.feedback, measured, atol=0.02)
 
 
 def test_training_lowers_the_loss(photo_folder: Path, tmp_path: Path) -> None:

@@ -46,6 +46,25 @@ def test_round_trip_of_weights(tmp_path: Path) -> None:
             assert torch.equal(value, expected.half().float() if half else expected)
 
 
+def test_feedback_is_kept(tmp_path: Path) -> None:
+    feedback = np.random.default_rng(0).normal(size=(5, 3, 3)).astype(np.float32)
+    made = write_checkpoint(tmp_path, IICNet(TINY), name="m", task="stego", feedback=feedback)
+    found = read_config(tmp_path).feedback
+    assert found is not None and made.feedback is not None
+    np.testing.assert_allclose(found, feedback, atol=1e-4)
+    np.testing.assert_array_equal(found, made.feedback)
+
+
+@pytest.mark.parametrize(
+    "feedback", [[], [[[0.1]]] * 5, [[[0.1] * 3] * 3] * 4, [[["x"] * 3] * 3] * 5]
+)
+def test_feedback_of_another_shape_is_refused(folder: Path, feedback: object) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"feedback": feedback}))
+    with pytest.raises(ModelError, match="not valid"):
+        read_config(folder)
+
+
 def test_replaced_weights_are_refused(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     weights["coupling.layers.0.weight"] += 1
