@@ -263,8 +263,14 @@ def damaged(
         valid=len(images),
         motion=motion.to_bytes() if motion else b"",
     )
-    restore_levels = partial(runner.restore, dtype=np.int16)
-    mark = enhanced(bare, wanted, embedding, remainder, runner.feedback, restore_levels)
+    mark = enhanced(
+        bare,
+        wanted,
+        embedding,
+        remainder,
+        runner.feedback,
+        lambda pixels, rest: runner.restore(pixels, np.int16, rest),
+    )
     embedding = through_png(write_mark(embedding, mark, remainder, runner.feedback))
     embed_psnr = min(psnr(embedding, reference), PSNR_CAP)
     hidden = images if runner.scale > 1 else images[1:]

@@ -710,9 +710,13 @@ def _layer(mark: Mark, images: Levels) -> Levels | None:
     return pad(layer, mark.padding)
 
 
-def _levels(runner: Runner, wanted: Levels, embedding: Levels | NDArray[np.float32]) -> Levels:
+def _levels(
+    runner: Runner, wanted: Levels, embedding: Pixels, remainder: NDArray[np.int8] | None
+) -> Levels:
     """What the network restores, in type and size of what it got before padding."""
-    return crop(runner.restore(embedding, wanted.dtype), wanted.shape[2], wanted.shape[1])
+    return crop(
+        runner.restore(embedding, wanted.dtype, remainder), wanted.shape[2], wanted.shape[1]
+    )
 
 
 def _without_layer(obstacle: str | None) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from PIL import Image, features
 
 from iicnet_cli.container import Mark, Pixels, mark_room, write_mark
 from iicnet_cli.metrics import Levels, mse
-from iicnet_cli.rounding import Feedback, exact
+from iicnet_cli.rounding import Feedback
 
 GOOD = 4.0
 """Mean squared error, in levels, below which a base layer may be disturbed more than mended."""
@@ -41,8 +41,9 @@ _MIDDLE = 128
 """Level that stands for no difference."""
 _BEST = 100
 
-Part = tuple[slice, slice]
+Part = tuple[list[int], slice]
 """Pictures and rows of (K, H, W, C)."""
+Restore = Callable[[Pixels, NDArray[np.int8] | None], Levels]
 
 
 def missing() -> str | None:
@@ -62,7 +63,7 @@ def enhanced(
     embedding: Pixels,
     remainder: NDArray[np.int8],
     feedback: Feedback | None,
-    restore: Callable[[Levels | NDArray[np.float32]], Levels],
+    restore: Restore,
     to_a_bit: int = 1,
 ) -> Mark:
     """The mark of an embedding with its enhancement layer, if that makes it better.
@@ -73,11 +74,12 @@ def enhanced(
         embedding: (H_e, W_e, C_e), not yet marked.
         remainder: as of :func:`write_mark`.
         feedback: likewise.
-        restore: what the network makes of such an embedding, in the shape of ``wanted``.
+        restore: what the network makes of such an embedding, given its remainder before that was
+            taken from it; in the shape of ``wanted``.
         to_a_bit: samples of the embedding to each bit, at least.
     """
     # From the exact values, for the errors of rounding are others once the layer is written.
-    base = restore(exact(embedding, remainder))
+    base = restore(embedding, remainder)
     base_error = _error(wanted, base)
     usual = next(n for below, n in _SAMPLES_TO_A_BIT.items() if base_error < below)
     to_a_bit = max(to_a_bit, usual)
@@ -93,11 +95,9 @@ def enhanced(
     return layered
 
 
-def restored_error(
-    mark: Mark, wanted: Levels, marked: Pixels, restore: Callable[[Pixels], Levels]
-) -> float:
+def restored_error(mark: Mark, wanted: Levels, marked: Pixels, restore: Restore) -> float:
     """Mean squared error of what a marked embedding restores, its layer added; see above."""
-    restored = restore(marked)
+    restored = restore(marked, None)
     if mark.enhancement:
         add(mark.enhancement, restored)
     return _error(wanted, restored)
@@ -124,24 +124,21 @@ def encoded(wanted: Levels, restored: Levels, size: int) -> bytes:
         return b""
     held = list(range(len(wanted)))
     while held:
-        data = _coded(wanted[held], restored[held], size - _HELD)
+        data = _coded(wanted, restored, held, size - _HELD)
         if not data:
             break
         data = sum(1 << k for k in held).to_bytes(_HELD, "big") + data
-        better = restored.copy()
-        add(data, better)
-        # What is restored best would only get the errors of the codec.
-        helped = [k for k in held if mse(wanted[k], better[k]) < mse(wanted[k], restored[k])]
+        helped = _helped(wanted, restored, data)
         if helped == held:
             return data
         held = helped
     return b""
 
 
-def _coded(wanted: Levels, restored: Levels, size: int) -> bytes:
-    parts = _parts(wanted.shape)
+def _coded(wanted: Levels, restored: Levels, held: list[int], size: int) -> bytes:
+    parts = _parts(held, wanted.shape)
     tried = parts[:: -(-len(parts) // _TRIED)]
-    share = size * sum(wanted[part].size for part in tried) / wanted.size
+    share = size * sum(map(_rows_of, tried)) / sum(map(_rows_of, parts))
 
     def at(quality: int, parts: Sequence[Part]) -> bytes:
         pictures = (_avif(wanted[part], restored[part], quality) for part in parts)
@@ -156,6 +153,19 @@ def _coded(wanted: Levels, restored: Levels, size: int) -> bytes:
     return b""
 
 
+def _helped(wanted: Levels, restored: Levels, data: bytes) -> list[int]:
+    """The pictures that a layer brings nearer.
+
+    What is restored best would only get the errors of the codec.
+    """
+    gained = dict.fromkeys(range(len(wanted)), 0.0)
+    for (pictures, rows), better in _better(data, restored):
+        for k, levels in zip(pictures, better, strict=True):
+            before, after = (mse(wanted[k, rows], x) for x in (restored[k, rows], levels))
+            gained[k] += (before - after) * len(levels)
+    return [k for k, gain in gained.items() if gain > 0]
+
+
 def add(data: bytes, restored: Levels) -> None:
     """Add an enhancement layer to what was restored, in place.
 
@@ -164,33 +174,41 @@ def add(data: bytes, restored: Levels) -> None:
             it should, nothing is added.
         restored: (K, H, W, C), the same levels as there; uint8 stays within 0 to 255.
     """
+    for part, levels in _better(data, restored):
+        restored[part] = levels
+
+
+def _better(data: bytes, restored: Levels) -> Iterator[tuple[Part, NDArray[np.int16]]]:
+    """What each part of a layer makes of restored levels."""
     mask, data = int.from_bytes(data[:_HELD], "big"), data[_HELD:]
     held = [k for k in range(len(restored)) if mask >> k & 1]
-    levels = restored[held]
-    for part in _parts(levels.shape):
+    for part in _parts(held, restored.shape):
         length, data = int.from_bytes(data[:4], "big"), data[4:]
-        difference = _difference(data[:length], levels[part].shape)
+        levels = restored[part]
+        difference = _difference(data[:length], levels.shape)
         if difference is None:
-            break
+            return
         data = data[length:]
-        difference += levels[part]
+        difference += levels
         if restored.dtype == np.uint8:
             difference.clip(0, 255, out=difference)
-        levels[part] = difference
-    restored[held] = levels
+        yield part, difference
 
 
-def _parts(shape: tuple[int, ...]) -> list[Part]:
+def _parts(held: list[int], shape: tuple[int, ...]) -> list[Part]:
     """All of small pictures together; of large ones so many rows of each."""
-    count, height, width, _ = shape
-    if count * height * width <= _PIXELS and count * height <= _SIDE:
-        return [(slice(count), slice(height))]
+    height, width = shape[1:3]
+    if len(held) * height * width <= _PIXELS and len(held) * height <= _SIDE:
+        return [(held, slice(0, height))]
     rows = max(1, min(_SIDE, _PIXELS // width))
     return [
-        (slice(k, k + 1), slice(top, min(top + rows, height)))
-        for k in range(count)
-        for top in range(0, height, rows)
+        ([k], slice(top, min(top + rows, height))) for k in held for top in range(0, height, rows)
     ]
+
+
+def _rows_of(part: Part) -> int:
+    pictures, rows = part
+    return len(pictures) * int(rows.stop - rows.start)
 
 
 def _avif(wanted: Levels, restored: Levels, quality: int) -> bytes:

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iicnet_cli.network.pixels import remainder, to_pixels, to_tensor
+from iicnet_cli.network.pixels import to_pixels, to_remainder, to_tensor
 from iicnet_cli.network.quantization import Quantization
 from iicnet_cli.rounding import NEIGHBOURS, rounded
 from iicnet_cli.zoo import find
@@ -124,7 +124,7 @@ def test_the_network_restores_less_of_the_rounding(name: str) -> None:
     with torch.inference_mode():
         values = net(to_tensor(images[None]))
         wanted = net.inverse(values)
-        rounding = to_pixels(values)[0], remainder(values)[0]
+        rounding = to_pixels(values)[0], to_remainder(values)[0]
         errors, shown = [], []
         for feedback in (None, checkpoint.feedback):
             embedding = to_tensor(rounded(*rounding, feedback)[None])

@@ -35,6 +35,8 @@ _LENGTH = 3
 """Bytes that tell how long the motion, or the enhancement layer, is."""
 _BEFORE_LOAD = MARK_BITS // 8 + 2 * _LENGTH + 2
 """Bytes of a laden mark that come before its load, each bit in a sample of its own."""
+_TOGETHER = 1 << 20
+"""Bits whose places are computed at once, to save memory."""
 _CHECKSUM = 4
 """Bytes of the CRC-32 behind the motion, and behind the enhancement layer."""
 
@@ -229,7 +231,10 @@ def mark_positions(samples: int, mark: Mark) -> NDArray[np.int64]:
     places = _positions(samples, before)
     if len(places) < before:
         raise ValueError(f"a mark needs {before} samples, the picture has {samples}")
-    return np.append(places, _load_positions(samples, bits - before)) if load else places
+    if load:
+        places = np.append(places, np.empty(bits - before, np.int64))
+        _load_positions(samples, places[before:])
+    return places
 
 
 def write_mark(
@@ -270,7 +275,9 @@ def read_mark(pixels: Pixels) -> Mark | None:
     if lengths is not None:
         if not 0 < sum(lengths) <= mark_room(flat.size):
             return None
-        data += _bytes_at(flat, _load_positions(flat.size, 8 * (sum(lengths) + 2 * _CHECKSUM)))
+        places = np.empty(8 * (sum(lengths) + 2 * _CHECKSUM), np.int64)
+        _load_positions(flat.size, places)
+        data += _bytes_at(flat, places)
     return Mark.from_bytes(data)
 
 
@@ -278,10 +285,13 @@ def _bytes_at(flat: Pixels, places: NDArray[np.int64]) -> bytes:
     return np.packbits(flat[places] & 1).tobytes()
 
 
-def _load_positions(samples: int, count: int) -> NDArray[np.int64]:
-    """Places of ``count`` bits, spread evenly over the samples that carry none before the load."""
+def _load_positions(samples: int, places: NDArray[np.int64]) -> None:
+    """Fill in places of bits: even ones among the samples that carry none before the load."""
     taken = np.sort(_positions(samples, 8 * _BEFORE_LOAD))
-    places = np.arange(count) * (samples - len(taken)) // count
+    left = samples - len(taken)
     # Those of the samples that are passed over come before.
-    places += np.searchsorted(taken - np.arange(len(taken)), places, side="right")
-    return places
+    before = taken - np.arange(len(taken))
+    for first in range(0, len(places), _TOGETHER):
+        some = np.arange(first, min(first + _TOGETHER, len(places))) * left // len(places)
+        some += np.searchsorted(before, some, side="right")
+        places[first : first + _TOGETHER] = some

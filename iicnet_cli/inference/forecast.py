@@ -16,7 +16,7 @@ from iicnet_cli.enhancement import add, enhanced
 from iicnet_cli.inference.effort import Target
 from iicnet_cli.inference.runner import Runner, plan_tiles
 from iicnet_cli.metrics import mse
-from iicnet_cli.network.pixels import Levels
+from iicnet_cli.network.pixels import Levels, Pixels
 
 WINDOW = 128
 """Side of a window, in pixels of the pictures."""
@@ -64,15 +64,20 @@ def forecast(
     embedding, remainder = np.concatenate(embeddings), np.concatenate(remainders)
     wanted = np.concatenate(parts, axis=1)
 
-    def restored_from(embedding: Levels | NDArray[np.float32]) -> Levels:
-        shown = embedding.reshape(len(parts), -1, *embedding.shape[1:])
-        return np.concatenate([runner.restore(part, images.dtype) for part in shown], axis=1)
+    def restored_from(embedding: Pixels, remainder: NDArray[np.int8] | None) -> Levels:
+        shown = np.split(embedding, len(parts))
+        rests = [None] * len(parts) if remainder is None else np.split(remainder, len(parts))
+        restored = [
+            runner.restore(part, images.dtype, rest)
+            for part, rest in zip(shown, rests, strict=True)
+        ]
+        return np.concatenate(restored, axis=1)
 
     mark = Mark(task=0, model=0, images=len(images), valid=1)
     if enhance:
         mark = enhanced(mark, wanted, embedding, remainder, runner.feedback, restored_from)
     embedding = write_mark(embedding, mark, remainder, runner.feedback)
-    restored = restored_from(embedding)
+    restored = restored_from(embedding, None)
     if mark.enhancement:
         add(mark.enhancement, restored)
     shown = np.split(embedding, len(parts))

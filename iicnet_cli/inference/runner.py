@@ -20,13 +20,13 @@ from iicnet_cli.network.pixels import (
     Levels,
     Pixels,
     channels_last,
-    remainder,
     to_levels,
     to_pixels,
+    to_remainder,
     to_tensor,
 )
 from iicnet_cli.network.precision import Precision, set_precision
-from iicnet_cli.rounding import Feedback
+from iicnet_cli.rounding import Feedback, exact
 
 DEFAULT_MEMORY = 1 << 30
 
@@ -204,28 +204,32 @@ class Runner:
 
     @torch.inference_mode()
     def embed_with_remainder(self, images: Levels) -> tuple[Pixels, NDArray[np.int8]]:
-        """As :meth:`embed`; and what rounding took from each sample (:func:`remainder`)."""
+        """As :meth:`embed`; and what rounding took from each sample (:func:`to_remainder`)."""
         height, width = images.shape[1:3]
         scale = self.scale
         shape = (height // scale, width // scale, self.config.embedding_channels)
         out, rest = np.empty(shape, np.uint8), np.empty(shape, np.int8)
         for tile in self._tiles(height, width):
             part = to_tensor(images[:, *tile.compute][None], self.device)
-            exact = self._forward(part)
+            values = self._forward(part)
             kept, inner = _scaled(tile.keep, scale), _scaled(tile.inner, scale)
-            out[kept] = to_pixels(exact)[0][inner]
-            rest[kept] = remainder(exact)[0][inner]
+            out[kept] = to_pixels(values)[0][inner]
+            rest[kept] = to_remainder(values)[0][inner]
         return out, rest
 
     @torch.inference_mode()
     def restore(
-        self, embedding: Levels | NDArray[np.float32], dtype: DTypeLike = np.uint8
+        self,
+        embedding: Pixels,
+        dtype: DTypeLike = np.uint8,
+        remainder: NDArray[np.int8] | None = None,
     ) -> Levels:
         """The embedding to the images.
 
         Args:
-            embedding: (H_e, W_e, C_e), 0 to 255.
+            embedding: (H_e, W_e, C_e) uint8.
             dtype: int16 for images that were not within 0..255.
+            remainder: what rounding took from the embedding, to restore from it before that.
 
         Returns:
             (K, H, W, C) of that type.
@@ -234,8 +238,12 @@ class Runner:
         out = np.empty((self.config.images, height, width, self.config.channels), dtype)
         to_array = to_pixels if out.dtype == np.uint8 else to_levels
         for tile in self._tiles(height, width):
-            part = to_tensor(embedding[_scaled(tile.compute, self.scale)][None], self.device)
-            out[:, *tile.keep] = to_array(self._inverse(part))[0][:, *tile.inner]
+            area = _scaled(tile.compute, self.scale)
+            part: Pixels | NDArray[np.float32] = embedding[area]
+            if remainder is not None:
+                part = exact(embedding[area], remainder[area])
+            restored = self._inverse(to_tensor(part[None], self.device))
+            out[:, *tile.keep] = to_array(restored)[0][:, *tile.inner]
         return out
 
     def improve(

@@ -41,7 +41,7 @@ def to_levels(images: Tensor) -> NDArray[np.int16]:
     return _rounded(images, torch.int16)
 
 
-def remainder(images: Tensor) -> NDArray[np.int8]:
+def to_remainder(images: Tensor) -> NDArray[np.int8]:
     """(..., C, H, W) float, 1 as 255, to (..., H, W, C): what :func:`to_pixels` takes from it.
 
     In 1/256 of a level, from -128 to 127; beyond 0 and 255 no more than that.

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from iicnet_cli.network.iicnet import IICNet
-from iicnet_cli.network.pixels import remainder, to_pixels, to_tensor
+from iicnet_cli.network.pixels import to_pixels, to_remainder, to_tensor
 from iicnet_cli.rounding import NEIGHBOURS, Feedback, rounded
 
 _DRAWS = 16
@@ -48,7 +48,7 @@ def feedback_of(net: IICNet, images: Tensor) -> Feedback | None:
     # The variance of the noise is 1/12.
     weights = 12 / (_DRAWS * embedding[0, 0].numel()) * correlation.numpy()
     feedback = _solved(weights)
-    rounding = to_pixels(embedding)[0], remainder(embedding)[0]
+    rounding = to_pixels(embedding)[0], to_remainder(embedding)[0]
     with torch.no_grad():
         exact = net.inverse(embedding)
         plain, diffused = (

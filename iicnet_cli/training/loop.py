@@ -23,9 +23,9 @@ from iicnet_cli.network.compiling import compiled as compile_pass
 from iicnet_cli.network.pixels import (
     Levels,
     channels_last,
-    remainder,
     to_levels,
     to_pixels,
+    to_remainder,
     to_tensor,
 )
 from iicnet_cli.network.precision import Precision, set_precision
@@ -232,7 +232,7 @@ def measure(
     for sample in samples:
         images = to_tensor(sample[None], device)
         values = net(images)
-        embedding = rounded(to_pixels(values)[0], remainder(values)[0], feedback)[None]
+        embedding = rounded(to_pixels(values)[0], to_remainder(values)[0], feedback)[None]
         back = to_levels(net.inverse(to_tensor(embedding, device)))
         embed.append(psnr(embedding, to_pixels(net.reference(images))))
         restored += [psnr(a, b) for a, b in zip(back[0], sample, strict=True)]
