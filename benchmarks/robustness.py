@@ -357,8 +357,7 @@ def measure(checkpoint: Checkpoint, folder: Path, *, limit: int | None, device: 
     task = checkpoint.config.task
     if task not in TASKS:
         raise UsageError(f"{checkpoint.name} is for {task}, not for {' or '.join(TASKS)}")
-    device_taken = choose_device(device).device
-    runner = Runner(checkpoint.load(), device_taken, feedback=checkpoint.feedback)
+    runner = Runner(checkpoint.load(), choose_device(device).device, feedback=checkpoint.feedback)
     codec = codec_for(task)
     sheets = []
     for name, images, motion in groups(checkpoint, folder, limit):

@@ -588,7 +588,11 @@ class Converter:
         if search is None:
             return marked, None
         # A search changes samples that carry no bits.
-        roomy, start = laden(_SAMPLES_TO_A_BIT_IN_SEARCH)
+        roomy, start = usual, marked
+        load = len(usual.motion) + len(usual.enhancement)
+        crowded = load > mark_room(marked.size, _SAMPLES_TO_A_BIT_IN_SEARCH)
+        if crowded:
+            roomy, start = laden(_SAMPLES_TO_A_BIT_IN_SEARCH)
         found, gain = runner.improve(
             images,
             start,
@@ -598,12 +602,13 @@ class Converter:
             fixed=_carriers(roomy, start.shape),
             added=_layer(roomy, images),
         )
-        without, with_search = (
-            enhancement.restored_error(each, still, pixels, restore)
-            for each, pixels in ((usual, marked), (roomy, found))
-        )
-        if search.free and without <= with_search:
-            return marked, 0.0
+        if crowded and search.free:
+            without, with_search = (
+                enhancement.restored_error(each, still, pixels, restore)
+                for each, pixels in ((usual, marked), (roomy, found))
+            )
+            if without <= with_search:
+                return marked, 0.0
         return found, gain
 
     def _verify(

@@ -44,6 +44,7 @@ _BEST = 100
 Part = tuple[list[int], slice]
 """Pictures and rows of (K, H, W, C)."""
 Restore = Callable[[Pixels, NDArray[np.int8] | None], Levels]
+"""Of an embedding and, if it is to be restored from before its rounding, the remainder."""
 
 
 def missing() -> str | None:
@@ -74,8 +75,7 @@ def enhanced(
         embedding: (H_e, W_e, C_e), not yet marked.
         remainder: as of :func:`write_mark`.
         feedback: likewise.
-        restore: what the network makes of such an embedding, given its remainder before that was
-            taken from it; in the shape of ``wanted``.
+        restore: what the network makes of such an embedding, in the shape of ``wanted``.
         to_a_bit: samples of the embedding to each bit, at least.
     """
     # From the exact values, for the errors of rounding are others once the layer is written.

@@ -47,16 +47,15 @@ def rounded(
         places: of bits, in the flattened picture.
         bits: one for each, 1 for an odd level.
     """
-    parity = np.full(levels.size, _FREE, np.int8)
-    parity[places] = bits
     if feedback is None:
         flat = levels.reshape(-1).copy()
-        some = flat[places] & 1 != bits
-        where = places[some]
+        where = places[flat[places] & 1 != bits]
         up = (remainder.reshape(-1)[where] > 0) | (flat[where] == 0)
         up &= flat[where] < 255
         flat[where] += np.where(up, 1, 255).astype(np.uint8)
         return flat.reshape(levels.shape)
+    parity = np.full(levels.size, _FREE, np.int8)
+    parity[places] = bits
     return _diffused(levels, remainder, parity.reshape(levels.shape), feedback)
 
 
@@ -89,7 +88,7 @@ def _diffused(
         values = exact(flat[pixels], rest[pixels])
         values += near @ beside
         bit = odd[pixels].astype(np.float32)
-        free = bit < 0
+        free = bit == _FREE
         step = np.where(free, np.float32(1), np.float32(2))
         low = np.where(free, np.float32(0), bit)
         high = np.where(free, np.float32(255), 254 + bit)

@@ -10,6 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
+from iicnet_cli.container import Mark, write_mark
+from iicnet_cli.enhancement import add, enhanced
 from iicnet_cli.inference.forecast import forecast
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.zoo import find
@@ -67,16 +69,28 @@ def test_dry_run_needs_inputs_that_exist(run: Run, tmp_path: Path) -> None:
 
 def test_windows_stand_for_a_large_picture() -> None:
     images = natural(448, 640, 1)[None]
-    runner = Runner(find("rescale").load(), torch.device("cpu"), memory=1)
-    told = forecast(runner, images, enhance=False)
+    checkpoint = find("rescale")
+    runner = Runner(checkpoint.load(), torch.device("cpu"), feedback=checkpoint.feedback, memory=1)
+    told = forecast(runner, images)
     assert told.tiles == 4
-    embedding = runner.embed(images)
+    embedding, remainder = runner.embed_with_remainder(images)
+    mark = enhanced(
+        Mark(task=0, model=0, images=1, valid=1),
+        images,
+        embedding,
+        remainder,
+        runner.feedback,
+        lambda pixels, rest: runner.restore(pixels, np.uint8, rest),
+    )
+    embedding = write_mark(embedding, mark, remainder, runner.feedback)
+    whole = runner.restore(embedding)
+    add(mark.enhancement, whole)
 
     def psnr(a: np.ndarray, b: np.ndarray) -> float:  # type: ignore[type-arg]
         return float(-10 * np.log10(np.square(a / 255 - b / 255).mean()))
 
     assert told.embed_psnr == pytest.approx(psnr(embedding, runner.reference(images)), abs=1)
-    restored = [psnr(a, b) for a, b in zip(runner.restore(embedding), images, strict=True)]
+    restored = [psnr(a, b) for a, b in zip(whole, images, strict=True)]
     assert told.restored_psnr == pytest.approx(np.mean(restored), abs=1)
 
 

@@ -223,18 +223,14 @@ def mark_positions(samples: int, mark: Mark) -> NDArray[np.int64]:
 
     Raises ``ValueError`` when the picture has fewer than the mark needs.
     """
-    bits = 8 * len(mark.to_bytes())
     load = len(mark.motion) + len(mark.enhancement)
     if load > mark_room(samples):
         raise ValueError(f"a mark with {load} bytes is too much for {samples} samples")
-    before = 8 * _BEFORE_LOAD if load else bits
+    before = 8 * _BEFORE_LOAD if load else MARK_BITS
     places = _positions(samples, before)
     if len(places) < before:
         raise ValueError(f"a mark needs {before} samples, the picture has {samples}")
-    if load:
-        places = np.append(places, np.empty(bits - before, np.int64))
-        _load_positions(samples, places[before:])
-    return places
+    return np.append(places, _load_positions(samples, load)) if load else places
 
 
 def write_mark(
@@ -254,9 +250,8 @@ def write_mark(
 
     Raises ``ValueError`` when the picture has fewer samples than the mark needs.
     """
-    data = mark.to_bytes()
     places = mark_positions(pixels.size, mark)
-    bits = np.unpackbits(np.frombuffer(data, np.uint8))
+    bits = np.unpackbits(np.frombuffer(mark.to_bytes(), np.uint8))
     if remainder is None:
         remainder = np.zeros(pixels.shape, np.int8)
     shape = (*pixels.shape[:2], -1)
@@ -275,9 +270,7 @@ def read_mark(pixels: Pixels) -> Mark | None:
     if lengths is not None:
         if not 0 < sum(lengths) <= mark_room(flat.size):
             return None
-        places = np.empty(8 * (sum(lengths) + 2 * _CHECKSUM), np.int64)
-        _load_positions(flat.size, places)
-        data += _bytes_at(flat, places)
+        data += _bytes_at(flat, _load_positions(flat.size, sum(lengths)))
     return Mark.from_bytes(data)
 
 
@@ -285,8 +278,12 @@ def _bytes_at(flat: Pixels, places: NDArray[np.int64]) -> bytes:
     return np.packbits(flat[places] & 1).tobytes()
 
 
-def _load_positions(samples: int, places: NDArray[np.int64]) -> None:
-    """Fill in places of bits: even ones among the samples that carry none before the load."""
+def _load_positions(samples: int, load: int) -> NDArray[np.int64]:
+    """Places of the bits of so many bytes and their checksums.
+
+    They are spread evenly over the samples that carry none before the load.
+    """
+    places = np.empty(8 * (load + 2 * _CHECKSUM), np.int64)
     taken = np.sort(_positions(samples, 8 * _BEFORE_LOAD))
     left = samples - len(taken)
     # Those of the samples that are passed over come before.
@@ -295,3 +292,4 @@ def _load_positions(samples: int, places: NDArray[np.int64]) -> None:
         some = np.arange(first, min(first + _TOGETHER, len(places))) * left // len(places)
         some += np.searchsorted(before, some, side="right")
         places[first : first + _TOGETHER] = some
+    return places
