@@ -12,6 +12,7 @@ import torch
 from iicnet_cli.errors import ExitCode
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.network import IICNet, IICNetConfig
+from iicnet_cli.network.compiling import compile_blocks
 from tests.conftest import Run, natural
 
 HAS_COMPILER = any(shutil.which(name) for name in ("c++", "g++", "clang++"))
@@ -33,6 +34,29 @@ def test_compiled_is_as_not_compiled() -> None:
     assert largest_difference(embedding, images[0]) > 1  # it does something
     assert largest_difference(compiled.embed(images), embedding) <= 1
     assert largest_difference(compiled.restore(embedding), plain.restore(embedding)) <= 1
+
+
+@pytest.mark.skipif(not HAS_COMPILER, reason="no C++ compiler")
+def test_compiled_blocks_learn_the_same() -> None:
+    torch.manual_seed(0)
+    net = IICNet(IICNetConfig.compact(2, blocks=2, width=8))
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter.data, std=0.02) if parameter.dim() == 4 else None
+    x = torch.rand(1, 2, 3, 16, 24)
+    found = []
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    for compiled in (False, True):
+        if compiled:
+            compile_blocks(net)
+        net.zero_grad()
+        embedding = net(x)
+        restored = net.inverse(embedding + 0.01)
+        (embedding.square().mean() + restored.square().mean()).backward()
+        found.append([embedding, restored, *(p.grad for p in net.parameters())])
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2  # for all blocks together
+    for plain, fast in zip(*found, strict=True):
+        torch.testing.assert_close(fast, plain, rtol=1e-3, atol=1e-5)
 
 
 def test_without_a_compiler(

@@ -556,8 +556,8 @@ def test_odd_file_names(clips: Path, tmp_path: Path) -> None:
             assert len(list(source)) == 1
 
 
-@pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
-def test_animations_written_by_pillow(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize(("suffix", "off"), [("gif", 0), ("webp", 0), ("png", 0), ("avifs", 1)])
+def test_animations_written_by_pillow(tmp_path: Path, suffix: str, off: int) -> None:
     pictures = [Image.fromarray(np.full((16, 24, 3), 20 * i, np.uint8)) for i in range(6)]
     path = tmp_path / f"even.{suffix}"
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=40, lossless=True)
@@ -566,7 +566,8 @@ def test_animations_written_by_pillow(tmp_path: Path, suffix: str) -> None:
     assert (info.width, info.height) == (24, 16)
     assert is_video(path)
     with open_frames(path, start=0.08, step=2) as source:
-        assert [int(frame[0, 0, 0]) for frame in source] == [40, 80]
+        levels = [int(frame[0, 0, 0]) for frame in source]
+        assert np.abs(np.subtract(levels, [40, 80])).max() <= off
         assert source.timestamps == pytest.approx([0, 0.08])
     path = tmp_path / f"uneven.{suffix}"
     spans = [40, 40, 200, 40, 400, 40]

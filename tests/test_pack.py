@@ -202,3 +202,35 @@ def test_what_is_no_pack_is_said(run: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "p").exists()
     result = run(*common, "-d", tmp_path / "empty")
     assert result.exit_code == 2 and "-o FOLDER" in result.stderr
+
+
+def test_the_motion_of_scenes_is_found_once_and_packed(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = recipe("video", 3).model_copy(update={"scenes": 5, "synthetic": 0.0})
+    packed = pack(asked, [data], tmp_path / "p")
+    assert 1 < packed.scenes <= 5
+    with unpacked([tmp_path / "p"]) as folders:
+        with_motion, _ = build_samplers(asked, folders)
+        for file in folders[0].rglob("*.motion"):
+            file.unlink()
+        found_anew, _ = build_samplers(asked, folders)
+    rngs = (np.random.default_rng(3), np.random.default_rng(3))
+    samples = [s.sample(rng, 48) for s, rng in zip((with_motion, found_anew), rngs, strict=True)]
+    assert np.array_equal(*samples)
+
+    def find_motion(images: object) -> None:
+        raise AssertionError("motion that is in the pack was looked for")
+
+    monkeypatch.setattr("iicnet_cli.training.scenes.find_motion", find_motion)
+    with unpacked([tmp_path / "p"]) as folders:
+        build_samplers(asked, folders)
+
+
+def test_a_limit_holds_with_the_motion_of_scenes(data: Path, tmp_path: Path) -> None:
+    asked = recipe("video", 3).model_copy(update={"scenes": 3, "synthetic": 0.0})
+    limit = pack(asked, [data], tmp_path / "p").size + 3 * 2 * 3000
+    packed = pack(asked, [data], tmp_path / "q", limit=limit)
+    assert (tmp_path / "q").stat().st_size == packed.size <= limit
+    with pytest.raises(TrainingError, match="do not fit"):
+        pack(asked, [data], tmp_path / "r", limit=3 * 2 * 3000)

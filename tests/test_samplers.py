@@ -22,6 +22,7 @@ from iicnet_cli.training.samplers import (
     VideoSampler,
     dual_pairs,
 )
+from iicnet_cli.training.scenes import compensated_scenes, drawn_scenes
 from tests.conftest import Pixels, natural
 
 
@@ -76,6 +77,24 @@ def test_samples_without_their_motion_are_those_of_embedding() -> None:
             differences.append(np.abs(sample - mirrored).mean())
     assert min(differences) < 0.5
     assert sorted(differences)[1] > 1
+
+
+def test_scenes_are_whole_frames_without_their_motion() -> None:
+    scene = natural(150, 260, 2)
+    clip = np.stack([scene[t : t + 120, 5 * t : 5 * t + 160] for t in range(9)])
+    sampler = VideoSampler([clip], [], 3, (1, 2), 0.0)
+    drawn = list(drawn_scenes(sampler, ["clip.mkv"], 30))
+    assert len({s.name for s in drawn}) == len(drawn) < 30
+    assert [s.name for s in drawn_scenes(sampler, ["clip.mkv"], 30)] == [s.name for s in drawn]
+    one = drawn[0]
+    times = [int(t) for t in one.name.name.split("-")]
+    assert np.array_equal(one.frames, clip[times])
+
+    sampler.scenes = compensated_scenes(iter(drawn[:1]), [])
+    expected = compensated(one.frames, find_motion(one.frames))
+    whole = sampler.sample(rng(1), 120)
+    places = [expected[:, :, x : x + 120] for x in range(41)]
+    assert any(np.array_equal(whole, p) or np.array_equal(whole[:, :, ::-1], p) for p in places)
 
 
 def test_moving_photos_move_steadily() -> None:

@@ -67,8 +67,8 @@ def train(
         bool,
         typer.Option(
             "--compile",
-            help="Compile the network first, for each crop some minutes; for long runs. Needs a "
-            "C++ compiler.",
+            help="Compile the network's blocks first, for each crop about half a minute; for long "
+            "runs. Needs a C++ compiler.",
         ),
     ] = False,
     pack: Annotated[
@@ -204,6 +204,8 @@ def _pack(
             progress=lambda share: progress("packing", 100 * share, 100),
         )
     files = f"{packed.stills} stills and {packed.clips} clips of {packed.found} files"
+    if packed.scenes:
+        files += f", motion of {packed.scenes} scenes"
     say(f"{target}: {packed.size / 1e6:.1f} MB, {files}; {packed.packing.describe()}", quiet=quiet)
 
 

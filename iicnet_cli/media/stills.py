@@ -35,7 +35,7 @@ STILL_SUFFIXES = frozenset(
 VIDEO_SUFFIXES = frozenset(
     (
         ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .3g2 "
-        ".ogv .y4m .vob .mxf .h264 .264 .h265 .265 .hevc .ivf .nut .dv .asf"
+        ".ogv .y4m .vob .mxf .h264 .264 .h265 .265 .hevc .ivf .nut .dv .asf .avifs"
     ).split()
 )
 _HEIF = frozenset({".heic", ".heif", ".hif"})

@@ -52,6 +52,7 @@ _STANDARD_RATES = tuple(
     for rate in (Fraction(whole), Fraction(whole * 1000, 1001))
 ) + tuple(Fraction(n) for n in (1, 2, 5, 10, 12, 15, 20))
 _ANIMATIONS = {"GIF": "gif", "WEBP": "webp", "PNG": "apng", "AVIF": "avif"}
+_AVIF_SEQUENCE = ".avifs"
 _EXACT = frozenset({".mkv", ".avi", ".webp", ".png", ".apng"})
 _LOSSY = frozenset({".mp4", ".mov", ".m4v", ".webm", ".gif"})
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1"})
@@ -361,7 +362,7 @@ def _naturally(files: list[Path]) -> list[Path]:
 
 def _animation_format(path: Path) -> str | None:
     """Pillow's name of the format if the file is an animation that Pillow reads best."""
-    if path.suffix.lower() in VIDEO_SUFFIXES:
+    if path.suffix.lower() in VIDEO_SUFFIXES - {_AVIF_SEQUENCE}:
         return None
     try:
         with Image.open(path, formats=tuple(_ANIMATIONS)) as image:

@@ -1,4 +1,4 @@
-"""``torch.compile`` for the passes of a network."""
+"""``torch.compile`` for the passes of a network, or for its blocks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from iicnet_cli.errors import DeviceError
+from iicnet_cli.network.coupling import CouplingBlock
+from iicnet_cli.network.iicnet import IICNet
 
 
 def compiled(
@@ -38,3 +40,18 @@ def compiled(
             ) from error
 
     return run
+
+
+def compile_blocks(net: IICNet) -> None:
+    """Let the coupling blocks compute compiled from now on, both ways.
+
+    They are alike, so what is compiled for the first serves all; to compile the whole passes would
+    take many times as long.
+
+    Raises:
+        DeviceError: (the passes of the network) there is no compiler.
+    """
+    for module in net.modules():
+        if isinstance(module, CouplingBlock):
+            for one_way in ("forward", "inverse"):
+                setattr(module, one_way, compiled(getattr(module, one_way)))

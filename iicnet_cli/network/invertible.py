@@ -45,5 +45,6 @@ class InvertibleConv1x1(Invertible):
     def inverse(self, y: Tensor) -> Tensor:
         # In double, whatever the network runs in: the error of the inverse would be amplified
         # by every block that follows.
-        weight = torch.linalg.inv(self.weight.double()).to(self.weight.dtype)
-        return F.conv2d(y, weight[:, :, None, None])
+        # Unchecked: to be told of a singular matrix, a GPU would have to be waited for.
+        weight, _ = torch.linalg.inv_ex(self.weight.double())
+        return F.conv2d(y, weight.to(self.weight.dtype)[:, :, None, None])

@@ -35,6 +35,7 @@ from iicnet_cli.training.samplers import (
     VideoSampler,
     dual_pairs,
 )
+from iicnet_cli.training.scenes import compensated_scenes, drawn_scenes
 
 CLIP_FRAMES = 45
 """Frames that are read of each clip, from its beginning."""
@@ -107,6 +108,7 @@ def build_samplers(recipe: Recipe, folders: Sequence[Path]) -> tuple[Sampler, li
 
     One file in ten is held out, spread over the names, and at least as many as one sample needs.
     Pictures that only help to make samples (for synthetic motion, or as backgrounds) are shared.
+    The motion of a recipe's scenes is found here, about a second each, unless a packed file has it.
 
     Raises:
         TrainingError: the folders hold too few usable files.
@@ -119,9 +121,8 @@ def build_samplers(recipe: Recipe, folders: Sequence[Path]) -> tuple[Sampler, li
         photos = []
         if recipe.synthetic:
             photos = _pixels(load_photos(folders, smallest=crop + SYNTHETIC_MARGIN))
-        clips, out = _hold_out(load_clips(folders, smallest=crop), 1)
-        sampler = VideoSampler(clips, photos, images, recipe.strides, recipe.synthetic)
-        held = VideoSampler(out, [], images, (1,), 0.0)
+        sampler, names, held = video_samplers(recipe, folders, photos)
+        sampler.scenes = compensated_scenes(drawn_scenes(sampler, names, recipe.scenes), folders)
     elif recipe.task == "stereo":
         paired = load_pairs(folders, smallest=crop)
         of_pairs = {stem[: -len("_left")] for stem, _ in paired}
@@ -130,25 +131,41 @@ def build_samplers(recipe: Recipe, folders: Sequence[Path]) -> tuple[Sampler, li
             for name, pixels in load_photos(folders, smallest=crop + SYNTHETIC_MARGIN)
             if Path(name).stem.rpartition("_")[0] not in of_pairs
         ]
-        pairs, out = _hold_out(paired, 1)
-        sampler = StereoSampler(pairs, photos, recipe.synthetic)
-        held = StereoSampler(out, [], 0.0)
+        kept, out = _hold_out(paired, 1)
+        sampler = StereoSampler(_pixels(kept), photos, recipe.synthetic)
+        held = StereoSampler(_pixels(out), [], 0.0)
     elif recipe.task == "layers":
-        cutouts, out = _hold_out(load_cutouts(folders), 1)
+        kept, out = _hold_out(load_cutouts(folders), 1)
         opaque = [p for p in find_files(folders, STILL_SUFFIXES) if not has_alpha(p)]
         photos = _pixels(_read_photos(opaque, smallest=crop))
-        sampler = LayersSampler(cutouts, photos, images)
-        held = LayersSampler(out, photos, images)
+        sampler = LayersSampler(_pixels(kept), photos, images)
+        held = LayersSampler(_pixels(out), photos, images)
     elif recipe.task == "dual":
-        photos, out = _hold_out(load_photos(folders, smallest=2 * crop), 1)
-        sampler = PairSampler(dual_pairs(photos, ZOOMS, crop))
-        held = PairSampler(dual_pairs(out, ZOOMS, crop))
+        kept, out = _hold_out(load_photos(folders, smallest=2 * crop), 1)
+        sampler = PairSampler(dual_pairs(_pixels(kept), ZOOMS, crop))
+        held = PairSampler(dual_pairs(_pixels(out), ZOOMS, crop))
     else:
-        photos, out = _hold_out(load_photos(folders, smallest=crop), images)
-        sampler = StegoSampler(photos, images)
-        held = StegoSampler(out, images)
+        kept, out = _hold_out(load_photos(folders, smallest=crop), images)
+        sampler = StegoSampler(_pixels(kept), images)
+        held = StegoSampler(_pixels(out), images)
     rng = np.random.default_rng(0)
     return sampler, [held.sample(rng, crop) for _ in range(12)]
+
+
+def video_samplers(
+    recipe: Recipe, folders: Sequence[Path], photos: Sequence[Pixels] = ()
+) -> tuple[VideoSampler, list[str], VideoSampler]:
+    """The training sampler without scenes, the names of its clips, and the sampler held out.
+
+    Raises:
+        TrainingError: the folders hold too few clips.
+    """
+    images = recipe.network.images
+    found = load_clips(folders, smallest=max(stage.crop for stage in recipe.stages))
+    kept, out = _hold_out([(name, clip) for name, clip in found if len(clip) >= images], 1)
+    sampler = VideoSampler(_pixels(kept), photos, images, recipe.strides, recipe.synthetic)
+    held = VideoSampler(_pixels(out), [], images, (1,), 0.0)
+    return sampler, [name for name, _ in kept], held
 
 
 def _pixels(files: list[tuple[str, Pixels]]) -> list[Pixels]:
@@ -184,15 +201,17 @@ def batches(
         thread.shutdown(cancel_futures=True)
 
 
-def _hold_out(files: list[tuple[str, Pixels]], fewest: int) -> tuple[list[Pixels], list[Pixels]]:
+def _hold_out(
+    files: list[tuple[str, Pixels]], fewest: int
+) -> tuple[list[tuple[str, Pixels]], list[tuple[str, Pixels]]]:
     if len(files) < 2 * fewest:
         raise TrainingError(
             f"too little data: {len(files)} usable files, at least {2 * fewest} are needed",
             hint="smaller crops in the recipe admit smaller files",
         )
     every = min(10, len(files) // fewest)
-    held = [pixels for i, (_, pixels) in enumerate(files) if i % every == every - 1]
-    kept = [pixels for i, (_, pixels) in enumerate(files) if i % every != every - 1]
+    held = [file for i, file in enumerate(files) if i % every == every - 1]
+    kept = [file for i, file in enumerate(files) if i % every != every - 1]
     return kept, held
 
 

@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 from iicnet_cli.errors import TrainingError
 from iicnet_cli.metrics import psnr
 from iicnet_cli.network import IICNet, Quantization
-from iicnet_cli.network.compiling import compiled as compile_pass
+from iicnet_cli.network.compiling import compile_blocks
 from iicnet_cli.network.pixels import (
     Levels,
     channels_last,
@@ -111,7 +111,7 @@ def train(
         folder: keeps the state (``training.pt``) and the log (``log.jsonl``).
         device: where to compute.
         precision: of the passes; weights, their updates and the couplings are fp32 in any case.
-        compiled: compile both passes first, and again whenever the crop or batch changes.
+        compiled: compile the blocks first, and again whenever the crop or batch changes.
         team: the processes that share the work; the first of them keeps the state and reports.
         start: network whose weights a new run starts from, instead of random ones.
         feedback: how the rounding of its embeddings is diffused, in training too.
@@ -132,10 +132,10 @@ def train(
         net.load_state_dict(start.state_dict())
     net = channels_last(net.to(device))
     set_precision(net, precision, device)
-    forward = compile_pass(net.forward) if compiled else net.forward
-    inverse = compile_pass(net.inverse) if compiled else net.inverse
     average = AveragedModel(net, multi_avg_fn=_moving_average(recipe.ema))
     averaged: IICNet = average.module  # type: ignore[assignment]
+    if compiled:
+        compile_blocks(net)
     quantization = Quantization(feedback=feedback).train()
     optimizers = build_optimizers(
         net, recipe.learning_rate, recipe.bias_learning_rate, recipe.weight_decay
@@ -166,8 +166,8 @@ def train(
             for optimizer, peak in zip(optimizers, peaks, strict=True):
                 optimizer.param_groups[0]["lr"] = peak * _schedule(done, recipe.warmup)
 
-            embedding = forward(images)
-            restored = inverse(team.on_whole_batch(quantization, embedding))
+            embedding = net(images)
+            restored = net.inverse(team.on_whole_batch(quantization, embedding))
             own_loss = total_loss(
                 embedding, net.reference(images), restored, images, recipe.loss_at(done)
             )

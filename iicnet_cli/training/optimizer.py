@@ -44,19 +44,18 @@ class Muon(torch.optim.Optimizer):
                 if p.grad is not None:
                     by_shape[(p.shape[0], p[0].numel())].append(p)
             for (rows, columns), params in by_shape.items():
-                updates = []
+                gradients = [p.grad for p in params if p.grad is not None]
                 for p in params:
-                    assert p.grad is not None
-                    state = self.state[p]
-                    if "momentum" not in state:
-                        state["momentum"] = torch.zeros_like(p)
-                    momentum = state["momentum"]
-                    momentum.lerp_(p.grad, 1 - group["momentum"])
-                    updates.append(p.grad.lerp(momentum, group["momentum"]).reshape(rows, columns))
+                    if "momentum" not in self.state[p]:
+                        self.state[p]["momentum"] = torch.zeros_like(p)
+                momenta = [self.state[p]["momentum"] for p in params]
+                torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
+                ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])
+                updates = orthogonalise(torch.stack([x.reshape(rows, columns) for x in ahead]))
                 scale = 0.2 * math.sqrt(max(rows, columns)) * math.sqrt(max(1, rows / columns))
-                for p, update in zip(params, orthogonalise(torch.stack(updates)), strict=True):
-                    p.mul_(1 - group["lr"] * group["weight_decay"])
-                    p.add_(update.reshape(p.shape), alpha=-group["lr"] * scale)
+                torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
+                changes = [x.reshape(p.shape) for x, p in zip(updates, params, strict=True)]
+                torch._foreach_add_(params, changes, alpha=-group["lr"] * scale)
 
 
 def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:

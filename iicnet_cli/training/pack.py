@@ -12,7 +12,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from math import ceil
 from pathlib import Path
@@ -33,8 +33,9 @@ from iicnet_cli.media.stills import (
     resize,
 )
 from iicnet_cli.tasks.base import Pixels
-from iicnet_cli.training.data import SYNTHETIC_MARGIN, find_files, read_clip
+from iicnet_cli.training.data import SYNTHETIC_MARGIN, find_files, read_clip, video_samplers
 from iicnet_cli.training.recipe import Recipe
+from iicnet_cli.training.scenes import SUFFIX, drawn_scenes, motion_bytes
 
 LOSSLESS = 100
 UNLIMITED = 1_000_000
@@ -44,6 +45,9 @@ ROOM = 64
 _SAMPLE = 12
 _ENTRY = 76  # bytes of a zip for a file, besides its name, twice, and its data
 _END = 22
+_SCENES = Path("scenes")
+_BYTES_OF_MOTION = 3000
+"""Room that is left for each frame of a scene but the first; 750 to 1,250 were needed."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,8 @@ class Packing:
     """How pictures are stored.
 
     Attributes:
-        quality: 1 to 100: of JPEG (4:4:4) and WebP; clips are H.264 (4:4:4) of the like. 100 is
-            lossless: PNG and FFV1.
+        quality: 1 to 100: of JPEG (4:4:4), WebP, and AVIF (4:4:4) for clips. 100 is lossless: PNG
+            and FFV1.
         side: pixels of the longer side at most; the short side keeps what the recipe needs.
         share: of the files, spread evenly over their names.
     """
@@ -81,13 +85,14 @@ SMALLER = (
 
 @dataclass(frozen=True)
 class Packed:
-    """What a packed file holds; size in bytes."""
+    """What a packed file holds: size in bytes, files, and scenes whose motion was found."""
 
     size: int
     stills: int
     clips: int
     found: int
     packing: Packing
+    scenes: int = 0
 
 
 class _Source(NamedTuple):
@@ -144,15 +149,22 @@ def pack(
             Packing(min(packing.quality, p.quality), min(packing.side, p.side), p.share)
             for p in SMALLER
         ]
+    room = None
+    if limit is not None:
+        room = limit - _BYTES_OF_MOTION * recipe.scenes * (recipe.network.images - 1)
     with unpacked(data) as folders, replacing(target, overwrite=overwrite) as temporary:
         sources = _sources(recipe, folders)
         for attempt in dict.fromkeys(attempts):
             chosen = _spread(sources, attempt.share)
-            if limit is not None and _estimate(chosen, attempt) > limit:
+            if room is not None and _estimate(chosen, attempt) > room:
                 continue
-            packed = _write(temporary, chosen, attempt, limit, len(sources), progress)
-            if packed is not None:
-                return packed
+            packed = _write(temporary, chosen, attempt, room, len(sources), progress)
+            if packed is None:
+                continue
+            scenes = 0
+            if recipe.task == "video" and recipe.scenes:
+                scenes = _add_scenes(temporary, recipe, limit, progress)
+            return replace(packed, size=temporary.stat().st_size, scenes=scenes)
         raise TrainingError(
             f"the data do not fit into {limit} bytes", hint="allow more, or give fewer files"
         )
@@ -267,6 +279,26 @@ def _write(
     return Packed(target.stat().st_size, stills, counts["clip"], found, packing)
 
 
+def _add_scenes(
+    target: Path, recipe: Recipe, limit: int | None, progress: Callable[[float], None]
+) -> int:
+    """Add the motion of the scenes that the recipe wants, as found in the packed clips."""
+    with unpacked([target]) as folders:
+        sampler, names, _ = video_samplers(recipe, folders)
+        scenes = list(drawn_scenes(sampler, names, recipe.scenes))
+        with zipfile.ZipFile(target, "a", zipfile.ZIP_STORED) as archive:
+            for i, scene in enumerate(scenes):
+                progress(i / len(scenes))
+                name = (_SCENES / scene.name).as_posix() + SUFFIX
+                archive.writestr(zipfile.ZipInfo(name), motion_bytes(scene))
+    if limit is not None and target.stat().st_size > limit:
+        raise TrainingError(
+            f"with the motion of {len(scenes)} scenes the data do not fit into {limit} bytes",
+            hint="allow more, or give the recipe fewer scenes",
+        )
+    return len(scenes)
+
+
 def _encode(source: _Source, packing: Packing) -> _Member | None:
     """The file in its smaller form; ``None`` for one that the recipe would not read either."""
     try:
@@ -286,7 +318,7 @@ def _encode(source: _Source, packing: Packing) -> _Member | None:
         size = (round(width * scale), round(height * scale))
         frames = np.stack([resize(frame, *size) for frame in frames])
     if source.kind == "clip":
-        data, suffix = _clip_file(frames, packing.quality), ".mkv"
+        data, suffix = _clip_file(frames, packing.quality)
     else:
         data, suffix = _still_file(frames[0], packing.quality)
     if scale >= 1 and source.path.stat().st_size <= len(data):
@@ -308,23 +340,34 @@ def _still_file(pixels: Pixels, quality: int) -> tuple[bytes, str]:
     return file.getvalue(), ".jpg"
 
 
-def _clip_file(frames: Pixels, quality: int) -> bytes:
-    height, width = frames.shape[1:3]
+def _clip_file(frames: Pixels, quality: int) -> tuple[bytes, str]:
+    """The file and its suffix."""
     if quality == LOSSLESS:
-        filters, coder = "format=bgr0", ["-c:v", "ffv1", "-level", "3", "-g", "1"]
-    else:
-        filters = (
-            "scale=out_color_matrix=bt709:out_range=tv"
-            ":flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp,format=yuv444p,"
-            "setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv"
-        )
-        # 95 gives 9, 90 gives 13: hardly to be told from the original; 80 gives 19.
-        coder = ["-c:v", "libx264", "-preset", "medium", "-crf", str(6 + (100 - quality) * 2 // 3)]
+        return _ffv1(frames), ".mkv"
+    first, *others = (Image.fromarray(frame) for frame in frames)
+    file = io.BytesIO()
+    # Pillow reads it, too: rented machines often have no ffmpeg.
+    first.save(
+        file,
+        "AVIF",
+        save_all=True,
+        append_images=others,
+        duration=40,
+        quality=quality,
+        subsampling="4:4:4",
+        speed=8,
+    )
+    return file.getvalue(), ".avifs"
+
+
+def _ffv1(frames: Pixels) -> bytes:
+    height, width = frames.shape[1:3]
     result = subprocess.run(
         [
             *(ffmpeg.executable(), "-hide_banner", "-loglevel", "error"),
             *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", "25"),
-            *("-i", "pipe:0", "-vf", filters, *coder, "-f", "matroska", "pipe:1"),
+            *("-i", "pipe:0", "-vf", "format=bgr0", "-c:v", "ffv1", "-level", "3", "-g", "1"),
+            *("-f", "matroska", "pipe:1"),
         ],
         input=frames.tobytes(),
         capture_output=True,

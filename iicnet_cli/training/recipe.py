@@ -85,6 +85,13 @@ class Recipe(BaseModel):
         description="video, stereo: share of samples made from moving photos",
     )
 
+    scenes: int = Field(
+        default=0,
+        ge=0,
+        description="video: groups of frames whose motion is found once, before training; "
+        "0: that of each sample anew",
+    )
+
     seed: int = 0
 
     @model_validator(mode="after")

@@ -65,6 +65,10 @@ class VideoSampler:
     Clips with more motion are drawn more often, because nearly still ones are learned at once.
     Motion is compensated as before embedding. All frames share one crop, flip and direction of
     time, so that the motion that is left stays true.
+
+    Attributes:
+        scenes: frames (K, H, W, 3) whose motion is compensated already; if there are any, samples
+            are cut from these alone.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class VideoSampler:
         self.synthetic = synthetic if photos else 0.0
         motion = np.array([_motion(clip) for clip in self.clips]).clip(2, 20)
         self.weights = motion / motion.sum()
+        self.scenes: Sequence[Levels] = ()
 
     def sample(self, rng: Generator, crop: int) -> Levels:
         if rng.random() < self.synthetic:
@@ -93,16 +98,27 @@ class VideoSampler:
             frames = self._cut(rng, crop)
         return frames[:, :, ::-1] if rng.random() < 0.5 else frames
 
-    def _cut(self, rng: Generator, crop: int) -> Levels:
-        clip = self.clips[rng.choice(len(self.clips), p=self.weights)]
+    def draw(self, rng: Generator) -> tuple[int, NDArray[np.int64]]:
+        """A clip and the times of its frames, the reference first."""
+        chosen = int(rng.choice(len(self.clips), p=self.weights))
+        clip = self.clips[chosen]
         stride = int(rng.choice(self.strides))
         stride = min(stride, (len(clip) - 1) // (self.images - 1)) if self.images > 1 else 1
         start = rng.integers(len(clip) - (self.images - 1) * stride)
         times = start + stride * np.array(reference_first(self.images))
         if rng.random() < 0.5:
             times = len(clip) - 1 - times
-        y, x = _corner(clip[0], crop, rng)
-        return _compensated(clip[times], y, x, crop)
+        return chosen, times
+
+    def _cut(self, rng: Generator, crop: int) -> Levels:
+        if self.scenes:
+            scene = self.scenes[int(rng.integers(len(self.scenes)))]
+            y, x = _corner(scene[0], crop, rng)
+            return scene[:, y : y + crop, x : x + crop]
+        clip, times = self.draw(rng)
+        frames = self.clips[clip][times]
+        y, x = _corner(frames[0], crop, rng)
+        return _compensated(frames, y, x, crop)
 
 
 class PairSampler:
