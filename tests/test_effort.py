@@ -21,10 +21,10 @@ from tests.conftest import Run, natural
 
 @pytest.fixture
 def pair(tmp_path: Path) -> list[Path]:
-    """A cover and a photo to hide, 48x40."""
+    """A cover and a photo to hide, 128x96."""
     paths = []
     for i, name in enumerate(("cover.png", "secret.png")):
-        Image.fromarray(natural(40, 48, seed=i + 7)).save(tmp_path / name)
+        Image.fromarray(natural(96, 128, seed=i + 7)).save(tmp_path / name)
         paths.append(tmp_path / name)
     return paths
 

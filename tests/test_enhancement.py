@@ -88,11 +88,45 @@ def test_nothing_where_there_is_no_room() -> None:
     assert encoded(wanted, worse(wanted), 300) == b""
 
 
-def avif(height: int, width: int, held: int = 3) -> bytes:
+def test_small_differences_are_told_finely(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The codec rounds to whole levels, which is as much as a good network leaves."""
+    wanted = pictures(2, 96, 128)
+    base = (wanted + (worse(wanted).astype(np.int16) - wanted) // 6).astype(np.uint8)
+    assert 0.5 < error(base, wanted) < 4
+    left = []
+    for gains in ((1.0,), enhancement._GAINS):
+        monkeypatch.setattr(enhancement, "_GAINS", gains)
+        restored = base.copy()
+        layer = encoded(wanted, restored, 9000)
+        add(layer, restored)
+        left.append((layer[2] / 16, error(restored, wanted)))
+    assert left[0][0] == 1
+    assert left[1][0] > 1
+    assert left[1][1] < 0.8 * left[0][1]
+
+
+def test_no_gain_where_differences_are_large() -> None:
+    wanted = pictures(2, 64, 64)
+    restored = np.full_like(wanted, 128)
+    layer = encoded(wanted, restored, 20_000)
+    assert layer[2] == 16
+    add(layer, restored)
+    assert error(restored, wanted) < 20
+
+
+def avif(height: int, width: int, held: int = 3, gain: int = 16) -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (width, height), "red").save(file, "AVIF")
     data = file.getvalue()
-    return held.to_bytes(2, "big") + len(data).to_bytes(4, "big") + data
+    return held.to_bytes(2, "big") + bytes([gain]) + len(data).to_bytes(4, "big") + data
+
+
+@pytest.mark.parametrize(("gain", "red"), [(16, 127), (64, 32), (8, 255)])
+def test_a_layer_from_elsewhere_is_added(gain: int, red: int) -> None:
+    restored = np.zeros((2, 64, 64, 3), np.uint8)
+    add(avif(128, 64, gain=gain), restored)
+    assert np.abs(restored[..., 0].astype(int) - red).max() <= 2
+    assert not restored[..., 1:].any()
 
 
 @pytest.mark.parametrize(
@@ -101,17 +135,19 @@ def avif(height: int, width: int, held: int = 3) -> bytes:
         b"",
         b"\xff",
         bytes(100),
-        b"\x00\x03\xff\xff\xff\xff" + bytes(50),
+        b"\x00\x03\x10\xff\xff\xff\xff" + bytes(50),
         avif(64, 64),
         avif(128, 65),
         avif(128, 64)[:200],
         avif(128, 64, held=1),
         avif(128, 64, held=0),
         avif(128, 64, held=12),
+        avif(128, 64, gain=0),
+        avif(128, 64)[:2],
     ],
     ids=[
         *("empty", "one byte", "zeros", "longer than it is", "height", "width", "cut"),
-        *("of one", "of none", "of others"),
+        *("of one", "of none", "of others", "no gain", "no head"),
     ],
 )
 def test_a_layer_that_does_not_fit_adds_nothing(layer: bytes) -> None:
