@@ -12,6 +12,7 @@ from torch import Tensor
 
 from iicnet_cli.container import read_header
 from iicnet_cli.errors import UsageError
+from iicnet_cli.inference.runner import Runner
 from iicnet_cli.network.config import IICNetConfig
 from iicnet_cli.network.coupling import CouplingBlock
 from iicnet_cli.network.iicnet import IICNet
@@ -143,3 +144,17 @@ def test_bf16_covers_the_relation_module() -> None:
     coarse = net.subnets_in(torch.bfloat16).relation(x)  # type: ignore[misc]
     assert coarse.dtype == torch.float32
     assert 0 < (coarse - full).abs().max() < 0.1 * (full - x).abs().max()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("model", ["stego-3", "video-5", "layers-2"])
+def test_cuda_computes_what_a_cpu_does(model: str) -> None:
+    checkpoint = find(model)
+    images = np.stack([natural(256, 320, i) for i in range(checkpoint.config.network.images)])
+    cpu, cuda = (Runner(checkpoint.load(), torch.device(kind)) for kind in ("cpu", "cuda"))
+    embedding = cpu.embed(images)
+    pairs = (cuda.embed(images), embedding), (cuda.restore(embedding), cpu.restore(embedding))
+    for found, expected in pairs:
+        difference = np.abs(found.astype(int) - expected)
+        assert difference.max() <= 1
+        assert np.mean(difference > 0) < 1e-3
