@@ -46,6 +46,10 @@ ones most."""
 _CLIPPED = 0.01
 """Squared levels that a gain may cost on average, where differences become too large for it."""
 _SIXTEENTHS = 16
+_SIZES = 1024
+"""Of differences, that are counted; larger ones do not occur."""
+_STRIP = 256
+"""Rows of a picture at a time."""
 _BEST = 100
 _QUICK, _SLOW = 8, 6
 """Speeds of the encoder: to find the quality, and for what is kept, a fifth of a decibel better."""
@@ -134,7 +138,7 @@ def encoded(wanted: Levels, restored: Levels, size: int) -> bytes:
         return b""
     held = list(range(len(wanted)))
     while held:
-        gain = _gain(wanted[held], restored[held])
+        gain = _gain(wanted, restored, held)
         data = _coded(wanted, restored, held, gain, size - _HEAD.size)
         if not data:
             break
@@ -146,10 +150,15 @@ def encoded(wanted: Levels, restored: Levels, size: int) -> bytes:
     return b""
 
 
-def _gain(wanted: Levels, restored: Levels) -> float:
+def _gain(wanted: Levels, restored: Levels, held: list[int]) -> float:
     """The greatest gain for which next to no difference is too large."""
-    counts = np.bincount(np.abs(wanted.astype(np.int16) - restored).reshape(-1))
-    sizes = np.arange(len(counts))
+    sizes = np.arange(_SIZES)
+    counts = np.zeros(_SIZES)
+    for k in held:
+        for top in range(0, wanted.shape[1], _STRIP):
+            a, b = (x[k, top : top + _STRIP].astype(np.int16) for x in (wanted, restored))
+            differences = np.abs(a - b).clip(max=_SIZES - 1)
+            counts += np.bincount(differences.reshape(-1), minlength=_SIZES)
 
     def clipped(gain: float) -> float:
         over = (sizes - (_MIDDLE - 1) / gain).clip(0)
@@ -241,8 +250,11 @@ def _rows_of(part: Part) -> int:
 
 def _avif(wanted: Levels, restored: Levels, gain: float, quality: int, speed: int) -> bytes:
     """The difference, pictures below each other."""
-    difference = wanted.astype(np.int16) - restored
-    pixels = np.rint(difference * np.float32(gain) + _MIDDLE).clip(0, 255).astype(np.uint8)
+    scaled = (wanted.astype(np.int16) - restored).astype(np.float32)
+    scaled *= gain
+    scaled += _MIDDLE
+    pixels = np.rint(scaled, out=scaled).clip(0, 255, out=scaled).astype(np.uint8)
+    del scaled
     file = io.BytesIO()
     Image.fromarray(pixels.reshape(-1, *wanted.shape[2:])).save(
         file,
