@@ -18,12 +18,18 @@ from tests.conftest import Run, natural
 HAS_COMPILER = any(shutil.which(name) for name in ("c++", "g++", "clang++"))
 
 
-@pytest.mark.skipif(not HAS_COMPILER, reason="no C++ compiler")
-def test_compiled_is_as_not_compiled() -> None:
+def small_net(blocks: int) -> IICNet:
+    """One that does something: its last layers would start at zero."""
     torch.manual_seed(0)
-    net = IICNet(IICNetConfig.compact(2, blocks=1, width=8))
+    net = IICNet(IICNetConfig.compact(2, blocks=blocks, width=8))
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter.data, std=0.02) if parameter.dim() == 4 else None
+    return net
+
+
+@pytest.mark.skipif(not HAS_COMPILER, reason="no C++ compiler")
+def test_compiled_is_as_not_compiled() -> None:
+    net = small_net(blocks=1)
     images = np.stack([natural(32, 48, 1), natural(32, 48, 2)])
     plain, compiled = Runner(net), Runner(net, compiled=True)
     embedding = plain.embed(images)
@@ -38,10 +44,7 @@ def test_compiled_is_as_not_compiled() -> None:
 
 @pytest.mark.skipif(not HAS_COMPILER, reason="no C++ compiler")
 def test_compiled_blocks_learn_the_same() -> None:
-    torch.manual_seed(0)
-    net = IICNet(IICNetConfig.compact(2, blocks=2, width=8))
-    for parameter in net.parameters():
-        torch.nn.init.normal_(parameter.data, std=0.02) if parameter.dim() == 4 else None
+    net = small_net(blocks=2)
     x = torch.rand(1, 2, 3, 16, 24)
     found = []
     torch._dynamo.reset()

@@ -122,7 +122,9 @@ def build_samplers(recipe: Recipe, folders: Sequence[Path]) -> tuple[Sampler, li
         if recipe.synthetic:
             photos = _pixels(load_photos(folders, smallest=crop + SYNTHETIC_MARGIN))
         sampler, names, held = video_samplers(recipe, folders, photos)
-        sampler.scenes = compensated_scenes(drawn_scenes(sampler, names, recipe.scenes), folders)
+        if recipe.scenes:
+            scenes = drawn_scenes(sampler, names, recipe.scenes)
+            sampler.scenes = compensated_scenes(scenes, folders)
     elif recipe.task == "stereo":
         paired = load_pairs(folders, smallest=crop)
         of_pairs = {stem[: -len("_left")] for stem, _ in paired}

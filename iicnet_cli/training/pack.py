@@ -149,9 +149,10 @@ def pack(
             Packing(min(packing.quality, p.quality), min(packing.side, p.side), p.share)
             for p in SMALLER
         ]
+    wanted = recipe.scenes if recipe.task == "video" else 0
     room = None
     if limit is not None:
-        room = limit - _BYTES_OF_MOTION * recipe.scenes * (recipe.network.images - 1)
+        room = limit - _BYTES_OF_MOTION * wanted * (recipe.network.images - 1)
     with unpacked(data) as folders, replacing(target, overwrite=overwrite) as temporary:
         sources = _sources(recipe, folders)
         for attempt in dict.fromkeys(attempts):
@@ -161,9 +162,9 @@ def pack(
             packed = _write(temporary, chosen, attempt, room, len(sources), progress)
             if packed is None:
                 continue
-            scenes = 0
-            if recipe.task == "video" and recipe.scenes:
-                scenes = _add_scenes(temporary, recipe, limit, progress)
+            if not wanted:
+                return packed
+            scenes = _add_scenes(temporary, recipe, limit, progress)
             return replace(packed, size=temporary.stat().st_size, scenes=scenes)
         raise TrainingError(
             f"the data do not fit into {limit} bytes", hint="allow more, or give fewer files"
