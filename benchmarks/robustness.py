@@ -35,8 +35,8 @@ from quality import MEDIA, bundled, shown
 
 from iicnet_cli import __version__
 from iicnet_cli.api import PSNR_CAP
-from iicnet_cli.container import Mark, Motion, read_mark, write_mark
-from iicnet_cli.enhancement import add, enhanced
+from iicnet_cli.container import Mark, Motion, read_mark
+from iicnet_cli.enhancement import add
 from iicnet_cli.errors import ExitCode, IICNetError, UsageError
 from iicnet_cli.evaluation import items_of
 from iicnet_cli.inference.device import choose_device
@@ -45,6 +45,7 @@ from iicnet_cli.media.stills import resize
 from iicnet_cli.metrics import psnr
 from iicnet_cli.motion import compensated, find_motion, uncompensated
 from iicnet_cli.network.pixels import Levels
+from iicnet_cli.strips import enhanced
 from iicnet_cli.tasks import task_named
 from iicnet_cli.zoo import Checkpoint, find
 
@@ -263,15 +264,15 @@ def damaged(
         valid=len(images),
         motion=motion.to_bytes() if motion else b"",
     )
-    mark = enhanced(
+    _, marked = enhanced(
         bare,
         wanted,
         embedding,
         remainder,
         runner.feedback,
-        lambda pixels, rest: runner.restore(pixels, np.int16, rest),
+        lambda pixels, rest, rows: runner.restore(pixels, np.int16, rest, rows),
     )
-    embedding = through_png(write_mark(embedding, mark, remainder, runner.feedback))
+    embedding = through_png(marked)
     embed_psnr = min(psnr(embedding, reference), PSNR_CAP)
     hidden = images if runner.scale > 1 else images[1:]
     carrier = carrier_for(reference, embed_psnr)

@@ -30,8 +30,8 @@ from iicnet_cli.container import (
     Header,
     Mark,
     Motion,
+    carried,
     fps_code,
-    mark_positions,
     mark_room,
     model_id,
     read_mark,
@@ -46,6 +46,7 @@ from iicnet_cli.errors import (
 from iicnet_cli.identify import identify
 from iicnet_cli.media.files import check_target, replacing
 from iicnet_cli.metrics import SSIM_WINDOW, psnr, ssim
+from iicnet_cli.strips import enhanced, restored_error
 from iicnet_cli.tasks import (
     EmbedOptions,
     Group,
@@ -574,16 +575,15 @@ class Converter:
         images = pad(still, mark.padding)
         embedding, remainder = runner.embed_with_remainder(images)
         restore = partial(_levels, runner, still)
+        tick = self._ticker("enhancing", done, total)
 
         def laden(to_a_bit: int) -> tuple[Mark, Pixels]:
-            full = mark
+            exact = embedding, remainder, runner.feedback
             if enhance:
-                full = enhancement.enhanced(
-                    mark, still, embedding, remainder, runner.feedback, restore, to_a_bit
-                )
-            return full, write_mark(embedding, full, remainder, runner.feedback)
+                return enhanced(mark, still, *exact, restore, to_a_bit, tick)
+            return mark, write_mark(embedding, mark, remainder, runner.feedback)
 
-        runner.tick = self._ticker("enhancing", done, total)
+        runner.tick = lambda share: None
         usual, marked = laden(1)
         if search is None:
             return marked, None
@@ -604,7 +604,7 @@ class Converter:
         )
         if crowded and search.free:
             without, with_search = (
-                enhancement.restored_error(each, still, pixels, restore)
+                restored_error(each, pixels, still, restore)
                 for each, pixels in ((usual, marked), (roomy, found))
             )
             if without <= with_search:
@@ -700,9 +700,8 @@ def _compensated(
 
 def _carriers(mark: Mark, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Samples of an embedding that carry bits of a mark."""
-    carriers = np.zeros(math.prod(shape), bool)
-    carriers[mark_positions(carriers.size, mark)] = True
-    return carriers.reshape(shape)
+    moduli, _ = carried(math.prod(shape), mark)
+    return moduli.reshape(shape) > 1
 
 
 def _layer(mark: Mark, images: Levels) -> Levels | None:
@@ -716,12 +715,16 @@ def _layer(mark: Mark, images: Levels) -> Levels | None:
 
 
 def _levels(
-    runner: Runner, wanted: Levels, embedding: Pixels, remainder: NDArray[np.int8] | None
+    runner: Runner,
+    wanted: Levels,
+    embedding: Pixels,
+    remainder: NDArray[np.int8] | None,
+    rows: slice,
 ) -> Levels:
-    """What the network restores, in type and size of what it got before padding."""
-    return crop(
-        runner.restore(embedding, wanted.dtype, remainder), wanted.shape[2], wanted.shape[1]
-    )
+    """Rows that the network restores, in type and width of what it got before padding."""
+    some = None if rows == slice(0, wanted.shape[1]) else rows
+    restored = runner.restore(embedding, wanted.dtype, remainder, some)
+    return crop(restored, wanted.shape[2], rows.stop - rows.start)
 
 
 def _without_layer(obstacle: str | None) -> list[str]:

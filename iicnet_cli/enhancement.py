@@ -3,7 +3,8 @@
 As in scalable video coding there are two layers. The base layer is what the network restores from
 the picture alone. The enhancement layer is its difference from what went into the network, coded as
 AVIF in the best quality that fits into some bytes; these travel in the low bits of the PNG beside
-the mark. Where the PNG was altered they are lost, and the base layer is what comes back.
+the mark (`strips.py`). Where the PNG was altered they are lost, and the base layer is what comes
+back.
 """
 
 from __future__ import annotations
@@ -11,21 +12,16 @@ from __future__ import annotations
 import io
 import struct
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
-from iicnet_cli.container import Mark, Pixels, mark_room, write_mark
 from iicnet_cli.metrics import Levels, mse
-from iicnet_cli.rounding import Feedback
 
-GOOD = 4.0
-"""Mean squared error, in levels, below which a base layer may be disturbed more than mended."""
-_SAMPLES_TO_A_BIT = {2.0: 8, GOOD: 4, 8.0: 2, float("inf"): 1}
-"""Of a PNG, for its enhancement layer, where the base layer has a lower mean squared error."""
 LARGEST = 1 << 28
 """Bytes of the pictures that have a layer, at most: what is restored for it is kept beside them."""
 _SMALLEST = 512
@@ -36,8 +32,14 @@ _SIDE = 16384
 """Likewise, rows; and columns of pictures that have a layer (AVIF readers stop at 32768)."""
 _TRIED = 4
 """AVIFs from which the quality of all is told, where there are more."""
-_HEAD = struct.Struct(">HB")
-"""Which pictures a layer has, and its gain."""
+_NEAR = 8
+"""How far the quality of a strip is from that of all, at most."""
+_LENGTH = 4
+"""Bytes that tell how long an AVIF is."""
+_HEAD = struct.Struct(">HBBB")
+"""Which pictures a layer has, its gain, how many strips, and the first of these."""
+_ROWS = 16
+"""Of which strips have a multiple, but the last."""
 _MIDDLE = 128
 """Level that stands for no difference."""
 _GAINS = (6.0, 4.0, 3.0, 2.0, 1.5, 1.0)
@@ -56,8 +58,6 @@ _QUICK, _SLOW = 8, 6
 
 Part = tuple[list[int], slice]
 """Pictures and rows of (K, H, W, C)."""
-Restore = Callable[[Pixels, NDArray[np.int8] | None], Levels]
-"""Of an embedding and, if it is to be restored from before its rounding, the remainder."""
 
 
 def missing() -> str | None:
@@ -71,83 +71,134 @@ def obstacle(pictures: Levels) -> str | None:
     return missing() or too_large
 
 
-def enhanced(
-    mark: Mark,
-    wanted: Levels,
-    embedding: Pixels,
-    remainder: NDArray[np.int8],
-    feedback: Feedback | None,
-    restore: Restore,
-    to_a_bit: int = 1,
-) -> Mark:
-    """The mark of an embedding with its enhancement layer, if that makes it better.
+@dataclass(frozen=True)
+class Plan:
+    """How a layer is to be coded.
 
-    Args:
-        mark: without one.
-        wanted: (K, H, W, C), the pictures as the network got them, before padding.
-        embedding: (H_e, W_e, C_e), not yet marked.
-        remainder: as of :func:`write_mark`.
-        feedback: likewise.
-        restore: what the network makes of such an embedding, in the shape of ``wanted``.
-        to_a_bit: samples of the embedding to each bit, at least.
+    Attributes:
+        wanted: (K, H, W, C), what went into the network, from -255 to 510.
+        held: pictures that it has.
+        gain: by which differences are multiplied.
+        quality: of the codec, about.
+        sizes: bytes of each strip in that quality, about.
+        first: the strip that comes first; the others follow, and behind the last one the top.
     """
-    # From the exact values, for the errors of rounding are others once the layer is written.
-    base = restore(embedding, remainder)
-    base_error = _error(wanted, base)
-    usual = next(n for below, n in _SAMPLES_TO_A_BIT.items() if base_error < below)
-    to_a_bit = max(to_a_bit, usual)
-    room = mark_room(embedding.size, to_a_bit) - len(mark.motion)
-    layered = replace(mark, enhancement=encoded(wanted, base, room))
-    if base_error < GOOD and layered.enhancement:
-        del base
-        errors = [
-            restored_error(each, wanted, write_mark(embedding, each, remainder, feedback), restore)
-            for each in (mark, layered)
-        ]
-        return layered if errors[1] < errors[0] else mark
-    return layered
+
+    wanted: Levels
+    held: list[int]
+    gain: float
+    quality: int
+    sizes: list[int]
+    first: int = 0
+
+    @property
+    def head(self) -> bytes:
+        """What comes before the strips."""
+        mask = sum(1 << k for k in self.held)
+        return _HEAD.pack(mask, round(self.gain * _SIXTEENTHS), len(self.sizes), self.first)
+
+    @property
+    def order(self) -> list[int]:
+        """The strips as they are in the layer."""
+        count = len(self.sizes)
+        return [(self.first + i) % count for i in range(count)]
+
+    def rows(self, strip: int) -> slice:
+        """Of the pictures, that a strip has."""
+        return strips(self.wanted.shape[1], len(self.sizes))[strip]
+
+    def coded(self, strip: int, restored: Levels, size: int, least: int = 0) -> bytes:
+        """A strip of the layer.
+
+        Args:
+            strip: which.
+            restored: (K, h, W, C), its rows as the network restores them.
+            size: bytes, at most.
+            least: bytes, at least, if not more than ``size``.
+        """
+        wanted = self.wanted[:, self.rows(strip)]
+        parts = _parts(self.held, wanted.shape)
+        quality = _quality(wanted, restored, parts, self.gain, size, self.quality)
+        files = [b""] * len(parts)
+        while quality >= 0:
+            found = _files(wanted, restored, parts, self.gain, quality, _SLOW)
+            if _length(found) <= size:
+                files = found
+                break
+            quality -= 1
+        # Zeros behind an AVIF mean nothing.
+        files[-1] += bytes(max(0, min(least, size) - _length(files)))
+        return b"".join(len(data).to_bytes(_LENGTH, "big") + data for data in files)
 
 
-def restored_error(mark: Mark, wanted: Levels, marked: Pixels, restore: Restore) -> float:
-    """Mean squared error of what a marked embedding restores, its layer added; see above."""
-    restored = restore(marked, None)
-    if mark.enhancement:
-        add(mark.enhancement, restored)
-    return _error(wanted, restored)
+def strips(height: int, count: int) -> list[slice]:
+    """The rows of so many strips of a picture."""
+    units = -(-height // _ROWS)
+    ends = [min(height, units * i // count * _ROWS) for i in range(count + 1)]
+    return [slice(a, b) for a, b in pairwise(ends)]
 
 
-def _error(wanted: Levels, restored: Levels) -> float:
-    return float(np.mean([mse(a, b) for a, b in zip(wanted, restored, strict=True)]))
-
-
-def encoded(wanted: Levels, restored: Levels, size: int) -> bytes:
-    """What is to be added to restored levels to come near to those that were wanted.
+def planned(wanted: Levels, restored: Levels, size: int, count: int = 1) -> Plan | None:
+    """How to code what is to be added to restored levels to come near to those that were wanted.
 
     Args:
         wanted: (K, H, W, C), what went into the network, from -255 to 510.
-        restored: likewise, what came out.
+        restored: likewise, what comes out, about.
         size: bytes, at most.
+        count: of strips.
 
     Returns:
-        16 bits that say which pictures it has, the lowest for the first, big-endian; a byte with
-        the gain in sixteenths; then, for each part of these, the length of an AVIF, 32 bits,
-        big-endian, and the AVIF, see :func:`add`. Empty where nothing fits, and for pictures that
-        are not in colour.
+        ``None`` where nothing fits or gains, and for pictures that are not in colour.
     """
     if size < _SMALLEST or wanted.shape[3] != 3 or wanted.shape[2] > _SIDE:
-        return b""
+        return None
     held = list(range(len(wanted)))
     while held:
         gain = _gain(wanted, restored, held)
-        data = _coded(wanted, restored, held, gain, size - _HEAD.size)
-        if not data:
-            break
-        data = _HEAD.pack(sum(1 << k for k in held), round(gain * _SIXTEENTHS)) + data
-        helped = _helped(wanted, restored, data)
+        parts = [
+            (pictures, slice(strip.start + rows.start, strip.start + rows.stop))
+            for strip in strips(wanted.shape[1], count)
+            for pictures, rows in _parts(held, wanted[:, strip].shape)
+        ]
+        tried = parts[:: -(-len(parts) // _TRIED)]
+        room = (size - _HEAD.size) * sum(map(_rows_of, tried)) // sum(map(_rows_of, parts))
+        quality = _quality(wanted, restored, tried, gain, room)
+        if quality < 0:
+            return None
+        files = _files(wanted, restored, parts, gain, quality, _QUICK)
+        helped = _helped(wanted, restored, parts, files, gain)
         if helped == held:
-            return data
+            sizes = [
+                sum(
+                    _LENGTH + len(data)
+                    for (_, rows), data in zip(parts, files, strict=True)
+                    if strip.start <= rows.start < strip.stop
+                )
+                for strip in strips(wanted.shape[1], count)
+            ]
+            return Plan(wanted, held, gain, quality, sizes)
         held = helped
-    return b""
+    return None
+
+
+def encoded(wanted: Levels, restored: Levels, size: int) -> bytes:
+    """A layer of one strip.
+
+    Args:
+        wanted: as for :func:`planned`.
+        restored: likewise.
+        size: likewise.
+
+    Returns:
+        16 bits that say which pictures it has, the lowest for the first, big-endian; a byte with
+        the gain in sixteenths; a byte with the number of strips, and one with the first of them;
+        then, for each part of each strip, the length of an AVIF, 32 bits, big-endian, and the AVIF,
+        see :func:`add`. Empty where there is nothing to gain.
+    """
+    plan = planned(wanted, restored, size)
+    if plan is None:
+        return b""
+    return plan.head + plan.coded(0, restored, size - len(plan.head))
 
 
 def _gain(wanted: Levels, restored: Levels, held: list[int]) -> float:
@@ -167,34 +218,67 @@ def _gain(wanted: Levels, restored: Levels, held: list[int]) -> float:
     return next((gain for gain in _GAINS if clipped(gain) < _CLIPPED), _GAINS[-1])
 
 
-def _coded(wanted: Levels, restored: Levels, held: list[int], gain: float, size: int) -> bytes:
-    parts = _parts(held, wanted.shape)
-    tried = parts[:: -(-len(parts) // _TRIED)]
-    share = size * sum(map(_rows_of, tried)) / sum(map(_rows_of, parts))
+def _quality(
+    wanted: Levels,
+    restored: Levels,
+    parts: Sequence[Part],
+    gain: float,
+    size: int,
+    near: int | None = None,
+) -> int:
+    """The best quality in which these parts fit, coded quickly; -1 if in none.
 
-    def at(quality: int, parts: Sequence[Part], speed: int) -> bytes:
-        pictures = (_avif(wanted[part], restored[part], gain, quality, speed) for part in parts)
-        return b"".join(len(data).to_bytes(4, "big") + data for data in pictures)
+    It is searched among those near to another, if that is given.
+    """
+    low, high = 0, _BEST + 1
+    if near is not None:
+        low, high = max(0, near - _NEAR), min(high, near + _NEAR)
 
-    quality = bisect_right(range(_BEST + 1), share, key=lambda q: len(at(q, tried, _QUICK))) - 1
-    while quality >= 0:
-        data = at(quality, parts, _SLOW)
-        if len(data) <= size:
-            return data
-        quality -= 1
-    return b""
+    def needed(quality: int) -> int:
+        return _length(_files(wanted, restored, parts, gain, quality, _QUICK))
+
+    return low + bisect_right(range(low, high), size, key=needed) - 1
 
 
-def _helped(wanted: Levels, restored: Levels, data: bytes) -> list[int]:
+def _files(
+    wanted: Levels,
+    restored: Levels,
+    parts: Sequence[Part],
+    gain: float,
+    quality: int,
+    speed: int,
+) -> list[bytes]:
+    return [_avif(wanted[part], restored[part], gain, quality, speed) for part in parts]
+
+
+def _length(files: Sequence[bytes]) -> int:
+    return sum(_LENGTH + len(data) for data in files)
+
+
+def _helped(
+    wanted: Levels,
+    restored: Levels,
+    parts: Sequence[Part],
+    files: Sequence[bytes],
+    gain: float,
+) -> list[int]:
     """The pictures that a layer brings nearer.
 
     What is restored best would only get the errors of the codec.
     """
     gained = dict.fromkeys(range(len(wanted)), 0.0)
-    for (pictures, rows), better in _better(data, restored):
-        for k, levels in zip(pictures, better, strict=True):
-            before, after = (mse(wanted[k, rows], x) for x in (restored[k, rows], levels))
-            gained[k] += (before - after) * len(levels)
+    for (pictures, rows), data in zip(parts, files, strict=True):
+        part = pictures, rows
+        difference = _difference(data, restored[part].shape, gain)
+        if difference is None:
+            continue
+        for k, change in zip(pictures, difference, strict=True):
+            before = restored[k, rows]
+            after = change + before
+            if before.dtype == np.uint8:
+                after.clip(0, 255, out=after)
+            errors = [mse(wanted[k, rows], levels) for levels in (before, after)]
+            gained[k] += (errors[0] - errors[1]) * len(before)
     return [k for k, gain in gained.items() if gain > 0]
 
 
@@ -206,30 +290,29 @@ def add(data: bytes, restored: Levels) -> None:
             it should, nothing is added.
         restored: (K, H, W, C), the same levels as there; uint8 stays within 0 to 255.
     """
-    for part, levels in _better(data, restored):
-        restored[part] = levels
-
-
-def _better(data: bytes, restored: Levels) -> Iterator[tuple[Part, NDArray[np.int16]]]:
-    """What each part of a layer makes of restored levels."""
     if len(data) < _HEAD.size:
         return
-    mask, gain = _HEAD.unpack_from(data)
-    if not gain:
+    mask, gain, count, first = _HEAD.unpack_from(data)
+    if not gain or not first < count <= -(-restored.shape[1] // _ROWS):
         return
     data = data[_HEAD.size :]
     held = [k for k in range(len(restored)) if mask >> k & 1]
-    for part in _parts(held, restored.shape):
-        length, data = int.from_bytes(data[:4], "big"), data[4:]
-        levels = restored[part]
-        difference = _difference(data[:length], levels.shape, gain / _SIXTEENTHS)
-        if difference is None:
-            return
-        data = data[length:]
-        difference += levels
-        if restored.dtype == np.uint8:
-            difference.clip(0, 255, out=difference)
-        yield part, difference
+    found = strips(restored.shape[1], count)
+    for strip in found[first:] + found[:first]:
+        area = restored[:, strip]
+        for part in _parts(held, area.shape):
+            length, data = int.from_bytes(data[:_LENGTH], "big"), data[_LENGTH:]
+            file, data = data[:length], data[length:]
+            if not any(file):
+                continue
+            levels = area[part]
+            difference = _difference(file, levels.shape, gain / _SIXTEENTHS)
+            if difference is None:
+                return
+            difference += levels
+            if restored.dtype == np.uint8:
+                difference.clip(0, 255, out=difference)
+            area[part] = difference
 
 
 def _parts(held: list[int], shape: tuple[int, ...]) -> list[Part]:

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from iicnet_cli import enhancement
-from iicnet_cli.container import Mark, read_mark, write_mark
-from iicnet_cli.enhancement import add, encoded
+from iicnet_cli import enhancement, strips
+from iicnet_cli.container import Mark, carried, read_mark, write_mark
+from iicnet_cli.enhancement import Plan, add, encoded, planned
 from iicnet_cli.metrics import psnr
 from tests.conftest import Run, done, natural
 
@@ -114,19 +114,74 @@ def test_no_gain_where_differences_are_large() -> None:
     assert error(restored, wanted) < 20
 
 
-def avif(height: int, width: int, held: int = 3, gain: int = 16) -> bytes:
+def red(height: int, width: int, least: int = 0) -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (width, height), "red").save(file, "AVIF")
-    data = file.getvalue()
-    return held.to_bytes(2, "big") + bytes([gain]) + len(data).to_bytes(4, "big") + data
+    data = file.getvalue().ljust(least - 4, b"\0")
+    return len(data).to_bytes(4, "big") + data
 
 
-@pytest.mark.parametrize(("gain", "red"), [(16, 127), (64, 32), (8, 255)])
-def test_a_layer_from_elsewhere_is_added(gain: int, red: int) -> None:
+def avif(
+    height: int, width: int, held: int = 3, gain: int = 16, count: int = 1, first: int = 0
+) -> bytes:
+    return held.to_bytes(2, "big") + bytes([gain, count, first]) + red(height, width)
+
+
+@pytest.mark.parametrize(("gain", "level"), [(16, 127), (64, 32), (8, 255)])
+def test_a_layer_from_elsewhere_is_added(gain: int, level: int) -> None:
     restored = np.zeros((2, 64, 64, 3), np.uint8)
     add(avif(128, 64, gain=gain), restored)
-    assert np.abs(restored[..., 0].astype(int) - red).max() <= 2
+    assert np.abs(restored[..., 0].astype(int) - level).max() <= 2
     assert not restored[..., 1:].any()
+
+
+def test_strips_follow_each_other_from_the_first() -> None:
+    nothing = bytes(4)
+    zeros = len(b"\0" * 30).to_bytes(4, "big") + bytes(30)
+    layer = avif(2 * 16, 64, count=4, first=2) + nothing + zeros + red(2 * 16, 64)
+    restored = np.zeros((2, 64, 64, 3), np.uint8)
+    add(layer, restored)
+    told = restored[..., 0].any(axis=(0, 2))
+    assert told[32:48].all() and told[16:32].all()  # the third, and behind fourth and first
+    assert not told[:16].any() and not told[48:].any()
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    count=st.integers(1, 4),
+    height=st.integers(64, 130),
+    first=st.integers(0, 3),
+    spare=st.integers(0, 200),
+)
+def test_strips_are_coded_one_by_one(count: int, height: int, first: int, spare: int) -> None:
+    wanted = pictures(2, height, 70)
+    restored = worse(wanted)
+    plan = planned(wanted, restored, 9000, count)
+    assert plan is not None
+    plan = dataclasses.replace(plan, first=first % count)
+    layer = plan.head
+    for i in plan.order:
+        size = plan.sizes[i] + 400
+        part = plan.coded(i, restored[:, plan.rows(i)], size, plan.sizes[i] + spare)
+        assert plan.sizes[i] + spare <= len(part) <= size
+        layer += part
+    before = error(restored, wanted)
+    add(layer + b"something else", restored)
+    assert error(restored, wanted) < before / 2
+
+
+def test_a_strip_that_does_not_fit_is_left_out() -> None:
+    wanted = pictures(2, 96, 70)
+    restored = worse(wanted)
+    plan = planned(wanted, restored, 9000, 2)
+    assert plan is not None
+    layer = plan.head + plan.coded(0, restored[:, plan.rows(0)], 100, 90)
+    assert len(layer) == len(plan.head) + 90
+    layer += plan.coded(1, restored[:, plan.rows(1)], 9000)
+    before = restored.copy()
+    add(layer, restored)
+    assert np.array_equal(restored[:, :48], before[:, :48])
+    assert error(restored[:, 48:], wanted[:, 48:]) < error(before[:, 48:], wanted[:, 48:])
 
 
 @pytest.mark.parametrize(
@@ -135,7 +190,7 @@ def test_a_layer_from_elsewhere_is_added(gain: int, red: int) -> None:
         b"",
         b"\xff",
         bytes(100),
-        b"\x00\x03\x10\xff\xff\xff\xff" + bytes(50),
+        b"\x00\x03\x10\x01\x00\xff\xff\xff\xff" + b"\x01" * 50,
         avif(64, 64),
         avif(128, 65),
         avif(128, 64)[:200],
@@ -143,11 +198,15 @@ def test_a_layer_from_elsewhere_is_added(gain: int, red: int) -> None:
         avif(128, 64, held=0),
         avif(128, 64, held=12),
         avif(128, 64, gain=0),
-        avif(128, 64)[:2],
+        avif(128, 64, count=0),
+        avif(128, 64, count=5),
+        avif(128, 64, first=1),
+        avif(128, 64)[:4],
     ],
     ids=[
         *("empty", "one byte", "zeros", "longer than it is", "height", "width", "cut"),
-        *("of one", "of none", "of others", "no gain", "no head"),
+        *("of one", "of none", "of others", "no gain", "no strips"),
+        *("too many strips", "no first", "no head"),
     ],
 )
 def test_a_layer_that_does_not_fit_adds_nothing(layer: bytes) -> None:
@@ -184,14 +243,23 @@ def test_flipped_bytes_of_a_layer_do_not_raise(places: list[int], values: list[i
 @given(
     motion=st.binary(max_size=200),
     layer=st.binary(min_size=1, max_size=400),
+    depth=st.integers(1, 2),
+    first=st.integers(0, 80 * 90 * 3 - 1),
     seed=st.integers(0, 99),
 )
-def test_a_mark_carries_both(motion: bytes, layer: bytes, seed: int) -> None:
-    mark = dataclasses.replace(MARK, motion=motion, enhancement=layer)
+def test_a_mark_carries_both(
+    motion: bytes, layer: bytes, depth: int, first: int, seed: int
+) -> None:
+    mark = dataclasses.replace(MARK, motion=motion, enhancement=layer, depth=depth, first=first)
     pixels = np.random.default_rng(seed).integers(0, 256, (80, 90, 3), np.uint8)
     marked = write_mark(pixels, mark)
     assert read_mark(marked) == mark
-    assert np.abs(marked.astype(int) - pixels).max() == 1
+    assert 1 <= np.abs(marked.astype(int) - pixels).max() <= 2 * depth - 1
+    moduli, residues = carried(pixels.size, mark)
+    assert np.array_equal(marked.reshape(-1) % moduli, residues)
+    some = slice(first // 2, first)
+    for whole, part in zip((moduli, residues), carried(pixels.size, mark, some), strict=True):
+        assert np.array_equal(whole[some], part)
 
 
 def test_a_mark_does_without_a_broken_layer() -> None:
@@ -200,7 +268,7 @@ def test_a_mark_does_without_a_broken_layer() -> None:
     data[-1] ^= 1
     assert Mark.from_bytes(bytes(data)) == dataclasses.replace(mark, enhancement=b"")
     assert Mark.from_bytes(bytes(data[:-20])) == dataclasses.replace(mark, enhancement=b"")
-    data[30] ^= 1  # motion
+    data[40] ^= 1  # motion
     assert Mark.from_bytes(bytes(data)) is None
 
 
@@ -242,11 +310,11 @@ def test_what_is_restored_well_is_not_in_the_layer() -> None:
 def test_a_layer_that_does_harm_is_left_out(
     run: Run, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good: float
 ) -> None:
-    def harmful(wanted: np.ndarray, restored: np.ndarray, size: int) -> bytes:
-        return avif(len(wanted) * wanted.shape[1], wanted.shape[2], held=2 ** len(wanted) - 1)
+    def harmful(plan: Plan, strip: int, restored: np.ndarray, size: int, least: int = 0) -> bytes:
+        return red(len(plan.held) * restored.shape[1], restored.shape[2], least)
 
-    monkeypatch.setattr(enhancement, "encoded", harmful)
-    monkeypatch.setattr(enhancement, "GOOD", good)
+    monkeypatch.setattr(Plan, "coded", harmful)
+    monkeypatch.setattr(strips, "GOOD", good)
     out = tmp_path / "out.png"
     done(run("embed", *photos, "-o", out))
     # Only a good base layer is worth the time to look.
@@ -271,7 +339,7 @@ def test_altered_pixels_lose_the_layer_only(run: Run, photos: list[Path], tmp_pa
     mark = read_mark(pixels)
     assert mark is not None and mark.enhancement
     pasted = pixels.copy()
-    pasted[100:130, 50:80] = 0
+    pasted[80:110, :30] = 0
     Image.fromarray(pasted).save(tmp_path / "pasted.png")
     found = read_mark(pasted)
     assert found is not None and found == dataclasses.replace(mark, enhancement=b"")

@@ -10,10 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from iicnet_cli.container import Mark, write_mark
-from iicnet_cli.enhancement import add, enhanced
+from iicnet_cli.container import Mark
+from iicnet_cli.enhancement import add
 from iicnet_cli.inference.forecast import forecast
 from iicnet_cli.inference.runner import Runner
+from iicnet_cli.strips import enhanced
 from iicnet_cli.zoo import find
 from tests.conftest import Run, natural
 
@@ -74,15 +75,14 @@ def test_windows_stand_for_a_large_picture() -> None:
     told = forecast(runner, images)
     assert told.tiles == 4
     embedding, remainder = runner.embed_with_remainder(images)
-    mark = enhanced(
+    mark, embedding = enhanced(
         Mark(task=0, model=0, images=1, valid=1),
         images,
         embedding,
         remainder,
         runner.feedback,
-        lambda pixels, rest: runner.restore(pixels, np.uint8, rest),
+        lambda pixels, rest, rows: runner.restore(pixels, np.uint8, rest, rows),
     )
-    embedding = write_mark(embedding, mark, remainder, runner.feedback)
     whole = runner.restore(embedding)
     add(mark.enhancement, whole)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from iicnet_cli.network.pixels import to_pixels, to_remainder, to_tensor
 from iicnet_cli.network.quantization import Quantization
-from iicnet_cli.rounding import NEIGHBOURS, rounded
+from iicnet_cli.rounding import NEIGHBOURS, Rounding, rounded
 from iicnet_cli.zoo import find
 from iicnet_cli.zoo.golden import golden_feedback
 from tests.conftest import natural
@@ -22,21 +24,24 @@ def exact(height: int, width: int, channels: int, seed: int) -> tuple[np.ndarray
     return levels, rng.integers(-128, 128, levels.shape, np.int8)
 
 
-def bits_at(shape: tuple[int, ...], count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def told(
+    shape: tuple[int, ...], share: float, seed: int, most: int = 2
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of a share of the samples a residue, of one or more bits."""
     rng = np.random.default_rng(seed)
-    places = rng.choice(int(np.prod(shape)), count, replace=False)
-    return places, rng.integers(0, 2, count, np.uint8)
+    bits = np.where(rng.random(shape) < share, rng.integers(1, most + 1, shape), 0)
+    moduli = (1 << bits).astype(np.uint8)
+    return moduli, (rng.integers(0, 256, shape) % moduli).astype(np.uint8)
 
 
 def one_by_one(
     levels: np.ndarray,
     rest: np.ndarray,
     feedback: np.ndarray,
-    places: np.ndarray,
-    bits: np.ndarray,
+    moduli: np.ndarray,
+    residues: np.ndarray,
 ) -> np.ndarray:
     """The same, said plainly: sample after sample, from left to right and top to bottom."""
-    parity = dict(zip(places.tolist(), bits.tolist(), strict=True))
     height, width, channels = levels.shape
     errors = np.zeros(levels.shape)
     out = np.zeros(levels.shape, np.uint8)
@@ -47,10 +52,10 @@ def one_by_one(
                 for (dy, dx), square in zip(NEIGHBOURS, feedback, strict=True):
                     if y + dy >= 0 and 0 <= x + dx < width:
                         value += errors[y + dy, x + dx] @ square[:, c]
-                bit = parity.get((y * width + x) * channels + c)
-                allowed = np.arange(256) if bit is None else np.arange(bit, 256, 2)
+                step = int(moduli[y, x, c])
+                allowed = np.arange(int(residues[y, x, c]), 256, step)
                 level = allowed[np.abs(allowed - value).argmin()]
-                errors[y, x, c] = np.clip(level - value, -1, 1)
+                errors[y, x, c] = np.clip(level - value, -step / 2, step / 2)
                 out[y, x, c] = level
     return out
 
@@ -73,7 +78,7 @@ def test_diagonals_are_as_one_by_one(
     height: int, width: int, channels: int, share: float, seed: int
 ) -> None:
     levels, rest = exact(height, width, channels, seed)
-    where = bits_at(levels.shape, int(share * levels.size), seed)
+    where = told(levels.shape, share, seed)
     feedback = some_feedback(channels, seed)
     given_values = levels.copy(), rest.copy()
     found = rounded(levels, rest, feedback, *where)
@@ -81,6 +86,40 @@ def test_diagonals_are_as_one_by_one(
     wanted = one_by_one(levels, rest, feedback, *where)
     assert np.array_equal(found, wanted)
     assert np.array_equal(levels, given_values[0]) and np.array_equal(rest, given_values[1])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    ends=st.lists(st.integers(1, 8), max_size=4),
+    width=st.integers(3, 9),
+    share=st.floats(0, 1),
+    seed=st.integers(0, 999),
+)
+def test_rows_after_rows_are_as_all_at_once(
+    ends: list[int], width: int, share: float, seed: int
+) -> None:
+    levels, rest = exact(9, width, 3, seed)
+    moduli, residues = told(levels.shape, share, seed)
+    feedback = some_feedback(3, seed)
+    rounding = Rounding(levels, rest, feedback)
+    for top, bottom in pairwise([0, *sorted(set(ends)), 9]):
+        rounding.rows(slice(top, bottom), moduli[top:bottom], residues[top:bottom])
+        assert np.array_equal(rounding.levels[bottom:], levels[bottom:])
+        assert np.array_equal(rounding.remainder[bottom:], rest[bottom:])
+        assert not rounding.remainder[:bottom].any()
+    assert np.array_equal(rounding.levels, rounded(levels, rest, feedback, moduli, residues))
+
+
+def test_errors_are_not_fed_back_over_rows_that_are_missing() -> None:
+    levels, rest = exact(12, 9, 3, 4)
+    feedback = some_feedback(3, 4)
+    free = np.ones((6, 9, 3), np.uint8), np.zeros((6, 9, 3), np.uint8)
+    rounding = Rounding(levels, rest, feedback)
+    rounding.rows(slice(6, 12), *free)
+    rounding.rows(slice(0, 6), *free)
+    for half in (slice(0, 6), slice(6, 12)):
+        alone = rounded(levels[half], rest[half], feedback)
+        assert np.array_equal(rounding.levels[half], alone)
 
 
 @settings(max_examples=25, deadline=None)
@@ -93,20 +132,19 @@ def test_diagonals_are_as_one_by_one(
 )
 def test_bits_are_there(height: int, width: int, diffused: bool, share: float, seed: int) -> None:
     levels, rest = exact(height, width, 3, seed)
-    places, bits = bits_at(levels.shape, int(share * levels.size), seed)
-    found = rounded(levels, rest, some_feedback(3, seed) if diffused else None, places, bits)
-    assert np.array_equal(found.reshape(-1)[places] & 1, bits)
+    moduli, residues = told(levels.shape, share, seed, most=3)
+    found = rounded(levels, rest, some_feedback(3, seed) if diffused else None, moduli, residues)
+    assert np.array_equal(found % moduli, residues)
 
 
 def test_without_feedback_only_bits_change_levels_towards_the_value() -> None:
     levels, rest = exact(20, 30, 3, 1)
-    places, bits = bits_at(levels.shape, 400, 2)
-    change = (rounded(levels, rest, None, places, bits).astype(int) - levels).reshape(-1)
-    assert not np.delete(change, places).any()
-    inside = ((levels > 0) & (levels < 255)).reshape(-1)
-    changed = np.flatnonzero((change != 0) & inside)
-    assert len(changed) > 100
-    assert np.array_equal(change[changed], np.where(rest.reshape(-1)[changed] > 0, 1, -1))
+    moduli, residues = told(levels.shape, 0.2, 2, most=1)
+    change = rounded(levels, rest, None, moduli, residues).astype(int) - levels
+    assert not change[moduli == 1].any()
+    changed = (change != 0) & (levels > 0) & (levels < 255)
+    assert np.count_nonzero(changed) > 100
+    assert np.array_equal(change[changed], np.where(rest[changed] >= 0, 1, -1))
 
 
 def test_zeros_are_no_feedback() -> None:

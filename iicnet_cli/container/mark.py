@@ -9,6 +9,7 @@ import binascii
 import hashlib
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -33,10 +34,14 @@ MARK_BITS = 8 * (_LAYOUT.size + 2)
 """How many samples carry a mark alone; a picture needs at least as many."""
 _LENGTH = 3
 """Bytes that tell how long the motion, or the enhancement layer, is."""
-_BEFORE_LOAD = MARK_BITS // 8 + 2 * _LENGTH + 2
+# depth | first
+_PLACE = struct.Struct(">BI")
+_BEFORE_LOAD = MARK_BITS // 8 + 2 * _LENGTH + _PLACE.size + 2
 """Bytes of a laden mark that come before its load, each bit in a sample of its own."""
-_TOGETHER = 1 << 20
-"""Bits whose places are computed at once, to save memory."""
+MAX_DEPTH = 2
+"""Low bits of a sample that carry a load, at most."""
+_TOGETHER = 1 << 16
+"""Symbols whose places are computed at once, to save memory."""
 _CHECKSUM = 4
 """Bytes of the CRC-32 behind the motion, and behind the enhancement layer."""
 
@@ -67,7 +72,9 @@ class Mark:
     group (1 to 16), ``valid`` how many of them are real frames in this group (1 to ``images``),
     ``padding`` the pixels added to the right and at the bottom (0 to 15 each), ``fps`` an
     ``fps_code``. ``motion`` and ``enhancement`` are bytes of which this module knows nothing: that
-    of the pictures, and their enhancement layer. Raises ``ValueError`` when a value does not fit.
+    of the pictures, and their enhancement layer. A sample carries ``depth`` bits of these (1 or 2),
+    and the sample ``first`` of the picture is the first that does. Raises ``ValueError`` when a
+    value does not fit.
     """
 
     task: int
@@ -78,6 +85,8 @@ class Mark:
     fps: int = 0
     motion: bytes = b""
     enhancement: bytes = b""
+    depth: int = 1
+    first: int = 0
 
     def __post_init__(self) -> None:
         fits = (
@@ -87,6 +96,8 @@ class Mark:
             and all(0 <= side <= 15 for side in self.padding)
             and 0 <= self.fps <= 65535
             and max(len(self.motion), len(self.enhancement)) < 1 << 8 * _LENGTH
+            and 1 <= self.depth <= MAX_DEPTH
+            and 0 <= self.first < 1 << 32
         )
         if not fits:
             raise ValueError(f"out of range: {self}")
@@ -96,27 +107,32 @@ class Mark:
         """The task's name in ``TASKS``."""
         return TASKS[self.task]
 
+    @property
+    def laden(self) -> bool:
+        """Whether there is motion or an enhancement layer."""
+        return bool(self.motion or self.enhancement)
+
     def to_bytes(self) -> bytes:
         """``MARK_BITS / 8`` bytes: magic, version, fields, CRC-16.
 
-        With motion or an enhancement layer, the lengths of both and a CRC-16 follow, then each of
-        them with a CRC-32.
+        With motion or an enhancement layer, the lengths of both, their place and a CRC-16 follow,
+        then each of them with a CRC-32.
         """
-        laden = self.motion or self.enhancement
         body = _LAYOUT.pack(
             _MAGIC,
-            (_LADEN if laden else _PLAIN) << 4 | self.task,
+            (_LADEN if self.laden else _PLAIN) << 4 | self.task,
             self.model.to_bytes(3, "big"),
             (self.images - 1) << 4 | (self.valid - 1),
             self.padding[0] << 4 | self.padding[1],
             self.fps,
         )
-        if not laden:
+        if not self.laden:
             return _with_crc16(body)
         parts = self.motion, self.enhancement
         lengths = b"".join(len(part).to_bytes(_LENGTH, "big") for part in parts)
+        place = _PLACE.pack(self.depth, self.first)
         load = b"".join(map(_with_crc32, parts))
-        return _with_crc16(body) + _with_crc16(lengths) + load
+        return _with_crc16(body) + _with_crc16(lengths + place) + load
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Mark | None:
@@ -138,16 +154,19 @@ class Mark:
                 hint="upgrade iicnet",
             )
         motion = enhancement = b""
+        load = _Load(0, 0, 1, 0)
         if version == _LADEN:
-            lengths = _lengths(data)
-            if lengths is None:
+            told = _load(data)
+            if told is None:
                 return None
-            middle = _BEFORE_LOAD + lengths[0] + _CHECKSUM
+            load = told
+            middle = _BEFORE_LOAD + load.motion + _CHECKSUM
             sound = _without_crc32(data[_BEFORE_LOAD:middle])
             if sound is None:
                 return None
             motion = sound
-            enhancement = _without_crc32(data[middle : middle + lengths[1] + _CHECKSUM]) or b""
+            end = middle + load.enhancement + _CHECKSUM
+            enhancement = _without_crc32(data[middle:end]) or b""
         try:
             return cls(
                 task=task,
@@ -158,6 +177,8 @@ class Mark:
                 fps=fps,
                 motion=motion,
                 enhancement=enhancement,
+                depth=load.depth,
+                first=load.first,
             )
         except ValueError:
             return None
@@ -181,25 +202,44 @@ def _without_crc32(data: bytes) -> bytes | None:
     return body if len(data) >= _CHECKSUM and _with_crc32(body) == data else None
 
 
-def _lengths(data: bytes) -> tuple[int, int] | None:
-    """Bytes of motion and enhancement layer, told by a laden mark; ``None`` for others."""
+@dataclass(frozen=True)
+class _Load:
+    """Bytes of motion and enhancement layer without their checksums, and where they are."""
+
+    motion: int
+    enhancement: int
+    depth: int
+    first: int
+
+    @property
+    def symbols(self) -> int:
+        """Samples that carry them."""
+        return -(-8 * (self.motion + self.enhancement + 2 * _CHECKSUM) // self.depth)
+
+
+def _load(data: bytes) -> _Load | None:
+    """What a laden mark tells of its load; ``None`` for others."""
     body = _without_crc16(data[: MARK_BITS // 8])
     if body is None or not body.startswith(_MAGIC) or body[len(_MAGIC)] >> 4 != _LADEN:
         return None
-    lengths = _without_crc16(data[MARK_BITS // 8 : _BEFORE_LOAD])
-    if lengths is None:
+    told = _without_crc16(data[MARK_BITS // 8 : _BEFORE_LOAD])
+    if told is None:
         return None
-    return int.from_bytes(lengths[:_LENGTH], "big"), int.from_bytes(lengths[_LENGTH:], "big")
+    motion, enhancement = (int.from_bytes(told[i : i + _LENGTH], "big") for i in (0, _LENGTH))
+    depth, first = _PLACE.unpack_from(told, 2 * _LENGTH)
+    sound = motion + enhancement and 1 <= depth <= MAX_DEPTH
+    return _Load(motion, enhancement, depth, first) if sound else None
 
 
-def mark_room(samples: int, to_a_bit: int = 1) -> int:
+def mark_room(samples: int, to_a_bit: int = 1, depth: int = 1) -> int:
     """Bytes of motion and enhancement layer together that so many samples can carry.
 
     Args:
         samples: of the picture.
-        to_a_bit: of them to each bit, at least.
+        to_a_bit: of them to each that carries some, at least.
+        depth: bits to each of these.
     """
-    return max(0, (samples - 8 * _BEFORE_LOAD) // (8 * to_a_bit) - 2 * _CHECKSUM)
+    return max(0, (samples - 8 * _BEFORE_LOAD) // to_a_bit * depth // 8 - 2 * _CHECKSUM)
 
 
 def _positions(samples: int, count: int) -> NDArray[np.int64]:
@@ -218,19 +258,42 @@ def _positions(samples: int, count: int) -> NDArray[np.int64]:
     return places.reshape(-1)[:count]
 
 
-def mark_positions(samples: int, mark: Mark) -> NDArray[np.int64]:
-    """Samples of a flattened picture that carry the bits of a mark, in their order.
+def carried(samples: int, mark: Mark, some: slice = slice(0, None)) -> tuple[Pixels, Pixels]:
+    """What samples of a flattened picture must be to carry a mark.
+
+    Args:
+        samples: of the picture.
+        mark: to be carried.
+        some: of the samples; all by default.
+
+    Returns:
+        Of each of them a modulus, 1 where it carries nothing, and the residue of its level.
 
     Raises ``ValueError`` when the picture has fewer than the mark needs.
     """
+    data = mark.to_bytes()
     load = len(mark.motion) + len(mark.enhancement)
-    if load > mark_room(samples):
+    if load > mark_room(samples, depth=mark.depth):
         raise ValueError(f"a mark with {load} bytes is too much for {samples} samples")
-    before = 8 * _BEFORE_LOAD if load else MARK_BITS
+    before = 8 * _BEFORE_LOAD if mark.laden else MARK_BITS
     places = _positions(samples, before)
     if len(places) < before:
         raise ValueError(f"a mark needs {before} samples, the picture has {samples}")
-    return np.append(places, _load_positions(samples, load)) if load else places
+    start, stop, _ = some.indices(samples)
+    moduli, residues = np.ones(stop - start, np.uint8), np.zeros(stop - start, np.uint8)
+
+    def put(places: NDArray[np.int64], values: Pixels, depth: int) -> None:
+        inside = (places >= start) & (places < stop)
+        moduli[places[inside] - start] = 1 << depth
+        residues[places[inside] - start] = values[inside]
+
+    put(places, np.unpackbits(np.frombuffer(data, np.uint8))[:before], 1)
+    if mark.laden:
+        told = _Load(len(mark.motion), len(mark.enhancement), mark.depth, mark.first)
+        symbols = _symbols(data[_BEFORE_LOAD:], mark.depth)
+        for part, where in _load_positions(samples, told, slice(start, stop)):
+            put(where, symbols[part], mark.depth)
+    return moduli, residues
 
 
 def write_mark(
@@ -239,23 +302,23 @@ def write_mark(
     remainder: NDArray[np.int8] | None = None,
     feedback: Feedback | None = None,
 ) -> Pixels:
-    """A copy of ``pixels`` that carries ``mark``: a sample for each bit is even or odd.
+    """A copy of ``pixels`` that carries ``mark``: the low bits of some samples are its bits.
 
     Args:
         pixels: (H, W, C) or (H, W).
         mark: what to carry.
         remainder: of the same shape, what rounding took from each sample, in 1/256 of a level.
-        feedback: how errors of rounding are diffused, see :func:`rounded`; by default they are not,
-            and only samples that carry bits change, by 0 or 1 level.
+        feedback: how errors of rounding are diffused, see :class:`Rounding`; by default they are
+            not, and only samples that carry bits change, with one bit each by 0 or 1 level.
 
     Raises ``ValueError`` when the picture has fewer samples than the mark needs.
     """
-    places = mark_positions(pixels.size, mark)
-    bits = np.unpackbits(np.frombuffer(mark.to_bytes(), np.uint8))
     if remainder is None:
         remainder = np.zeros(pixels.shape, np.int8)
     shape = (*pixels.shape[:2], -1)
-    levels = rounded(pixels.reshape(shape), remainder.reshape(shape), feedback, places, bits)
+    levels = rounded(
+        pixels.reshape(shape), remainder.reshape(shape), feedback, *carried(pixels.size, mark)
+    )
     return levels.reshape(pixels.shape)
 
 
@@ -265,31 +328,53 @@ def read_mark(pixels: Pixels) -> Mark | None:
     Raises ``UnsupportedVersionError`` for the mark of a newer program.
     """
     flat = pixels.reshape(-1)
-    data = _bytes_at(flat, _positions(flat.size, 8 * _BEFORE_LOAD))
-    lengths = _lengths(data)
-    if lengths is not None:
-        if not 0 < sum(lengths) <= mark_room(flat.size):
+    data = np.packbits(flat[_positions(flat.size, 8 * _BEFORE_LOAD)] & 1).tobytes()
+    load = _load(data)
+    if load is not None:
+        if load.motion + load.enhancement > mark_room(flat.size, depth=load.depth):
             return None
-        data += _bytes_at(flat, _load_positions(flat.size, sum(lengths)))
+        symbols = np.empty(load.symbols, np.uint8)
+        for part, places in _load_positions(flat.size, load, slice(0, flat.size)):
+            symbols[part] = flat[places]
+        data += _from_symbols(symbols, load.depth)
     return Mark.from_bytes(data)
 
 
-def _bytes_at(flat: Pixels, places: NDArray[np.int64]) -> bytes:
-    return np.packbits(flat[places] & 1).tobytes()
+def _symbols(data: bytes, depth: int) -> Pixels:
+    """So many bits of the data each, the highest first; zeros at the end."""
+    bits = np.unpackbits(np.frombuffer(data, np.uint8))
+    groups = np.pad(bits, (0, -len(bits) % depth)).reshape(-1, depth)
+    symbols: Pixels = np.packbits(groups, axis=1)[:, 0] >> np.uint8(8 - depth)
+    return symbols
 
 
-def _load_positions(samples: int, load: int) -> NDArray[np.int64]:
-    """Places of the bits of so many bytes and their checksums.
+def _from_symbols(symbols: Pixels, depth: int) -> bytes:
+    """Inverse of ``_symbols`` of whole bytes; only the low bits of each count."""
+    bits = np.unpackbits(symbols[:, None], axis=1)[:, 8 - depth :].reshape(-1)
+    return np.packbits(bits[: len(bits) // 8 * 8]).tobytes()
 
-    They are spread evenly over the samples that carry none before the load.
+
+def _load_positions(
+    samples: int, load: _Load, among: slice
+) -> Iterator[tuple[slice, NDArray[np.int64]]]:
+    """Places of the symbols of a load, in parts; of those that have some among these samples.
+
+    They are spread evenly over the samples that carry none before the load, from a first one on to
+    the end, and then from the start.
     """
-    places = np.empty(8 * (load + 2 * _CHECKSUM), np.int64)
+    count = load.symbols
     taken = np.sort(_positions(samples, 8 * _BEFORE_LOAD))
     left = samples - len(taken)
     # Those of the samples that are passed over come before.
     before = taken - np.arange(len(taken))
-    for first in range(0, len(places), _TOGETHER):
-        some = np.arange(first, min(first + _TOGETHER, len(places))) * left // len(places)
+    skipped = load.first - int(np.searchsorted(taken, load.first))
+    for start in range(0, count, _TOGETHER):
+        part = slice(start, min(start + _TOGETHER, count))
+        some = np.arange(part.start, part.stop) * left // count + skipped
+        # Ranks, which are at most so many places too small.
+        low, high = int(some[0]) % left, int(some[-1]) % left + len(taken)
+        if low < high and not (low < among.stop and among.start <= high):
+            continue
+        some %= left
         some += np.searchsorted(before, some, side="right")
-        places[first : first + _TOGETHER] = some
-    return places
+        yield part, some

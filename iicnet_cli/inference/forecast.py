@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from iicnet_cli.container import Mark, write_mark
-from iicnet_cli.enhancement import add, enhanced
+from iicnet_cli.enhancement import add
 from iicnet_cli.inference.effort import Target
 from iicnet_cli.inference.runner import Runner, plan_tiles
 from iicnet_cli.metrics import mse
 from iicnet_cli.network.pixels import Levels, Pixels
+from iicnet_cli.strips import enhanced
 
 WINDOW = 128
 """Side of a window, in pixels of the pictures."""
@@ -64,20 +65,23 @@ def forecast(
     embedding, remainder = np.concatenate(embeddings), np.concatenate(remainders)
     wanted = np.concatenate(parts, axis=1)
 
-    def restored_from(embedding: Pixels, remainder: NDArray[np.int8] | None) -> Levels:
+    def restored_from(embedding: Pixels, remainder: NDArray[np.int8] | None, rows: slice) -> Levels:
+        high = parts[0].shape[1]
+        some = range(rows.start // high, -(-rows.stop // high))
         shown = np.split(embedding, len(parts))
         rests = [None] * len(parts) if remainder is None else np.split(remainder, len(parts))
-        restored = [
-            runner.restore(part, images.dtype, rest)
-            for part, rest in zip(shown, rests, strict=True)
-        ]
-        return np.concatenate(restored, axis=1)
+        restored = np.concatenate(
+            [runner.restore(shown[i], images.dtype, rests[i]) for i in some], axis=1
+        )
+        return restored[:, rows.start - some.start * high : rows.stop - some.start * high]
 
     mark = Mark(task=0, model=0, images=len(images), valid=1)
+    exact = embedding, remainder, runner.feedback
     if enhance:
-        mark = enhanced(mark, wanted, embedding, remainder, runner.feedback, restored_from)
-    embedding = write_mark(embedding, mark, remainder, runner.feedback)
-    restored = restored_from(embedding, None)
+        mark, embedding = enhanced(mark, wanted, *exact, restored_from)
+    else:
+        embedding = write_mark(embedding, mark, remainder, runner.feedback)
+    restored = restored_from(embedding, None, slice(0, wanted.shape[1]))
     if mark.enhancement:
         add(mark.enhancement, restored)
     shown = np.split(embedding, len(parts))

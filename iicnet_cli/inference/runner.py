@@ -32,6 +32,8 @@ DEFAULT_MEMORY = 1 << 30
 
 _STRIP = 256
 """Rows of an embedding."""
+_MARGIN = 32
+"""Likewise: beside those from which only some rows of the images are restored."""
 
 
 @dataclass(frozen=True)
@@ -223,6 +225,7 @@ class Runner:
         embedding: Pixels,
         dtype: DTypeLike = np.uint8,
         remainder: NDArray[np.int8] | None = None,
+        rows: slice | None = None,
     ) -> Levels:
         """The embedding to the images.
 
@@ -230,10 +233,21 @@ class Runner:
             embedding: (H_e, W_e, C_e) uint8.
             dtype: int16 for images that were not within 0..255.
             remainder: what rounding took from the embedding, to restore from it before that.
+            rows: restore these only, from what is near to them in the embedding. Within the whole
+                they would differ in a few levels, for receptive fields are larger; the most in the
+                first and last rows.
 
         Returns:
             (K, H, W, C) of that type.
         """
+        if rows is not None:
+            multiple = self.config.multiple // self.scale
+            top = max(0, rows.start // self.scale - _MARGIN) // multiple * multiple
+            bottom = -(-rows.stop // self.scale) + _MARGIN
+            near = slice(top, -(-bottom // multiple) * multiple)
+            rest = None if remainder is None else remainder[near]
+            some = self.restore(embedding[near], dtype, rest)
+            return some[:, rows.start - top * self.scale : rows.stop - top * self.scale]
         height, width = (side * self.scale for side in embedding.shape[:2])
         out = np.empty((self.config.images, height, width, self.config.channels), dtype)
         to_array = to_pixels if out.dtype == np.uint8 else to_levels

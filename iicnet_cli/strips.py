@@ -1,0 +1,172 @@
+"""An embedding that carries its own enhancement layer, rounded strip by strip.
+
+The layer is to mend what rounding does, too; but its bits decide how the samples that carry them
+are rounded. So the bits of a strip are those of the layer of strips that were rounded before it.
+Only the last strip's layer is made from the exact values; its bits are the first strip's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iicnet_cli.container import Mark, Pixels, carried, mark_room, write_mark
+from iicnet_cli.enhancement import Plan, add, planned
+from iicnet_cli.metrics import Levels, mse
+from iicnet_cli.rounding import Feedback, Rounding
+
+GOOD = 4.0
+"""Mean squared error, in levels, below which a base layer may be disturbed more than mended."""
+_DENSITIES = {2.0: (8, 1), GOOD: (4, 1), 8.0: (2, 1), 16.0: (1, 1), float("inf"): (1, 2)}
+"""Where the base layer has a lower mean squared error: of how many samples of the PNG one carries
+bits of the layer, and how many."""
+_MOST = 8
+"""Strips; more of them take more time and gain little."""
+_BYTES, _ROWS = 4096, 48
+"""Of a strip, at least, in the layer and in the pictures."""
+_HEAD_SYMBOLS = 64
+"""Bytes that the samples before the load can move it by, at most."""
+
+Restore = Callable[[Pixels, NDArray[np.int8] | None, slice], Levels]
+"""Of an embedding and, if it is to be restored from before its rounding, the remainder: some rows
+of the pictures."""
+
+
+def enhanced(
+    mark: Mark,
+    wanted: Levels,
+    embedding: Pixels,
+    remainder: NDArray[np.int8],
+    feedback: Feedback | None,
+    restore: Restore,
+    to_a_bit: int = 1,
+    tick: Callable[[float], None] = lambda share: None,
+) -> tuple[Mark, Pixels]:
+    """The embedding with its mark and, if that makes it better, its enhancement layer.
+
+    Args:
+        mark: without one.
+        wanted: (K, H, W, C), the pictures as the network got them, before padding.
+        embedding: (H_e, W_e, C_e), not yet marked.
+        remainder: as of :func:`write_mark`.
+        feedback: likewise.
+        restore: what the network makes of such an embedding, in the type of ``wanted``.
+        to_a_bit: samples of the embedding to each bit, at least.
+        tick: called after each strip with the share 0..1 that is done.
+
+    Returns:
+        The mark that it carries, and the embedding.
+    """
+    everything = slice(0, wanted.shape[1])
+    base = restore(embedding, remainder, everything)
+    base_error = _error(wanted, base)
+    apart, depth = next(d for below, d in _DENSITIES.items() if base_error < below)
+    if to_a_bit > 1:
+        apart, depth = max(apart, to_a_bit), 1
+    room = mark_room(embedding.size, apart, depth) - len(mark.motion)
+    count = max(1, min(_MOST, room // _BYTES, len(embedding) // _ROWS))
+    plan = planned(wanted, base, room, count)
+    plain = None
+    if plan is None or base_error < GOOD:
+        plain = mark, write_mark(embedding, mark, remainder, feedback)
+    if plan is None:
+        assert plain is not None
+        return plain
+    plan = replace(plan, first=_first(plan))
+    layered = _laid(
+        plan,
+        replace(mark, depth=depth),
+        room,
+        base,
+        (embedding, remainder),
+        feedback,
+        restore,
+        tick,
+    )
+    if plain is not None:
+        del base
+        errors = [restored_error(*each, wanted, restore) for each in (plain, layered)]
+        return layered if errors[1] < errors[0] else plain
+    return layered
+
+
+def restored_error(mark: Mark, marked: Pixels, wanted: Levels, restore: Restore) -> float:
+    """Mean squared error of what a marked embedding restores, its layer added; see above."""
+    restored = restore(marked, None, slice(0, wanted.shape[1]))
+    if mark.enhancement:
+        add(mark.enhancement, restored)
+    return _error(wanted, restored)
+
+
+def _error(wanted: Levels, restored: Levels) -> float:
+    return float(np.mean([mse(a, b) for a, b in zip(wanted, restored, strict=True)]))
+
+
+def _first(plan: Plan) -> int:
+    """The strip whose layer is made from the exact values.
+
+    If the strips after it are rounded in this order, each is to find as many bytes of the layer as
+    it can carry; so those that need many come first.
+    """
+    height, sizes = plan.wanted.shape[1], np.array(plan.sizes, float)
+    rows = [plan.rows(i) for i in range(len(sizes))]
+    room = np.array([r.stop - r.start for r in rows]) / height * sizes.sum()
+
+    def least_left(first: int) -> float:
+        made, filled = np.roll(sizes, -first), np.roll(room, -first - 1)
+        return float(min(np.cumsum(made) - np.cumsum(filled)))
+
+    return max(range(len(sizes)), key=least_left)
+
+
+def _laid(
+    plan: Plan,
+    mark: Mark,
+    room: int,
+    base: Levels,
+    exact: tuple[Pixels, NDArray[np.int8]],
+    feedback: Feedback | None,
+    restore: Restore,
+    tick: Callable[[float], None],
+) -> tuple[Mark, Pixels]:
+    height, (embedding, remainder) = plan.wanted.shape[1], exact
+    scale = -(-height // len(embedding))
+    row = embedding[0].size
+
+    def area(strip: int) -> slice:
+        rows = plan.rows(strip)
+        stop = len(embedding) if rows.stop == height else rows.stop // scale
+        return slice(rows.start // scale, stop)
+
+    rounding = Rounding(embedding, remainder, feedback)
+    order = plan.order[1:] + plan.order[:1]
+    mark = replace(mark, enhancement=bytes(room), first=area(order[0]).start * row)
+    load = len(mark.to_bytes())
+    samples = accumulate((area(i).stop - area(i).start) * row for i in order)
+    layer = plan.head
+    unmade = sum(plan.sizes)
+
+    def made(strip: int, restored: Levels) -> None:
+        """The layer, longer by a strip; and not shorter than the next one needs to be rounded."""
+        nonlocal layer, unmade
+        left = room - len(layer)
+        needed = load * next(samples) // embedding.size + _HEAD_SYMBOLS - len(mark.motion)
+        size = left * plan.sizes[strip] // unmade
+        unmade -= plan.sizes[strip]
+        least = min(needed - len(layer), left)
+        layer += plan.coded(strip, restored, max(size, least), least)
+
+    made(order[-1], base[:, plan.rows(order[-1])])
+    for done, strip in enumerate(order, 1):
+        rows = area(strip)
+        mark = replace(mark, enhancement=layer.ljust(room, b"\0"))
+        some = slice(rows.start * row, rows.stop * row)
+        rounding.rows(rows, *carried(embedding.size, mark, some))
+        if strip != order[-1]:
+            made(strip, restore(rounding.levels, rounding.remainder, plan.rows(strip)))
+        tick(done / len(order))
+    return mark, rounding.levels

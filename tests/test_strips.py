@@ -1,0 +1,136 @@
+"""An embedding that carries its own enhancement layer, rounded strip by strip."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iicnet_cli import enhancement, strips
+from iicnet_cli.api import pad, padding_to
+from iicnet_cli.container import Mark, read_mark
+from iicnet_cli.enhancement import Plan, add
+from iicnet_cli.inference.runner import Runner
+from iicnet_cli.strips import enhanced
+from iicnet_cli.zoo import find
+from tests.conftest import natural
+
+
+@cache
+def runner_of(name: str) -> Runner:
+    checkpoint = find(name)
+    return Runner(checkpoint.load(), feedback=checkpoint.feedback)
+
+
+class Made:
+    """What became of some pictures."""
+
+    def __init__(self, name: str, height: int, width: int, motion: bytes = b"") -> None:
+        runner = runner_of(name)
+        count = runner.config.images
+        self.wanted = np.stack([natural(height, width, seed) for seed in range(count)])
+        padding = padding_to(width, height, runner.config.multiple)
+        embedding, remainder = runner.embed_with_remainder(pad(self.wanted, padding))
+
+        def restore(pixels: np.ndarray, rest: np.ndarray | None, rows: slice) -> np.ndarray:
+            self.restored.append(rows)
+            return runner.restore(pixels, np.uint8, rest, rows)[:, :, :width]
+
+        self.restored: list[slice] = []
+        self.shares: list[float] = []
+        mark = Mark(task=5, model=1, images=count, valid=count, motion=motion)
+        self.mark, self.pixels = enhanced(
+            mark, self.wanted, embedding, remainder, runner.feedback, restore, 1, self.shares.append
+        )
+        self.base = runner.restore(self.pixels)[:, :height, :width]
+        self.better = self.base.copy()
+        add(self.mark.enhancement, self.better)
+
+    def error(self, restored: np.ndarray) -> float:
+        return float(np.square(restored.astype(float) - self.wanted).mean())
+
+
+@pytest.mark.parametrize(
+    ("name", "height", "width", "motion"),
+    [
+        ("stego-5", 192, 250, b""),
+        ("stego-5", 201, 256, bytes(900)),
+        ("video-3-half", 390, 402, b""),
+    ],
+)
+def test_the_picture_carries_the_layer_of_its_strips(
+    name: str, height: int, width: int, motion: bytes
+) -> None:
+    made = Made(name, height, width, motion)
+    assert read_mark(made.pixels) == made.mark
+    assert made.mark.motion == motion
+    assert made.mark.enhancement[3] > 1
+    assert made.error(made.better) < 0.6 * made.error(made.base)
+    assert made.shares == sorted(made.shares) and made.shares[-1] == 1
+
+
+def test_a_strip_tells_of_the_rounding_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    several = Made("stego-5", 192, 256)
+    monkeypatch.setattr(strips, "_MOST", 1)
+    one = Made("stego-5", 192, 256)
+    assert one.mark.enhancement[3] == 1 and several.mark.enhancement[3] > 2
+    assert abs(len(one.mark.enhancement) - len(several.mark.enhancement)) < 10
+    assert several.error(several.better) < 0.9 * one.error(one.better)
+    # Of all strips but one what is added was seen with its rounding.
+    assert len(several.restored) == several.mark.enhancement[3]
+
+
+@pytest.mark.parametrize("errors", [(2.0, 64.0), (64.0, 2.0)])
+def test_worse_pictures_get_more_bits(
+    monkeypatch: pytest.MonkeyPatch, errors: tuple[float, float]
+) -> None:
+    below, above = errors
+    monkeypatch.setattr(strips, "_DENSITIES", {below: (2, 1), above: (1, 2), 1e9: (1, 1)})
+    made = Made("stego-5", 128, 160)
+    assert read_mark(made.pixels) == made.mark
+    bits = 8 * len(made.mark.enhancement) / made.pixels.size
+    assert made.mark.depth == (2 if below < above else 1)
+    assert bits == pytest.approx(2 if below < above else 0.5, abs=0.05)
+
+
+def test_motion_takes_its_share_of_the_room() -> None:
+    plain, moving = (Made("stego-5", 160, 160, bytes(n)) for n in (0, 2000))
+    assert len(moving.mark.enhancement) == len(plain.mark.enhancement) - 2000
+
+
+@given(st.lists(st.integers(0, 5000), min_size=1, max_size=12).filter(any))
+def test_there_is_always_enough_to_write(sizes: list[int]) -> None:
+    """From the right strip on no strip waits for bytes that are not yet there."""
+    wanted = np.zeros((1, 16 * len(sizes), 4, 3), np.uint8)
+    first = strips._first(Plan(wanted, [0], 1, 50, sizes))
+    room = sum(sizes) / len(sizes)
+    there = 0.0
+    for size in sizes[first:] + sizes[:first]:
+        there += size - room
+        assert there > -1e-6
+
+
+def test_what_a_strip_needs_is_filled_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the layer turns out shorter than planned, zeros stand for the rest."""
+    real = Plan.coded
+
+    def short(plan: Plan, strip: int, restored: np.ndarray, size: int, least: int = 0) -> bytes:
+        return real(plan, strip, restored, max(least, size // 3), least)
+
+    monkeypatch.setattr(Plan, "coded", short)
+    made = Made("stego-5", 192, 256)
+    assert read_mark(made.pixels) == made.mark
+    assert made.error(made.better) < made.error(made.base)
+
+
+def test_strips_of_a_picture_are_all_of_it() -> None:
+    for height in range(16, 400, 7):
+        for count in range(1, -(-height // 16) + 1):
+            found = enhancement.strips(height, count)
+            assert found[0].start == 0 and found[-1].stop == height
+            for a, b in pairwise(found):
+                assert a.stop == b.start and a.stop % 16 == 0 and a.start < a.stop
