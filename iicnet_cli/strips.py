@@ -21,7 +21,7 @@ from iicnet_cli.rounding import Feedback, Rounding
 
 GOOD = 4.0
 """Mean squared error, in levels, below which a base layer may be disturbed more than mended."""
-_DENSITIES = {2.0: (8, 1), GOOD: (4, 1), 8.0: (2, 1), 16.0: (1, 1), float("inf"): (1, 2)}
+_DENSITIES = {0.6: (8, 1), 2.0: (4, 1), 64.0: (1, 1), float("inf"): (1, 2)}
 """Where the base layer has a lower mean squared error: of how many samples of the PNG one carries
 bits of the layer, and how many."""
 _MOST = 8

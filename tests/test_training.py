@@ -154,7 +154,7 @@ def test_fine_tuning_diffuses_noise_as_rounding_is(
     np.testing.assert_allclose(seen[1], given)
     # Its own is measured anew.
     assert second is not None
-    measured = golden_feedback(second.checkpoint.load())
+    measured = golden_feedback(second.checkpoint.load(), second.checkpoint.config.task)
     if measured is None:
         assert second.checkpoint.feedback is None
     else:

@@ -12,11 +12,9 @@ from iicnet_cli.network.pixels import to_pixels, to_remainder, to_tensor
 from iicnet_cli.rounding import NEIGHBOURS, Feedback, rounded
 
 _DRAWS = 16
-_SHARE = 0.3
-"""Of an error in the embedding itself, beside what is restored of it on average."""
 
 
-def feedback_of(net: IICNet, images: Tensor) -> Feedback | None:
+def feedback_of(net: IICNet, images: Tensor, share: float) -> Feedback | None:
     """Weights of an error diffusion after which the network restores the least of the errors.
 
     To first order, errors n of the embedding come back as J n, with the Jacobian J of the inverse
@@ -27,6 +25,7 @@ def feedback_of(net: IICNet, images: Tensor) -> Feedback | None:
     Args:
         net: in evaluation mode.
         images: (1, K, C, H, W) in 0..1.
+        share: of an error in the embedding itself, beside what is restored of it on average.
 
     Returns:
         ``None`` if the pictures are restored better without.
@@ -47,7 +46,7 @@ def feedback_of(net: IICNet, images: Tensor) -> Feedback | None:
         correlation = correlation + torch.fft.ifft2(both).real
     # The variance of the noise is 1/12.
     weights = 12 / (_DRAWS * embedding[0, 0].numel()) * correlation.numpy()
-    feedback = _solved(weights)
+    feedback = _solved(weights, share)
     rounding = to_pixels(embedding)[0], to_remainder(embedding)[0]
     with torch.no_grad():
         exact = net.inverse(embedding)
@@ -58,10 +57,10 @@ def feedback_of(net: IICNet, images: Tensor) -> Feedback | None:
     return feedback if diffused < plain else None
 
 
-def _solved(weights: NDArray[np.float64]) -> Feedback:
+def _solved(weights: NDArray[np.float64], share: float) -> Feedback:
     """From W, (C, C, H, W) by channels and distance, all of a pixel and its later neighbours."""
     channels = len(weights)
-    own = _SHARE * float(np.mean([weights[c, c, 0, 0] for c in range(channels)]))
+    own = share * float(np.mean([weights[c, c, 0, 0] for c in range(channels)]))
 
     def weight(p: tuple[int, int, int], q: tuple[int, int, int]) -> float:
         (a, ya, xa), (b, yb, xb) = p, q

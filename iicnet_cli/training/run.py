@@ -164,7 +164,7 @@ def _write_model(
         licence=licence,
         origin="trained with iicnet train",
         training=record,
-        feedback=golden_feedback(outcome.net),
+        feedback=golden_feedback(outcome.net, recipe.task),
     )
     write_golden(checkpoint)
     embed, restored = measure(checkpoint.load(), held_out, torch.device("cpu"), checkpoint.feedback)

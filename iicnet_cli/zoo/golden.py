@@ -20,6 +20,9 @@ Pixels = NDArray[np.uint8]
 
 GOLDEN_FOLDER = "golden"
 SIZE = 64
+_USUAL_SHARE = 0.3
+_SHARES = {"stego": 0.1, "dual": 0.1}
+"""What errors of an embedding count in their diffusion (docs/rounding.md)."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,13 @@ def golden_images(images: int, channels: int = 3) -> Pixels:
     return levels
 
 
-def golden_feedback(net: IICNet) -> Feedback | None:
-    """How the rounding of its embeddings is to be diffused, measured with these pictures."""
+def golden_feedback(net: IICNet, task: str) -> Feedback | None:
+    """How the rounding of its embeddings for a task is to be diffused, measured with these."""
     from iicnet_cli.network.pixels import to_tensor
     from iicnet_cli.network.shaping import feedback_of
 
     images = golden_images(net.config.images, net.config.channels)
-    return feedback_of(net, to_tensor(images[None]))
+    return feedback_of(net, to_tensor(images[None]), _SHARES.get(task, _USUAL_SHARE))
 
 
 def write_golden(checkpoint: Checkpoint) -> None:

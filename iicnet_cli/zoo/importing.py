@@ -52,7 +52,7 @@ def import_official(source: Path, name: str, output: Path | None, *, overwrite: 
         licence="MIT (authors' code)",
         origin=f"{source.name} (sha256 {hashlib.sha256(data).hexdigest()}) of the authors' code, "
         "https://github.com/felixcheng97/IICNet",
-        feedback=golden_feedback(net),
+        feedback=golden_feedback(net, published_task(name)),
     )
     write_golden(checkpoint)
     (folder / CARD_FILE).write_text(
