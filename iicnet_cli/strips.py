@@ -19,8 +19,9 @@ from iicnet_cli.enhancement import Plan, add, planned
 from iicnet_cli.metrics import Levels, mse
 from iicnet_cli.rounding import Feedback, Rounding
 
-GOOD = 4.0
-"""Mean squared error, in levels, below which a base layer may be disturbed more than mended."""
+GOOD = 1.0
+"""Mean squared error, in levels, below which a base layer may be disturbed more than mended; as any
+may by a layer in one strip."""
 _DENSITIES = {0.6: (8, 1), 2.0: (4, 1), 64.0: (1, 1), float("inf"): (1, 2)}
 """Where the base layer has a lower mean squared error: of how many samples of the PNG one carries
 bits of the layer, and how many."""
@@ -28,8 +29,8 @@ _MOST = 8
 """Strips; more of them take more time and gain little."""
 _BYTES, _ROWS = 4096, 48
 """Of a strip, at least, in the layer and in the pictures."""
-_HEAD_SYMBOLS = 64
-"""Bytes that the samples before the load can move it by, at most."""
+_SPARE = 64
+"""Bytes more than a strip's share of all: samples that carry the mark's head shift the load."""
 
 Restore = Callable[[Pixels, NDArray[np.int8] | None, slice], Levels]
 """Of an embedding and, if it is to be restored from before its rounding, the remainder: some rows
@@ -71,22 +72,14 @@ def enhanced(
     count = max(1, min(_MOST, room // _BYTES, len(embedding) // _ROWS))
     plan = planned(wanted, base, room, count)
     plain = None
-    if plan is None or base_error < GOOD:
+    if plan is None or count == 1 or base_error < GOOD:
         plain = mark, write_mark(embedding, mark, remainder, feedback)
     if plan is None:
         assert plain is not None
         return plain
     plan = replace(plan, first=_first(plan))
-    layered = _laid(
-        plan,
-        replace(mark, depth=depth),
-        room,
-        base,
-        (embedding, remainder),
-        feedback,
-        restore,
-        tick,
-    )
+    rounding = Rounding(embedding, remainder, feedback)
+    layered = _laid(plan, replace(mark, depth=depth), room, base, rounding, restore, tick)
     if plain is not None:
         del base
         errors = [restored_error(*each, wanted, restore) for each in (plain, layered)]
@@ -128,21 +121,21 @@ def _laid(
     mark: Mark,
     room: int,
     base: Levels,
-    exact: tuple[Pixels, NDArray[np.int8]],
-    feedback: Feedback | None,
+    rounding: Rounding,
     restore: Restore,
     tick: Callable[[float], None],
 ) -> tuple[Mark, Pixels]:
-    height, (embedding, remainder) = plan.wanted.shape[1], exact
-    scale = -(-height // len(embedding))
-    row = embedding[0].size
+    """What :func:`enhanced` gives with a layer of so many bytes as there is room."""
+    height, size = plan.wanted.shape[1], rounding.levels.size
+    rows_of_all = len(rounding.levels)
+    scale = -(-height // rows_of_all)
+    row = size // rows_of_all
 
     def area(strip: int) -> slice:
         rows = plan.rows(strip)
-        stop = len(embedding) if rows.stop == height else rows.stop // scale
+        stop = rows_of_all if rows.stop == height else rows.stop // scale
         return slice(rows.start // scale, stop)
 
-    rounding = Rounding(embedding, remainder, feedback)
     order = plan.order[1:] + plan.order[:1]
     mark = replace(mark, enhancement=bytes(room), first=area(order[0]).start * row)
     load = len(mark.to_bytes())
@@ -150,23 +143,21 @@ def _laid(
     layer = plan.head
     unmade = sum(plan.sizes)
 
-    def made(strip: int, restored: Levels) -> None:
-        """The layer, longer by a strip; and not shorter than the next one needs to be rounded."""
-        nonlocal layer, unmade
+    restored = base[:, plan.rows(order[-1])]
+    for told, strip in zip(plan.order, order, strict=True):
         left = room - len(layer)
-        needed = load * next(samples) // embedding.size + _HEAD_SYMBOLS - len(mark.motion)
-        size = left * plan.sizes[strip] // unmade
-        unmade -= plan.sizes[strip]
-        least = min(needed - len(layer), left)
-        layer += plan.coded(strip, restored, max(size, least), least)
-
-    made(order[-1], base[:, plan.rows(order[-1])])
-    for done, strip in enumerate(order, 1):
-        rows = area(strip)
+        # What the next strip is to carry has to be there before it is rounded.
+        needed = load * next(samples) // size + _SPARE - len(mark.motion) - len(layer)
+        least = min(needed, left)
+        share = left * plan.sizes[told] // unmade
+        unmade -= plan.sizes[told]
+        layer += plan.coded(told, restored, max(share, least), least)
         mark = replace(mark, enhancement=layer.ljust(room, b"\0"))
+        rows = area(strip)
         some = slice(rows.start * row, rows.stop * row)
-        rounding.rows(rows, *carried(embedding.size, mark, some))
+        rounding.rows(rows, *carried(size, mark, some))
+        tick(1 - left / room)
         if strip != order[-1]:
-            made(strip, restore(rounding.levels, rounding.remainder, plan.rows(strip)))
-        tick(done / len(order))
+            restored = restore(rounding.levels, rounding.remainder, plan.rows(strip))
+    tick(1)
     return mark, rounding.levels

@@ -32,7 +32,7 @@ DEFAULT_MEMORY = 1 << 30
 
 _STRIP = 256
 """Rows of an embedding."""
-_MARGIN = 32
+_MARGIN = 16
 """Likewise: beside those from which only some rows of the images are restored."""
 
 
