@@ -700,8 +700,8 @@ def _compensated(
 
 def _carriers(mark: Mark, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Samples of an embedding that carry bits of a mark."""
-    moduli, _ = carried(math.prod(shape), mark)
-    return moduli.reshape(shape) > 1
+    depths, _ = carried(math.prod(shape), mark)
+    return depths.reshape(shape) > 0
 
 
 def _layer(mark: Mark, images: Levels) -> Levels | None:

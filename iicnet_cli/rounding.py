@@ -3,8 +3,8 @@
 White rounding errors come back many times as strong in a few directions, above all as slow waves in
 the hidden pictures. So each sample is rounded after a weighted sum of the errors of those before it
 was added (Floyd and Steinberg, 1976); what is left is where the network hardly sees it. Bits are
-carried by rounding to the nearest level with a given residue, for one bit to an even or odd one:
-that error, too, is diffused.
+carried by rounding to the nearest level with these low bits, for one bit an even or odd one: that
+error, too, is diffused.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ NEIGHBOURS = ((0, 0), (0, -1), (-1, -1), (-1, 0), (-1, 1))
 """Of each of the five the row and column: itself, left, above to the left, above, to the right."""
 _UNITS = 256
 """Of a remainder, to a level."""
+_STEPS = np.float32(2) ** np.arange(9, dtype=np.float32)
+"""Between levels with the same low bits, by how many these are."""
 
 
 def exact(levels: Pixels, remainder: NDArray[np.int8]) -> NDArray[np.float32]:
@@ -32,7 +34,7 @@ def exact(levels: Pixels, remainder: NDArray[np.int8]) -> NDArray[np.float32]:
 
 
 class Rounding:
-    """Whole levels near exact values; some of them with the residues that they are told.
+    """Whole levels near exact values; the low bits of some of them as told.
 
     Args:
         levels: (H, W, C), the values as rounded to the nearest; W at least 3.
@@ -41,49 +43,49 @@ class Rounding:
 
     Attributes:
         levels: what is rounded so far; elsewhere as given.
-        remainder: what that took from the values; 0 where it is rounded.
     """
 
     def __init__(
         self, levels: Pixels, remainder: NDArray[np.int8], feedback: Feedback | None
     ) -> None:
-        self.levels, self.remainder = levels.copy(), remainder.copy()
+        self.levels = levels.copy()
+        self._remainder = remainder
         self._feedback = feedback
         self._done = 0
         """The row after the last one that was rounded, whose errors are these."""
         self._errors = np.zeros((levels.shape[1], levels.shape[2]), np.float32)
 
-    def rows(self, rows: slice, moduli: Pixels, residues: Pixels) -> None:
+    def rows(self, rows: slice, depths: Pixels, residues: Pixels) -> None:
         """Round these rows; errors of the row above are fed back if it was rounded just before.
 
         Args:
             rows: with ``start`` and ``stop``.
-            moduli: of these samples, in any shape; 1 where any level will do.
-            residues: of the levels, likewise; less than the moduli.
+            depths: of these samples, in any shape: how many low bits are told.
+            residues: likewise: these bits.
         """
         if rows.start != self._done:
             self._errors[:] = 0
         self._done = rows.stop
-        values = exact(self.levels[rows], self.remainder[rows])
-        steps = moduli.reshape(values.shape).astype(np.float32)
-        lowest = residues.reshape(values.shape).astype(np.float32)
+        area = self.levels[rows], self._remainder[rows]
+        told = depths.reshape(area[0].shape), residues.reshape(area[0].shape)
         if self._feedback is None:
-            self.levels[rows] = _nearest(values, steps, lowest)
+            for row, rest, *of_row in zip(*area, *told, strict=True):
+                row[:] = _nearest(exact(row, rest), *of_row)
         else:
-            self.levels[rows] = self._diffused(values, steps, lowest, self._feedback)
-        self.remainder[rows] = 0
+            self._diffuse(*area, *told, self._feedback)
 
-    def _diffused(
+    def _diffuse(
         self,
-        values: NDArray[np.float32],
-        steps: NDArray[np.float32],
-        lowest: NDArray[np.float32],
+        levels: Pixels,
+        remainder: NDArray[np.int8],
+        depths: Pixels,
+        residues: Pixels,
         feedback: Feedback,
-    ) -> Pixels:
+    ) -> None:
         """One diagonal after the other: x + 2 y is the same for pixels that need not wait."""
-        height, width, channels = values.shape
-        out = np.empty((height * width, channels), np.uint8)
-        flat, step, low = (x.reshape(-1, channels) for x in (values, steps, lowest))
+        height, width, channels = levels.shape
+        flat, rest = levels.reshape(-1, channels), remainder.reshape(-1, channels)
+        depth, residue = depths.reshape(-1, channels), residues.reshape(-1, channels)
         beside = feedback[1:].reshape(-1, channels)
         # Errors of the last three diagonals, by row; the first row is the one above.
         errors = np.zeros((3, height + 1, channels), np.float32)
@@ -105,33 +107,30 @@ class Rounding:
             )
             start = first * width + diagonal - 2 * first
             pixels = slice(start, start + (last - first - 1) * (width - 2) + 1, width - 2)
-            wanted = flat[pixels]
-            wanted += near @ beside
-            level = np.empty_like(wanted)
+            values = exact(flat[pixels], rest[pixels])
+            values += near @ beside
             error = errors[diagonal % 3]
             error[:] = 0
             if diagonal + 2 < width:
                 error[0] = above[diagonal + 2]
             error = error[first + 1 : last + 1]
             for c in range(channels):
-                value = wanted[:, c]
+                value = values[:, c]
                 if c:
                     value += error[:, :c] @ feedback[0, :c, c]
-                level[:, c] = _nearest(value, step[pixels, c], low[pixels, c])
-                half = step[pixels, c] / 2
-                np.clip(level[:, c] - value, -half, half, out=error[:, c])
-            out[pixels] = level
+                level = _nearest(value, depth[pixels, c], residue[pixels, c])
+                half = _STEPS[depth[pixels, c]] / 2
+                np.clip(level - value, -half, half, out=error[:, c])
+                flat[pixels, c] = level
             if last == height:
                 self._errors[diagonal - 2 * (height - 1)] = error[-1]
-        return out.reshape(values.shape)
 
 
-def _nearest(
-    values: NDArray[np.float32], step: NDArray[np.float32], low: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Of the levels low, low + step and so on, up to 255."""
-    to = np.floor((values - low) / step + np.float32(0.5)) * step + low
-    clipped: NDArray[np.float32] = np.clip(to, low, 255 - (255 - low) % step, out=to)
+def _nearest(values: NDArray[np.float32], depths: Pixels, residues: Pixels) -> NDArray[np.float32]:
+    """Of the levels with these low bits."""
+    step, low = _STEPS[depths], residues.astype(np.float32)
+    levels = np.floor((values - low) / step + np.float32(0.5)) * step + low
+    clipped: NDArray[np.float32] = np.clip(levels, low, 256 - step + low, out=levels)
     return clipped
 
 
@@ -139,12 +138,12 @@ def rounded(
     levels: Pixels,
     remainder: NDArray[np.int8],
     feedback: Feedback | None,
-    moduli: Pixels | None = None,
+    depths: Pixels | None = None,
     residues: Pixels | None = None,
 ) -> Pixels:
     """All rows of a :class:`Rounding`, from top to bottom; by default any level will do."""
     rounding = Rounding(levels, remainder, feedback)
-    if moduli is None or residues is None:
-        moduli, residues = np.ones_like(levels), np.zeros_like(levels)
-    rounding.rows(slice(0, len(levels)), moduli, residues)
+    if depths is None or residues is None:
+        depths = residues = np.zeros_like(levels)
+    rounding.rows(slice(0, len(levels)), depths, residues)
     return rounding.levels

@@ -79,7 +79,8 @@ def enhanced(
         return plain
     plan = replace(plan, first=_first(plan))
     rounding = Rounding(embedding, remainder, feedback)
-    layered = _laid(plan, replace(mark, depth=depth), room, base, rounding, restore, tick)
+    rest = remainder.copy()
+    layered = _laid(plan, replace(mark, depth=depth), room, base, rounding, rest, restore, tick)
     if plain is not None:
         del base
         errors = [restored_error(*each, wanted, restore) for each in (plain, layered)]
@@ -122,10 +123,14 @@ def _laid(
     room: int,
     base: Levels,
     rounding: Rounding,
+    remainder: NDArray[np.int8],
     restore: Restore,
     tick: Callable[[float], None],
 ) -> tuple[Mark, Pixels]:
-    """What :func:`enhanced` gives with a layer of so many bytes as there is room."""
+    """What :func:`enhanced` gives with a layer of so many bytes as there is room.
+
+    It clears the remainder of what is rounded.
+    """
     height, size = plan.wanted.shape[1], rounding.levels.size
     rows_of_all = len(rounding.levels)
     scale = -(-height // rows_of_all)
@@ -156,8 +161,9 @@ def _laid(
         rows = area(strip)
         some = slice(rows.start * row, rows.stop * row)
         rounding.rows(rows, *carried(size, mark, some))
+        remainder[rows] = 0
         tick(1 - left / room)
         if strip != order[-1]:
-            restored = restore(rounding.levels, rounding.remainder, plan.rows(strip))
+            restored = restore(rounding.levels, remainder, plan.rows(strip))
     tick(1)
     return mark, rounding.levels

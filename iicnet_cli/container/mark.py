@@ -267,7 +267,7 @@ def carried(samples: int, mark: Mark, some: slice = slice(0, None)) -> tuple[Pix
         some: of the samples; all by default.
 
     Returns:
-        Of each of them a modulus, 1 where it carries nothing, and the residue of its level.
+        Of each of them how many low bits of its level are told, and these.
 
     Raises ``ValueError`` when the picture has fewer than the mark needs.
     """
@@ -280,11 +280,11 @@ def carried(samples: int, mark: Mark, some: slice = slice(0, None)) -> tuple[Pix
     if len(places) < before:
         raise ValueError(f"a mark needs {before} samples, the picture has {samples}")
     start, stop, _ = some.indices(samples)
-    moduli, residues = np.ones(stop - start, np.uint8), np.zeros(stop - start, np.uint8)
+    depths, residues = np.zeros(stop - start, np.uint8), np.zeros(stop - start, np.uint8)
 
     def put(places: NDArray[np.int64], values: Pixels, depth: int) -> None:
         inside = (places >= start) & (places < stop)
-        moduli[places[inside] - start] = 1 << depth
+        depths[places[inside] - start] = depth
         residues[places[inside] - start] = values[inside]
 
     put(places, np.unpackbits(np.frombuffer(data, np.uint8))[:before], 1)
@@ -293,7 +293,7 @@ def carried(samples: int, mark: Mark, some: slice = slice(0, None)) -> tuple[Pix
         symbols = _symbols(data[_BEFORE_LOAD:], mark.depth)
         for part, where in _load_positions(samples, told, slice(start, stop)):
             put(where, symbols[part], mark.depth)
-    return moduli, residues
+    return depths, residues
 
 
 def write_mark(
@@ -371,10 +371,12 @@ def _load_positions(
     for start in range(0, count, _TOGETHER):
         part = slice(start, min(start + _TOGETHER, count))
         some = np.arange(part.start, part.stop) * left // count + skipped
-        # Ranks, which are at most so many places too small.
-        low, high = int(some[0]) % left, int(some[-1]) % left + len(taken)
-        if low < high and not (low < among.stop and among.start <= high):
-            continue
+        rounds = some[0] // left, some[-1] // left
         some %= left
+        # A rank is at most so many places too small.
+        if rounds[0] == rounds[1] and (
+            some[0] >= among.stop or some[-1] + len(taken) < among.start
+        ):
+            continue
         some += np.searchsorted(before, some, side="right")
         yield part, some
