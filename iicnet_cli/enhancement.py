@@ -228,7 +228,8 @@ def _quality(
 ) -> int:
     """The best quality in which these parts fit, coded quickly; -1 if in none.
 
-    It is searched among those near to another, if that is given.
+    It is searched among those near to another first, if that is given, and among lower ones if none
+    of these will do.
     """
     low, high = 0, _BEST + 1
     if near is not None:
@@ -237,7 +238,10 @@ def _quality(
     def needed(quality: int) -> int:
         return _length(_files(wanted, restored, parts, gain, quality, _QUICK))
 
-    return low + bisect_right(range(low, high), size, key=needed) - 1
+    found = low + bisect_right(range(low, high), size, key=needed) - 1
+    if found < low:
+        found = bisect_right(range(low), size, key=needed) - 1
+    return found
 
 
 def _files(

@@ -22,7 +22,7 @@ from iicnet_cli.rounding import Feedback, Rounding
 GOOD = 1.0
 """Mean squared error, in levels, below which a base layer may be disturbed more than mended; as any
 may by a layer in one strip."""
-_DENSITIES = {0.6: (8, 1), 2.0: (4, 1), 64.0: (1, 1), float("inf"): (1, 2)}
+_DENSITIES = {0.6: (8, 1), 2.0: (4, 1), 128.0: (1, 1), float("inf"): (1, 2)}
 """Where the base layer has a lower mean squared error: of how many samples of the PNG one carries
 bits of the layer, and how many."""
 _MOST = 8
@@ -78,11 +78,12 @@ def enhanced(
         assert plain is not None
         return plain
     plan = replace(plan, first=_first(plan))
+    told = base[:, plan.rows(plan.first)].copy()
+    del base
     rounding = Rounding(embedding, remainder, feedback)
     rest = remainder.copy()
-    layered = _laid(plan, replace(mark, depth=depth), room, base, rounding, rest, restore, tick)
+    layered = _laid(plan, replace(mark, depth=depth), room, told, rounding, rest, restore, tick)
     if plain is not None:
-        del base
         errors = [restored_error(*each, wanted, restore) for each in (plain, layered)]
         return layered if errors[1] < errors[0] else plain
     return layered
@@ -121,7 +122,7 @@ def _laid(
     plan: Plan,
     mark: Mark,
     room: int,
-    base: Levels,
+    restored: Levels,
     rounding: Rounding,
     remainder: NDArray[np.int8],
     restore: Restore,
@@ -129,7 +130,8 @@ def _laid(
 ) -> tuple[Mark, Pixels]:
     """What :func:`enhanced` gives with a layer of so many bytes as there is room.
 
-    It clears the remainder of what is rounded.
+    Of the plan's first strip it needs what is restored from the exact values; the remainder of what
+    is rounded is cleared.
     """
     height, size = plan.wanted.shape[1], rounding.levels.size
     rows_of_all = len(rounding.levels)
@@ -147,8 +149,6 @@ def _laid(
     samples = accumulate((area(i).stop - area(i).start) * row for i in order)
     layer = plan.head
     unmade = sum(plan.sizes)
-
-    restored = base[:, plan.rows(order[-1])]
     for told, strip in zip(plan.order, order, strict=True):
         left = room - len(layer)
         # What the next strip is to carry has to be there before it is rounded.
