@@ -722,9 +722,7 @@ def _levels(
     rows: slice,
 ) -> Levels:
     """Rows that the network restores, in type and width of what it got before padding."""
-    some = None if rows == slice(0, wanted.shape[1]) else rows
-    restored = runner.restore(embedding, wanted.dtype, remainder, some)
-    return crop(restored, wanted.shape[2], rows.stop - rows.start)
+    return runner.restore(embedding, wanted.dtype, remainder, rows)[:, :, : wanted.shape[2]]
 
 
 def _without_layer(obstacle: str | None) -> list[str]:

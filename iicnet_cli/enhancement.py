@@ -73,7 +73,12 @@ def obstacle(pictures: Levels) -> str | None:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a layer is to be coded.
+    """How a layer is to be coded: its head, then the strips in their order.
+
+    The head is 16 bits that say which pictures it has, the lowest for the first, big-endian; a byte
+    with the gain in sixteenths; one with the number of strips, and one with the first of them. A
+    strip has, for each of its parts, the length of an AVIF, 32 bits, big-endian, and the AVIF; see
+    :func:`add`.
 
     Attributes:
         wanted: (K, H, W, C), what went into the network, from -255 to 510.
@@ -93,7 +98,7 @@ class Plan:
 
     @property
     def head(self) -> bytes:
-        """What comes before the strips."""
+        """Bytes before the strips."""
         mask = sum(1 << k for k in self.held)
         return _HEAD.pack(mask, round(self.gain * _SIXTEENTHS), len(self.sizes), self.first)
 
@@ -155,11 +160,14 @@ def planned(wanted: Levels, restored: Levels, size: int, count: int = 1) -> Plan
     held = list(range(len(wanted)))
     while held:
         gain = _gain(wanted, restored, held)
-        parts = [
-            (pictures, slice(strip.start + rows.start, strip.start + rows.stop))
+        of_strips = [
+            [
+                (pictures, slice(strip.start + rows.start, strip.start + rows.stop))
+                for pictures, rows in _parts(held, wanted[:, strip].shape)
+            ]
             for strip in strips(wanted.shape[1], count)
-            for pictures, rows in _parts(held, wanted[:, strip].shape)
         ]
+        parts = [part for strip in of_strips for part in strip]
         tried = parts[:: -(-len(parts) // _TRIED)]
         room = (size - _HEAD.size) * sum(map(_rows_of, tried)) // sum(map(_rows_of, parts))
         quality = _quality(wanted, restored, tried, gain, room)
@@ -168,37 +176,11 @@ def planned(wanted: Levels, restored: Levels, size: int, count: int = 1) -> Plan
         files = _files(wanted, restored, parts, gain, quality, _QUICK)
         helped = _helped(wanted, restored, parts, files, gain)
         if helped == held:
-            sizes = [
-                sum(
-                    _LENGTH + len(data)
-                    for (_, rows), data in zip(parts, files, strict=True)
-                    if strip.start <= rows.start < strip.stop
-                )
-                for strip in strips(wanted.shape[1], count)
-            ]
+            left = iter(files)
+            sizes = [_length([next(left) for _ in strip]) for strip in of_strips]
             return Plan(wanted, held, gain, quality, sizes)
         held = helped
     return None
-
-
-def encoded(wanted: Levels, restored: Levels, size: int) -> bytes:
-    """A layer of one strip.
-
-    Args:
-        wanted: as for :func:`planned`.
-        restored: likewise.
-        size: likewise.
-
-    Returns:
-        16 bits that say which pictures it has, the lowest for the first, big-endian; a byte with
-        the gain in sixteenths; a byte with the number of strips, and one with the first of them;
-        then, for each part of each strip, the length of an AVIF, 32 bits, big-endian, and the AVIF,
-        see :func:`add`. Empty where there is nothing to gain.
-    """
-    plan = planned(wanted, restored, size)
-    if plan is None:
-        return b""
-    return plan.head + plan.coded(0, restored, size - len(plan.head))
 
 
 def _gain(wanted: Levels, restored: Levels, held: list[int]) -> float:
@@ -278,10 +260,7 @@ def _helped(
             continue
         for k, change in zip(pictures, difference, strict=True):
             before = restored[k, rows]
-            after = change + before
-            if before.dtype == np.uint8:
-                after.clip(0, 255, out=after)
-            errors = [mse(wanted[k, rows], levels) for levels in (before, after)]
+            errors = [mse(wanted[k, rows], x) for x in (before, _mended(before, change))]
             gained[k] += (errors[0] - errors[1]) * len(before)
     return [k for k, gain in gained.items() if gain > 0]
 
@@ -290,8 +269,8 @@ def add(data: bytes, restored: Levels) -> None:
     """Add an enhancement layer to what was restored, in place.
 
     Args:
-        data: as :func:`encoded` gave it; it may come from anyone. From where it does not hold what
-            it should, nothing is added.
+        data: as told at :class:`Plan`; it may come from anyone. From where it does not hold what it
+            should, nothing is added.
         restored: (K, H, W, C), the same levels as there; uint8 stays within 0 to 255.
     """
     if len(data) < _HEAD.size:
@@ -313,10 +292,15 @@ def add(data: bytes, restored: Levels) -> None:
             difference = _difference(file, levels.shape, gain / _SIXTEENTHS)
             if difference is None:
                 return
-            difference += levels
-            if restored.dtype == np.uint8:
-                difference.clip(0, 255, out=difference)
-            area[part] = difference
+            area[part] = _mended(levels, difference)
+
+
+def _mended(levels: Levels, difference: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Their sum, in the place of the difference; beside uint8 it stays within 0 to 255."""
+    difference += levels
+    if levels.dtype == np.uint8:
+        difference.clip(0, 255, out=difference)
+    return difference
 
 
 def _parts(held: list[int], shape: tuple[int, ...]) -> list[Part]:

@@ -43,13 +43,14 @@ class Rounding:
 
     Attributes:
         levels: what is rounded so far; elsewhere as given.
+        remainder: as given.
     """
 
     def __init__(
         self, levels: Pixels, remainder: NDArray[np.int8], feedback: Feedback | None
     ) -> None:
         self.levels = levels.copy()
-        self._remainder = remainder
+        self.remainder = remainder
         self._feedback = feedback
         self._done = 0
         """The row after the last one that was rounded, whose errors are these."""
@@ -66,7 +67,7 @@ class Rounding:
         if rows.start != self._done:
             self._errors[:] = 0
         self._done = rows.stop
-        area = self.levels[rows], self._remainder[rows]
+        area = self.levels[rows], self.remainder[rows]
         told = depths.reshape(area[0].shape), residues.reshape(area[0].shape)
         if self._feedback is None:
             for row, rest, *of_row in zip(*area, *told, strict=True):

@@ -28,7 +28,7 @@ bits of the layer, and how many."""
 _MOST = 8
 """Strips; more of them take more time and gain little."""
 _BYTES, _ROWS = 4096, 48
-"""Of a strip, at least, in the layer and in the pictures."""
+"""Of a strip, at least, in the layer and in the embedding."""
 _SPARE = 64
 """Bytes more than a strip's share of all: samples that carry the mark's head shift the load."""
 
@@ -62,8 +62,7 @@ def enhanced(
     Returns:
         The mark that it carries, and the embedding.
     """
-    everything = slice(0, wanted.shape[1])
-    base = restore(embedding, remainder, everything)
+    base = restore(embedding, remainder, slice(0, wanted.shape[1]))
     base_error = _error(wanted, base)
     apart, depth = next(d for below, d in _DENSITIES.items() if base_error < below)
     if to_a_bit > 1:
@@ -81,8 +80,7 @@ def enhanced(
     told = base[:, plan.rows(plan.first)].copy()
     del base
     rounding = Rounding(embedding, remainder, feedback)
-    rest = remainder.copy()
-    layered = _laid(plan, replace(mark, depth=depth), room, told, rounding, rest, restore, tick)
+    layered = _laid(plan, replace(mark, depth=depth), room, told, rounding, restore, tick)
     if plain is not None:
         errors = [restored_error(*each, wanted, restore) for each in (plain, layered)]
         return layered if errors[1] < errors[0] else plain
@@ -124,14 +122,12 @@ def _laid(
     room: int,
     restored: Levels,
     rounding: Rounding,
-    remainder: NDArray[np.int8],
     restore: Restore,
     tick: Callable[[float], None],
 ) -> tuple[Mark, Pixels]:
     """What :func:`enhanced` gives with a layer of so many bytes as there is room.
 
-    Of the plan's first strip it needs what is restored from the exact values; the remainder of what
-    is rounded is cleared.
+    Of the plan's first strip it needs what is restored from the exact values.
     """
     height, size = plan.wanted.shape[1], rounding.levels.size
     rows_of_all = len(rounding.levels)
@@ -143,6 +139,7 @@ def _laid(
         stop = rows_of_all if rows.stop == height else rows.stop // scale
         return slice(rows.start // scale, stop)
 
+    remainder = rounding.remainder.copy()  # 0 of what is rounded
     order = plan.order[1:] + plan.order[:1]
     mark = replace(mark, enhancement=bytes(room), first=area(order[0]).start * row)
     load = len(mark.to_bytes())

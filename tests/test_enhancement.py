@@ -15,7 +15,7 @@ from PIL import Image
 
 from iicnet_cli import enhancement, strips
 from iicnet_cli.container import Mark, carried, read_mark, write_mark
-from iicnet_cli.enhancement import Plan, add, encoded, planned
+from iicnet_cli.enhancement import Plan, add, planned
 from iicnet_cli.metrics import psnr
 from tests.conftest import Run, done, natural
 
@@ -31,6 +31,14 @@ def worse(wanted: np.ndarray) -> np.ndarray:
     blurred = wanted.astype(np.int16)
     blurred[:, 1:] = (blurred[:, 1:] + blurred[:, :-1]) // 2
     return blurred.astype(wanted.dtype)
+
+
+def encoded(wanted: np.ndarray, restored: np.ndarray, size: int) -> bytes:
+    """A layer in one strip; nothing where there is nothing to gain."""
+    plan = planned(wanted, restored, size)
+    if plan is None:
+        return b""
+    return plan.head + plan.coded(0, restored, size - len(plan.head))
 
 
 def error(a: np.ndarray, b: np.ndarray) -> float:

@@ -350,8 +350,8 @@ def _symbols(data: bytes, depth: int) -> Pixels:
 
 def _from_symbols(symbols: Pixels, depth: int) -> bytes:
     """Inverse of ``_symbols`` of whole bytes; only the low bits of each count."""
-    bits = np.unpackbits(symbols[:, None], axis=1)[:, 8 - depth :].reshape(-1)
-    return np.packbits(bits[: len(bits) // 8 * 8]).tobytes()
+    bits = np.stack([symbols >> np.uint8(i) & 1 for i in reversed(range(depth))], axis=1)
+    return np.packbits(bits.reshape(-1)[: bits.size // 8 * 8]).tobytes()
 
 
 def _load_positions(
