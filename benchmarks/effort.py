@@ -27,9 +27,9 @@ from iicnet_cli.errors import IICNetError
 from iicnet_cli.inference.device import choose_device
 from iicnet_cli.inference.effort import STEPS, Target
 from iicnet_cli.inference.runner import Runner
+from iicnet_cli.levels import Levels
 from iicnet_cli.metrics import psnr
 from iicnet_cli.motion import compensated
-from iicnet_cli.network.pixels import Levels
 from iicnet_cli.rounding import rounded
 from iicnet_cli.zoo import Checkpoint, find
 

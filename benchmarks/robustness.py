@@ -41,10 +41,10 @@ from iicnet_cli.errors import ExitCode, IICNetError, UsageError
 from iicnet_cli.evaluation import items_of
 from iicnet_cli.inference.device import choose_device
 from iicnet_cli.inference.runner import Runner
+from iicnet_cli.levels import Levels, whole
 from iicnet_cli.media.stills import resize
 from iicnet_cli.metrics import psnr
 from iicnet_cli.motion import compensated, find_motion, uncompensated
-from iicnet_cli.network.pixels import Levels
 from iicnet_cli.strips import enhanced
 from iicnet_cli.tasks import task_named
 from iicnet_cli.zoo import Checkpoint, find
@@ -270,7 +270,7 @@ def damaged(
         embedding,
         remainder,
         runner.feedback,
-        lambda pixels, rest, rows: runner.restore(pixels, np.int16, rest, rows),
+        lambda pixels, rest, rows: runner.restore_finely(pixels, np.int16, rest, rows),
     )
     embedding = through_png(marked)
     embed_psnr = min(psnr(embedding, reference), PSNR_CAP)
@@ -314,11 +314,11 @@ def restore(damage: Damage, received: Pixels, runner: Runner) -> Levels:
     after = (-(before + side) % multiple for side in (height, width))
     padded = np.pad(received, (*((before, n) for n in after), (0, 0)), mode="edge")
     y, x = (slice(scale * before, scale * (before + side)) for side in (height, width))
-    levels = runner.restore(padded, np.int16)[:, y, x]
+    levels = runner.restore_finely(padded, np.int16)[:, y, x]
     mark = read_mark(received)
     if mark is not None:
         add(mark.enhancement, levels)
-    return levels
+    return whole(levels, np.int16)
 
 
 def revealed(received: Pixels, carrier: Carrier, codec: Codec) -> Pixels | None:

@@ -44,6 +44,7 @@ from iicnet_cli.errors import (
     UsageError,
 )
 from iicnet_cli.identify import identify
+from iicnet_cli.levels import FINE, FineLevels, Levels, whole
 from iicnet_cli.media.files import check_target, replacing
 from iicnet_cli.metrics import SSIM_WINDOW, psnr, ssim
 from iicnet_cli.strips import enhanced, restored_error
@@ -63,7 +64,6 @@ if TYPE_CHECKING:
     from iicnet_cli.inference.effort import Target
     from iicnet_cli.inference.runner import Runner
     from iicnet_cli.network import IICNetConfig
-    from iicnet_cli.network.pixels import Levels
     from iicnet_cli.network.precision import Precision
 
 Pixels = NDArray[np.uint8]
@@ -704,14 +704,16 @@ def _carriers(mark: Mark, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return depths.reshape(shape) > 0
 
 
-def _layer(mark: Mark, images: Levels) -> Levels | None:
-    """What an enhancement layer adds to the padded pictures."""
+def _layer(mark: Mark, images: Levels) -> NDArray[np.float32] | None:
+    """What an enhancement layer adds to the padded pictures, in levels."""
     if not mark.enhancement:
         return None
     (count, height, width, channels), (right, bottom) = images.shape, mark.padding
     layer = np.zeros((count, height - bottom, width - right, channels), np.int16)
     enhancement.add(mark.enhancement, layer)
-    return pad(layer, mark.padding)
+    levels: NDArray[np.float32] = pad(layer, mark.padding).astype(np.float32)
+    levels /= FINE
+    return levels
 
 
 def _levels(
@@ -720,9 +722,10 @@ def _levels(
     embedding: Pixels,
     remainder: NDArray[np.int8] | None,
     rows: slice,
-) -> Levels:
-    """Rows that the network restores, in type and width of what it got before padding."""
-    return runner.restore(embedding, wanted.dtype, remainder, rows)[:, :, : wanted.shape[2]]
+) -> FineLevels:
+    """Rows that the network restores, in range and width of what it got before padding."""
+    restored = runner.restore_finely(embedding, wanted.dtype, remainder, rows)
+    return restored[:, :, : wanted.shape[2]]
 
 
 def _without_layer(obstacle: str | None) -> list[str]:
@@ -741,10 +744,14 @@ def _restored(runner: Runner, header: Header, embedding: Pixels, index: int) -> 
     # Only a cropped picture, restored on request, is not yet a multiple.
     multiple = runner.config.multiple // runner.scale
     embedding = pad(embedding[None], padding_to(width, height, multiple))[0]
-    restored = runner.restore(embedding, np.int16 if data else np.uint8)
-    levels: Levels = crop(restored, header.width, header.height)
+    dtype = np.int16 if data else np.uint8
+    levels: Levels
     if mark is not None and mark.enhancement:
-        enhancement.add(mark.enhancement, levels)
+        fine = crop(runner.restore_finely(embedding, dtype), header.width, header.height)
+        enhancement.add(mark.enhancement, fine)
+        levels = whole(fine, dtype)
+    else:
+        levels = crop(runner.restore(embedding, dtype), header.width, header.height)
     if data:
         from iicnet_cli.motion import uncompensated
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, features
 
-from iicnet_cli.metrics import Levels, mse
+from iicnet_cli.levels import FINE, FineLevels, Levels, fine, whole
+from iicnet_cli.metrics import mse
 
 LARGEST = 1 << 28
 """Bytes of the pictures that have a layer, at most: what is restored for it is kept beside them."""
@@ -55,6 +55,8 @@ _STRIP = 256
 _BEST = 100
 _QUICK, _SLOW = 8, 6
 """Speeds of the encoder: to find the quality, and for what is kept, a fifth of a decibel better."""
+_SPARED = 1.12
+"""By how much files are larger at the former speed, at most."""
 
 Part = tuple[list[int], slice]
 """Pictures and rows of (K, H, W, C)."""
@@ -112,18 +114,19 @@ class Plan:
         """Of the pictures, that a strip has."""
         return strips(self.wanted.shape[1], len(self.sizes))[strip]
 
-    def coded(self, strip: int, restored: Levels, size: int, least: int = 0) -> bytes:
+    def coded(self, strip: int, restored: FineLevels, size: int, least: int = 0) -> bytes:
         """A strip of the layer.
 
         Args:
             strip: which.
-            restored: (K, h, W, C), its rows as the network restores them.
+            restored: (K, h, W, C) in parts of a level, its rows as the network restores them.
             size: bytes, at most.
             least: bytes, at least, if not more than ``size``.
         """
         wanted = self.wanted[:, self.rows(strip)]
         parts = _parts(self.held, wanted.shape)
-        quality = _quality(wanted, restored, parts, self.gain, size, self.quality)
+        room = round(size * _SPARED)
+        quality = _quality(wanted, restored, parts, self.gain, room, self.quality)
         files = [b""] * len(parts)
         while quality >= 0:
             found = _files(wanted, restored, parts, self.gain, quality, _SLOW)
@@ -143,12 +146,12 @@ def strips(height: int, count: int) -> list[slice]:
     return [slice(a, b) for a, b in pairwise(ends)]
 
 
-def planned(wanted: Levels, restored: Levels, size: int, count: int = 1) -> Plan | None:
+def planned(wanted: Levels, restored: FineLevels, size: int, count: int = 1) -> Plan | None:
     """How to code what is to be added to restored levels to come near to those that were wanted.
 
     Args:
         wanted: (K, H, W, C), what went into the network, from -255 to 510.
-        restored: likewise, what comes out, about.
+        restored: likewise, but in parts of a level: what comes out, about.
         size: bytes, at most.
         count: of strips.
 
@@ -183,14 +186,15 @@ def planned(wanted: Levels, restored: Levels, size: int, count: int = 1) -> Plan
     return None
 
 
-def _gain(wanted: Levels, restored: Levels, held: list[int]) -> float:
+def _gain(wanted: Levels, restored: FineLevels, held: list[int]) -> float:
     """The greatest gain for which next to no difference is too large."""
     sizes = np.arange(_SIZES)
     counts = np.zeros(_SIZES)
     for k in held:
         for top in range(0, wanted.shape[1], _STRIP):
-            a, b = (x[k, top : top + _STRIP].astype(np.int16) for x in (wanted, restored))
-            differences = np.abs(a - b).clip(max=_SIZES - 1)
+            some = k, slice(top, top + _STRIP)
+            differences = np.abs(_missing(wanted[some], restored[some]))
+            differences = ((differences + FINE // 2) // FINE).clip(max=_SIZES - 1)
             counts += np.bincount(differences.reshape(-1), minlength=_SIZES)
 
     def clipped(gain: float) -> float:
@@ -202,7 +206,7 @@ def _gain(wanted: Levels, restored: Levels, held: list[int]) -> float:
 
 def _quality(
     wanted: Levels,
-    restored: Levels,
+    restored: FineLevels,
     parts: Sequence[Part],
     gain: float,
     size: int,
@@ -228,7 +232,7 @@ def _quality(
 
 def _files(
     wanted: Levels,
-    restored: Levels,
+    restored: FineLevels,
     parts: Sequence[Part],
     gain: float,
     quality: int,
@@ -243,7 +247,7 @@ def _length(files: Sequence[bytes]) -> int:
 
 def _helped(
     wanted: Levels,
-    restored: Levels,
+    restored: FineLevels,
     parts: Sequence[Part],
     files: Sequence[bytes],
     gain: float,
@@ -259,24 +263,24 @@ def _helped(
         if difference is None:
             continue
         for k, change in zip(pictures, difference, strict=True):
-            before = restored[k, rows]
-            errors = [mse(wanted[k, rows], x) for x in (before, _mended(before, change))]
+            before, picture = restored[k, rows], wanted[k, rows]
+            errors = [mse(picture, whole(x, picture.dtype)) for x in (before, before + change)]
             gained[k] += (errors[0] - errors[1]) * len(before)
     return [k for k, gain in gained.items() if gain > 0]
 
 
-def add(data: bytes, restored: Levels) -> None:
+def add(data: bytes, restored: FineLevels) -> None:
     """Add an enhancement layer to what was restored, in place.
 
     Args:
         data: as told at :class:`Plan`; it may come from anyone. From where it does not hold what it
             should, nothing is added.
-        restored: (K, H, W, C), the same levels as there; uint8 stays within 0 to 255.
+        restored: (K, H, W, C), in parts of a level.
     """
     if len(data) < _HEAD.size:
         return
     mask, gain, count, first = _HEAD.unpack_from(data)
-    if not gain or not first < count <= -(-restored.shape[1] // _ROWS):
+    if gain < _SIXTEENTHS or not first < count <= -(-restored.shape[1] // _ROWS):
         return
     data = data[_HEAD.size :]
     held = [k for k in range(len(restored)) if mask >> k & 1]
@@ -292,15 +296,13 @@ def add(data: bytes, restored: Levels) -> None:
             difference = _difference(file, levels.shape, gain / _SIXTEENTHS)
             if difference is None:
                 return
-            area[part] = _mended(levels, difference)
+            difference += levels
+            area[part] = difference
 
 
-def _mended(levels: Levels, difference: NDArray[np.int16]) -> NDArray[np.int16]:
-    """Their sum, in the place of the difference; beside uint8 it stays within 0 to 255."""
-    difference += levels
-    if levels.dtype == np.uint8:
-        difference.clip(0, 255, out=difference)
-    return difference
+def _missing(wanted: Levels, restored: FineLevels) -> FineLevels:
+    """What restored levels lack, in parts of one."""
+    return fine(wanted) - restored
 
 
 def _parts(held: list[int], shape: tuple[int, ...]) -> list[Part]:
@@ -319,10 +321,10 @@ def _rows_of(part: Part) -> int:
     return len(pictures) * int(rows.stop - rows.start)
 
 
-def _avif(wanted: Levels, restored: Levels, gain: float, quality: int, speed: int) -> bytes:
+def _avif(wanted: Levels, restored: FineLevels, gain: float, quality: int, speed: int) -> bytes:
     """The difference, pictures below each other."""
-    scaled = (wanted.astype(np.int16) - restored).astype(np.float32)
-    scaled *= gain
+    scaled = _missing(wanted, restored).astype(np.float32)
+    scaled *= gain / FINE
     scaled += _MIDDLE
     pixels = np.rint(scaled, out=scaled).clip(0, 255, out=scaled).astype(np.uint8)
     del scaled
@@ -340,8 +342,8 @@ def _avif(wanted: Levels, restored: Levels, gain: float, quality: int, speed: in
     return file.getvalue()
 
 
-def _difference(data: bytes, shape: tuple[int, ...], gain: float) -> NDArray[np.int16] | None:
-    """(K, H, W, C) of an AVIF; ``None`` if it is none of that size."""
+def _difference(data: bytes, shape: tuple[int, ...], gain: float) -> FineLevels | None:
+    """(K, H, W, C) of an AVIF, in parts of a level; ``None`` if it is none of that size."""
     count, height, width, _ = shape
     try:
         with Image.open(io.BytesIO(data), formats=("AVIF",)) as image:
@@ -350,6 +352,6 @@ def _difference(data: bytes, shape: tuple[int, ...], gain: float) -> NDArray[np.
             pixels = np.asarray(image.convert("RGB"))
     except (Image.DecompressionBombError, OSError, RuntimeError, SyntaxError, ValueError):
         return None
-    differences: NDArray[np.int16] = np.rint((np.arange(256) - _MIDDLE) / gain).astype(np.int16)
-    found: NDArray[np.int16] = differences[pixels].reshape(shape)
+    differences = np.rint((np.arange(256) - _MIDDLE) * (FINE / gain)).astype(np.int16)
+    found: FineLevels = differences[pixels].reshape(shape)
     return found

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-Levels = NDArray[np.uint8 | np.int16]
+from iicnet_cli.levels import Levels
 
 SSIM_WINDOW = 11
 """Pixels to each side of the window that SSIM looks through."""

@@ -29,7 +29,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from iicnet_cli.container.motion import HALVES, LONGEST, STEPS, Motion
-from iicnet_cli.network.pixels import Levels, Pixels
+from iicnet_cli.levels import Levels, Pixels
 from iicnet_cli.shifts import SMALLEST_SIDE, WORTH, find_shifts
 
 _FINE = 300

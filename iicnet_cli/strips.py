@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from iicnet_cli.container import Mark, Pixels, carried, mark_room, write_mark
 from iicnet_cli.enhancement import Plan, add, planned
-from iicnet_cli.metrics import Levels, mse
+from iicnet_cli.levels import FineLevels, Levels, whole
+from iicnet_cli.metrics import mse
 from iicnet_cli.rounding import Feedback, Rounding
 
 GOOD = 1.0
 """Mean squared error, in levels, below which a base layer may be disturbed more than mended; as any
 may by a layer in one strip."""
-_DENSITIES = {0.6: (8, 1), 2.0: (4, 1), 128.0: (1, 1), float("inf"): (1, 2)}
+_DENSITIES = {0.3: (8, 1), 0.6: (4, 1), 2.0: (2, 1), 128.0: (1, 1), float("inf"): (1, 2)}
 """Where the base layer has a lower mean squared error: of how many samples of the PNG one carries
 bits of the layer, and how many."""
 _MOST = 8
@@ -32,9 +33,9 @@ _BYTES, _ROWS = 4096, 48
 _SPARE = 64
 """Bytes more than a strip's share of all: samples that carry the mark's head shift the load."""
 
-Restore = Callable[[Pixels, NDArray[np.int8] | None, slice], Levels]
+Restore = Callable[[Pixels, NDArray[np.int8] | None, slice], FineLevels]
 """Of an embedding and, if it is to be restored from before its rounding, the remainder: some rows
-of the pictures."""
+of the pictures, in parts of a level."""
 
 
 def enhanced(
@@ -55,7 +56,7 @@ def enhanced(
         embedding: (H_e, W_e, C_e), not yet marked.
         remainder: as of :func:`write_mark`.
         feedback: likewise.
-        restore: what the network makes of such an embedding, in the type of ``wanted``.
+        restore: what the network makes of such an embedding, within the range of ``wanted``.
         to_a_bit: samples of the embedding to each bit, at least.
         tick: called after each strip with the share 0..1 that is done.
 
@@ -95,8 +96,9 @@ def restored_error(mark: Mark, marked: Pixels, wanted: Levels, restore: Restore)
     return _error(wanted, restored)
 
 
-def _error(wanted: Levels, restored: Levels) -> float:
-    return float(np.mean([mse(a, b) for a, b in zip(wanted, restored, strict=True)]))
+def _error(wanted: Levels, restored: FineLevels) -> float:
+    errors = [mse(a, whole(b, a.dtype)) for a, b in zip(wanted, restored, strict=True)]
+    return float(np.mean(errors))
 
 
 def _first(plan: Plan) -> int:
@@ -120,7 +122,7 @@ def _laid(
     plan: Plan,
     mark: Mark,
     room: int,
-    restored: Levels,
+    restored: FineLevels,
     rounding: Rounding,
     restore: Restore,
     tick: Callable[[float], None],

@@ -13,6 +13,7 @@ from PIL import Image
 from iicnet_cli.errors import UsageError
 from iicnet_cli.inference.effort import Target, improve
 from iicnet_cli.inference.runner import Runner
+from iicnet_cli.levels import FINE
 from iicnet_cli.network import IICNet, IICNetConfig
 from iicnet_cli.network.pixels import to_tensor
 from iicnet_cli.zoo import find
@@ -174,13 +175,13 @@ def test_effort_beside_fixed_samples_and_what_is_added() -> None:
     images = np.stack([natural(48, 64, 5), natural(48, 64, 6)])
     embedding = runner.embed(images)
     fixed = np.random.default_rng(0).random(embedding.shape) < 0.5
-    added = np.full(images.shape, 2, np.int16)
+    added = np.full(images.shape, 2.5, np.float32)
     found, gained = runner.improve(images, embedding, 40, Target(), fixed=fixed, added=added)
     assert gained > 0
     assert np.array_equal(found[fixed], embedding[fixed])
 
     def error(levels: np.ndarray) -> float:  # type: ignore[type-arg]
-        restored = runner.restore(levels, np.int16) + added
+        restored = np.rint(runner.restore_finely(levels, np.int16) / FINE + added)
         return float(np.square(restored.astype(float) - images).mean())
 
     assert error(found) < error(embedding)

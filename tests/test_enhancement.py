@@ -16,6 +16,7 @@ from PIL import Image
 from iicnet_cli import enhancement, strips
 from iicnet_cli.container import Mark, carried, read_mark, write_mark
 from iicnet_cli.enhancement import Plan, add, planned
+from iicnet_cli.levels import FINE, fine, whole
 from iicnet_cli.metrics import psnr
 from tests.conftest import Run, done, natural
 
@@ -27,10 +28,10 @@ def pictures(count: int, height: int, width: int) -> np.ndarray:
 
 
 def worse(wanted: np.ndarray) -> np.ndarray:
-    """As a network restores: fine detail is gone, by several levels."""
-    blurred = wanted.astype(np.int16)
+    """As a network restores, in parts of a level: fine detail is gone, by several levels."""
+    blurred = fine(wanted)
     blurred[:, 1:] = (blurred[:, 1:] + blurred[:, :-1]) // 2
-    return blurred.astype(wanted.dtype)
+    return blurred
 
 
 def encoded(wanted: np.ndarray, restored: np.ndarray, size: int) -> bytes:
@@ -41,8 +42,8 @@ def encoded(wanted: np.ndarray, restored: np.ndarray, size: int) -> bytes:
     return plan.head + plan.coded(0, restored, size - len(plan.head))
 
 
-def error(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.square(a.astype(float) - b).mean())
+def error(restored: np.ndarray, wanted: np.ndarray) -> float:
+    return float(np.square(whole(restored, wanted.dtype).astype(float) - wanted).mean())
 
 
 @settings(max_examples=12, deadline=None)
@@ -65,7 +66,6 @@ def test_a_layer_fits_and_brings_pictures_nearer(
     assert 0 < len(layer) <= size
     assert np.array_equal(restored, before)
     add(layer, restored)
-    assert restored.dtype == wanted.dtype
     assert error(restored, wanted) < error(before, wanted)
 
 
@@ -99,7 +99,7 @@ def test_nothing_where_there_is_no_room() -> None:
 def test_small_differences_are_told_finely(monkeypatch: pytest.MonkeyPatch) -> None:
     """The codec rounds to whole levels, which is as much as a good network leaves."""
     wanted = pictures(2, 96, 128)
-    base = (wanted + (worse(wanted).astype(np.int16) - wanted) // 6).astype(np.uint8)
+    base = fine(whole(fine(wanted) + (worse(wanted) - fine(wanted)) // 6, np.uint8))
     assert 0.5 < error(base, wanted) < 4
     left = []
     for gains in ((1.0,), enhancement._GAINS):
@@ -115,7 +115,7 @@ def test_small_differences_are_told_finely(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_no_gain_where_differences_are_large() -> None:
     wanted = pictures(2, 64, 64)
-    restored = np.full_like(wanted, 128)
+    restored = fine(np.full_like(wanted, 128))
     layer = encoded(wanted, restored, 20_000)
     assert layer[2] == 16
     add(layer, restored)
@@ -135,19 +135,31 @@ def avif(
     return held.to_bytes(2, "big") + bytes([gain, count, first]) + red(height, width)
 
 
-@pytest.mark.parametrize(("gain", "level"), [(16, 127), (64, 32), (8, 255)])
-def test_a_layer_from_elsewhere_is_added(gain: int, level: int) -> None:
-    restored = np.zeros((2, 64, 64, 3), np.uint8)
+@pytest.mark.parametrize(("gain", "level"), [(16, 127), (64, 31.75), (24, 84.625)])
+def test_a_layer_from_elsewhere_is_added(gain: int, level: float) -> None:
+    restored = np.zeros((2, 64, 64, 3), np.int16)
     add(avif(128, 64, gain=gain), restored)
-    assert np.abs(restored[..., 0].astype(int) - level).max() <= 2
-    assert not restored[..., 1:].any()
+    assert np.abs(restored[..., 0] / FINE - level).max() <= 2
+    pixels = whole(restored, np.uint8)
+    assert np.abs(pixels[..., 0] - level).max() <= 2
+    assert restored[..., 1:].max() < 0 and not pixels[..., 1:].any()
+
+
+def test_parts_of_a_level_add_up() -> None:
+    """A layer tells less than a level where the network restores less than a level too."""
+    wanted = pictures(1, 64, 64)
+    restored = fine(wanted) - FINE // 2
+    assert error(restored, wanted) == 0
+    layer = avif(64, 64, held=1, gain=255)  # red by 8 levels, the others less by as much
+    add(layer, restored)
+    assert error(restored[..., :1], wanted[..., :1].clip(0, 247) + 8) < 1
 
 
 def test_strips_follow_each_other_from_the_first() -> None:
     nothing = bytes(4)
     zeros = len(b"\0" * 30).to_bytes(4, "big") + bytes(30)
     layer = avif(2 * 16, 64, count=4, first=2) + nothing + zeros + red(2 * 16, 64)
-    restored = np.zeros((2, 64, 64, 3), np.uint8)
+    restored = np.zeros((2, 64, 64, 3), np.int16)
     add(layer, restored)
     told = restored[..., 0].any(axis=(0, 2))
     assert told[32:48].all() and told[16:32].all()  # the third, and behind fourth and first
@@ -206,6 +218,7 @@ def test_a_strip_that_does_not_fit_is_left_out() -> None:
         avif(128, 64, held=0),
         avif(128, 64, held=12),
         avif(128, 64, gain=0),
+        avif(128, 64, gain=15),
         avif(128, 64, count=0),
         avif(128, 64, count=5),
         avif(128, 64, first=1),
@@ -213,12 +226,12 @@ def test_a_strip_that_does_not_fit_is_left_out() -> None:
     ],
     ids=[
         *("empty", "one byte", "zeros", "longer than it is", "height", "width", "cut"),
-        *("of one", "of none", "of others", "no gain", "no strips"),
+        *("of one", "of none", "of others", "no gain", "less than one", "no strips"),
         *("too many strips", "no first", "no head"),
     ],
 )
 def test_a_layer_that_does_not_fit_adds_nothing(layer: bytes) -> None:
-    restored = pictures(2, 64, 64)
+    restored = fine(pictures(2, 64, 64))
     before = restored.copy()
     add(layer, restored)
     assert np.array_equal(restored, before)
@@ -226,7 +239,7 @@ def test_a_layer_that_does_not_fit_adds_nothing(layer: bytes) -> None:
 
 def test_a_bomb_adds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    restored = pictures(2, 64, 64)
+    restored = fine(pictures(2, 64, 64))
     before = restored.copy()
     add(avif(128, 64), restored)
     assert np.array_equal(restored, before)
@@ -244,7 +257,7 @@ def test_flipped_bytes_of_a_layer_do_not_raise(places: list[int], values: list[i
     data = bytearray(LAYER)
     for place, value in zip(places, values, strict=False):
         data[place] = value
-    add(bytes(data), pictures(2, 48, 56))
+    add(bytes(data), fine(pictures(2, 48, 56)))
 
 
 @settings(deadline=None)
@@ -266,8 +279,8 @@ def test_a_mark_carries_both(
     depths, residues = carried(pixels.size, mark)
     assert np.array_equal(marked.reshape(-1) & (1 << depths) - 1, residues)
     some = slice(first // 2, first)
-    for whole, part in zip((depths, residues), carried(pixels.size, mark, some), strict=True):
-        assert np.array_equal(whole[some], part)
+    for all_of, part in zip((depths, residues), carried(pixels.size, mark, some), strict=True):
+        assert np.array_equal(all_of[some], part)
 
 
 def test_a_mark_does_without_a_broken_layer() -> None:
@@ -304,12 +317,12 @@ def test_embed_gains_at_little_cost(run: Run, photos: list[Path], tmp_path: Path
 def test_what_is_restored_well_is_not_in_the_layer() -> None:
     wanted = pictures(3, 64, 80)
     restored = worse(wanted)
-    restored[1] = wanted[1]
+    restored[1] = fine(wanted[1])
     layer = encoded(wanted, restored, 5000)
     assert layer[:2] == b"\x00\x05"
     before = restored.copy()
     add(layer, restored)
-    assert np.array_equal(restored[1], wanted[1])
+    assert np.array_equal(restored[1], before[1])
     for k in (0, 2):
         assert error(restored[k], wanted[k]) < error(before[k], wanted[k])
 

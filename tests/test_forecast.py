@@ -14,6 +14,7 @@ from iicnet_cli.container import Mark
 from iicnet_cli.enhancement import add
 from iicnet_cli.inference.forecast import forecast
 from iicnet_cli.inference.runner import Runner
+from iicnet_cli.levels import whole
 from iicnet_cli.strips import enhanced
 from iicnet_cli.zoo import find
 from tests.conftest import Run, natural
@@ -81,16 +82,16 @@ def test_windows_stand_for_a_large_picture() -> None:
         embedding,
         remainder,
         runner.feedback,
-        lambda pixels, rest, rows: runner.restore(pixels, np.uint8, rest, rows),
+        lambda pixels, rest, rows: runner.restore_finely(pixels, np.uint8, rest, rows),
     )
-    whole = runner.restore(embedding)
-    add(mark.enhancement, whole)
+    levels = runner.restore_finely(embedding)
+    add(mark.enhancement, levels)
 
     def psnr(a: np.ndarray, b: np.ndarray) -> float:  # type: ignore[type-arg]
         return float(-10 * np.log10(np.square(a / 255 - b / 255).mean()))
 
     assert told.embed_psnr == pytest.approx(psnr(embedding, runner.reference(images)), abs=1)
-    restored = [psnr(a, b) for a, b in zip(whole, images, strict=True)]
+    restored = [psnr(a, b) for a, b in zip(whole(levels, np.uint8), images, strict=True)]
     assert told.restored_psnr == pytest.approx(np.mean(restored), abs=1)
 
 

@@ -15,6 +15,7 @@ from iicnet_cli.api import pad, padding_to
 from iicnet_cli.container import Mark, read_mark
 from iicnet_cli.enhancement import Plan, add
 from iicnet_cli.inference.runner import Runner
+from iicnet_cli.levels import whole
 from iicnet_cli.strips import enhanced
 from iicnet_cli.zoo import find
 from tests.conftest import natural
@@ -38,7 +39,7 @@ class Made:
 
         def restore(pixels: np.ndarray, rest: np.ndarray | None, rows: slice) -> np.ndarray:
             self.restored.append(rows)
-            return runner.restore(pixels, np.uint8, rest, rows)[:, :, :width]
+            return runner.restore_finely(pixels, np.uint8, rest, rows)[:, :, :width]
 
         self.restored: list[slice] = []
         self.shares: list[float] = []
@@ -47,8 +48,9 @@ class Made:
             mark, self.wanted, embedding, remainder, runner.feedback, restore, 1, self.shares.append
         )
         self.base = runner.restore(self.pixels)[:, :height, :width]
-        self.better = self.base.copy()
-        add(self.mark.enhancement, self.better)
+        better = runner.restore_finely(self.pixels)[:, :height, :width]
+        add(self.mark.enhancement, better)
+        self.better = whole(better, np.uint8)
 
     def error(self, restored: np.ndarray) -> float:
         return float(np.square(restored.astype(float) - self.wanted).mean())

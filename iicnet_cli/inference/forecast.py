@@ -15,8 +15,8 @@ from iicnet_cli.container import Mark, write_mark
 from iicnet_cli.enhancement import add
 from iicnet_cli.inference.effort import Target
 from iicnet_cli.inference.runner import Runner, plan_tiles
+from iicnet_cli.levels import FineLevels, Levels, Pixels, whole
 from iicnet_cli.metrics import mse
-from iicnet_cli.network.pixels import Levels, Pixels
 from iicnet_cli.strips import enhanced
 
 WINDOW = 128
@@ -65,13 +65,15 @@ def forecast(
     embedding, remainder = np.concatenate(embeddings), np.concatenate(remainders)
     wanted = np.concatenate(parts, axis=1)
 
-    def restored_from(embedding: Pixels, remainder: NDArray[np.int8] | None, rows: slice) -> Levels:
+    def restored_from(
+        embedding: Pixels, remainder: NDArray[np.int8] | None, rows: slice
+    ) -> FineLevels:
         high = parts[0].shape[1]
         some = range(rows.start // high, -(-rows.stop // high))
         shown = np.split(embedding, len(parts))
         rests = [None] * len(parts) if remainder is None else np.split(remainder, len(parts))
         restored = np.concatenate(
-            [runner.restore(shown[i], images.dtype, rests[i]) for i in some], axis=1
+            [runner.restore_finely(shown[i], images.dtype, rests[i]) for i in some], axis=1
         )
         return restored[:, rows.start - some.start * high : rows.stop - some.start * high]
 
@@ -91,7 +93,7 @@ def forecast(
     seconds = time.perf_counter() - began
     size = sum(len(file.getbuffer()) for file in files)
     reference = np.concatenate([runner.reference(part) for part in parts])
-    psnrs = [_psnr(mse(a, b)) for a, b in zip(restored, wanted, strict=True)]
+    psnrs = [_psnr(mse(a, whole(b, a.dtype))) for a, b in zip(wanted, restored, strict=True)]
     tiles = plan_tiles(height, width, runner.config, runner.memory)
     computed = sum(math.prod(s.stop - s.start for s in tile.compute) for tile in tiles)
     total = seconds / area * computed

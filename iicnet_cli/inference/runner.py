@@ -14,12 +14,12 @@ from torch import Tensor
 
 from iicnet_cli.inference.allocator import keep_freed_memory
 from iicnet_cli.inference.effort import Target, improve
+from iicnet_cli.levels import FineLevels, Levels, Pixels
 from iicnet_cli.network import IICNet, IICNetConfig
 from iicnet_cli.network.compiling import compiled as compile_pass
 from iicnet_cli.network.pixels import (
-    Levels,
-    Pixels,
     channels_last,
+    to_fine_levels,
     to_levels,
     to_pixels,
     to_remainder,
@@ -220,25 +220,42 @@ class Runner:
         return out, rest
 
     @torch.inference_mode()
-    def restore(
-        self,
-        embedding: Pixels,
-        dtype: DTypeLike = np.uint8,
-        remainder: NDArray[np.int8] | None = None,
-        rows: slice | None = None,
-    ) -> Levels:
+    def restore(self, embedding: Pixels, dtype: DTypeLike = np.uint8) -> Levels:
         """The embedding to the images.
 
         Args:
             embedding: (H_e, W_e, C_e) uint8.
             dtype: int16 for images that were not within 0..255.
+
+        Returns:
+            (K, H, W, C) of that type.
+        """
+        out: Levels = np.empty(self._restored_shape(embedding), dtype)
+        to_array: Callable[[Tensor], Levels] = to_pixels if out.dtype == np.uint8 else to_levels
+        for keep, restored in self._restored(embedding):
+            out[keep] = to_array(restored)
+        return out
+
+    @torch.inference_mode()
+    def restore_finely(
+        self,
+        embedding: Pixels,
+        dtype: DTypeLike = np.uint8,
+        remainder: NDArray[np.int8] | None = None,
+        rows: slice | None = None,
+    ) -> FineLevels:
+        """As :meth:`restore`, in parts of a level (``levels.FINE``).
+
+        Args:
+            embedding: likewise.
+            dtype: whose range the images are kept in.
             remainder: what rounding took from the embedding, to restore from it before that.
             rows: restore these only, from what is near to them in the embedding. Within the whole
                 they would differ in a few levels, for receptive fields are larger; the most in the
                 first and last rows.
 
         Returns:
-            (K, H, W, C) of that type.
+            (K, H, W, C).
         """
         if rows is not None:
             multiple = self.config.multiple // self.scale
@@ -246,19 +263,28 @@ class Runner:
             bottom = -(-rows.stop // self.scale) + _MARGIN
             near = slice(top, -(-bottom // multiple) * multiple)
             rest = None if remainder is None else remainder[near]
-            some = self.restore(embedding[near], dtype, rest)
+            some = self.restore_finely(embedding[near], dtype, rest)
             return some[:, rows.start - top * self.scale : rows.stop - top * self.scale]
+        out: FineLevels = np.empty(self._restored_shape(embedding), np.int16)
+        for keep, restored in self._restored(embedding, remainder):
+            out[keep] = to_fine_levels(restored, clamped=np.dtype(dtype) == np.uint8)
+        return out
+
+    def _restored_shape(self, embedding: Pixels) -> tuple[int, int, int, int]:
         height, width = (side * self.scale for side in embedding.shape[:2])
-        out = np.empty((self.config.images, height, width, self.config.channels), dtype)
-        to_array = to_pixels if out.dtype == np.uint8 else to_levels
-        for tile in self._tiles(height, width):
+        return self.config.images, height, width, self.config.channels
+
+    def _restored(
+        self, embedding: Pixels, remainder: NDArray[np.int8] | None = None
+    ) -> Iterator[tuple[tuple[slice, slice, slice], Tensor]]:
+        """Tile by tile: where it lies in all images, and its part of them, (K, C, H, W)."""
+        for tile in self._tiles(*self._restored_shape(embedding)[1:3]):
             area = _scaled(tile.compute, self.scale)
             part: Pixels | NDArray[np.float32] = embedding[area]
             if remainder is not None:
                 part = exact(embedding[area], remainder[area])
             restored = self._inverse(to_tensor(part[None], self.device))
-            out[:, *tile.keep] = to_array(restored)[0][:, *tile.inner]
-        return out
+            yield (slice(None), *tile.keep), restored[0][..., *tile.inner]
 
     def improve(
         self,
@@ -269,7 +295,7 @@ class Runner:
         tick: Callable[[float, float], None] = lambda share, gain: None,
         *,
         fixed: NDArray[np.bool_] | None = None,
-        added: Levels | None = None,
+        added: NDArray[np.float32] | None = None,
     ) -> tuple[Pixels, float]:
         """Improve an embedding by :func:`~iicnet_cli.inference.effort.improve`, tile by tile.
 
@@ -281,7 +307,7 @@ class Runner:
             tick: called after each step with the share 0..1 that is done, and the dB gained so
                 far in this tile.
             fixed: (H_e, W_e, C_e), samples that stay as they are.
-            added: (K, H, W, C), what is added to the restored images.
+            added: (K, H, W, C), what is added to the restored images, in levels.
 
         Returns:
             The embedding, and the dB gained (mean over the tiles, by their sizes).

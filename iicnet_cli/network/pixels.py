@@ -9,11 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-Net = TypeVar("Net", bound=nn.Module)
+from iicnet_cli.levels import FINE, FineLevels, Levels, Pixels
 
-Pixels = NDArray[np.uint8]
-Levels = NDArray[np.uint8 | np.int16]
-"""8-bit pictures, or what is computed from them in the same unit, beyond 0..255 too."""
+Net = TypeVar("Net", bound=nn.Module)
 
 
 def to_tensor(pixels: Levels | NDArray[np.float32], device: torch.device | None = None) -> Tensor:
@@ -41,20 +39,36 @@ def to_levels(images: Tensor) -> NDArray[np.int16]:
     return _rounded(images, torch.int16)
 
 
+def to_fine_levels(images: Tensor, clamped: bool) -> FineLevels:
+    """(..., C, H, W) float, 1 as 255, to (..., H, W, C) in parts of a level.
+
+    Within 0..255 levels or, if not ``clamped``, -512..512.
+    """
+    lowest, highest = (0, 255) if clamped else (-512, 512)
+    # Down, so that the nearest whole level is the same as of what was not cut into parts.
+    levels = (images * 255).clamp_(lowest, highest).mul_(FINE).floor_().to(torch.int16)
+    return levels.movedim(-3, -1).contiguous().cpu().numpy()
+
+
 def to_remainder(images: Tensor) -> NDArray[np.int8]:
     """(..., C, H, W) float, 1 as 255, to (..., H, W, C): what :func:`to_pixels` takes from it.
 
     In 1/256 of a level, from -128 to 127; beyond 0 and 255 no more than that.
     """
     levels = images * 255
-    rest = 256 * (levels - levels.round().clamp_(0, 255))
+    rest = 256 * (levels - _nearest(levels.clone()).clamp_(0, 255))
     return rest.round_().clamp_(-128, 127).to(torch.int8).movedim(-3, -1).contiguous().cpu().numpy()
 
 
 def _rounded(images: Tensor, dtype: torch.dtype) -> NDArray[Any]:
     limits = torch.iinfo(dtype)
-    levels = (images * 255).round_().clamp_(limits.min, limits.max).to(dtype)
+    levels = _nearest(images * 255).clamp_(limits.min, limits.max).to(dtype)
     return levels.movedim(-3, -1).contiguous().cpu().numpy()
+
+
+def _nearest(levels: Tensor) -> Tensor:
+    """Whole levels in their place; of two that are as near the one above, as ``levels.whole``."""
+    return levels.add_(0.5).floor_()
 
 
 def channels_last(net: Net) -> Net:

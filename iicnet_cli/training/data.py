@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iicnet_cli.errors import IICNetError, TrainingError
+from iicnet_cli.levels import Levels, Pixels
 from iicnet_cli.media.stills import (
     STILL_SUFFIXES,
     VIDEO_SUFFIXES,
@@ -22,7 +23,6 @@ from iicnet_cli.media.stills import (
     read_still_with_alpha,
 )
 from iicnet_cli.media.video import open_frames
-from iicnet_cli.network.pixels import Levels, Pixels
 from iicnet_cli.tasks.dual import ZOOMS
 from iicnet_cli.training.distributed import Team
 from iicnet_cli.training.recipe import Recipe, Stage

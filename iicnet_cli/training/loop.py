@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from iicnet_cli.errors import TrainingError
+from iicnet_cli.levels import Levels
 from iicnet_cli.metrics import psnr
 from iicnet_cli.network import IICNet, Quantization
 from iicnet_cli.network.compiling import compile_blocks
 from iicnet_cli.network.pixels import (
-    Levels,
     channels_last,
     to_levels,
     to_pixels,

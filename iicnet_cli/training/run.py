@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from iicnet_cli.errors import OutputExistsError, TrainingError
+from iicnet_cli.levels import Levels
 from iicnet_cli.network.growing import grown
-from iicnet_cli.network.pixels import Levels
 from iicnet_cli.network.precision import Precision
 from iicnet_cli.training.data import build_samplers
 from iicnet_cli.training.distributed import Team

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from iicnet_cli.errors import TrainingError
+from iicnet_cli.levels import Levels
 from iicnet_cli.motion import (
     cells_of,
     compensated,
@@ -27,7 +28,6 @@ from iicnet_cli.motion import (
     neighbours,
     predicted,
 )
-from iicnet_cli.network.pixels import Levels
 from iicnet_cli.shifts import SMALLEST_SIDE, find_shifts
 from iicnet_cli.tasks.base import Pixels, reference_first
 from iicnet_cli.tasks.dual import dual_views

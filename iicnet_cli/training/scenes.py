@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from iicnet_cli.container.motion import Motion
+from iicnet_cli.levels import Levels, Pixels
 from iicnet_cli.motion import compensated, find_motion
-from iicnet_cli.network.pixels import Levels, Pixels
 from iicnet_cli.training.samplers import VideoSampler
 
 SUFFIX = ".motion"
