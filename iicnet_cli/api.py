@@ -749,7 +749,7 @@ def _restored(runner: Runner, header: Header, embedding: Pixels, index: int) -> 
     if mark is not None and mark.enhancement:
         fine = crop(runner.restore_finely(embedding, dtype), header.width, header.height)
         enhancement.add(mark.enhancement, fine)
-        levels = whole(fine, dtype)
+        levels = whole(fine, dtype, out=fine)
     else:
         levels = crop(runner.restore(embedding, dtype), header.width, header.height)
     if data:

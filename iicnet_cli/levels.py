@@ -20,9 +20,15 @@ def fine(levels: Levels) -> FineLevels:
     return levels.astype(np.int16) * np.int16(FINE)
 
 
-def whole(levels: FineLevels, dtype: DTypeLike) -> Levels:
-    """The nearest whole levels, those above where two are as near; uint8 stays within 0..255."""
-    rounded: Levels = levels + np.int16(FINE // 2)
+def whole(levels: FineLevels, dtype: DTypeLike, out: FineLevels | None = None) -> Levels:
+    """The nearest whole levels, those above where two are as near; uint8 stays within 0..255.
+
+    Args:
+        levels: in parts.
+        dtype: uint8 or int16.
+        out: where to compute; the result may be this. By default in memory of its own.
+    """
+    rounded: Levels = np.add(levels, np.int16(FINE // 2), out=out)
     rounded //= FINE
     if np.dtype(dtype) == np.uint8:
         rounded.clip(0, 255, out=rounded)
