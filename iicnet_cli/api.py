@@ -580,7 +580,8 @@ class Converter:
         def laden(to_a_bit: int) -> tuple[Mark, Pixels]:
             exact = embedding, remainder, runner.feedback
             if enhance:
-                return enhanced(mark, still, *exact, restore, to_a_bit, tick)
+                thorough = search is not None
+                return enhanced(mark, still, *exact, restore, to_a_bit, tick, thorough=thorough)
             return mark, write_mark(embedding, mark, remainder, runner.feedback)
 
         runner.tick = lambda share: None

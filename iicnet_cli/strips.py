@@ -47,6 +47,8 @@ def enhanced(
     restore: Restore,
     to_a_bit: int = 1,
     tick: Callable[[float], None] = lambda share: None,
+    *,
+    thorough: bool = False,
 ) -> tuple[Mark, Pixels]:
     """The embedding with its mark and, if that makes it better, its enhancement layer.
 
@@ -59,6 +61,7 @@ def enhanced(
         restore: what the network makes of such an embedding, within the range of ``wanted``.
         to_a_bit: samples of the embedding to each bit, at least.
         tick: called after each strip with the share 0..1 that is done.
+        thorough: as of :class:`Plan`.
 
     Returns:
         The mark that it carries, and the embedding.
@@ -77,7 +80,7 @@ def enhanced(
     if plan is None:
         assert plain is not None
         return plain
-    plan = replace(plan, first=_first(plan))
+    plan = replace(plan, first=_first(plan), thorough=thorough)
     told = base[:, plan.rows(plan.first)].copy()
     del base
     rounding = Rounding(embedding, remainder, feedback)
