@@ -13,7 +13,7 @@ by wavelets along the motion (Secker and Taubman, 2001).
 
 Vectors are found by phase correlation of the whole pictures (``shifts``), then by Lucas and
 Kanade's method (1981) from coarse to fine; then each is compared with its neighbours' and with some
-beside itself, by what the warped picture leaves.
+beside itself, by what the warped picture leaves and by the bits that the vector takes.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ _SPACING = 16
 """Pixels between two vectors, up to twice ``_FINE`` lines; larger pictures have as many vectors."""
 _SPACING_OF_PAIRS = 8
 """The same, where only one picture needs vectors: there are few enough of them."""
+_FEWER = 1.5
+"""How many times as far apart they are where they would be dear."""
+_DEAR = 100
+"""Samples of a picture to a byte of the motion, at least; else vectors are dear."""
 _COARSE = 48
 """Lines of the plane on which it is looked for first, less."""
 _ITERATIONS = 5
@@ -47,10 +51,10 @@ _SMOOTHING = 3
 """Sides of the squares over which gradients and vectors are averaged, on a halved plane."""
 _REGULARISATION = 4.0
 """In levels squared: keeps vectors of flat areas from growing."""
-_TRIED = (2.0, 1.0)
+_TRIED = (2.0, 1.0, 0.5)
 """Pixels of the finest plane beside each vector at which others are tried, one after the other."""
-_BETTER = 0.995
-"""Share of the squared error that another vector may leave, at most, to be taken."""
+_PRICE = 1.0
+"""Squared levels, in the mean of a cell and those around it, that are worth a bit of a vector."""
 _DEARER = 75.0
 """Squared levels that must be saved for a whole share: a neighbour comes back with errors."""
 _STRIP = 256
@@ -89,7 +93,18 @@ def find_motion(images: Pixels) -> Motion | None:
     level = fine_level(height, width)
     planes = [halved_grey(image[None], level) for image in images]
 
-    cells = cells_of(len(images), height, width, level)
+    def with_cells(apart: float) -> Motion:
+        cells = cells_of(len(images), height, width, level, apart)
+        return _found(images, planes, cells, level)
+
+    motion = with_cells(1)
+    if _DEAR * len(motion.to_bytes()) > images[0].size:
+        motion = with_cells(_FEWER)
+    return motion if motion.vectors.any() or motion.shares.any() else None
+
+
+def _found(images: Pixels, planes: list[Tensor], cells: tuple[int, int], level: int) -> Motion:
+    """The motion of all but the first of the pictures, whose planes are halved ``level`` times."""
     found = []
     # One after the other: together they would not be faster, and take more memory.
     pairs = zip(neighbours(len(images)), find_shifts(images), strict=True)
@@ -108,8 +123,7 @@ def find_motion(images: Pixels) -> Motion | None:
                 level,
             )
         )
-    motion = Motion(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
-    return motion if motion.vectors.any() or motion.shares.any() else None
+    return Motion(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 
 def compensated(images: Pixels, motion: Motion | None) -> Levels:
@@ -190,9 +204,12 @@ def fine_level(height: int, width: int) -> int:
     return max(0, math.ceil(math.log2(min(height, width) / _FINE)))
 
 
-def cells_of(images: int, height: int, width: int, level: int) -> tuple[int, int]:
-    """Rows and columns of vectors for so many pictures of this size, or parts of larger ones."""
-    spacing = (_SPACING_OF_PAIRS if images == 2 else _SPACING) * 2 ** max(0, level - 1)
+def cells_of(images: int, height: int, width: int, level: int, apart: float = 1) -> tuple[int, int]:
+    """Rows and columns of vectors for so many pictures of this size, or parts of larger ones.
+
+    Those of whole pictures may be ``apart`` times as far from each other as usual.
+    """
+    spacing = (_SPACING_OF_PAIRS if images == 2 else _SPACING) * 2 ** max(0, level - 1) * apart
     return max(1, round(height / spacing)), max(1, round(width / spacing))
 
 
@@ -267,7 +284,7 @@ def _vectors(
         costs = cost(vectors)
         best = torch.where(costs < least, vectors, best)
         least = torch.minimum(costs, least)
-    best = _refined(source, frames, best)
+    best = _refined(source, frames, best, STEPS * 2**level)
     # Chosen each for itself, they are judged together: their neighbours bend them.
     worth = cost(best).mean((1, 2, 3)) < WORTH * unmoved.mean((1, 2, 3))
     kept = worth & ((best * 2**level).abs().amax((1, 2, 3)) < LONGEST)
@@ -297,24 +314,36 @@ def _lucas_kanade(reference: Tensor, frames: Tensor, start: Tensor) -> Tensor:
     return flow
 
 
-def _refined(reference: Tensor, frames: Tensor, vectors: Tensor) -> Tensor:
-    """(B, 2, rows, columns), each vector replaced where another one leaves less around it.
+def _refined(reference: Tensor, frames: Tensor, vectors: Tensor, steps: int) -> Tensor:
+    """(B, 2, rows, columns), each vector replaced where another one is worth it.
 
     One in four at a time, so that no two neighbours change together: a vector bends the field up to
     its neighbours, and is judged there.
+
+    Args:
+        reference: as of :func:`_left`.
+        frames: likewise.
+        vectors: in pixels of the planes.
+        steps: to such a pixel, in which vectors are kept.
     """
-    rows, columns = vectors.shape[-2:]
-    grid = (rows, columns)
+    grid = (vectors.shape[2], vectors.shape[3])
+
+    def kept(field: Tensor) -> Tensor:
+        return (steps * field).round() / steps
 
     def cost(field: Tensor) -> Tensor:
-        return _cost(_left(reference, frames, field), grid)
+        return _cost(_left(reference, frames, field), grid) + _PRICE * _bits(steps * field)
 
+    vectors = kept(vectors)
     for beside in _TRIED:
-        tried: list[Callable[[Tensor], Tensor]] = [partial(_mean, window=3)]
+        tried: list[Callable[[Tensor], Tensor]] = [lambda field: kept(_mean(field, window=3))]
         for side in ((0, 1), (0, -1), (1, 0), (-1, 0)):
             offset = beside * vectors.new_tensor(side)[:, None, None]
-            tried.append(partial(torch.roll, shifts=side, dims=(2, 3)))
-            tried.append(partial(torch.add, offset))
+            neighbour = partial(torch.roll, shifts=side, dims=(2, 3))
+            tried += [neighbour, partial(torch.add, offset)]
+            if side[1]:
+                # In one component only.
+                tried += [partial(_with, neighbour, axis) for axis in (0, 1)]
         for y, x in ((0, 0), (0, 1), (1, 0), (1, 1)):
             turn = torch.zeros(grid, dtype=torch.bool)
             turn[y::2, x::2] = True
@@ -322,10 +351,28 @@ def _refined(reference: Tensor, frames: Tensor, vectors: Tensor) -> Tensor:
             for other in tried:
                 candidates = torch.where(turn, other(vectors), vectors)
                 found = cost(candidates)
-                better = turn & (found < _BETTER * least)
+                better = turn & (found < least)
                 vectors = torch.where(better, candidates, vectors)
                 least = torch.where(better, found, least)
     return vectors
+
+
+def _with(other: Callable[[Tensor], Tensor], axis: int, vectors: Tensor) -> Tensor:
+    """Vectors (B, 2, rows, columns) with one component of others."""
+    mixed = vectors.clone()
+    mixed[:, axis] = other(vectors)[:, axis]
+    return mixed
+
+
+def _bits(vectors: Tensor) -> Tensor:
+    """(B, 1, rows, columns): what each vector takes, about, and makes the one to its right take.
+
+    Args:
+        vectors: (B, 2, rows, columns), whole steps, kept as differences from the left neighbour.
+    """
+    differences = torch.diff(vectors, dim=3, prepend=torch.zeros_like(vectors[..., :1]))
+    bits = (1 + differences.abs()).log2().mul(2).sum(1, keepdim=True)
+    return bits + F.pad(bits[..., 1:], (0, 1))
 
 
 def _cost(errors: Tensor, cells: tuple[int, int]) -> Tensor:

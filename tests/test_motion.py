@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from iicnet_cli import motion as motion_module
 from iicnet_cli.container import Motion, mark_room, read_header, read_mark, write_mark
 from iicnet_cli.container.motion import STEPS
 from iicnet_cli.metrics import psnr
@@ -120,6 +121,35 @@ def test_a_zoom_is_found(height: int, width: int) -> None:
     motion = find_motion(images)
     assert motion is not None
     levels = compensated(images, motion)
+    for frame, still in zip(images[1:], levels[1:], strict=True):
+        assert psnr(still, levels[0]) > psnr(frame, images[0]) + 6
+
+
+def test_noise_is_not_taken_for_motion() -> None:
+    """A vector that leaves hardly less is not worth its bits."""
+    scene = natural(250, 330, 4)
+    rng = np.random.default_rng(0)
+    noisy = [
+        (scene[3 * t : 3 * t + 240, :320].astype(float) + rng.normal(0, 6, (240, 320, 3)))
+        for t in (1, 0, 2)
+    ]
+    motion = find_motion(np.stack(noisy).clip(0, 255).astype(np.uint8))
+    assert motion is not None
+    inner = motion.vectors[:, 0, 1:-1, 1:-1]
+    assert np.abs(np.median(inner, axis=(1, 2)) - [[-3 * STEPS, 0], [3 * STEPS, 0]]).max() <= 1
+    changes = np.count_nonzero(np.diff(inner, axis=2).any(axis=-1))
+    assert changes < 0.05 * inner[..., 0].size
+
+
+def test_dear_vectors_are_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = zooming(3, 240, 320)
+    usual = find_motion(images)
+    monkeypatch.setattr(motion_module, "_DEAR", 10**9)
+    fewer = find_motion(images)
+    assert usual is not None and fewer is not None
+    rows, columns = usual.shares.shape[1:]
+    assert fewer.shares.shape[1:] == (round(rows / 1.5), round(columns / 1.5))
+    levels = compensated(images, fewer)
     for frame, still in zip(images[1:], levels[1:], strict=True):
         assert psnr(still, levels[0]) > psnr(frame, images[0]) + 6
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import lzma
 import struct
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +16,11 @@ LONGEST = 16_000
 HALVES = 2
 """The greatest share."""
 MOST_BYTES = 1 << 22
-"""Of the motion of one group, before it is deflated."""
+"""Of the motion of one group, before it is packed."""
 _HEAD = struct.Struct(">BHH")
 _BYTES_PER_CELL = 9
+# A twentieth smaller than deflated.
+_LZMA2 = [{"id": lzma.FILTER_LZMA2, "dict_size": MOST_BYTES, "pb": 0}]
 
 
 @dataclass(frozen=True)
@@ -40,14 +42,14 @@ class Motion:
     shares: NDArray[np.uint8]
 
     def to_bytes(self) -> bytes:
-        """K - 1, rows, columns; then, deflated, differences of vectors, low bytes first; shares."""
+        """K - 1, rows, columns; as raw LZMA2 differences of vectors, low bytes first; shares."""
         differences = np.diff(self.vectors, axis=3, prepend=np.int16(0))
         # Folded to 0, -1, 1, -2, 2 and so on, small ones of either sign have high bytes of 0.
         folded = (differences << 1 ^ differences >> 15).astype(np.uint16)
         planes = np.ascontiguousarray(np.moveaxis(folded, 4, 2), "<u2")
         body = planes.reshape(-1, 1).view(np.uint8).T.tobytes() + self.shares.tobytes()
-        packer = zlib.compressobj(9, strategy=zlib.Z_FILTERED)
-        return _HEAD.pack(*self.shares.shape) + packer.compress(body) + packer.flush()
+        packed = lzma.compress(body, lzma.FORMAT_RAW, filters=_LZMA2)
+        return _HEAD.pack(*self.shares.shape) + packed
 
     @classmethod
     def from_bytes(cls, data: bytes, frames: int) -> Motion | None:
@@ -57,9 +59,9 @@ class Motion:
             size = _BYTES_PER_CELL * count * rows * columns
             if count != frames or not 0 < size <= MOST_BYTES:
                 return None
-            unpacker = zlib.decompressobj()
+            unpacker = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_LZMA2)
             body = unpacker.decompress(data[_HEAD.size :], size + 1)
-        except (struct.error, zlib.error):
+        except (struct.error, lzma.LZMAError, EOFError):
             return None
         if len(body) != size or not unpacker.eof:
             return None
