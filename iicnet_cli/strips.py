@@ -30,6 +30,8 @@ _MOST = 8
 """Strips; more of them take more time and gain little."""
 _BYTES, _ROWS = 4096, 48
 """Of a strip, at least, in the layer and in the embedding."""
+_AT_ONCE = 256
+"""Rows of the pictures that are compared, to save memory."""
 _SPARE = 64
 """Bytes more than a strip's share of all: samples that carry the mark's head shift the load."""
 
@@ -100,8 +102,13 @@ def restored_error(mark: Mark, marked: Pixels, wanted: Levels, restore: Restore)
 
 
 def _error(wanted: Levels, restored: FineLevels) -> float:
-    errors = [mse(a, whole(b, a.dtype)) for a, b in zip(wanted, restored, strict=True)]
-    return float(np.mean(errors))
+    height = len(wanted[0])
+    total = 0.0
+    for top in range(0, height, _AT_ONCE):
+        some = wanted[:, top : top + _AT_ONCE]
+        levels = whole(restored[:, top : top + _AT_ONCE], some.dtype)
+        total += mse(some, levels) * some.shape[1]
+    return total / height
 
 
 def _first(plan: Plan) -> int:
