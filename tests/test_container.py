@@ -34,6 +34,7 @@ from iicnet_cli.container import (
     Mark,
     Pixels,
     Source,
+    carried,
     fps_code,
     fps_from_code,
     hash_frame,
@@ -311,8 +312,12 @@ def test_motion_round_trip(mark: Mark, height: int, width: int, grey: bool, seed
     assert read_mark(marked) == mark
     change = np.abs(marked.astype(int) - pixels)
     assert change.max() <= 1
-    # Three bits or more to a changed sample, and the plain part of the mark.
-    assert np.count_nonzero(change) <= 20 * 8 + -(-8 * (len(mark.motion) + 8) // 3)
+    carriers = carried(pixels.size, mark)[0].reshape(pixels.shape) > 0
+    assert not change[~carriers].any()
+    # Of random pixels half have the right bit already; six standard deviations more or less.
+    bits = np.count_nonzero(carriers)
+    assert bits <= 8 * len(mark.to_bytes())
+    assert np.count_nonzero(change) <= bits / 2 + 3 * np.sqrt(bits)
 
 
 def test_motion_of_changed_pixels_is_gone() -> None:
