@@ -44,7 +44,7 @@ from iicnet_cli.errors import (
     UsageError,
 )
 from iicnet_cli.identify import identify
-from iicnet_cli.levels import FINE, FineLevels, Levels, whole
+from iicnet_cli.levels import FINE, FineLevels, Levels, Pixels, whole
 from iicnet_cli.media.files import check_target, replacing
 from iicnet_cli.metrics import SSIM_WINDOW, psnr, ssim
 from iicnet_cli.strips import enhanced, restored_error
@@ -66,7 +66,6 @@ if TYPE_CHECKING:
     from iicnet_cli.network import IICNetConfig
     from iicnet_cli.network.precision import Precision
 
-Pixels = NDArray[np.uint8]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 _MOST_MOTION = MAX_HEADER_BYTES // 2

@@ -93,37 +93,25 @@ def find_motion(images: Pixels) -> Motion | None:
     level = fine_level(height, width)
     planes = [halved_grey(image[None], level) for image in images]
 
-    def with_cells(apart: float) -> Motion:
-        cells = cells_of(len(images), height, width, level, apart)
-        return _found(images, planes, cells, level)
-
-    motion = with_cells(1)
-    if _DEAR * len(motion.to_bytes()) > images[0].size:
-        motion = with_cells(_FEWER)
-    return motion if motion.vectors.any() or motion.shares.any() else None
-
-
-def _found(images: Pixels, planes: list[Tensor], cells: tuple[int, int], level: int) -> Motion:
-    """The motion of all but the first of the pictures, whose planes are halved ``level`` times."""
-    found = []
-    # One after the other: together they would not be faster, and take more memory.
+    searches = []
     pairs = zip(neighbours(len(images)), find_shifts(images), strict=True)
     for k, (near, shift) in enumerate(pairs, 1):
         sources, starts = [planes[0]], [shift]
         if near:
             sources.append(planes[near])
             starts += find_shifts(images[[near, k]])
-        found.append(
-            estimate(
-                planes[k],
-                torch.cat(sources),
-                torch.tensor(starts).float(),
-                [near > 0],
-                cells,
-                level,
-            )
-        )
-    return Motion(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+        searches.append((planes[k], torch.cat(sources), torch.tensor(starts).float(), [near > 0]))
+
+    def with_cells(apart: float) -> Motion:
+        cells = cells_of(len(images), height, width, level, apart)
+        # One after the other: together they would not be faster, and take more memory.
+        found = [estimate(*search, cells, level) for search in searches]
+        return Motion(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+    motion = with_cells(1)
+    if _DEAR * len(motion.to_bytes()) > images[0].size:
+        motion = with_cells(_FEWER)
+    return motion if motion.vectors.any() or motion.shares.any() else None
 
 
 def compensated(images: Pixels, motion: Motion | None) -> Levels:

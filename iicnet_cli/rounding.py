@@ -12,7 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]
+from iicnet_cli.levels import Pixels
+
 Feedback = NDArray[np.float32]
 """(5, C, C), for each of ``NEIGHBOURS``: the share of the error (rounded minus exact) of one
 channel there that is added to another channel here."""

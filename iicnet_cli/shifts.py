@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from iicnet_cli.container import Pixels
 from iicnet_cli.container.motion import LONGEST
+from iicnet_cli.levels import Pixels
 
 Plane = NDArray[np.floating[Any]]
 Spectrum = NDArray[np.complexfloating[Any, Any]]

@@ -14,9 +14,9 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from iicnet_cli.container import Mark, Pixels, carried, mark_room, write_mark
+from iicnet_cli.container import Mark, carried, mark_room, write_mark
 from iicnet_cli.enhancement import Plan, add, planned
-from iicnet_cli.levels import FineLevels, Levels, whole
+from iicnet_cli.levels import FineLevels, Levels, Pixels, whole
 from iicnet_cli.metrics import mse
 from iicnet_cli.rounding import Feedback, Rounding
 

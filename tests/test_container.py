@@ -32,7 +32,6 @@ from iicnet_cli.container import (
     EmbeddingWriter,
     Header,
     Mark,
-    Pixels,
     Source,
     carried,
     fps_code,
@@ -55,6 +54,7 @@ from iicnet_cli.errors import (
     UnsupportedVersionError,
     UsageError,
 )
+from iicnet_cli.levels import Pixels
 
 WEIGHTS = hashlib.sha256(b"weights").hexdigest()
 MARK = Mark(task=TASKS.index("stego"), model=model_id(WEIGHTS), images=3, valid=3)

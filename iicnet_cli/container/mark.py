@@ -17,10 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iicnet_cli.errors import UnsupportedVersionError
+from iicnet_cli.levels import Pixels
 from iicnet_cli.rounding import Feedback, rounded
-
-Pixels = NDArray[np.uint8]
-"""8-bit pixels of shape (H, W, 3) for RGB or (H, W) for grey, values 0 to 255."""
 
 TASKS = ("video", "video-half", "stereo", "dual", "layers", "stego", "grayscale", "rescale")
 """Task names; a name's place is its id in the mark, so new ones go at the end."""

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from iicnet_cli.container.header import MAX_PIXELS, Header
-from iicnet_cli.container.mark import Mark, Pixels, read_mark
+from iicnet_cli.container.mark import Mark, read_mark
 from iicnet_cli.errors import (
     ContainerError,
     DamagedError,
@@ -26,6 +26,7 @@ from iicnet_cli.errors import (
     NotAnEmbeddingError,
     UsageError,
 )
+from iicnet_cli.levels import Pixels
 
 if TYPE_CHECKING:  # reading a header does without Pillow
     from PIL import Image

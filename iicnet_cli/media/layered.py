@@ -18,12 +18,12 @@ import numpy as np
 from PIL import Image
 
 from iicnet_cli.errors import MediaError, UsageError
+from iicnet_cli.levels import Pixels
 from iicnet_cli.media.files import replacing
 from iicnet_cli.media.stills import (
     MAX_PIXELS,
     WHITE,
     Colour,
-    Pixels,
     decoding,
     opened,
     to_srgb_with_alpha,

@@ -11,11 +11,11 @@ import numpy as np
 from PIL import Image
 
 from iicnet_cli.errors import MediaError, UsageError
+from iicnet_cli.levels import Pixels
 from iicnet_cli.media.files import replacing
 from iicnet_cli.media.stills import (
     WHITE,
     Colour,
-    Pixels,
     decoding,
     opened,
     read_still,

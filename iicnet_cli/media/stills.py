@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from iicnet_cli.errors import MediaError, UsageError
+from iicnet_cli.levels import Pixels
 from iicnet_cli.media.files import replacing
 
-Pixels = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
 WHITE: Colour = (255, 255, 255)

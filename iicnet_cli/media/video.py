@@ -26,6 +26,7 @@ import numpy as np
 from PIL import Image
 
 from iicnet_cli.errors import MediaError, OutputExistsError, UsageError
+from iicnet_cli.levels import Pixels
 from iicnet_cli.media import ffmpeg
 from iicnet_cli.media.files import replacing, temporary_name
 from iicnet_cli.media.stills import (
@@ -33,7 +34,6 @@ from iicnet_cli.media.stills import (
     VIDEO_SUFFIXES,
     WHITE,
     Colour,
-    Pixels,
     read_still,
     still_size,
     to_srgb,

@@ -16,11 +16,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from iicnet_cli.container import Header
-
-Pixels = NDArray[np.uint8]
+from iicnet_cli.levels import Pixels
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from PIL import Image, ImageColor, ImageOps
 
 from iicnet_cli.container import Header
 from iicnet_cli.errors import UsageError
+from iicnet_cli.levels import Pixels
 from iicnet_cli.media.layered import Layer, composite, flatten, is_layered, read_layers, write_ora
 from iicnet_cli.media.stills import (
     has_alpha,
@@ -26,7 +27,6 @@ from iicnet_cli.tasks.base import (
     EmbedOptions,
     Group,
     Item,
-    Pixels,
     RestoreOptions,
     Task,
 )

@@ -12,10 +12,11 @@ import numpy as np
 
 from iicnet_cli.container import Header
 from iicnet_cli.errors import OutputExistsError, UsageError
+from iicnet_cli.levels import Pixels
 from iicnet_cli.media.files import names_folder
 from iicnet_cli.media.stereo import is_stereo
 from iicnet_cli.media.stills import STILL_SUFFIXES, has_alpha, resize, write_still
-from iicnet_cli.tasks.base import Delivered, Group, Job, Pixels
+from iicnet_cli.tasks.base import Delivered, Group, Job
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 
 from iicnet_cli.container import Header
 from iicnet_cli.errors import MediaError, UsageError
+from iicnet_cli.levels import Pixels
 from iicnet_cli.media.files import names_folder
 from iicnet_cli.media.stereo import (
     LAYOUTS,
@@ -29,7 +30,6 @@ from iicnet_cli.tasks.base import (
     Group,
     Item,
     Job,
-    Pixels,
     RestoreOptions,
     Task,
 )

@@ -10,6 +10,7 @@ import numpy as np
 
 from iicnet_cli.container import Header
 from iicnet_cli.errors import UsageError
+from iicnet_cli.levels import Pixels
 from iicnet_cli.media.stills import VIDEO_SUFFIXES
 from iicnet_cli.media.video import open_frames
 from iicnet_cli.tasks.base import (
@@ -17,7 +18,6 @@ from iicnet_cli.tasks.base import (
     EmbedOptions,
     Group,
     Item,
-    Pixels,
     RestoreOptions,
     Task,
     in_time,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from iicnet_cli.errors import TrainingError
-from iicnet_cli.levels import Levels
+from iicnet_cli.levels import Levels, Pixels
 from iicnet_cli.motion import (
     cells_of,
     compensated,
@@ -29,7 +29,7 @@ from iicnet_cli.motion import (
     predicted,
 )
 from iicnet_cli.shifts import SMALLEST_SIDE, find_shifts
-from iicnet_cli.tasks.base import Pixels, reference_first
+from iicnet_cli.tasks.base import reference_first
 from iicnet_cli.tasks.dual import dual_views
 from iicnet_cli.training.motion import moving_photos, stereo_photos
 

@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from iicnet_cli.errors import ModelError
+from iicnet_cli.levels import Pixels
 from iicnet_cli.rounding import Feedback
 from iicnet_cli.zoo.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from iicnet_cli.network.iicnet import IICNet
 
-Pixels = NDArray[np.uint8]
 
 GOLDEN_FOLDER = "golden"
 SIZE = 64
