@@ -23,8 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iicnet_cli import __version__, enhancement
+from iicnet_cli.common import keep_common
 from iicnet_cli.container import (
     MAX_HEADER_BYTES,
+    Common,
     EmbeddingReader,
     EmbeddingWriter,
     Header,
@@ -68,8 +70,9 @@ if TYPE_CHECKING:
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-_MOST_MOTION = MAX_HEADER_BYTES // 2
-"""Characters of motion in a header; of longer clips the marks in the pixels alone have it."""
+_MOST_TOLD = MAX_HEADER_BYTES // 4
+"""Characters of motion in a header, and of common areas; of longer clips only the marks have
+them."""
 
 _SAMPLES_TO_A_MOTION_BIT = 3
 """Of a PNG, at least: motion that took more would cost more than it gains."""
@@ -516,7 +519,8 @@ class Converter:
         count = 0
         obstacle: str | None = None
         gains: list[float] = []
-        all_motion: list[str] = []
+        all_motion: list[bytes] = []
+        all_common: list[bytes] = []
         with open(path, "w+b") as file:
             writer = EmbeddingWriter(file, frame_delay=job.frame_delay)
             network = runner.config
@@ -525,7 +529,7 @@ class Converter:
             for group in job.groups():
                 runner.tick = self._ticker("embedding", count, job.total)
                 still, motion = _compensated(group.images, task, runner.config, options)
-                all_motion.append(base64.b64encode(motion).decode())
+                all_motion.append(motion)
                 mark = Mark(
                     task=MARK_TASKS.index(mark_task),
                     model=model_id(checkpoint.config.weights_sha256),
@@ -537,7 +541,10 @@ class Converter:
                 )
                 obstacle = enhancement.obstacle(still) if options.enhance else None
                 enhance = options.enhance and not obstacle
-                marked, gain = self._marked(runner, still, mark, enhance, search, count, job.total)
+                mark, marked, gain = self._marked(
+                    runner, still, mark, enhance, search, count, job.total
+                )
+                all_common.append(mark.common)
                 if gain is not None:
                     gains.append(gain)
                 writer.add(marked[..., 0] if network.embedding_channels == 1 else marked)
@@ -552,7 +559,8 @@ class Converter:
                 padding=padding,
                 scale=runner.scale,
                 precision=self._precision,
-                motion=all_motion if 0 < sum(map(len, all_motion)) <= _MOST_MOTION else None,
+                common=_told(all_common),
+                motion=_told(all_motion),
                 pixels_sha256="",
                 software=f"iicnet {__version__}",
                 **job.header_fields(),
@@ -569,10 +577,12 @@ class Converter:
         search: _Search | None,
         done: int,
         total: int | None,
-    ) -> tuple[Pixels, float | None]:
-        """The embedding of (K, H, W, C) with all that it carries, and what a search gained, dB."""
+    ) -> tuple[Mark, Pixels, float | None]:
+        """The embedding of (K, H, W, C) with its mark, and what a search gained, dB."""
         images = pad(still, mark.padding)
         embedding, remainder = runner.embed_with_remainder(images)
+        if area := keep_common(images, embedding, remainder, load=len(mark.motion)):
+            mark = replace(mark, common=area.to_bytes())
         restore = partial(_levels, runner, still)
         tick = self._ticker("enhancing", done, total)
 
@@ -586,11 +596,11 @@ class Converter:
         runner.tick = lambda share: None
         usual, marked = laden(1)
         if search is None:
-            return marked, None
+            return usual, marked, None
         # A search changes samples that carry no bits.
         roomy, start = usual, marked
-        load = len(usual.motion) + len(usual.enhancement)
-        crowded = load > mark_room(marked.size, _SAMPLES_TO_A_BIT_IN_SEARCH)
+        room = mark_room(marked.shape, mark.common, _SAMPLES_TO_A_BIT_IN_SEARCH)
+        crowded = len(usual.motion) + len(usual.enhancement) > room
         if crowded:
             roomy, start = laden(_SAMPLES_TO_A_BIT_IN_SEARCH)
         found, gain = runner.improve(
@@ -599,7 +609,8 @@ class Converter:
             search.steps,
             search.target,
             partial(self._improving, done, total),
-            fixed=_carriers(roomy, start.shape),
+            fixed=_fixed(roomy, start.shape),
+            known=None if roomy.area is None else roomy.area.mask(*start.shape[:2]),
             added=_layer(roomy, images),
         )
         if crowded and search.free:
@@ -608,8 +619,8 @@ class Converter:
                 for each, pixels in ((usual, marked), (roomy, found))
             )
             if without <= with_search:
-                return marked, 0.0
-        return found, gain
+                return usual, marked, 0.0
+        return roomy, found, gain
 
     def _verify(
         self, job: Job, runner: Runner, path: Path, with_ssim: bool
@@ -692,16 +703,20 @@ def _compensated(
 
     motion = find_motion(images)
     data = motion.to_bytes() if motion else b""
-    samples = images.shape[1] * images.shape[2] * network.embedding_channels
-    if len(data) > mark_room(samples // (4 if network.half_size else 1), _SAMPLES_TO_A_MOTION_BIT):
+    scale = 2 if network.half_size else 1
+    shape = images.shape[1] // scale, images.shape[2] // scale, network.embedding_channels
+    if len(data) > mark_room(shape, to_a_bit=_SAMPLES_TO_A_MOTION_BIT):
         return images, b""
     return compensated(images, motion), data
 
 
-def _carriers(mark: Mark, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Samples of an embedding that carry bits of a mark."""
-    depths, _ = carried(math.prod(shape), mark)
-    return depths.reshape(shape) > 0
+def _fixed(mark: Mark, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Samples of an embedding that carry bits of a mark or are in its common area."""
+    depths, _ = carried(shape, mark)
+    fixed: NDArray[np.bool_] = depths.reshape(shape) > 0
+    if mark.area is not None:
+        fixed |= mark.area.mask(*shape[:2])[..., None]
+    return fixed
 
 
 def _layer(mark: Mark, images: Levels) -> NDArray[np.float32] | None:
@@ -738,13 +753,18 @@ def _restored(runner: Runner, header: Header, embedding: Pixels, index: int) -> 
     mark = read_mark(embedding)
     if mark is not None and mark.images != header.images:
         mark = None
-    data = _motion(header, mark, index)
+    motion = _of_group(header.motion, index) or (mark.motion if mark else b"")
+    common = _of_group(header.common, index) or (mark.common if mark else b"")
+    # Both may come from anyone.
+    area = Common.from_bytes(common)
+    if area is not None and not (area.fits(embedding.shape) and runner.scale == 1):
+        area = None
     embedding = _with_channels(embedding, runner.config.embedding_channels)
     height, width = embedding.shape[:2]
     # Only a cropped picture, restored on request, is not yet a multiple.
     multiple = runner.config.multiple // runner.scale
     embedding = pad(embedding[None], padding_to(width, height, multiple))[0]
-    dtype = np.int16 if data else np.uint8
+    dtype = np.int16 if motion else np.uint8
     levels: Levels
     if mark is not None and mark.enhancement:
         fine = crop(runner.restore_finely(embedding, dtype), header.width, header.height)
@@ -752,21 +772,26 @@ def _restored(runner: Runner, header: Header, embedding: Pixels, index: int) -> 
         levels = whole(fine, dtype, out=fine)
     else:
         levels = crop(runner.restore(embedding, dtype), header.width, header.height)
-    if data:
+    if area is not None:
+        area.put(levels, embedding)
+    if motion:
         from iicnet_cli.motion import uncompensated
 
-        # None where the bytes, which may come from anyone, are not the motion of these pictures.
-        images = uncompensated(levels, Motion.from_bytes(data, header.images - 1))
+        images = uncompensated(levels, Motion.from_bytes(motion, header.images - 1))
     else:
         images = levels.astype(np.uint8, copy=False)
     return Group(images, mark.valid if mark else header.images)
 
 
-def _motion(header: Header, mark: Mark | None, index: int) -> bytes:
-    """The motion of a group from the header or, where it tells none, from the mark."""
-    if header.motion is not None and index < len(header.motion) and header.motion[index]:
-        return base64.b64decode(header.motion[index])
-    return mark.motion if mark else b""
+def _told(of_groups: list[bytes]) -> list[str] | None:
+    """What a header tells of the groups, if there is any of it and not too much."""
+    texts = [base64.b64encode(data).decode() for data in of_groups]
+    return texts if 0 < sum(map(len, texts)) <= _MOST_TOLD else None
+
+
+def _of_group(told: list[str] | None, index: int) -> bytes:
+    """Inverse of :func:`_told` for a group; empty where the header does not tell."""
+    return base64.b64decode(told[index]) if told is not None and index < len(told) else b""
 
 
 def _check_options(task: Task, options: EmbedOptions) -> None:

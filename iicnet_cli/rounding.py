@@ -24,6 +24,8 @@ _UNITS = 256
 """Of a remainder, to a level."""
 _STEPS = np.float32(2) ** np.arange(9, dtype=np.float32)
 """Between levels with the same low bits, by how many these are."""
+_HALVES = np.where(np.arange(9) < 8, _STEPS / 2, 0).astype(np.float32)
+"""Of these steps: errors of rounding, at most. A level that is told as a whole has none."""
 
 
 def exact(levels: Pixels, remainder: NDArray[np.int8]) -> NDArray[np.float32]:
@@ -41,6 +43,8 @@ class Rounding:
         levels: (H, W, C), the values as rounded to the nearest; W at least 3.
         remainder: of the same shape, what that took from them, in 1/256 of a level.
         feedback: ``None`` if errors are not diffused.
+        kept: (H, W), pixels whose levels stay as they are but for samples with low bits as told;
+            errors are not diffused from them, and end there.
 
     Attributes:
         levels: what is rounded so far; elsewhere as given.
@@ -48,10 +52,15 @@ class Rounding:
     """
 
     def __init__(
-        self, levels: Pixels, remainder: NDArray[np.int8], feedback: Feedback | None
+        self,
+        levels: Pixels,
+        remainder: NDArray[np.int8],
+        feedback: Feedback | None,
+        kept: NDArray[np.bool_] | None = None,
     ) -> None:
         self.levels = levels.copy()
         self.remainder = remainder
+        self._kept = kept
         self._feedback = feedback
         self._done = 0
         """The row after the last one that was rounded, whose errors are these."""
@@ -70,6 +79,10 @@ class Rounding:
         self._done = rows.stop
         area = self.levels[rows], self.remainder[rows]
         told = depths.reshape(area[0].shape), residues.reshape(area[0].shape)
+        if self._kept is not None:
+            # All bits of a level can be told, too.
+            whole = self._kept[rows, :, None] & (told[0] == 0)
+            told = np.where(whole, np.uint8(8), told[0]), np.where(whole, area[0], told[1])
         if self._feedback is None:
             for row, rest, *of_row in zip(*area, *told, strict=True):
                 row[:] = _nearest(exact(row, rest), *of_row)
@@ -121,7 +134,7 @@ class Rounding:
                 if c:
                     value += error[:, :c] @ feedback[0, :c, c]
                 level = _nearest(value, depth[pixels, c], residue[pixels, c])
-                half = _STEPS[depth[pixels, c]] / 2
+                half = _HALVES[depth[pixels, c]]
                 np.clip(level - value, -half, half, out=error[:, c])
                 flat[pixels, c] = level
             if last == height:
@@ -142,9 +155,10 @@ def rounded(
     feedback: Feedback | None,
     depths: Pixels | None = None,
     residues: Pixels | None = None,
+    kept: NDArray[np.bool_] | None = None,
 ) -> Pixels:
     """All rows of a :class:`Rounding`, from top to bottom; by default any level will do."""
-    rounding = Rounding(levels, remainder, feedback)
+    rounding = Rounding(levels, remainder, feedback, kept)
     if depths is None or residues is None:
         depths = residues = np.zeros_like(levels)
     rounding.rows(slice(0, len(levels)), depths, residues)

@@ -8,7 +8,7 @@ Only the last strip's layer is made from the exact values; its bits are the firs
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from iicnet_cli.container import Mark, carried, mark_room, write_mark
 from iicnet_cli.enhancement import Plan, add, planned
-from iicnet_cli.levels import FineLevels, Levels, Pixels, whole
+from iicnet_cli.levels import FINE, FineLevels, Levels, Pixels, whole
 from iicnet_cli.metrics import mse
 from iicnet_cli.rounding import Feedback, Rounding
 
@@ -26,6 +26,8 @@ may by a layer in one strip."""
 _DENSITIES = {0.3: (8, 1), 0.6: (4, 1), 2.0: (2, 1), 128.0: (1, 1), float("inf"): (1, 2)}
 """Where the base layer has a lower mean squared error: of how many samples of the PNG one carries
 bits of the layer, and how many."""
+_LEAST = 1e-3
+"""Share of the samples that may carry bits, if there are none."""
 _MOST = 8
 """Strips; more of them take more time and gain little."""
 _BYTES, _ROWS = 4096, 48
@@ -68,12 +70,16 @@ def enhanced(
     Returns:
         The mark that it carries, and the embedding.
     """
+    restore = _with_common(restore, mark)
     base = restore(embedding, remainder, slice(0, wanted.shape[1]))
     base_error = _error(wanted, base)
+    if mark.area is not None:
+        # Errors lie where samples can carry bits to mend them.
+        base_error /= max(1 - float(mark.area.cells.mean()), _LEAST)
     apart, depth = next(d for below, d in _DENSITIES.items() if base_error < below)
     if to_a_bit > 1:
         apart, depth = max(apart, to_a_bit), 1
-    room = mark_room(embedding.size, apart, depth) - len(mark.motion)
+    room = mark_room(embedding.shape, mark.common, apart, depth) - len(mark.motion)
     count = max(1, min(_MOST, room // _BYTES, len(embedding) // _ROWS))
     plan = planned(wanted, base, room, count)
     plain = None
@@ -82,11 +88,14 @@ def enhanced(
     if plan is None:
         assert plain is not None
         return plain
-    plan = replace(plan, first=_first(plan), thorough=thorough)
+    kept = None if mark.area is None else mark.area.mask(*embedding.shape[:2])
+    areas = _areas(plan, embedding.shape, kept)
+    first = _first(plan.sizes, [area.samples for area in areas])
+    plan = replace(plan, first=first, thorough=thorough)
     told = base[:, plan.rows(plan.first)].copy()
     del base
-    rounding = Rounding(embedding, remainder, feedback)
-    layered = _laid(plan, replace(mark, depth=depth), room, told, rounding, restore, tick)
+    rounding = Rounding(embedding, remainder, feedback, kept)
+    layered = _laid(plan, areas, replace(mark, depth=depth), room, told, rounding, restore, tick)
     if plain is not None:
         errors = [restored_error(*each, wanted, restore) for each in (plain, layered)]
         return layered if errors[1] < errors[0] else plain
@@ -94,11 +103,40 @@ def enhanced(
 
 
 def restored_error(mark: Mark, marked: Pixels, wanted: Levels, restore: Restore) -> float:
-    """Mean squared error of what a marked embedding restores, its layer added; see above."""
+    """Mean squared error of what a marked embedding restores, with all that the mark carries."""
     restored = restore(marked, None, slice(0, wanted.shape[1]))
+    complete(mark, marked, restored)
+    return _error(wanted, restored)
+
+
+def complete(mark: Mark, marked: Pixels, restored: FineLevels) -> None:
+    """Give restored pictures what an embedding carries for them, but their motion, in place.
+
+    Args:
+        mark: of the embedding.
+        marked: (H_e, W_e, C_e), the embedding.
+        restored: (K, H, W, C), what the network restores from it, in parts of a level.
+    """
     if mark.enhancement:
         add(mark.enhancement, restored)
-    return _error(wanted, restored)
+    if mark.area is not None:
+        mark.area.put(restored, marked, parts=FINE)
+
+
+def _with_common(restore: Restore, mark: Mark) -> Restore:
+    """The same, but for the common area."""
+    area = mark.area
+    if area is None:
+        return restore
+
+    def with_common(
+        embedding: Pixels, remainder: NDArray[np.int8] | None, rows: slice
+    ) -> FineLevels:
+        restored = restore(embedding, remainder, rows)
+        area.put(restored, embedding, rows.start, parts=FINE)
+        return restored
+
+    return with_common
 
 
 def _error(wanted: Levels, restored: FineLevels) -> float:
@@ -111,18 +149,44 @@ def _error(wanted: Levels, restored: FineLevels) -> float:
     return total / height
 
 
-def _first(plan: Plan) -> int:
+@dataclass(frozen=True)
+class _Area:
+    """Of the embedding, what a strip of the pictures lies in: rows, and how many samples carry."""
+
+    rows: slice
+    samples: int
+
+
+def _areas(plan: Plan, shape: tuple[int, ...], kept: NDArray[np.bool_] | None) -> list[_Area]:
+    """The area of each strip; outside of what is kept samples can carry."""
+    height, (high, wide, channels) = plan.wanted.shape[1], shape
+    scale = -(-height // high)
+    areas = []
+    for strip in range(len(plan.sizes)):
+        rows = plan.rows(strip)
+        stop = high if rows.stop == height else rows.stop // scale
+        inside = slice(rows.start // scale, stop)
+        pixels = (stop - inside.start) * wide
+        if kept is not None:
+            pixels -= np.count_nonzero(kept[inside])
+        areas.append(_Area(inside, pixels * channels))
+    return areas
+
+
+def _first(sizes: list[int], samples: list[int]) -> int:
     """The strip whose layer is made from the exact values.
 
     If the strips after it are rounded in this order, each is to find as many bytes of the layer as
     it can carry; so those that need many come first.
+
+    Args:
+        sizes: bytes of each strip in the layer.
+        samples: in each strip, that can carry.
     """
-    height, sizes = plan.wanted.shape[1], np.array(plan.sizes, float)
-    rows = [plan.rows(i) for i in range(len(sizes))]
-    room = np.array([r.stop - r.start for r in rows]) / height * sizes.sum()
+    room = np.array(samples) / sum(samples) * sum(sizes)
 
     def least_left(first: int) -> float:
-        made, filled = np.roll(sizes, -first), np.roll(room, -first - 1)
+        made, filled = np.roll(np.array(sizes, float), -first), np.roll(room, -first - 1)
         return float(min(np.cumsum(made) - np.cumsum(filled)))
 
     return max(range(len(sizes)), key=least_left)
@@ -130,6 +194,7 @@ def _first(plan: Plan) -> int:
 
 def _laid(
     plan: Plan,
+    areas: list[_Area],
     mark: Mark,
     room: int,
     restored: FineLevels,
@@ -141,35 +206,28 @@ def _laid(
 
     Of the plan's first strip it needs what is restored from the exact values.
     """
-    height, size = plan.wanted.shape[1], rounding.levels.size
-    rows_of_all = len(rounding.levels)
-    scale = -(-height // rows_of_all)
-    row = size // rows_of_all
-
-    def area(strip: int) -> slice:
-        rows = plan.rows(strip)
-        stop = rows_of_all if rows.stop == height else rows.stop // scale
-        return slice(rows.start // scale, stop)
-
+    shape = rounding.levels.shape
+    row = shape[1] * shape[2]
     remainder = rounding.remainder.copy()  # 0 of what is rounded
     order = plan.order[1:] + plan.order[:1]
-    mark = replace(mark, enhancement=bytes(room), first=area(order[0]).start * row)
+    mark = replace(mark, enhancement=bytes(room), first=areas[order[0]].rows.start * row)
     load = len(mark.to_bytes())
-    samples = accumulate((area(i).stop - area(i).start) * row for i in order)
+    samples = accumulate(areas[i].samples for i in order)
+    of_all = sum(area.samples for area in areas)
     layer = plan.head
     unmade = sum(plan.sizes)
     for told, strip in zip(plan.order, order, strict=True):
         left = room - len(layer)
         # What the next strip is to carry has to be there before it is rounded.
-        needed = load * next(samples) // size + _SPARE - len(mark.motion) - len(layer)
+        needed = load * next(samples) // of_all + _SPARE - len(mark.motion) - len(layer)
         least = min(needed, left)
         share = left * plan.sizes[told] // unmade
         unmade -= plan.sizes[told]
         layer += plan.coded(told, restored, max(share, least), least)
         mark = replace(mark, enhancement=layer.ljust(room, b"\0"))
-        rows = area(strip)
+        rows = areas[strip].rows
         some = slice(rows.start * row, rows.stop * row)
-        rounding.rows(rows, *carried(size, mark, some))
+        rounding.rows(rows, *carried(shape, mark, some))
         remainder[rows] = 0
         tick(1 - left / room)
         if strip != order[-1]:

@@ -304,7 +304,7 @@ moving_marks = st.builds(
 @given(moving_marks, st.integers(30, 90), st.integers(30, 90), st.booleans(), st.integers(0, 99))
 def test_motion_round_trip(mark: Mark, height: int, width: int, grey: bool, seed: int) -> None:
     pixels = random_pixels(height, width, grey, seed)
-    if len(mark.motion) > mark_room(pixels.size):
+    if len(mark.motion) > mark_room(pixels.shape):
         with pytest.raises(ValueError, match="too much"):
             write_mark(pixels, mark)
         return
@@ -312,7 +312,7 @@ def test_motion_round_trip(mark: Mark, height: int, width: int, grey: bool, seed
     assert read_mark(marked) == mark
     change = np.abs(marked.astype(int) - pixels)
     assert change.max() <= 1
-    carriers = carried(pixels.size, mark)[0].reshape(pixels.shape) > 0
+    carriers = carried(pixels.shape, mark)[0].reshape(pixels.shape) > 0
     assert not change[~carriers].any()
     # Of random pixels half have the right bit already; six standard deviations more or less.
     bits = np.count_nonzero(carriers)

@@ -293,10 +293,10 @@ def test_a_mark_carries_both(
     marked = write_mark(pixels, mark)
     assert read_mark(marked) == mark
     assert 1 <= np.abs(marked.astype(int) - pixels).max() <= 2 * depth - 1
-    depths, residues = carried(pixels.size, mark)
+    depths, residues = carried(pixels.shape, mark)
     assert np.array_equal(marked.reshape(-1) & (1 << depths) - 1, residues)
     some = slice(first // 2, first)
-    for all_of, part in zip((depths, residues), carried(pixels.size, mark, some), strict=True):
+    for all_of, part in zip((depths, residues), carried(pixels.shape, mark, some), strict=True):
         assert np.array_equal(all_of[some], part)
 
 

@@ -279,8 +279,8 @@ def test_motion_takes_a_sample_for_each_bit(run: Run, panning: Path, tmp_path: P
     assert mark is not None and header is not None and header.motion is not None
     assert mark.motion == base64.b64decode(header.motion[0])
     pixels = natural(480, 640, 0)
-    assert len(mark.motion) < mark_room(pixels.size)
-    moving = dataclasses.replace(mark, enhancement=b"")
+    assert len(mark.motion) < mark_room(pixels.shape)
+    moving = dataclasses.replace(mark, common=b"", enhancement=b"")
     change = write_mark(pixels, moving).astype(int) - pixels
     assert np.abs(change).max() == 1
     assert np.count_nonzero(change) < 0.6 * 8 * len(moving.to_bytes())

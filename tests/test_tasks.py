@@ -371,7 +371,7 @@ def test_a_mark_of_more_padding_than_pixels(run: Run, tmp_path: Path) -> None:
     done(run("embed", photo, photo, "-o", tmp_path / "out.png"))
     mark = read_mark(pixels(tmp_path / "out.png"))
     assert mark is not None
-    bad = dataclasses.replace(mark, padding=(0, 15))
+    bad = dataclasses.replace(mark, common=b"", padding=(0, 15))
     save(tmp_path / "bad.png", write_mark(natural(10, 40, 1), bad))
     for command in ("info", "restore"):
         result = run(command, tmp_path / "bad.png")

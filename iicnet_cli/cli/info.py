@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,6 +54,7 @@ def info(
             "task": task_of(mark),
             "images": mark.images,
             **by_model,
+            **({"common": [base64.b64encode(mark.common).decode()]} if mark.common else {}),
             "fps": fps_from_code(mark.fps),
             "pixels": "unknown: the header was stripped",
         }
@@ -91,7 +93,17 @@ def _told_by_model(reader: EmbeddingReader, source: Path) -> dict[str, object]:
 def _readable(key: str, value: Any) -> str:
     if key == "sources":
         return ", ".join(f"{s['name']} ({s['width']}x{s['height']})" for s in value)
+    if key == "common":
+        return f"{_common_share(value):.0%} of the picture"
     if key == "motion":
         groups = sum(map(bool, value))
         return f"of {groups} of {len(value)} groups, {sum(map(len, value))} characters"
     return str(value)
+
+
+def _common_share(of_groups: list[str]) -> float:
+    """Of all pictures, where the embedding shows what its group has in common."""
+    from iicnet_cli.container import Common
+
+    areas = [Common.from_bytes(base64.b64decode(told)) for told in of_groups]
+    return sum(float(area.cells.mean()) for area in areas if area) / len(of_groups)

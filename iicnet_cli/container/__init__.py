@@ -17,14 +17,16 @@
     +-----------+
 
 The header says everything; the mark says enough to restore when a site has stripped the header.
-Both carry the motion of clips and stereo pairs (`motion.py`), and the mark an enhancement layer.
+Both carry the motion of clips and stereo pairs (`motion.py`), and the mark an enhancement layer
+and where all pictures are alike (`common.py`).
 `png.py` writes and reads the file as a whole. Callers put the mark into the pixels (`write_mark`)
 before they give them to `EmbeddingWriter`, and open and close the file that it writes to.
 """
 
+from iicnet_cli.container.common import CELL as COMMON_CELL
+from iicnet_cli.container.common import Common
 from iicnet_cli.container.header import FORMAT_VERSION, MAX_PIXELS, Header, Source, safe_name
 from iicnet_cli.container.mark import (
-    MARK_BITS,
     TASKS,
     Mark,
     carried,
@@ -36,6 +38,7 @@ from iicnet_cli.container.mark import (
     write_mark,
 )
 from iicnet_cli.container.motion import Motion
+from iicnet_cli.container.places import MARK_BITS
 from iicnet_cli.container.png import (
     MAX_HEADER_BYTES,
     EmbeddingReader,
@@ -45,11 +48,13 @@ from iicnet_cli.container.png import (
 )
 
 __all__ = [
+    "COMMON_CELL",
     "FORMAT_VERSION",
     "MARK_BITS",
     "MAX_HEADER_BYTES",
     "MAX_PIXELS",
     "TASKS",
+    "Common",
     "EmbeddingReader",
     "EmbeddingWriter",
     "Header",

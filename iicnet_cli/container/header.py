@@ -86,7 +86,7 @@ Text = Annotated[str, AfterValidator(_printable)]
 PixelCount = Annotated[int, Field(ge=1, le=2**31 - 1)]
 """A side in pixels, within what PNG can hold."""
 Padding = Annotated[int, Field(ge=0, le=65535)]
-MotionText = Annotated[str, AfterValidator(_base64)]
+Base64Text = Annotated[str, AfterValidator(_base64)]
 
 
 class Source(BaseModel):
@@ -137,7 +137,10 @@ class Header(BaseModel):
     """Pixels that were added to the right and at the bottom before the network."""
     scale: int = Field(1, ge=1, le=2)
     """Pixels of the padded pictures to one pixel of the PNG, on each axis."""
-    motion: list[MotionText] | None = None
+    common: list[Base64Text] | None = None
+    """Of each group where all its pictures are alike, as in the mark, in base64; empty where they
+    are not."""
+    motion: list[Base64Text] | None = None
     """Clips, stereo: of each group, the vectors of its motion, as in the mark, in base64; empty
     where there was none to speak of."""
     sources: list[Source] = []

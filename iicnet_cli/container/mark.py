@@ -1,21 +1,23 @@
 """The in-pixel mark: least-significant bits that survive when a site strips PNG chunks.
 
-96 of them, and more behind them where motion or an enhancement layer is carried.
+96 of them, and more behind them where a common area, motion or an enhancement layer is carried.
 """
 
 from __future__ import annotations
 
 import binascii
 import hashlib
+import math
 import struct
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
+from iicnet_cli.container.common import Common
+from iicnet_cli.container.places import MARK_BITS, OpenSamples, first_places
 from iicnet_cli.errors import UnsupportedVersionError
 from iicnet_cli.levels import Pixels
 from iicnet_cli.rounding import Feedback, rounded
@@ -23,25 +25,22 @@ from iicnet_cli.rounding import Feedback, rounded
 TASKS = ("video", "video-half", "stereo", "dual", "layers", "stego", "grayscale", "rescale")
 """Task names; a name's place is its id in the mark, so new ones go at the end."""
 
-_PLAIN, _LADEN = 1, 2
-"""Versions: the mark alone, or with motion and an enhancement layer behind it."""
+_PLAIN, _LADEN, _COMMON = 1, 2, 3
+"""Versions: the mark alone; with motion or an enhancement layer behind it; with a common area, and
+perhaps these, behind it."""
+_PARTS = {_LADEN: 2, _COMMON: 3}
+"""Of these versions: how many parts, whose lengths they tell."""
 _MAGIC = b"\x1c\xe7"
 # magic | version, task | model | images-1, valid-1 | padding right, bottom | fps, then the CRC
 _LAYOUT = struct.Struct(">2sB3sBBH")
-MARK_BITS = 8 * (_LAYOUT.size + 2)
-"""How many samples carry a mark alone; a picture needs at least as many."""
 _LENGTH = 3
-"""Bytes that tell how long the motion, or the enhancement layer, is."""
+"""Bytes that tell how long a part is."""
 # depth | first
 _PLACE = struct.Struct(">BI")
-_BEFORE_LOAD = MARK_BITS // 8 + 2 * _LENGTH + _PLACE.size + 2
-"""Bytes of a laden mark that come before its load, each bit in a sample of its own."""
 MAX_DEPTH = 2
 """Low bits of a sample that carry a load, at most."""
-_TOGETHER = 1 << 16
-"""Symbols whose places are computed at once, to save memory."""
 _CHECKSUM = 4
-"""Bytes of the CRC-32 behind the motion, and behind the enhancement layer."""
+"""Bytes of the CRC-32 behind each part."""
 
 _NTSC = {round(Fraction(n * 100_000, 1001)): Fraction(n * 1000, 1001) for n in (24, 30, 60, 120)}
 
@@ -69,10 +68,11 @@ class Mark:
     ``task`` is a place in ``TASKS``, ``model`` a ``model_id``, ``images`` the network inputs per
     group (1 to 16), ``valid`` how many of them are real frames in this group (1 to ``images``),
     ``padding`` the pixels added to the right and at the bottom (0 to 15 each), ``fps`` an
-    ``fps_code``. ``motion`` and ``enhancement`` are bytes of which this module knows nothing: that
-    of the pictures, and their enhancement layer. A sample carries ``depth`` bits of these (1 or 2),
-    and the sample ``first`` of the picture is the first that does. Raises ``ValueError`` when a
-    value does not fit.
+    ``fps_code``. ``common`` is a :class:`Common` as bytes, or empty. ``motion`` and ``enhancement``
+    are bytes of which this module knows nothing: that of the pictures, and their enhancement layer;
+    the load. A sample outside of the common area carries ``depth`` bits of it (1 or 2), and the
+    sample ``first`` of the picture is the first that does. Raises ``ValueError`` when a value does
+    not fit.
     """
 
     task: int
@@ -81,6 +81,7 @@ class Mark:
     valid: int
     padding: tuple[int, int] = (0, 0)
     fps: int = 0
+    common: bytes = b""
     motion: bytes = b""
     enhancement: bytes = b""
     depth: int = 1
@@ -93,7 +94,8 @@ class Mark:
             and 1 <= self.valid <= self.images <= 16
             and all(0 <= side <= 15 for side in self.padding)
             and 0 <= self.fps <= 65535
-            and max(len(self.motion), len(self.enhancement)) < 1 << 8 * _LENGTH
+            and max(map(len, (self.common, self.motion, self.enhancement))) < 1 << 8 * _LENGTH
+            and (self.area is not None) == (self.common != b"")
             and 1 <= self.depth <= MAX_DEPTH
             and 0 <= self.first < 1 << 32
         )
@@ -106,19 +108,31 @@ class Mark:
         return TASKS[self.task]
 
     @property
+    def area(self) -> Common | None:
+        """What ``common`` tells."""
+        return Common.from_bytes(self.common)
+
+    @property
     def laden(self) -> bool:
-        """Whether there is motion or an enhancement layer."""
-        return bool(self.motion or self.enhancement)
+        """Whether there is a common area, motion or an enhancement layer."""
+        return self._version != _PLAIN
+
+    @property
+    def _version(self) -> int:
+        if self.common:
+            return _COMMON
+        return _LADEN if self.motion or self.enhancement else _PLAIN
 
     def to_bytes(self) -> bytes:
         """``MARK_BITS / 8`` bytes: magic, version, fields, CRC-16.
 
-        With motion or an enhancement layer, the lengths of both, their place and a CRC-16 follow,
-        then each of them with a CRC-32.
+        With a common area, motion or an enhancement layer, the lengths of the last two, or of all
+        three if there is a common area, the place of the load and a CRC-16 follow; then these
+        parts, each with a CRC-32. A load of nothing is left out.
         """
         body = _LAYOUT.pack(
             _MAGIC,
-            (_LADEN if self.laden else _PLAIN) << 4 | self.task,
+            self._version << 4 | self.task,
             self.model.to_bytes(3, "big"),
             (self.images - 1) << 4 | (self.valid - 1),
             self.padding[0] << 4 | self.padding[1],
@@ -126,11 +140,12 @@ class Mark:
         )
         if not self.laden:
             return _with_crc16(body)
-        parts = self.motion, self.enhancement
+        load = self.motion, self.enhancement
+        parts = (self.common, *load)[-_PARTS[self._version] :]
         lengths = b"".join(len(part).to_bytes(_LENGTH, "big") for part in parts)
         place = _PLACE.pack(self.depth, self.first)
-        load = b"".join(map(_with_crc32, parts))
-        return _with_crc16(body) + _with_crc16(lengths + place) + load
+        carried = b"".join(map(_with_crc32, parts if any(load) else parts[:1]))
+        return _with_crc16(body) + _with_crc16(lengths + place) + carried
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Mark | None:
@@ -146,25 +161,26 @@ class Mark:
             return None
         _, version_task, model, counts, padding, fps = _LAYOUT.unpack(body)
         version, task = version_task >> 4, version_task & 15
-        if version not in (_PLAIN, _LADEN) or task >= len(TASKS):
+        if version not in (_PLAIN, *_PARTS) or task >= len(TASKS):
             raise UnsupportedVersionError(
                 f"the pixels carry a mark of version {version}, task {task}, unknown here",
                 hint="upgrade iicnet",
             )
-        motion = enhancement = b""
-        load = _Load(0, 0, 1, 0)
-        if version == _LADEN:
-            told = _load(data)
-            if told is None:
+        told = _Told(0, 0, 0, 1, 0)
+        parts = [b"", b"", b""]
+        if version in _PARTS:
+            found = _told(data)
+            if found is None:
                 return None
-            load = told
-            middle = _BEFORE_LOAD + load.motion + _CHECKSUM
-            sound = _without_crc32(data[_BEFORE_LOAD:middle])
-            if sound is None:
-                return None
-            motion = sound
-            end = middle + load.enhancement + _CHECKSUM
-            enhancement = _without_crc32(data[middle:end]) or b""
+            told = found
+            start = told.head
+            for i, size in list(enumerate(told.sizes))[told.parts]:
+                stop = start + size + _CHECKSUM
+                part = _without_crc32(data[start:stop])
+                if part is None and i < len(parts) - 1:
+                    return None
+                parts[i] = part or b""
+                start = stop
         try:
             return cls(
                 task=task,
@@ -173,10 +189,11 @@ class Mark:
                 valid=(counts & 15) + 1,
                 padding=(padding >> 4, padding & 15),
                 fps=fps,
-                motion=motion,
-                enhancement=enhancement,
-                depth=load.depth,
-                first=load.first,
+                common=parts[0],
+                motion=parts[1],
+                enhancement=parts[2],
+                depth=told.depth,
+                first=told.first,
             )
         except ValueError:
             return None
@@ -201,80 +218,108 @@ def _without_crc32(data: bytes) -> bytes | None:
 
 
 @dataclass(frozen=True)
-class _Load:
-    """Bytes of motion and enhancement layer without their checksums, and where they are."""
+class _Told:
+    """By the head of a mark: bytes of what it carries, without checksums, and where the load is."""
 
+    common: int
     motion: int
     enhancement: int
     depth: int
     first: int
 
     @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Of the parts, in their order."""
+        return self.common, self.motion, self.enhancement
+
+    @property
+    def parts(self) -> slice:
+        """Those that there are."""
+        loaded = self.motion + self.enhancement > 0
+        return slice(0 if self.common else 1, 3 if loaded else 1)
+
+    @property
+    def head(self) -> int:
+        """Bytes of the mark that come before the parts."""
+        return _head(_COMMON if self.common else _LADEN)
+
+    @property
+    def before(self) -> int:
+        """Bytes of the mark that come before its load."""
+        return self.head + (self.common and self.common + _CHECKSUM)
+
+    @property
     def symbols(self) -> int:
-        """Samples that carry them."""
-        return -(-8 * (self.motion + self.enhancement + 2 * _CHECKSUM) // self.depth)
+        """Samples that carry the load."""
+        load = self.motion + self.enhancement
+        return -(-8 * (load and load + 2 * _CHECKSUM) // self.depth)
 
 
-def _load(data: bytes) -> _Load | None:
-    """What a laden mark tells of its load; ``None`` for others."""
+def _head(version: int) -> int:
+    """Bytes of a laden mark that come before its parts."""
+    return MARK_BITS // 8 + _PARTS[version] * _LENGTH + _PLACE.size + 2
+
+
+def _told(data: bytes) -> _Told | None:
+    """What the head of a laden mark tells; ``None`` for others."""
     body = _without_crc16(data[: MARK_BITS // 8])
-    if body is None or not body.startswith(_MAGIC) or body[len(_MAGIC)] >> 4 != _LADEN:
+    version = body[len(_MAGIC)] >> 4 if body and body.startswith(_MAGIC) else _PLAIN
+    if version not in _PARTS:
         return None
-    told = _without_crc16(data[MARK_BITS // 8 : _BEFORE_LOAD])
+    told = _without_crc16(data[MARK_BITS // 8 : _head(version)])
     if told is None:
         return None
-    motion, enhancement = (int.from_bytes(told[i : i + _LENGTH], "big") for i in (0, _LENGTH))
-    depth, first = _PLACE.unpack_from(told, 2 * _LENGTH)
-    sound = motion + enhancement and 1 <= depth <= MAX_DEPTH
-    return _Load(motion, enhancement, depth, first) if sound else None
+    place = _PARTS[version] * _LENGTH
+    sizes = [int.from_bytes(told[i : i + _LENGTH], "big") for i in range(0, place, _LENGTH)]
+    common, motion, enhancement = [0] * (_PARTS[_COMMON] - len(sizes)) + sizes
+    depth, first = _PLACE.unpack_from(told, place)
+    sound = any(sizes) and bool(common) == (version == _COMMON) and 1 <= depth <= MAX_DEPTH
+    return _Told(common, motion, enhancement, depth, first) if sound else None
 
 
-def mark_room(samples: int, to_a_bit: int = 1, depth: int = 1) -> int:
-    """Bytes of motion and enhancement layer together that so many samples can carry.
+def mark_room(
+    shape: tuple[int, ...], common: bytes = b"", to_a_bit: int = 1, depth: int = 1
+) -> int:
+    """Bytes of motion and enhancement layer together that a picture can carry.
 
     Args:
-        samples: of the picture.
-        to_a_bit: of them to each that carries some, at least.
+        shape: (H, W, C) or (H, W).
+        common: of the :class:`Mark`.
+        to_a_bit: samples to each that carries some, at least.
         depth: bits to each of these.
     """
-    return max(0, (samples - 8 * _BEFORE_LOAD) // to_a_bit * depth // 8 - 2 * _CHECKSUM)
+    told = _Told(len(common), 0, 0, depth, 0)
+    taken = first_places(math.prod(shape), 8 * told.before)
+    if len(taken) < 8 * told.before:
+        return 0
+    left = OpenSamples(shape, taken, Common.from_bytes(common)).count
+    return max(0, left // to_a_bit * depth // 8 - 2 * _CHECKSUM)
 
 
-def _positions(samples: int, count: int) -> NDArray[np.int64]:
-    """Places of ``count`` bits in the flattened picture: one after the other in each stretch.
-
-    ``MARK_BITS`` equal stretches take a bit each, then a second one beside the first, and so on;
-    no more than there is room for.
-    """
-    bits = np.arange(MARK_BITS + 1, dtype=np.int64)
-    starts = bits * samples // MARK_BITS
-    # The golden ratio scatters the places: regular steps can line up in one column of pixels.
-    scatter = bits[:-1] * 40503 % 65536
-    lengths = np.diff(starts)
-    rows = np.arange(min(-(-count // MARK_BITS), samples // MARK_BITS))[:, None]
-    places = starts[:-1] + (lengths * scatter // 65536 + rows) % lengths
-    return places.reshape(-1)[:count]
-
-
-def carried(samples: int, mark: Mark, some: slice = slice(0, None)) -> tuple[Pixels, Pixels]:
+def carried(
+    shape: tuple[int, ...], mark: Mark, some: slice = slice(0, None)
+) -> tuple[Pixels, Pixels]:
     """What samples of a flattened picture must be to carry a mark.
 
     Args:
-        samples: of the picture.
+        shape: (H, W, C) or (H, W), of the picture.
         mark: to be carried.
         some: of the samples; all by default.
 
     Returns:
         Of each of them how many low bits of its level are told, and these.
 
-    Raises ``ValueError`` when the picture has fewer than the mark needs.
+    Raises ``ValueError`` when the picture has fewer than the mark needs, or the common area is not
+    of its size.
     """
     data = mark.to_bytes()
-    load = len(mark.motion) + len(mark.enhancement)
-    if load > mark_room(samples, depth=mark.depth):
-        raise ValueError(f"a mark with {load} bytes is too much for {samples} samples")
-    before = 8 * _BEFORE_LOAD if mark.laden else MARK_BITS
-    places = _positions(samples, before)
+    samples = math.prod(shape)
+    if mark.area is not None and not mark.area.fits(shape):
+        raise ValueError(f"the common area is not that of a picture of {shape}")
+    sizes = len(mark.common), len(mark.motion), len(mark.enhancement)
+    told = _Told(*sizes, mark.depth, mark.first)
+    before = 8 * told.before if mark.laden else MARK_BITS
+    places = first_places(samples, before)
     if len(places) < before:
         raise ValueError(f"a mark needs {before} samples, the picture has {samples}")
     start, stop, _ = some.indices(samples)
@@ -287,9 +332,11 @@ def carried(samples: int, mark: Mark, some: slice = slice(0, None)) -> tuple[Pix
 
     put(places, np.unpackbits(np.frombuffer(data, np.uint8))[:before], 1)
     if mark.laden:
-        told = _Load(len(mark.motion), len(mark.enhancement), mark.depth, mark.first)
-        symbols = _symbols(data[_BEFORE_LOAD:], mark.depth)
-        for part, where in _load_positions(samples, told, slice(start, stop)):
+        among = OpenSamples(shape, places, mark.area)
+        if told.symbols > among.count:
+            raise ValueError(f"a mark with {sum(sizes)} bytes is too much for a picture of {shape}")
+        symbols = _symbols(data[told.before :], mark.depth)
+        for part, where in among.spread(told.symbols, told.first, slice(start, stop)):
             put(where, symbols[part], mark.depth)
     return depths, residues
 
@@ -309,13 +356,18 @@ def write_mark(
         feedback: how errors of rounding are diffused, see :class:`Rounding`; by default they are
             not, and only samples that carry bits change, with one bit each by 0 or 1 level.
 
-    Raises ``ValueError`` when the picture has fewer samples than the mark needs.
+    Raises ``ValueError`` when the picture has fewer samples than the mark needs, or the common area
+    is not of its size.
     """
     if remainder is None:
         remainder = np.zeros(pixels.shape, np.int8)
     shape = (*pixels.shape[:2], -1)
     levels = rounded(
-        pixels.reshape(shape), remainder.reshape(shape), feedback, *carried(pixels.size, mark)
+        pixels.reshape(shape),
+        remainder.reshape(shape),
+        feedback,
+        *carried(pixels.shape, mark),
+        kept=mark.area.mask(*pixels.shape[:2]) if mark.area else None,
     )
     return levels.reshape(pixels.shape)
 
@@ -326,15 +378,27 @@ def read_mark(pixels: Pixels) -> Mark | None:
     Raises ``UnsupportedVersionError`` for the mark of a newer program.
     """
     flat = pixels.reshape(-1)
-    data = np.packbits(flat[_positions(flat.size, 8 * _BEFORE_LOAD)] & 1).tobytes()
-    load = _load(data)
-    if load is not None:
-        if load.motion + load.enhancement > mark_room(flat.size, depth=load.depth):
+
+    def first(count: int) -> tuple[bytes, NDArray[np.int64]]:
+        places = first_places(flat.size, 8 * count)
+        return np.packbits(flat[places] & 1).tobytes(), places
+
+    data, _ = first(_head(_COMMON))
+    told = _told(data)
+    if told is not None:
+        data, places = first(told.before)
+        area = None
+        if told.common:
+            area = Common.from_bytes(data[told.head : -_CHECKSUM])
+            if area is None or not area.fits(pixels.shape):
+                return None
+        among = OpenSamples(pixels.shape, places, area)
+        if told.symbols > among.count:
             return None
-        symbols = np.empty(load.symbols, np.uint8)
-        for part, places in _load_positions(flat.size, load, slice(0, flat.size)):
-            symbols[part] = flat[places]
-        data += _from_symbols(symbols, load.depth)
+        symbols = np.empty(told.symbols, np.uint8)
+        for part, where in among.spread(told.symbols, told.first, slice(0, flat.size)):
+            symbols[part] = flat[where]
+        data += _from_symbols(symbols, told.depth)
     return Mark.from_bytes(data)
 
 
@@ -350,31 +414,3 @@ def _from_symbols(symbols: Pixels, depth: int) -> bytes:
     """Inverse of ``_symbols`` of whole bytes; only the low bits of each count."""
     bits = np.stack([symbols >> np.uint8(i) & 1 for i in reversed(range(depth))], axis=1)
     return np.packbits(bits.reshape(-1)[: bits.size // 8 * 8]).tobytes()
-
-
-def _load_positions(
-    samples: int, load: _Load, among: slice
-) -> Iterator[tuple[slice, NDArray[np.int64]]]:
-    """Places of the symbols of a load, in parts; of those that have some among these samples.
-
-    They are spread evenly over the samples that carry none before the load, from a first one on to
-    the end, and then from the start.
-    """
-    count = load.symbols
-    taken = np.sort(_positions(samples, 8 * _BEFORE_LOAD))
-    left = samples - len(taken)
-    # Those of the samples that are passed over come before.
-    before = taken - np.arange(len(taken))
-    skipped = load.first - int(np.searchsorted(taken, load.first))
-    for start in range(0, count, _TOGETHER):
-        part = slice(start, min(start + _TOGETHER, count))
-        some = np.arange(part.start, part.stop) * left // count + skipped
-        rounds = some[0] // left, some[-1] // left
-        some %= left
-        # A rank is at most so many places too small.
-        if rounds[0] == rounds[1] and (
-            some[0] >= among.stop or some[-1] + len(taken) < among.start
-        ):
-            continue
-        some += np.searchsorted(before, some, side="right")
-        yield part, some

@@ -27,6 +27,9 @@ _MARGIN = 0.99
 """Of the error that may be: aimed at, for whole levels do a little worse than soft ones."""
 _MISSED = -1e6
 
+_Restore = Callable[[Tensor], Tensor]
+"""Levels (1, C_e, H_e, W_e) to images (1, K, C, H, W) in 0..1."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -51,6 +54,7 @@ def improve(
     *,
     target: Target = Target(),
     free: Tensor | None = None,
+    known: Tensor | None = None,
     added: Tensor | None = None,
     seed: int = 0,
     tick: Callable[[float, float], None] = lambda share, gain: None,
@@ -64,6 +68,7 @@ def improve(
         steps: of the optimiser; 0 returns ``embedding``, as floats.
         target: what to hold.
         free: (1, C_e, H_e, W_e), where the levels may change; everywhere by default.
+        known: (H, W), where the pictures need not be restored.
         added: (1, K, C, H, W), what is added to the restored pictures.
         seed: of the stochastic rounding.
         tick: called after each step with the share 0..1 that is done, and the dB gained so far.
@@ -75,9 +80,14 @@ def improve(
     reference = (255 * net.reference(images)).round()
     if added is not None:
         images = images - added
+
+    def restore(levels: Tensor) -> Tensor:
+        restored = net.inverse(levels / 255)
+        return restored if known is None else torch.where(known, images, restored)
+
     start = embedding.float()
-    held = _held(start, net, images, reference, target)
-    best, best_score = start, _score(start, net, images, reference, held, target)
+    held = _held(start, restore, images, reference, target)
+    best, best_score = start, _score(start, restore, images, reference, held, target)
     first_score = best_score
     levels = start.clone().requires_grad_()
     optimizer = torch.optim.Adam([levels], LEARNING_RATE, betas=(0.9, 0.95))
@@ -96,7 +106,7 @@ def improve(
             rounded = _between_levels(levels, temperature, generator)
             if free is not None:
                 rounded = torch.where(free, rounded, start)
-            restored = net.inverse(rounded / 255)
+            restored = restore(rounded)
             shown = (rounded - reference).square().mean() / 255**2
             hidden = (restored - images).square().mean()
             if target.restored_psnr is None:
@@ -116,7 +126,7 @@ def improve(
                 found = levels.detach().clone()
                 if free is not None:
                     found = torch.where(free, found, start)
-                score = _score(found.round(), net, images, reference, held, target)
+                score = _score(found.round(), restore, images, reference, held, target)
                 if score > best_score:
                     best, best_score = found, score
             # There is no gain to tell while what is held is not yet reached.
@@ -140,27 +150,36 @@ def _between_levels(levels: Tensor, temperature: float, generator: torch.Generat
 
 
 @torch.no_grad()
-def _errors(levels: Tensor, net: IICNet, images: Tensor, reference: Tensor) -> tuple[float, float]:
+def _errors(
+    levels: Tensor, restore: _Restore, images: Tensor, reference: Tensor
+) -> tuple[float, float]:
     """Mean squared errors of embedding and restored pictures, in 0..1 units, as the PNG gives."""
     shown = (levels - reference).square().mean().item() / 255**2
-    restored = (255 * net.inverse(levels / 255)).round() / 255
+    restored = (255 * restore(levels)).round() / 255
     return shown, (restored - images).square().mean().item()
 
 
-def _held(start: Tensor, net: IICNet, images: Tensor, reference: Tensor, target: Target) -> float:
+def _held(
+    start: Tensor, restore: _Restore, images: Tensor, reference: Tensor, target: Target
+) -> float:
     """Largest mean squared error of what is held."""
     if target.restored_psnr is not None:
         return float(10 ** (-target.restored_psnr / 10))
     if target.embed_psnr is not None:
         return float(10 ** (-target.embed_psnr / 10))
-    return _errors(start, net, images, reference)[0]
+    return _errors(start, restore, images, reference)[0]
 
 
 def _score(
-    levels: Tensor, net: IICNet, images: Tensor, reference: Tensor, held: float, target: Target
+    levels: Tensor,
+    restore: _Restore,
+    images: Tensor,
+    reference: Tensor,
+    held: float,
+    target: Target,
 ) -> float:
     """dB of what is improved; far below any where the target is missed, the farther the worse."""
-    shown, hidden = _errors(levels, net, images, reference)
+    shown, hidden = _errors(levels, restore, images, reference)
     wanted, kept = (hidden, shown) if target.restored_psnr is None else (shown, hidden)
     if kept > held * 1.005:
         return _MISSED * kept / held

@@ -5,19 +5,19 @@ from __future__ import annotations
 import io
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from iicnet_cli.common import common_area, keep_common
 from iicnet_cli.container import Mark, write_mark
-from iicnet_cli.enhancement import add
 from iicnet_cli.inference.effort import Target
 from iicnet_cli.inference.runner import Runner, plan_tiles
 from iicnet_cli.levels import FineLevels, Levels, Pixels, whole
 from iicnet_cli.metrics import mse
-from iicnet_cli.strips import enhanced
+from iicnet_cli.strips import complete, enhanced
 
 WINDOW = 128
 """Side of a window, in pixels of the pictures."""
@@ -78,22 +78,31 @@ def forecast(
         return restored[:, rows.start - some.start * high : rows.stop - some.start * high]
 
     mark = Mark(task=0, model=0, images=len(images), valid=1)
+    if common := keep_common(wanted, embedding, remainder):
+        mark = replace(mark, common=common.to_bytes())
     exact = embedding, remainder, runner.feedback
     if enhance:
         mark, embedding = enhanced(mark, wanted, *exact, restored_from)
     else:
         embedding = write_mark(embedding, mark, remainder, runner.feedback)
     restored = restored_from(embedding, None, slice(0, wanted.shape[1]))
-    if mark.enhancement:
-        add(mark.enhancement, restored)
+    complete(mark, embedding, restored)
     shown = np.split(embedding, len(parts))
     files = [io.BytesIO() for _ in shown]
     for picture, file in zip(shown, files, strict=True):
         Image.fromarray(picture.squeeze()).save(file, "PNG")
     seconds = time.perf_counter() - began
     size = sum(len(file.getbuffer()) for file in files)
+    # Nothing is lost in what pictures have in common, and windows may have more or less of that.
+    scale = runner.scale
+    shape = height // scale, width // scale, runner.config.embedding_channels
+    whole_area = common_area(images, shape)
+    opened = [1 - float(area.cells.mean()) if area else 1.0 for area in (whole_area, common)]
+    of_whole = opened[0] / opened[1] if opened[1] else 1.0
     reference = np.concatenate([runner.reference(part) for part in parts])
-    psnrs = [_psnr(mse(a, whole(b, a.dtype))) for a, b in zip(wanted, restored, strict=True)]
+    psnrs = [
+        _psnr(of_whole * mse(a, whole(b, a.dtype))) for a, b in zip(wanted, restored, strict=True)
+    ]
     tiles = plan_tiles(height, width, runner.config, runner.memory)
     computed = sum(math.prod(s.stop - s.start for s in tile.compute) for tile in tiles)
     total = seconds / area * computed
@@ -110,7 +119,7 @@ def forecast(
         tiles=len(tiles),
         seconds=total,
         bytes=round(size / area * height * width),
-        embed_psnr=_psnr(mse(embedding, reference)),
+        embed_psnr=_psnr(of_whole * mse(embedding, reference)),
         restored_psnr=float(np.mean(psnrs)),
     )
 

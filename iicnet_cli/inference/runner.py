@@ -295,6 +295,7 @@ class Runner:
         tick: Callable[[float, float], None] = lambda share, gain: None,
         *,
         fixed: NDArray[np.bool_] | None = None,
+        known: NDArray[np.bool_] | None = None,
         added: NDArray[np.float32] | None = None,
     ) -> tuple[Pixels, float]:
         """Improve an embedding by :func:`~iicnet_cli.inference.effort.improve`, tile by tile.
@@ -307,6 +308,7 @@ class Runner:
             tick: called after each step with the share 0..1 that is done, and the dB gained so
                 far in this tile.
             fixed: (H_e, W_e, C_e), samples that stay as they are.
+            known: (H, W), pixels of the images that need not be restored.
             added: (K, H, W, C), what is added to the restored images, in levels.
 
         Returns:
@@ -337,6 +339,9 @@ class Runner:
                 steps,
                 target=target,
                 free=free,
+                known=None
+                if known is None
+                else torch.from_numpy(known[tile.compute]).to(self.device),
                 added=None
                 if added is None
                 else to_tensor(added[:, *tile.compute][None], self.device),

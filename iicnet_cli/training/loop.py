@@ -14,8 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
+from iicnet_cli.common import keep_common
+from iicnet_cli.container import COMMON_CELL
 from iicnet_cli.errors import TrainingError
 from iicnet_cli.levels import Levels
 from iicnet_cli.metrics import psnr
@@ -43,6 +46,8 @@ LOG_FILE = "log.jsonl"
 SPIKE = 10.0
 """A loss so many times its running mean is a divergence: the run goes back to the average."""
 MOST_REWINDS = 20
+IN_COMMON = 0.3
+"""How much errors in the common area count: they only show where the mark is lost."""
 
 
 @dataclass(frozen=True)
@@ -166,11 +171,21 @@ def train(
             for optimizer, peak in zip(optimizers, peaks, strict=True):
                 optimizer.param_groups[0]["lr"] = peak * _schedule(done, recipe.warmup)
 
+            reference = net.reference(images)
             embedding = net(images)
-            restored = net.inverse(team.on_whole_batch(quantization, embedding))
-            own_loss = total_loss(
-                embedding, net.reference(images), restored, images, recipe.loss_at(done)
-            )
+            shown = team.on_whole_batch(quantization, embedding)
+            common = common_pixels(images, embedding.shape)
+            if common is not None:
+                shown = torch.where(common, reference, shown)
+                embedding = torch.where(
+                    common, torch.lerp(reference, embedding, IN_COMMON), embedding
+                )
+            restored = net.inverse(shown)
+            if common is not None:
+                restored = torch.where(
+                    common[:, None], torch.lerp(images, restored, IN_COMMON), restored
+                )
+            own_loss = total_loss(embedding, reference, restored, images, recipe.loss_at(done))
             loss = team.average(own_loss).item()
             if usual and loss > SPIKE * usual:
                 # The weights have left the region where the exponentials of the coupling are tame,
@@ -223,6 +238,25 @@ def train(
     return Outcome(averaged.cpu().eval(), step, seconds(), finished=progress(step) >= 1)
 
 
+def common_pixels(images: Tensor, shape: tuple[int, ...]) -> Tensor | None:
+    """Where embeddings are made the references (``common.py``).
+
+    Args:
+        images: (B, K, C, H, W), the references first.
+        shape: of the embeddings, (B, C_e, H_e, W_e).
+
+    Returns:
+        (B, 1, H, W) bool; ``None`` if embeddings have another size or number of channels.
+    """
+    if images.shape[2:] != shape[1:] or images.shape[1] == 1:
+        return None
+    height, width = images.shape[-2:]
+    differs = (images[:, 1:] != images[:, :1]).any(dim=1).any(dim=1, keepdim=True).float()
+    cells = functional.max_pool2d(differs, COMMON_CELL, ceil_mode=True)
+    common = functional.interpolate(cells, scale_factor=COMMON_CELL) == 0
+    return common[..., :height, :width]
+
+
 @torch.inference_mode()
 def measure(
     net: IICNet, samples: list[Levels], device: torch.device, feedback: Feedback | None = None
@@ -232,10 +266,16 @@ def measure(
     for sample in samples:
         images = to_tensor(sample[None], device)
         values = net(images)
-        embedding = rounded(to_pixels(values)[0], to_remainder(values)[0], feedback)[None]
-        back = to_levels(net.inverse(to_tensor(embedding, device)))
-        embed.append(psnr(embedding, to_pixels(net.reference(images))))
-        restored += [psnr(a, b) for a, b in zip(back[0], sample, strict=True)]
+        reference = to_pixels(net.reference(images))[0]
+        levels, rest = to_pixels(values)[0], to_remainder(values)[0]
+        area = keep_common(sample, levels, rest)
+        kept = area.mask(*levels.shape[:2]) if area else None
+        embedding = rounded(levels, rest, feedback, kept=kept)
+        back = to_levels(net.inverse(to_tensor(embedding[None], device)))[0]
+        if area:
+            area.put(back, embedding)
+        embed.append(psnr(embedding, reference))
+        restored += [psnr(a, b) for a, b in zip(back, sample, strict=True)]
     return float(np.mean(embed)), float(np.mean(restored))
 
 

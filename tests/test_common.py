@@ -1,0 +1,352 @@
+"""Where all pictures are alike, the embedding shows it as it is."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from iicnet_cli.common import LEAST, common_area, keep_common
+from iicnet_cli.container import (
+    Common,
+    Mark,
+    carried,
+    mark_room,
+    read_header,
+    read_mark,
+    write_mark,
+)
+from iicnet_cli.metrics import psnr
+from iicnet_cli.rounding import Rounding, rounded
+from iicnet_cli.training.loop import common_pixels
+from tests.conftest import Run, done, frames_of, natural
+
+MARK = Mark(task=4, model=0xABCDEF, images=2, valid=2)
+
+
+def some_area(height: int, width: int, seed: int, share: float = 0.5) -> Common:
+    rng = np.random.default_rng(seed)
+    return Common(rng.random((-(-height // 8), -(-width // 8))) < share)
+
+
+sides = st.integers(16, 90)
+
+
+# -------------------------------------------------------------------------------- the area
+
+
+@settings(deadline=None)
+@given(
+    rows=st.integers(1, 60),
+    columns=st.integers(1, 60),
+    share=st.floats(0, 1),
+    seed=st.integers(0, 99),
+)
+def test_bytes_and_back(rows: int, columns: int, share: float, seed: int) -> None:
+    area = some_area(8 * rows, 8 * columns, seed, share)
+    data = area.to_bytes()
+    again = Common.from_bytes(data)
+    assert again is not None and np.array_equal(again.cells, area.cells)
+    assert Common.from_bytes(data[:-1]) is None
+    assert Common.from_bytes(data[:3]) is None
+
+
+@given(st.binary(max_size=60))
+def test_bytes_of_anyone(data: bytes) -> None:
+    area = Common.from_bytes(data)
+    assert area is None or area.cells.dtype == bool
+
+
+def test_an_area_that_is_too_large_is_none() -> None:
+    data = Common(np.ones((4000, 4000), np.bool_)).to_bytes()
+    assert len(data) < 10_000
+    assert Common.from_bytes(data) is None
+
+
+def test_a_simple_area_takes_little() -> None:
+    cells = np.zeros((90, 120), np.bool_)
+    cells[20:70, 30:100] = True
+    assert len(Common(cells).to_bytes()) < 80
+
+
+@settings(deadline=None)
+@given(height=sides, width=sides, channels=st.sampled_from([1, 3]), seed=st.integers(0, 99))
+def test_runs_are_the_pixels_of_the_cells(
+    height: int, width: int, channels: int, seed: int
+) -> None:
+    area = some_area(height, width, seed)
+    assert area.fits((height, width, channels))
+    inside = np.zeros(height * width * channels, np.bool_)
+    for start, length in zip(*area.runs((height, width, channels)), strict=True):
+        assert not inside[start : start + length].any()
+        inside[start : start + length] = True
+    mask = area.mask(height, width)
+    assert np.array_equal(inside, mask[..., None].repeat(channels, axis=2).reshape(-1))
+    for y, x in np.ndindex(*area.cells.shape):
+        assert (mask[8 * y : 8 * y + 8, 8 * x : 8 * x + 8] == area.cells[y, x]).all()
+
+
+@settings(deadline=None)
+@given(height=sides, width=sides, seed=st.integers(0, 99))
+def test_what_pictures_have_in_common(height: int, width: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    reference = natural(height, width, seed)
+    pictures = reference[None].repeat(3, axis=0)
+    for y, x in rng.integers(0, (height, width), (4, 2)):
+        pictures[rng.integers(1, 3), y, x, rng.integers(3)] ^= 1
+    area = common_area(pictures, reference.shape)
+    differs = (pictures != reference).any(axis=(0, 3))
+    cells = [
+        [not differs[y : y + 8, x : x + 8].any() for x in range(0, width, 8)]
+        for y in range(0, height, 8)
+    ]
+    if np.mean(cells) < LEAST:
+        assert area is None
+    else:
+        assert area is not None and np.array_equal(area.cells, cells)
+    # So it is in training.
+    images = torch.from_numpy(pictures).permute(0, 3, 1, 2)[None] / 255
+    common = common_pixels(images, images[:, 0].shape)
+    assert common is not None
+    assert np.array_equal(common[0, 0].numpy(), Common(np.array(cells)).mask(height, width))
+
+
+def test_nothing_in_common() -> None:
+    reference = natural(64, 80, 0)
+    assert common_area(np.stack([reference, natural(64, 80, 1)]), reference.shape) is None
+    alike = reference[None].repeat(2, axis=0)
+    assert common_area(alike[:1], reference.shape) is None
+    assert common_area(alike, (32, 40, 3)) is None
+    assert common_area(alike, (64, 80, 1)) is None
+    beyond = alike.astype(np.int16)
+    beyond[1] += 256  # the same low byte
+    assert common_area(beyond, reference.shape) is None
+
+
+def test_the_embedding_becomes_the_reference_there() -> None:
+    reference, embedding = natural(64, 80, 0), natural(64, 80, 1)
+    pictures = reference[None].repeat(2, axis=0)
+    pictures[1, :, 40:] ^= 1
+    remainder = np.ones(reference.shape, np.int8)
+    before = embedding.copy()
+    # Half of the samples, and not those of the head and the map.
+    most = mark_room(embedding.shape, common_area(pictures, reference.shape).to_bytes())  # type: ignore
+    assert keep_common(pictures, embedding, remainder, load=most + 1) is None
+    assert np.array_equal(embedding, before) and remainder.all()
+    assert keep_common(pictures, embedding, remainder, load=most) is not None
+    assert np.array_equal(embedding[:, :40], reference[:, :40])
+    assert np.array_equal(embedding[:, 40:], before[:, 40:])
+    assert not remainder[:, :40].any() and remainder[:, 40:].all()
+
+
+# -------------------------------------------------------------------------------- the mark
+
+
+@settings(deadline=None)
+@given(
+    height=st.integers(40, 90),
+    width=st.integers(40, 90),
+    grey=st.booleans(),
+    share=st.floats(0, 1),
+    depth=st.integers(1, 2),
+    first=st.integers(0, 40 * 40 - 1),
+    seed=st.integers(0, 99),
+)
+def test_a_mark_keeps_out_of_it(
+    height: int, width: int, grey: bool, share: float, depth: int, first: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (height, width) if grey else (height, width, 3), np.uint8)
+    area = some_area(height, width, seed, share)
+    common = area.to_bytes()
+    motion = rng.bytes(7)
+    room = mark_room(pixels.shape, common, depth=depth) - len(motion)
+    if room < 0:
+        return
+    full = dataclasses.replace(
+        MARK, common=common, motion=motion, enhancement=rng.bytes(room), depth=depth, first=first
+    )
+    marked = write_mark(pixels, full)
+    assert read_mark(marked) == full
+    # Only what comes before the load is inside; outside of it nearly all samples carry the load.
+    head = len(full.to_bytes()) - len(motion) - room - 8
+    depths = carried(pixels.shape, full)[0].reshape(pixels.shape)
+    inside = area.mask(height, width)
+    assert np.count_nonzero(depths[inside]) <= 8 * head
+    assert np.count_nonzero(depths) > 0.95 * depths[~inside].size - 16
+    assert not (marked != pixels)[depths == 0].any()
+    with pytest.raises(ValueError, match="too much"):
+        write_mark(pixels, dataclasses.replace(full, enhancement=rng.bytes(room + 2)))
+    some = slice(first // 2, first)
+    for all_of, part in zip(
+        carried(pixels.shape, full), carried(pixels.shape, full, some), strict=True
+    ):
+        assert np.array_equal(all_of[some], part)
+
+
+def test_a_mark_is_bound_to_the_size() -> None:
+    mark = dataclasses.replace(MARK, common=some_area(64, 64, 0).to_bytes())
+    with pytest.raises(ValueError, match="common area"):
+        write_mark(natural(64, 73, 0), mark)
+    with pytest.raises(ValueError, match="out of range"):
+        dataclasses.replace(MARK, common=b"nonsense")
+
+
+def test_without_its_area_a_mark_is_none() -> None:
+    mark = dataclasses.replace(MARK, common=some_area(64, 64, 0).to_bytes(), motion=b"moves")
+    data = mark.to_bytes()
+    assert Mark.from_bytes(data) == mark
+    broken = bytearray(data)
+    broken[-len(b"moves") - 4 - 4 - 4 - 3] ^= 1
+    assert Mark.from_bytes(bytes(broken)) is None
+
+
+def test_errors_of_rounding_end_at_what_is_kept() -> None:
+    rng = np.random.default_rng(0)
+    levels = rng.integers(10, 240, (24, 32, 3), np.uint8)
+    rest = rng.integers(-128, 128, levels.shape).astype(np.int8)
+    feedback = np.full((5, 3, 3), 0.08, np.float32)
+    kept = np.zeros((24, 32), np.bool_)
+    kept[8:] = True
+    rest[kept] = 0
+    found = rounded(levels, rest, feedback, kept=kept)
+    assert np.array_equal(found[kept], levels[kept])
+    assert np.array_equal(found[:8], rounded(levels[:8], rest[:8], feedback))
+    assert not np.array_equal(found[:8], levels[:8])
+    # Below it they begin anew.
+    kept[16:] = False
+    rest[16:] = rest[:8]
+    below = rounded(levels, rest, feedback, kept=kept)[16:]
+    assert np.array_equal(below, rounded(levels[16:], rest[16:], feedback))
+    rounding = Rounding(levels, rest, None, kept)
+    told = np.ones((24, 32, 3), np.uint8)
+    rounding.rows(slice(0, 24), told, told)
+    assert (rounding.levels & 1).all()
+
+
+# -------------------------------------------------------------------------------- as a user
+
+
+@pytest.fixture
+def composed(tmp_path: Path) -> list[Path]:
+    """A composed picture and its background; they are alike but for 100x60 pixels."""
+    back = natural(200, 240, 0)
+    front = back.copy()
+    front[90:150, 40:140] = natural(60, 100, 1)
+    paths = [tmp_path / "composed.png", tmp_path / "back.png"]
+    for path, pixels in zip(paths, (front, back), strict=True):
+        Image.fromarray(pixels).save(path)
+    return paths
+
+
+def pixels_of(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB")).copy()
+
+
+@pytest.mark.parametrize("options", [(), ("--no-enhance",), ("--effort", "1")])
+def test_layers_are_exact_where_they_are_alike(
+    run: Run, composed: list[Path], tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    out = tmp_path / "out.png"
+    report = done(run("embed", *composed, "--task", "layers", "-o", out, "--json", *options)).stdout
+    front, back = map(pixels_of, composed)
+    shown = pixels_of(out)
+    mark = read_mark(shown)
+    assert mark is not None and mark.area is not None
+    alike = mark.area.mask(200, 240)
+    assert np.array_equal(front[alike], back[alike]) and alike.mean() > 0.75
+    # But for the samples of the mark's head.
+    assert np.abs(shown.astype(int) - front)[alike].max() <= 1
+    assert np.count_nonzero(shown[alike] != front[alike]) < 8 * (len(mark.common) + 40)
+
+    done(run("restore", out, "-o", tmp_path / "back"))
+    for name, wanted in (("composed.png", front), ("back.png", back)):
+        restored = pixels_of(tmp_path / "back" / name)
+        assert np.array_equal(restored[alike], shown[alike])
+        assert psnr(restored, wanted) > 40
+    assert json.loads(report)["embed_psnr"] == pytest.approx(psnr(shown, front), abs=0.01)
+    assert "% of the picture" in done(run("info", out)).stdout
+
+
+def test_the_area_is_told_twice(run: Run, composed: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    done(run("embed", *composed, "--task", "layers", "-o", out))
+    header, shown = read_header(out), pixels_of(out)
+    mark = read_mark(shown)
+    assert header is not None and header.common is not None
+    assert mark is not None and mark.area is not None
+    assert base64.b64decode(header.common[0]) == mark.common
+    alike = mark.area.mask(200, 240)
+
+    def restored(name: str, pixels: np.ndarray, text: str | None) -> np.ndarray:
+        info = PngInfo()
+        if text is not None:
+            info.add_itxt("iicnet", text)
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png", pnginfo=info)
+        altered = text is not None and not np.array_equal(pixels, shown)
+        result = run("restore", tmp_path / f"{name}.png", "-o", tmp_path / name)
+        assert result.exit_code == (3 if altered else 0)
+        return np.stack([pixels_of(path) for path in sorted((tmp_path / name).iterdir())])
+
+    whole = restored("whole", shown, header.to_json())
+    assert np.array_equal(restored("stripped", shown, None), whole)
+    assert "% of the picture" in done(run("info", tmp_path / "stripped.png")).stdout
+    # The mark lost, by the header's area pictures still are what the pixels show.
+    pasted = shown.copy()
+    pasted[:60] = 0
+    assert read_mark(pasted) is None
+    by_header = restored("pasted", pasted, header.to_json())
+    assert (by_header == pasted)[:, alike].all()
+    by_none = restored("unmarked", pasted, header.model_copy(update={"common": None}).to_json())
+    assert not (by_none == pasted)[:, alike].all()
+    # What a stranger writes is not believed.
+    odd = base64.b64encode(some_area(80, 80, 0).to_bytes()).decode()
+    for told in (odd, "bm9uc2Vuc2U="):
+        text = header.model_copy(update={"common": [told]}).to_json()
+        assert np.array_equal(restored(f"odd{len(told)}", pasted, text), by_none)
+
+
+def test_a_still_screen_is_exact(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "screen"
+    folder.mkdir()
+    desk = natural(96, 128, 3)
+    for t in range(5):
+        frame = desk.copy()
+        frame[20:50, 30:70] = natural(30, 40, 10 + t)
+        Image.fromarray(frame).save(folder / f"{t}.png")
+    out = tmp_path / "out.png"
+    done(run("embed", folder, "--task", "video", "-o", out))
+    mark = read_mark(pixels_of(out))
+    assert mark is not None and mark.area is not None and mark.area.cells.mean() > 0.6
+    done(run("restore", out, "-o", tmp_path / "back.mkv"))
+    alike = mark.area.mask(96, 128)
+    for frame in frames_of(tmp_path / "back.mkv"):
+        assert np.abs(frame.astype(int) - desk)[alike].max() <= 1
+
+
+def test_pictures_that_are_all_alike(run: Run, composed: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    done(
+        run("embed", composed[0], composed[0], "--task", "layers", "--model", "layers-2", "-o", out)
+    )
+    wrong = np.abs(pixels_of(out).astype(int) - pixels_of(composed[0]))
+    assert wrong.max() <= 1 and np.count_nonzero(wrong) < 400
+
+
+def test_a_forecast_knows(run: Run, composed: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    command = ("embed", *composed, "--task", "layers", "-o", out, "--json")
+    told = json.loads(done(run(*command, "--dry-run")).stdout)
+    made = json.loads(done(run(*command)).stdout)
+    assert told["embed_psnr"] == pytest.approx(made["embed_psnr"], abs=1.5)
+    assert told["restored_psnr"] == pytest.approx(made["restored_psnr"], abs=1.5)
