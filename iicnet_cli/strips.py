@@ -183,10 +183,11 @@ def _first(sizes: list[int], samples: list[int]) -> int:
         sizes: bytes of each strip in the layer.
         samples: in each strip, that can carry.
     """
-    room = np.array(samples) / sum(samples) * sum(sizes)
+    needed = np.array(sizes, float)
+    room = np.array(samples) / sum(samples) * needed.sum()
 
     def least_left(first: int) -> float:
-        made, filled = np.roll(np.array(sizes, float), -first), np.roll(room, -first - 1)
+        made, filled = np.roll(needed, -first), np.roll(room, -first - 1)
         return float(min(np.cumsum(made) - np.cumsum(filled)))
 
     return max(range(len(sizes)), key=least_left)

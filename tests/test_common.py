@@ -28,7 +28,7 @@ from iicnet_cli.container import (
 from iicnet_cli.metrics import psnr
 from iicnet_cli.rounding import Rounding, rounded
 from iicnet_cli.training.loop import common_pixels
-from tests.conftest import Run, done, frames_of, natural
+from tests.conftest import Run, done, frames_of, natural, rewrite_header
 
 MARK = Mark(task=4, model=0xABCDEF, images=2, valid=2)
 
@@ -138,7 +138,7 @@ def test_the_embedding_becomes_the_reference_there() -> None:
     pictures[1, :, 40:] ^= 1
     remainder = np.ones(reference.shape, np.int8)
     before = embedding.copy()
-    # Half of the samples, and not those of the head and the map.
+    # Half of the samples, but for those of the head and the map.
     most = mark_room(embedding.shape, common_area(pictures, reference.shape).to_bytes())  # type: ignore
     assert keep_common(pictures, embedding, remainder, load=most + 1) is None
     assert np.array_equal(embedding, before) and remainder.all()
@@ -310,6 +310,8 @@ def test_the_area_is_told_twice(run: Run, composed: list[Path], tmp_path: Path) 
     by_none = restored("unmarked", pasted, header.model_copy(update={"common": None}).to_json())
     assert not (by_none == pasted)[:, alike].all()
     # What a stranger writes is not believed.
+    rewrite_header(out, common=[])
+    assert "0% of the picture" in run("info", out).stdout
     odd = base64.b64encode(some_area(80, 80, 0).to_bytes()).decode()
     for told in (odd, "bm9uc2Vuc2U="):
         text = header.model_copy(update={"common": [told]}).to_json()

@@ -106,4 +106,4 @@ def _common_share(of_groups: list[str]) -> float:
     from iicnet_cli.container import Common
 
     areas = [Common.from_bytes(base64.b64decode(told)) for told in of_groups]
-    return sum(float(area.cells.mean()) for area in areas if area) / len(of_groups)
+    return sum(float(area.cells.mean()) for area in areas if area) / max(1, len(areas))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import lzma
 import math
 import struct
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from iicnet_cli.container.packing import packed, unpacked
 from iicnet_cli.levels import Levels, Pixels
 
 CELL = 8
@@ -17,7 +17,7 @@ CELL = 8
 MOST_BYTES = 1 << 20
 """Of an area, before it is packed."""
 _HEAD = struct.Struct(">HH")
-_LZMA2 = [{"id": lzma.FILTER_LZMA2, "dict_size": MOST_BYTES, "lc": 0, "pb": 0}]
+_LZMA2 = {"dict_size": MOST_BYTES, "lc": 0, "pb": 0}
 
 
 @dataclass(frozen=True)
@@ -38,22 +38,20 @@ class Common:
         The first of a byte is its highest; above the first row there is none of the area.
         """
         changes = np.diff(self.cells, axis=0, prepend=False)
-        packed = lzma.compress(np.packbits(changes).tobytes(), lzma.FORMAT_RAW, filters=_LZMA2)
-        return _HEAD.pack(*self.cells.shape) + packed
+        return _HEAD.pack(*self.cells.shape) + packed(np.packbits(changes).tobytes(), _LZMA2)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Common | None:
         """Inverse of :meth:`to_bytes`; ``None`` unless it is an area."""
         try:
             rows, columns = _HEAD.unpack_from(data)
-            size = math.ceil(rows * columns / 8)
-            if not 0 < size <= MOST_BYTES:
-                return None
-            unpacker = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_LZMA2)
-            body = unpacker.decompress(data[_HEAD.size :], size + 1)
-        except (struct.error, lzma.LZMAError, EOFError):
+        except struct.error:
             return None
-        if len(body) != size or not unpacker.eof:
+        size = math.ceil(rows * columns / 8)
+        if not 0 < size <= MOST_BYTES:
+            return None
+        body = unpacked(data[_HEAD.size :], size, _LZMA2)
+        if body is None:
             return None
         changes = np.unpackbits(np.frombuffer(body, np.uint8), count=rows * columns)
         return cls(np.bitwise_xor.accumulate(changes.reshape(rows, columns), axis=0) > 0)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import lzma
 import struct
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from iicnet_cli.container.packing import packed, unpacked
 
 STEPS = 2
 """Steps of a vector to a pixel."""
@@ -20,7 +21,7 @@ MOST_BYTES = 1 << 22
 _HEAD = struct.Struct(">BHH")
 _BYTES_PER_CELL = 9
 # A twentieth smaller than deflated.
-_LZMA2 = [{"id": lzma.FILTER_LZMA2, "dict_size": MOST_BYTES, "pb": 0}]
+_LZMA2 = {"dict_size": MOST_BYTES, "pb": 0}
 
 
 @dataclass(frozen=True)
@@ -48,22 +49,20 @@ class Motion:
         folded = (differences << 1 ^ differences >> 15).astype(np.uint16)
         planes = np.ascontiguousarray(np.moveaxis(folded, 4, 2), "<u2")
         body = planes.reshape(-1, 1).view(np.uint8).T.tobytes() + self.shares.tobytes()
-        packed = lzma.compress(body, lzma.FORMAT_RAW, filters=_LZMA2)
-        return _HEAD.pack(*self.shares.shape) + packed
+        return _HEAD.pack(*self.shares.shape) + packed(body, _LZMA2)
 
     @classmethod
     def from_bytes(cls, data: bytes, frames: int) -> Motion | None:
         """Inverse of :meth:`to_bytes`; ``None`` unless it is the motion of so many frames."""
         try:
             count, rows, columns = _HEAD.unpack_from(data)
-            size = _BYTES_PER_CELL * count * rows * columns
-            if count != frames or not 0 < size <= MOST_BYTES:
-                return None
-            unpacker = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_LZMA2)
-            body = unpacker.decompress(data[_HEAD.size :], size + 1)
-        except (struct.error, lzma.LZMAError, EOFError):
+        except struct.error:
             return None
-        if len(body) != size or not unpacker.eof:
+        size = _BYTES_PER_CELL * count * rows * columns
+        if count != frames or not 0 < size <= MOST_BYTES:
+            return None
+        body = unpacked(data[_HEAD.size :], size, _LZMA2)
+        if body is None:
             return None
         cells = np.frombuffer(body, np.uint8)
         shares = cells[-count * rows * columns :].reshape(count, rows, columns)

@@ -175,16 +175,13 @@ def train(
             embedding = net(images)
             shown = team.on_whole_batch(quantization, embedding)
             common = common_pixels(images, embedding.shape)
-            if common is not None:
-                shown = torch.where(common, reference, shown)
-                embedding = torch.where(
-                    common, torch.lerp(reference, embedding, IN_COMMON), embedding
-                )
-            restored = net.inverse(shown)
-            if common is not None:
-                restored = torch.where(
-                    common[:, None], torch.lerp(images, restored, IN_COMMON), restored
-                )
+            if common is None:
+                restored = net.inverse(shown)
+            else:
+                restored = net.inverse(torch.where(common, reference, shown))
+                weight = 1 - (1 - IN_COMMON) * common.float()
+                embedding = torch.lerp(reference, embedding, weight)
+                restored = torch.lerp(images, restored, weight[:, None])
             own_loss = total_loss(embedding, reference, restored, images, recipe.loss_at(done))
             loss = team.average(own_loss).item()
             if usual and loss > SPIKE * usual:
