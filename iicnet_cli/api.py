@@ -586,7 +586,7 @@ class Converter:
         restore = partial(_levels, runner, still)
         tick = self._ticker("enhancing", done, total)
 
-        def laden(to_a_bit: int) -> tuple[Mark, Pixels]:
+        def laden(to_a_bit: int | None = None) -> tuple[Mark, Pixels]:
             exact = embedding, remainder, runner.feedback
             if enhance:
                 thorough = search is not None
@@ -594,13 +594,13 @@ class Converter:
             return mark, write_mark(embedding, mark, remainder, runner.feedback)
 
         runner.tick = lambda share: None
-        usual, marked = laden(1)
+        usual, marked = laden()
         if search is None:
             return usual, marked, None
         # A search changes samples that carry no bits.
         roomy, start = usual, marked
         room = mark_room(marked.shape, mark.common, _SAMPLES_TO_A_BIT_IN_SEARCH)
-        crowded = len(usual.motion) + len(usual.enhancement) > room
+        crowded = usual.coded or len(usual.motion) + len(usual.enhancement) > room
         if crowded:
             roomy, start = laden(_SAMPLES_TO_A_BIT_IN_SEARCH)
         found, gain = runner.improve(

@@ -18,14 +18,15 @@ from iicnet_cli.container import Mark, carried, mark_room, write_mark
 from iicnet_cli.enhancement import Plan, add, planned
 from iicnet_cli.levels import FINE, FineLevels, Levels, Pixels, whole
 from iicnet_cli.metrics import mse
-from iicnet_cli.rounding import Feedback, Rounding
+from iicnet_cli.rounding import CODED, Feedback, Rounding
 
 GOOD = 1.0
 """Mean squared error, in levels, below which a base layer may be disturbed more than mended; as any
 may by a layer in one strip."""
-_DENSITIES = {0.3: (8, 1), 0.6: (4, 1), 2.0: (2, 1), 128.0: (1, 1), float("inf"): (1, 2)}
-"""Where the base layer has a lower mean squared error: of how many samples of the PNG one carries
-bits of the layer, and how many."""
+_DENSITIES = {1.6: 1, 2.2: 2, 64.0: 3, 512.0: 4, float("inf"): 6}
+"""Where the base layer has a lower mean squared error: bits of the layer to a pixel of the PNG."""
+_APART = {0.3: 8, 0.6: 4, float("inf"): 1}
+"""Likewise: of how many samples one carries a bit, where each bit is to be the low bit of one."""
 _LEAST = 1e-3
 """Share of the samples that may carry bits, if there are none."""
 _MOST = 8
@@ -34,8 +35,8 @@ _BYTES, _ROWS = 4096, 48
 """Of a strip, at least, in the layer and in the embedding."""
 _AT_ONCE = 256
 """Rows of the pictures that are compared, to save memory."""
-_SPARE = 64
-"""Bytes more than a strip's share of all: samples that carry the mark's head shift the load."""
+_SPARE = 256
+"""Bytes more than a strip's share of all: pixels that carry the mark's head shift the load."""
 
 Restore = Callable[[Pixels, NDArray[np.int8] | None, slice], FineLevels]
 """Of an embedding and, if it is to be restored from before its rounding, the remainder: some rows
@@ -49,7 +50,7 @@ def enhanced(
     remainder: NDArray[np.int8],
     feedback: Feedback | None,
     restore: Restore,
-    to_a_bit: int = 1,
+    to_a_bit: int | None = None,
     tick: Callable[[float], None] = lambda share: None,
     *,
     thorough: bool = False,
@@ -63,7 +64,8 @@ def enhanced(
         remainder: as of :func:`write_mark`.
         feedback: likewise.
         restore: what the network makes of such an embedding, within the range of ``wanted``.
-        to_a_bit: samples of the embedding to each bit, at least.
+        to_a_bit: samples of the embedding, at least, to each that carries a bit, while all others
+            carry none; by default a code has all of them carry some.
         tick: called after each strip with the share 0..1 that is done.
         thorough: as of :class:`Plan`.
 
@@ -76,9 +78,10 @@ def enhanced(
     if mark.area is not None:
         # Errors lie where samples can carry bits to mend them.
         base_error /= max(1 - float(mark.area.cells.mean()), _LEAST)
-    apart, depth = next(d for below, d in _DENSITIES.items() if base_error < below)
-    if to_a_bit > 1:
-        apart, depth = max(apart, to_a_bit), 1
+    if to_a_bit is None:
+        apart, depth = 1, CODED + _of_error(_DENSITIES, base_error)
+    else:
+        apart, depth = max(_of_error(_APART, base_error), to_a_bit), 1
     room = mark_room(embedding.shape, mark.common, apart, depth) - len(mark.motion)
     count = max(1, min(_MOST, room // _BYTES, len(embedding) // _ROWS))
     plan = planned(wanted, base, room, count)
@@ -137,6 +140,10 @@ def _with_common(restore: Restore, mark: Mark) -> Restore:
         return restored
 
     return with_common
+
+
+def _of_error(table: dict[float, int], error: float) -> int:
+    return next(value for below, value in table.items() if error < below)
 
 
 def _error(wanted: Levels, restored: FineLevels) -> float:

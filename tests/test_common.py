@@ -26,7 +26,7 @@ from iicnet_cli.container import (
     write_mark,
 )
 from iicnet_cli.metrics import psnr
-from iicnet_cli.rounding import Rounding, rounded
+from iicnet_cli.rounding import CODED, Rounding, rounded
 from iicnet_cli.training.loop import common_pixels
 from tests.conftest import Run, done, frames_of, natural, rewrite_header
 
@@ -157,7 +157,7 @@ def test_the_embedding_becomes_the_reference_there() -> None:
     width=st.integers(40, 90),
     grey=st.booleans(),
     share=st.floats(0, 1),
-    depth=st.integers(1, 2),
+    depth=st.sampled_from([1, 2, *(CODED + bits for bits in range(1, 7))]),
     first=st.integers(0, 40 * 40 - 1),
     seed=st.integers(0, 99),
 )
@@ -177,12 +177,16 @@ def test_a_mark_keeps_out_of_it(
     )
     marked = write_mark(pixels, full)
     assert read_mark(marked) == full
-    # Only what comes before the load is inside; outside of it nearly all samples carry the load.
+    # Only what comes before the load is inside; outside of it nearly all samples carry the load, or
+    # pixels if none of their samples carries what comes before.
     head = len(full.to_bytes()) - len(motion) - room - 8
     depths = carried(pixels.shape, full)[0].reshape(pixels.shape)
     inside = area.mask(height, width)
     assert np.count_nonzero(depths[inside]) <= 8 * head
-    assert np.count_nonzero(depths) > 0.95 * depths[~inside].size - 16
+    outside = depths[~inside].reshape(-1, 1 if grey else 3)
+    if depth > CODED:
+        outside = outside[((outside == 0) | (outside == depth)).all(axis=1)]
+    assert np.count_nonzero(outside) > 0.95 * outside.size - 24
     assert not (marked != pixels)[depths == 0].any()
     with pytest.raises(ValueError, match="too much"):
         write_mark(pixels, dataclasses.replace(full, enhancement=rng.bytes(room + 2)))

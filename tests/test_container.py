@@ -405,6 +405,15 @@ def test_mark_of_a_newer_program() -> None:
         Mark.from_bytes(body + binascii.crc_hqx(body, 0).to_bytes(2, "big"))
 
 
+def test_bits_in_a_way_of_a_newer_program() -> None:
+    data = bytearray(dataclasses.replace(MARK, enhancement=bytes(9)).to_bytes())
+    told = slice(12, 12 + 2 * 3 + 5)
+    data[told.stop - 5] = 99
+    data[told.stop : told.stop + 2] = binascii.crc_hqx(bytes(data[told]), 0).to_bytes(2, "big")
+    with pytest.raises(UnsupportedVersionError, match="99"):
+        Mark.from_bytes(bytes(data))
+
+
 @pytest.mark.parametrize(
     "fields",
     [

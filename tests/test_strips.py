@@ -16,6 +16,7 @@ from iicnet_cli.container import Mark, read_mark
 from iicnet_cli.enhancement import Plan, add
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.levels import whole
+from iicnet_cli.rounding import CODED
 from iicnet_cli.strips import enhanced
 from iicnet_cli.zoo import find
 from tests.conftest import natural
@@ -45,7 +46,13 @@ class Made:
         self.shares: list[float] = []
         mark = Mark(task=5, model=1, images=count, valid=count, motion=motion)
         self.mark, self.pixels = enhanced(
-            mark, self.wanted, embedding, remainder, runner.feedback, restore, 1, self.shares.append
+            mark,
+            self.wanted,
+            embedding,
+            remainder,
+            runner.feedback,
+            restore,
+            tick=self.shares.append,
         )
         self.base = runner.restore(self.pixels)[:, :height, :width]
         better = runner.restore_finely(self.pixels)[:, :height, :width]
@@ -91,12 +98,12 @@ def test_worse_pictures_get_more_bits(
     monkeypatch: pytest.MonkeyPatch, errors: tuple[float, float]
 ) -> None:
     below, above = errors
-    monkeypatch.setattr(strips, "_DENSITIES", {below: (2, 1), above: (1, 2), 1e9: (1, 1)})
+    monkeypatch.setattr(strips, "_DENSITIES", {below: 1, above: 6, 1e9: 3})
     made = Made("stego-5", 128, 160)
     assert read_mark(made.pixels) == made.mark
-    bits = 8 * len(made.mark.enhancement) / made.pixels.size
-    assert made.mark.depth == (2 if below < above else 1)
-    assert bits == pytest.approx(2 if below < above else 0.5, abs=0.05)
+    bits = 8 * len(made.mark.enhancement) / (128 * 160)
+    assert made.mark.depth - CODED == (6 if below < above else 1)
+    assert bits == pytest.approx(6 if below < above else 1, abs=0.15)
 
 
 def test_motion_takes_its_share_of_the_room() -> None:

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iicnet_cli.container.common import Common
-from iicnet_cli.container.places import MARK_BITS, OpenSamples, first_places
+from iicnet_cli.container.places import MARK_BITS, Carriers, first_places
 from iicnet_cli.errors import UnsupportedVersionError
 from iicnet_cli.levels import Pixels
-from iicnet_cli.rounding import Feedback, rounded
+from iicnet_cli.rounding import CODED, CODES, Feedback, rounded
 
 TASKS = ("video", "video-half", "stereo", "dual", "layers", "stego", "grayscale", "rescale")
 """Task names; a name's place is its id in the mark, so new ones go at the end."""
@@ -37,8 +37,8 @@ _LENGTH = 3
 """Bytes that tell how long a part is."""
 # depth | first
 _PLACE = struct.Struct(">BI")
-MAX_DEPTH = 2
-"""Low bits of a sample that carry a load, at most."""
+_DEPTHS = (1, 2, *range(CODED + 1, CODED + 1 + len(CODES)))
+"""Low bits of a sample that carry a load; or that its pixels do by one of the ``CODES``."""
 _CHECKSUM = 4
 """Bytes of the CRC-32 behind each part."""
 
@@ -70,9 +70,9 @@ class Mark:
     ``padding`` the pixels added to the right and at the bottom (0 to 15 each), ``fps`` an
     ``fps_code``. ``common`` is a :class:`Common` as bytes, or empty. ``motion`` and ``enhancement``
     are bytes of which this module knows nothing: that of the pictures, and their enhancement layer;
-    the load. A sample outside of the common area carries ``depth`` bits of it (1 or 2), and the
-    sample ``first`` of the picture is the first that does. Raises ``ValueError`` when a value does
-    not fit.
+    the load. A sample outside of the common area carries ``depth`` bits of it (1 or 2), or a
+    pixel, by a code, as many as ``depth`` is above ``CODED``; the first are those from the sample
+    ``first`` of the picture on. Raises ``ValueError`` when a value does not fit.
     """
 
     task: int
@@ -96,7 +96,7 @@ class Mark:
             and 0 <= self.fps <= 65535
             and max(map(len, (self.common, self.motion, self.enhancement))) < 1 << 8 * _LENGTH
             and (self.area is not None) == (self.common != b"")
-            and 1 <= self.depth <= MAX_DEPTH
+            and self.depth in _DEPTHS
             and 0 <= self.first < 1 << 32
         )
         if not fits:
@@ -116,6 +116,11 @@ class Mark:
     def laden(self) -> bool:
         """Whether there is a common area, motion or an enhancement layer."""
         return self._version != _PLAIN
+
+    @property
+    def coded(self) -> bool:
+        """Whether pixels carry the load by a code, so that none of their samples can be changed."""
+        return self.depth > CODED
 
     @property
     def _version(self) -> int:
@@ -249,10 +254,10 @@ class _Told:
         return self.head + (self.common and self.common + _CHECKSUM)
 
     @property
-    def symbols(self) -> int:
-        """Samples that carry the load."""
+    def load(self) -> int:
+        """Bytes of it, with checksums."""
         load = self.motion + self.enhancement
-        return -(-8 * (load and load + 2 * _CHECKSUM) // self.depth)
+        return load and load + 2 * _CHECKSUM
 
 
 def _head(version: int) -> int:
@@ -261,7 +266,10 @@ def _head(version: int) -> int:
 
 
 def _told(data: bytes) -> _Told | None:
-    """What the head of a laden mark tells; ``None`` for others."""
+    """What the head of a laden mark tells; ``None`` for others.
+
+    Raises ``UnsupportedVersionError`` where bits are carried in a way that is not known here.
+    """
     body = _without_crc16(data[: MARK_BITS // 8])
     version = body[len(_MAGIC)] >> 4 if body and body.startswith(_MAGIC) else _PLAIN
     if version not in _PARTS:
@@ -273,8 +281,13 @@ def _told(data: bytes) -> _Told | None:
     sizes = [int.from_bytes(told[i : i + _LENGTH], "big") for i in range(0, place, _LENGTH)]
     common, motion, enhancement = [0] * (_PARTS[_COMMON] - len(sizes)) + sizes
     depth, first = _PLACE.unpack_from(told, place)
-    sound = any(sizes) and bool(common) == (version == _COMMON) and 1 <= depth <= MAX_DEPTH
-    return _Told(common, motion, enhancement, depth, first) if sound else None
+    if not any(sizes) or bool(common) != (version == _COMMON):
+        return None
+    if depth not in _DEPTHS:
+        raise UnsupportedVersionError(
+            f"the pixels carry bits in a way ({depth}) that is unknown here", hint="upgrade iicnet"
+        )
+    return _Told(common, motion, enhancement, depth, first)
 
 
 def mark_room(
@@ -285,15 +298,15 @@ def mark_room(
     Args:
         shape: (H, W, C) or (H, W).
         common: of the :class:`Mark`.
-        to_a_bit: samples to each that carries some, at least.
-        depth: bits to each of these.
+        to_a_bit: samples, or pixels, to each that carries some, at least.
+        depth: as of the :class:`Mark`.
     """
     told = _Told(len(common), 0, 0, depth, 0)
     taken = first_places(math.prod(shape), 8 * told.before)
     if len(taken) < 8 * told.before:
         return 0
-    left = OpenSamples(shape, taken, Common.from_bytes(common)).count
-    return max(0, left // to_a_bit * depth // 8 - 2 * _CHECKSUM)
+    carriers = Carriers(shape, taken, Common.from_bytes(common), depth)
+    return max(0, carriers.count // to_a_bit * carriers.bits // 8 - 2 * _CHECKSUM)
 
 
 def carried(
@@ -307,7 +320,7 @@ def carried(
         some: of the samples; all by default.
 
     Returns:
-        Of each of them how many low bits of its level are told, and these.
+        Depths and residues, as :meth:`Rounding.rows` takes them.
 
     Raises ``ValueError`` when the picture has fewer than the mark needs, or the common area is not
     of its size.
@@ -332,12 +345,14 @@ def carried(
 
     put(places, np.unpackbits(np.frombuffer(data, np.uint8))[:before], 1)
     if mark.laden:
-        among = OpenSamples(shape, places, mark.area)
-        if told.symbols > among.count:
+        carriers = Carriers(shape, places, mark.area, mark.depth)
+        count = carriers.needed(told.load)
+        if count > carriers.count:
             raise ValueError(f"a mark with {sum(sizes)} bytes is too much for a picture of {shape}")
-        symbols = _symbols(data[told.before :], mark.depth)
-        for part, where in among.spread(told.symbols, told.first, slice(start, stop)):
-            put(where, symbols[part], mark.depth)
+        symbols = _symbols(data[told.before :], carriers.bits)
+        for part, where in carriers.spread(count, told.first, slice(start, stop)):
+            for each, residue in carriers.residues(where, symbols[part]):
+                put(each, residue, mark.depth)
     return depths, residues
 
 
@@ -392,13 +407,11 @@ def read_mark(pixels: Pixels) -> Mark | None:
             area = Common.from_bytes(data[told.head : -_CHECKSUM])
             if area is None or not area.fits(pixels.shape):
                 return None
-        among = OpenSamples(pixels.shape, places, area)
-        if told.symbols > among.count:
+        carriers = Carriers(pixels.shape, places, area, told.depth)
+        if carriers.needed(told.load) > carriers.count:
             return None
-        symbols = np.empty(told.symbols, np.uint8)
-        for part, where in among.spread(told.symbols, told.first, slice(0, flat.size)):
-            symbols[part] = flat[where]
-        data += _from_symbols(symbols, told.depth)
+        symbols = carriers.symbols(pixels, carriers.needed(told.load), told.first)
+        data += _from_symbols(symbols, carriers.bits)
     return Mark.from_bytes(data)
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iicnet_cli.container.common import Common
+from iicnet_cli.levels import Pixels
+from iicnet_cli.rounding import CODED, CODES, brought_out
 
 MARK_BITS = 96
 """How many samples carry a mark alone; a picture needs at least as many."""
@@ -32,21 +34,32 @@ def first_places(samples: int, count: int) -> NDArray[np.int64]:
     return places.reshape(-1)[:count]
 
 
-class OpenSamples:
-    """Samples of a flattened picture that may carry a load: motion and enhancement layer.
+class Carriers:
+    """Samples or pixels of a flattened picture that may carry a load: motion, enhancement layer.
 
     Args:
         shape: (H, W, C) or (H, W).
         taken: samples that carry what comes before the load.
         area: where none carry the load.
+        depth: low bits of each that carry it; or, above ``CODED``, pixels are carriers, and by how
+            much it is more is their code, of as many bits.
 
     Attributes:
         count: of them.
+        bits: of the load, to each.
     """
 
     def __init__(
-        self, shape: tuple[int, ...], taken: NDArray[np.int64], area: Common | None
+        self, shape: tuple[int, ...], taken: NDArray[np.int64], area: Common | None, depth: int
     ) -> None:
+        self._shape = (*shape, 1)[:3]
+        self._code = CODES[depth - CODED - 1] if depth > CODED else None
+        channels = self._shape[2]
+        self._each = [depth] if self._code is None else self._code.bits(channels)
+        self.bits = sum(self._each)
+        self._samples = len(self._each)
+        if self._code is not None:
+            shape, taken = shape[:2], np.unique(taken // channels)
         starts, lengths = np.zeros((2, 0), np.int64) if area is None else area.runs(shape)
         run = np.searchsorted(starts, taken, side="right") - 1
         outside = taken[(run < 0) | (taken >= (starts + lengths)[run])] if len(starts) else taken
@@ -55,9 +68,13 @@ class OpenSamples:
         self._starts = starts[order]
         self._lengths = np.concatenate((lengths, np.ones_like(outside)))[order]
         self._closed = np.concatenate(([0], np.cumsum(self._lengths)))
-        # Open samples before each run of closed ones.
+        # Carriers before each run of others.
         self._before = self._starts - self._closed[:-1]
         self.count = math.prod(shape) - int(self._closed[-1])
+
+    def needed(self, size: int) -> int:
+        """How many carry so many bytes."""
+        return -(-8 * size // self.bits)
 
     def spread(
         self, count: int, first: int, some: slice
@@ -66,7 +83,8 @@ class OpenSamples:
 
         They are spread evenly, from the sample ``first`` on to the end, and then from the start.
         """
-        skipped = self._rank(first)
+        skipped = self._rank(first // self._samples)
+        within = some.start // self._samples, -(-some.stop // self._samples)
         for start in range(0, count, _TOGETHER):
             part = slice(start, min(start + _TOGETHER, count))
             ranks = np.arange(part.start, part.stop) * self.count // count + skipped
@@ -74,17 +92,45 @@ class OpenSamples:
             ranks %= self.count
             # A place is a rank, and at most so many more.
             if rounds[0] == rounds[1] and (
-                ranks[0] >= some.stop or ranks[-1] + self._closed[-1] < some.start
+                ranks[0] >= within[1] or ranks[-1] + self._closed[-1] < within[0]
             ):
                 continue
             yield part, self._places(ranks)
 
-    def _rank(self, sample: int) -> int:
-        """How many come before this sample."""
-        i = int(np.searchsorted(self._starts, sample))
-        beyond = max(0, int(self._starts[i - 1] + self._lengths[i - 1]) - sample) if i else 0
-        return sample - int(self._closed[i]) + beyond
+    def residues(
+        self, places: NDArray[np.int64], symbols: Pixels
+    ) -> Iterator[tuple[NDArray[np.int64], Pixels]]:
+        """For each sample of the carriers at these places its bits of their symbols."""
+        left = self.bits
+        for c, bits in enumerate(self._each):
+            left -= bits
+            yield places * self._samples + c, symbols >> np.uint8(left) & np.uint8((1 << bits) - 1)
+
+    def symbols(self, pixels: Pixels, count: int, first: int) -> Pixels:
+        """So many symbols, of :meth:`spread`, in a picture; only their low bits count."""
+        found, everywhere = np.empty(count, np.uint8), slice(0, pixels.size)
+        values = pixels.reshape(-1)
+        if self._code is not None:
+            coded = np.zeros(math.prod(self._shape[:2]), np.bool_)
+            for _, where in self.spread(count, first, everywhere):
+                coded[where] = True
+            out = brought_out(
+                self._code, pixels.reshape(self._shape), coded.reshape(self._shape[:2])
+            )
+            values = np.zeros(len(coded), np.uint8)
+            for c, bits in enumerate(self._each):
+                values <<= np.uint8(bits)
+                values |= out[..., c].reshape(-1)
+        for part, where in self.spread(count, first, everywhere):
+            found[part] = values[where]
+        return found
+
+    def _rank(self, place: int) -> int:
+        """How many come before this place."""
+        i = int(np.searchsorted(self._starts, place))
+        beyond = max(0, int(self._starts[i - 1] + self._lengths[i - 1]) - place) if i else 0
+        return place - int(self._closed[i]) + beyond
 
     def _places(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The samples of these ranks."""
+        """Where those of these ranks are."""
         return ranks + self._closed[np.searchsorted(self._before, ranks, side="right")]

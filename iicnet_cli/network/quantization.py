@@ -13,7 +13,7 @@ class Quantization(nn.Module):
     """Embedding in 0..1 to levels of 1/255, clamped to 0..1.
 
     In training mode, by default, uniform noise of one level's width stands for the rounding [8];
-    with ``feedback`` diffused as the errors of rounding are (``iicnet_cli/rounding.py``). With
+    with ``feedback`` diffused as the errors of rounding are (``iicnet_cli/rounding``). With
     ``straight_through`` the rounding itself is used and its gradient passed on unchanged. In
     evaluation mode the values are rounded.
     """

@@ -3,8 +3,8 @@
 White rounding errors come back many times as strong in a few directions, above all as slow waves in
 the hidden pictures. So each sample is rounded after a weighted sum of the errors of those before it
 was added (Floyd and Steinberg, 1976); what is left is where the network hardly sees it. Bits are
-carried by rounding to the nearest level with these low bits, for one bit an even or odd one: that
-error, too, is diffused.
+carried by rounding to the nearest level with these low bits, for one bit an even or odd one, or by
+a code (`codes.py`): that error, too, is diffused.
 """
 
 from __future__ import annotations
@@ -13,27 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iicnet_cli.levels import Pixels
-
-Feedback = NDArray[np.float32]
-"""(5, C, C), for each of ``NEIGHBOURS``: the share of the error (rounded minus exact) of one
-channel there that is added to another channel here."""
-
-NEIGHBOURS = ((0, 0), (0, -1), (-1, -1), (-1, 0), (-1, 1))
-"""Of each of the five the row and column: itself, left, above to the left, above, to the right."""
-_UNITS = 256
-"""Of a remainder, to a level."""
-_STEPS = np.float32(2) ** np.arange(9, dtype=np.float32)
-"""Between levels with the same low bits, by how many these are."""
-_HALVES = np.where(np.arange(9) < 8, _STEPS / 2, 0).astype(np.float32)
-"""Of these steps: errors of rounding, at most. A level that is told as a whole has none."""
-
-
-def exact(levels: Pixels, remainder: NDArray[np.int8]) -> NDArray[np.float32]:
-    """The values, in levels, that were rounded to these and left that."""
-    values = remainder.astype(np.float32)
-    values /= _UNITS
-    values += levels
-    return values
+from iicnet_cli.rounding.codes import CODED, CODES
+from iicnet_cli.rounding.nearest import HALVES, NEIGHBOURS, Feedback, exact, nearest
+from iicnet_cli.rounding.trellis import Trellis
 
 
 class Rounding:
@@ -71,8 +53,9 @@ class Rounding:
 
         Args:
             rows: with ``start`` and ``stop``.
-            depths: of these samples, in any shape: how many low bits are told.
-            residues: likewise: these bits.
+            depths: of these samples, in any shape: how many low bits are told; or, of whole pixels,
+                ``CODED`` and of which of the ``CODES`` they are, counted from 1.
+            residues: likewise: these bits, or those that a sample is to bring out.
         """
         if rows.start != self._done:
             self._errors[:] = 0
@@ -83,9 +66,16 @@ class Rounding:
             # All bits of a level can be told, too.
             whole = self._kept[rows, :, None] & (told[0] == 0)
             told = np.where(whole, np.uint8(8), told[0]), np.where(whole, area[0], told[1])
-        if self._feedback is None:
+        coded = int(told[0].max(initial=0)) - CODED
+        if coded > 0:
+            channels = self.levels.shape[2]
+            unfed = np.zeros((len(NEIGHBOURS), channels, channels), np.float32)
+            feedback = unfed if self._feedback is None else self._feedback
+            found = Trellis(CODES[coded - 1], *area, *told, feedback, self._errors)
+            self._errors = found.errors
+        elif self._feedback is None:
             for row, rest, *of_row in zip(*area, *told, strict=True):
-                row[:] = _nearest(exact(row, rest), *of_row)
+                row[:] = nearest(exact(row, rest), *of_row)
         else:
             self._diffuse(*area, *told, self._feedback)
 
@@ -133,20 +123,12 @@ class Rounding:
                 value = values[:, c]
                 if c:
                     value += error[:, :c] @ feedback[0, :c, c]
-                level = _nearest(value, depth[pixels, c], residue[pixels, c])
-                half = _HALVES[depth[pixels, c]]
+                level = nearest(value, depth[pixels, c], residue[pixels, c])
+                half = HALVES[depth[pixels, c]]
                 np.clip(level - value, -half, half, out=error[:, c])
                 flat[pixels, c] = level
             if last == height:
                 self._errors[diagonal - 2 * (height - 1)] = error[-1]
-
-
-def _nearest(values: NDArray[np.float32], depths: Pixels, residues: Pixels) -> NDArray[np.float32]:
-    """Of the levels with these low bits."""
-    step, low = _STEPS[depths], residues.astype(np.float32)
-    levels = np.floor((values - low) / step + np.float32(0.5)) * step + low
-    clipped: NDArray[np.float32] = np.clip(levels, low, 256 - step + low, out=levels)
-    return clipped
 
 
 def rounded(

@@ -1,0 +1,17 @@
+"""Rounding of an embedding to levels that carry bits, of which the network restores the least."""
+
+from iicnet_cli.rounding.codes import CODED, CODES, Code, brought_out
+from iicnet_cli.rounding.diffusion import Rounding, rounded
+from iicnet_cli.rounding.nearest import NEIGHBOURS, Feedback, exact
+
+__all__ = [
+    "CODED",
+    "CODES",
+    "NEIGHBOURS",
+    "Code",
+    "Feedback",
+    "Rounding",
+    "brought_out",
+    "exact",
+    "rounded",
+]

@@ -1,0 +1,37 @@
+"""What rounding is about: exact values, levels near them, and errors that are fed back."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iicnet_cli.levels import Pixels
+
+Feedback = NDArray[np.float32]
+"""(5, C, C), for each of ``NEIGHBOURS``: the share of the error (rounded minus exact) of one
+channel there that is added to another channel here."""
+
+NEIGHBOURS = ((0, 0), (0, -1), (-1, -1), (-1, 0), (-1, 1))
+"""Of each of the five the row and column: itself, left, above to the left, above, to the right."""
+_UNITS = 256
+"""Of a remainder, to a level."""
+STEPS = np.float32(2) ** np.arange(9, dtype=np.float32)
+"""Between levels with the same low bits, by how many these are."""
+HALVES = np.where(np.arange(9) < 8, STEPS / 2, 0).astype(np.float32)
+"""Of these steps: errors of rounding, at most. A level that is told as a whole has none."""
+
+
+def exact(levels: Pixels, remainder: NDArray[np.int8]) -> NDArray[np.float32]:
+    """The values, in levels, that were rounded to these and left that."""
+    values = remainder.astype(np.float32)
+    values /= _UNITS
+    values += levels
+    return values
+
+
+def nearest(values: NDArray[np.float32], depths: Pixels, residues: Pixels) -> NDArray[np.float32]:
+    """Of the levels with these low bits."""
+    step, low = STEPS[depths], residues.astype(np.float32)
+    levels = np.floor((values - low) / step + np.float32(0.5)) * step + low
+    clipped: NDArray[np.float32] = np.clip(levels, low, 256 - step + low, out=levels)
+    return clipped
