@@ -3,7 +3,7 @@
 For each model the first PNG of the evaluation data of its task is made, from the centre of the
 pictures, with each effort; embedding and restored pictures are measured after PNG writing and
 reading. The restored figure is of the mean squared error over all pictures, which the search
-improves; hidden is without the reference.
+improves; hidden is without the reference. With an enhancement layer and without.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ from PIL import Image
 from quality import MEDIA
 from robustness import groups
 
+from iicnet_cli.container import Mark
 from iicnet_cli.errors import IICNetError
 from iicnet_cli.inference.device import choose_device
 from iicnet_cli.inference.effort import STEPS, Target
 from iicnet_cli.inference.runner import Runner
-from iicnet_cli.levels import Levels
+from iicnet_cli.levels import Levels, whole
 from iicnet_cli.metrics import psnr
 from iicnet_cli.motion import compensated
 from iicnet_cli.rounding import rounded
+from iicnet_cli.strips import complete, enhanced
 from iicnet_cli.zoo import Checkpoint, find
 
 MODELS = (
@@ -53,6 +55,7 @@ class Row:
     model: str
     pictures: str
     effort: int
+    layer: bool
     seconds: float
     embed_psnr: float
     restored_psnr: float
@@ -77,42 +80,62 @@ def pictures(checkpoint: Checkpoint, folder: Path, side: int) -> tuple[str, Leve
 def measure(
     checkpoint: Checkpoint, name: str, images: Levels, efforts: Sequence[int], device: str
 ) -> list[Row]:
-    """One row for each effort."""
+    """For each effort a row without an enhancement layer, and one with it."""
     runner = Runner(checkpoint.load(), choose_device(device).device, feedback=checkpoint.feedback)
     reference = runner.reference(images)
+    bare = Mark(task=0, model=0, images=len(images), valid=len(images))
     runner.embed(images)  # the first call sets up much
     rows = []
     for effort in efforts:
         began = time.perf_counter()
-        embedding = rounded(*runner.embed_with_remainder(images), runner.feedback)
+        exact = runner.embed_with_remainder(images)
         if effort:
-            embedding, _ = runner.improve(images, embedding, STEPS[effort], Target())
-        seconds = time.perf_counter() - began
-        file = io.BytesIO()
-        Image.fromarray(embedding.squeeze()).save(file, "PNG")
-        read = np.asarray(Image.open(file)).reshape(embedding.shape)
-        restored = runner.restore(read, images.dtype)
-        rows.append(
-            Row(
-                model=checkpoint.name,
-                pictures=name,
-                effort=effort,
-                seconds=seconds,
-                embed_psnr=psnr(read, reference),
-                restored_psnr=psnr(restored, images),
-                hidden_psnr=psnr(restored[1:], images[1:]) if len(images) > 1 else None,
+            exact = runner.improve(images, *exact, STEPS[effort], Target())
+        searched = time.perf_counter() - began
+        for layer in (False, True):
+            began = time.perf_counter()
+            mark, embedding = bare, rounded(*exact, runner.feedback)
+            if layer:
+                mark, embedding = enhanced(
+                    bare,
+                    images,
+                    *exact,
+                    runner.feedback,
+                    lambda pixels, rest, rows: runner.restore_finely(
+                        pixels, images.dtype, rest, rows
+                    ),
+                    thorough=effort > 0,
+                )
+            seconds = searched + time.perf_counter() - began
+            file = io.BytesIO()
+            Image.fromarray(embedding.squeeze()).save(file, "PNG")
+            read = np.asarray(Image.open(file)).reshape(embedding.shape)
+            fine = runner.restore_finely(read, images.dtype)
+            complete(mark, read, fine)
+            restored = whole(fine, images.dtype)
+            rows.append(
+                Row(
+                    model=checkpoint.name,
+                    pictures=name,
+                    effort=effort,
+                    layer=layer,
+                    seconds=seconds,
+                    embed_psnr=psnr(read, reference),
+                    restored_psnr=psnr(restored, images),
+                    hidden_psnr=psnr(restored[1:], images[1:]) if len(images) > 1 else None,
+                )
             )
-        )
     return rows
 
 
 def cells(row: Row, without: Row) -> list[str]:
-    """A row of the table, beside the row of no effort."""
+    """A row of the table, beside that of no effort."""
     hidden = "-"
     if row.hidden_psnr is not None and without.hidden_psnr is not None:
         hidden = f"{row.hidden_psnr:.2f} ({row.hidden_psnr - without.hidden_psnr:+.2f})"
     return [
         row.model,
+        "yes" if row.layer else "no",
         str(row.effort),
         f"{row.seconds:.2f}",
         f"{row.embed_psnr:.2f} ({row.embed_psnr - without.embed_psnr:+.2f})",
@@ -134,13 +157,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="repeatable; by default 1 and 5",
     )
     parser.add_argument("--data", type=Path, default=MEDIA, metavar="FOLDER")
-    parser.add_argument("--side", type=int, default=96, help="of the pictures' centre, in pixels")
+    parser.add_argument("--side", type=int, default=128, help="of the pictures' centre, in pixels")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--json", action="store_true", help="a line of JSON for each row")
     options = parser.parse_args(arguments)
     if not options.json:
-        columns = ("model", "effort", "seconds", "embed dB", "restored dB", "hidden dB")
-        for line in (columns, ["---", *["---:"] * (len(columns) - 1)]):
+        columns = ("model", "layer", "effort", "seconds", "embed dB", "restored dB", "hidden dB")
+        for line in (columns, ["---", "---", *["---:"] * (len(columns) - 2)]):
             print(f"| {' | '.join(line)} |")
     try:
         names = []
@@ -150,11 +173,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             names.append(f"{model}: {name}")
             efforts = [0, *(options.effort or (1, 5))]
             rows = measure(checkpoint, name, images, efforts, options.device)
-            for row in rows:
+            for row in sorted(rows, key=lambda row: row.layer):
                 if options.json:
                     print(json.dumps(dataclasses.asdict(row)), flush=True)
                 else:
-                    print(f"| {' | '.join(cells(row, rows[0]))} |", flush=True)
+                    print(f"| {' | '.join(cells(row, rows[row.layer]))} |", flush=True)
     except IICNetError as error:
         print(f"effort: {error}", file=sys.stderr)
         return error.exit_code

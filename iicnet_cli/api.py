@@ -32,7 +32,6 @@ from iicnet_cli.container import (
     Header,
     Mark,
     Motion,
-    carried,
     fps_code,
     mark_room,
     model_id,
@@ -46,9 +45,9 @@ from iicnet_cli.errors import (
     UsageError,
 )
 from iicnet_cli.identify import identify
-from iicnet_cli.levels import FINE, FineLevels, Levels, Pixels, whole
+from iicnet_cli.levels import FineLevels, Levels, Pixels, whole
 from iicnet_cli.media.files import check_target, replacing
-from iicnet_cli.metrics import SSIM_WINDOW, psnr, ssim
+from iicnet_cli.metrics import SSIM_WINDOW, mse, psnr, ssim
 from iicnet_cli.strips import enhanced, restored_error
 from iicnet_cli.tasks import (
     EmbedOptions,
@@ -77,8 +76,10 @@ them."""
 _SAMPLES_TO_A_MOTION_BIT = 3
 """Of a PNG, at least: motion that took more would cost more than it gains."""
 
-_SAMPLES_TO_A_BIT_IN_SEARCH = 2
-"""Of a PNG, at least, for an enhancement layer beside which a search is to find something."""
+_ATTEMPTS = 3
+"""Searches for a target, at most."""
+_NEAR = 0.03
+"""dB of it that will do."""
 
 SMALLEST = 16
 """Pixels of the shortest side that can be embedded."""
@@ -216,11 +217,6 @@ class _Search:
 
     steps: int
     target: Target
-
-    @property
-    def free(self) -> bool:
-        """No PSNR has to be held."""
-        return self.target.embed_psnr is None and self.target.restored_psnr is None
 
 
 def _search(effort: int, embed_psnr: float | None, restored_psnr: float | None) -> _Search | None:
@@ -585,42 +581,49 @@ class Converter:
             mark = replace(mark, common=area.to_bytes())
         restore = partial(_levels, runner, still)
         tick = self._ticker("enhancing", done, total)
+        runner.tick = lambda share: None
 
-        def laden(to_a_bit: int | None = None) -> tuple[Mark, Pixels]:
+        def laden(embedding: Pixels, remainder: NDArray[np.int8]) -> tuple[Mark, Pixels]:
             exact = embedding, remainder, runner.feedback
             if enhance:
                 thorough = search is not None
-                return enhanced(mark, still, *exact, restore, to_a_bit, tick, thorough=thorough)
+                return enhanced(mark, still, *exact, restore, tick, thorough=thorough)
             return mark, write_mark(embedding, mark, remainder, runner.feedback)
 
-        runner.tick = lambda share: None
-        usual, marked = laden()
+        usual = laden(embedding, remainder)
         if search is None:
-            return usual, marked, None
-        # A search changes samples that carry no bits.
-        roomy, start = usual, marked
-        room = mark_room(marked.shape, mark.common, _SAMPLES_TO_A_BIT_IN_SEARCH)
-        crowded = usual.coded or len(usual.motion) + len(usual.enhancement) > room
-        if crowded:
-            roomy, start = laden(_SAMPLES_TO_A_BIT_IN_SEARCH)
-        found, gain = runner.improve(
-            images,
-            start,
-            search.steps,
-            search.target,
-            partial(self._improving, done, total),
-            fixed=_fixed(roomy, start.shape),
-            known=None if roomy.area is None else roomy.area.mask(*start.shape[:2]),
-            added=_layer(roomy, images),
-        )
-        if crowded and search.free:
-            without, with_search = (
-                restored_error(each, pixels, still, restore)
-                for each, pixels in ((usual, marked), (roomy, found))
+            return *usual, None
+        reference = runner.reference(images)
+
+        def quality(mark: Mark, marked: Pixels) -> tuple[float, float]:
+            """dB of embedding and restored pictures."""
+            errors = mse(marked, reference), restored_error(mark, marked, still, restore)
+            shown, restored = (-10 * math.log10(max(error, 1e-6) / 255**2) for error in errors)
+            return shown, restored
+
+        before = quality(*usual)
+        target = aim = search.target
+        # What is held is told before there is a layer; so what it lacks with one is aimed at, too.
+        for attempt in range(1 if target.free else _ATTEMPTS):
+            embedding, remainder = runner.improve(
+                images,
+                embedding,
+                remainder,
+                search.steps >> attempt,
+                aim,
+                partial(self._improving, done, total),
+                known=None if area is None else area.mask(*embedding.shape[:2]),
             )
-            if without <= with_search:
-                return usual, marked, 0.0
-        return roomy, found, gain
+            found = laden(embedding, remainder)
+            after = quality(*found)
+            lacking = target.lacking(*after)
+            if abs(lacking) < _NEAR:
+                break
+            aim = aim.raised(lacking)
+        shown, restored = (new - old for new, old in zip(after, before, strict=True))
+        if target.free and restored <= 0:
+            return *usual, 0.0
+        return *found, restored if target.restored_psnr is None else shown
 
     def _verify(
         self, job: Job, runner: Runner, path: Path, with_ssim: bool
@@ -708,27 +711,6 @@ def _compensated(
     if len(data) > mark_room(shape, to_a_bit=_SAMPLES_TO_A_MOTION_BIT):
         return images, b""
     return compensated(images, motion), data
-
-
-def _fixed(mark: Mark, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Samples of an embedding that carry bits of a mark or are in its common area."""
-    depths, _ = carried(shape, mark)
-    fixed: NDArray[np.bool_] = depths.reshape(shape) > 0
-    if mark.area is not None:
-        fixed |= mark.area.mask(*shape[:2])[..., None]
-    return fixed
-
-
-def _layer(mark: Mark, images: Levels) -> NDArray[np.float32] | None:
-    """What an enhancement layer adds to the padded pictures, in levels."""
-    if not mark.enhancement:
-        return None
-    (count, height, width, channels), (right, bottom) = images.shape, mark.padding
-    layer = np.zeros((count, height - bottom, width - right, channels), np.int16)
-    enhancement.add(mark.enhancement, layer)
-    levels: NDArray[np.float32] = pad(layer, mark.padding).astype(np.float32)
-    levels /= FINE
-    return levels
 
 
 def _levels(

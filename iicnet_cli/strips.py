@@ -25,8 +25,6 @@ GOOD = 1.0
 may by a layer in one strip."""
 _DENSITIES = {1.6: 1, 2.2: 2, 64.0: 3, 512.0: 4, float("inf"): 6}
 """Where the base layer has a lower mean squared error: bits of the layer to a pixel of the PNG."""
-_APART = {0.3: 8, 0.6: 4, float("inf"): 1}
-"""Likewise: of how many samples one carries a bit, where each bit is to be the low bit of one."""
 _LEAST = 1e-3
 """Share of the samples that may carry bits, if there are none."""
 _MOST = 8
@@ -50,7 +48,6 @@ def enhanced(
     remainder: NDArray[np.int8],
     feedback: Feedback | None,
     restore: Restore,
-    to_a_bit: int | None = None,
     tick: Callable[[float], None] = lambda share: None,
     *,
     thorough: bool = False,
@@ -64,8 +61,6 @@ def enhanced(
         remainder: as of :func:`write_mark`.
         feedback: likewise.
         restore: what the network makes of such an embedding, within the range of ``wanted``.
-        to_a_bit: samples of the embedding, at least, to each that carries a bit, while all others
-            carry none; by default a code has all of them carry some.
         tick: called after each strip with the share 0..1 that is done.
         thorough: as of :class:`Plan`.
 
@@ -78,11 +73,8 @@ def enhanced(
     if mark.area is not None:
         # Errors lie where samples can carry bits to mend them.
         base_error /= max(1 - float(mark.area.cells.mean()), _LEAST)
-    if to_a_bit is None:
-        apart, depth = 1, CODED + _of_error(_DENSITIES, base_error)
-    else:
-        apart, depth = max(_of_error(_APART, base_error), to_a_bit), 1
-    room = mark_room(embedding.shape, mark.common, apart, depth) - len(mark.motion)
+    depth = CODED + next(bits for below, bits in _DENSITIES.items() if base_error < below)
+    room = mark_room(embedding.shape, mark.common, depth=depth) - len(mark.motion)
     count = max(1, min(_MOST, room // _BYTES, len(embedding) // _ROWS))
     plan = planned(wanted, base, room, count)
     plain = None
@@ -140,10 +132,6 @@ def _with_common(restore: Restore, mark: Mark) -> Restore:
         return restored
 
     return with_common
-
-
-def _of_error(table: dict[float, int], error: float) -> int:
-    return next(value for below, value in table.items() if error < below)
 
 
 def _error(wanted: Levels, restored: FineLevels) -> float:

@@ -118,11 +118,6 @@ class Mark:
         return self._version != _PLAIN
 
     @property
-    def coded(self) -> bool:
-        """Whether pixels carry the load by a code, so that none of their samples can be changed."""
-        return self.depth > CODED
-
-    @property
     def _version(self) -> int:
         if self.common:
             return _COMMON

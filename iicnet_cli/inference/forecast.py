@@ -108,9 +108,10 @@ def forecast(
     total = seconds / area * computed
     if search_steps:
         part = parts[0]
-        runner.improve(part, shown[0], 1, Target())  # likewise
+        searched_from = embeddings[0], remainders[0]
+        runner.improve(part, *searched_from, 1, Target())  # likewise
         began = time.perf_counter()
-        runner.improve(part, shown[0], _TIMED_STEPS, Target())
+        runner.improve(part, *searched_from, _TIMED_STEPS, Target())
         step = (time.perf_counter() - began) / (part.shape[1] * part.shape[2] * _TIMED_STEPS)
         searched = plan_tiles(height, width, runner.config, runner.search_memory)
         computed = sum(math.prod(s.stop - s.start for s in tile.compute) for tile in searched)

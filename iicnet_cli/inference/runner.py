@@ -290,75 +290,72 @@ class Runner:
         self,
         images: Levels,
         embedding: Pixels,
+        remainder: NDArray[np.int8],
         steps: int,
         target: Target,
         tick: Callable[[float, float], None] = lambda share, gain: None,
         *,
-        fixed: NDArray[np.bool_] | None = None,
         known: NDArray[np.bool_] | None = None,
-        added: NDArray[np.float32] | None = None,
-    ) -> tuple[Pixels, float]:
+    ) -> tuple[Pixels, NDArray[np.int8]]:
         """Improve an embedding by :func:`~iicnet_cli.inference.effort.improve`, tile by tile.
 
         Args:
             images: (K, H, W, C), the reference first.
             embedding: (H_e, W_e, C_e) uint8.
+            remainder: of the same shape, what rounding took from it.
             steps: of the optimiser.
             target: what to hold.
             tick: called after each step with the share 0..1 that is done, and the dB gained so
                 far in this tile.
-            fixed: (H_e, W_e, C_e), samples that stay as they are.
-            known: (H, W), pixels of the images that need not be restored.
-            added: (K, H, W, C), what is added to the restored images, in levels.
+            known: (H, W), pixels that need not be restored, and of the embedding stay as they are;
+                only where an embedding is as large as the images.
 
         Returns:
-            The embedding, and the dB gained (mean over the tiles, by their sizes).
+            Embedding and remainder.
         """
         scale = self.scale
-        out = embedding.copy()
-        height, width = images.shape[1:3]
-        tiles = plan_tiles(height, width, self.config, self.search_memory)
-        gained = 0.0
+        out, rest = embedding.copy(), remainder.copy()
+        tiles = plan_tiles(images.shape[1], images.shape[2], self.config, self.search_memory)
         for i, tile in enumerate(tiles):
-            area = _scaled(tile.compute, scale)
-            start = 255 * to_tensor(out[area][None], self.device)
+            area, inner = _scaled(tile.compute, scale), _scaled(tile.inner, scale)
+            start = 255 * to_tensor(exact(out[area], rest[area])[None], self.device)
             free = torch.zeros(start.shape, dtype=torch.bool, device=self.device)
-            free[0, :, *_scaled(tile.inner, scale)] = True
-            if fixed is not None:
-                free[0] &= torch.from_numpy(~fixed[area]).permute(2, 0, 1).to(self.device)
-            gains = [0.0]
-
-            def tell(share: float, gain: float, i: int = i, gains: list[float] = gains) -> None:
-                gains.append(gain)
-                tick((i + share) / len(tiles), gain)
-
-            levels = improve(
+            free[0, :, *inner] = True
+            settled = None
+            if known is not None:
+                settled = torch.from_numpy(known[tile.compute]).to(self.device)
+                free &= ~settled
+            found = improve(
                 self.net,
                 to_tensor(images[:, *tile.compute][None], self.device),
-                start.round(),
+                start,
                 steps,
                 target=target,
+                feedback=self.feedback,
                 free=free,
-                known=None
-                if known is None
-                else torch.from_numpy(known[tile.compute]).to(self.device),
-                added=None
-                if added is None
-                else to_tensor(added[:, *tile.compute][None], self.device),
+                known=settled,
                 seed=i,
-                tick=tell,
+                tick=_of_all(tick, i, len(tiles)),
             )
-            out[area] = to_pixels(levels / 255)[0]
-            kept = tile.keep
-            share = (kept[0].stop - kept[0].start) * (kept[1].stop - kept[1].start)
-            gained += gains[-1] * share / (height * width)
-        return out, gained
+            kept = _scaled(tile.keep, scale)
+            changed = free[0, :, *inner].permute(1, 2, 0).cpu().numpy()
+            levels, left = to_pixels(found / 255)[0][inner], to_remainder(found / 255)[0][inner]
+            out[kept] = np.where(changed, levels, out[kept])
+            rest[kept] = np.where(changed, left, rest[kept])
+        return out, rest
 
     def _tiles(self, height: int, width: int) -> Iterator[Tile]:
         tiles = plan_tiles(height, width, self.config, self.memory)
         for i, tile in enumerate(tiles):
             yield tile
             self.tick((i + 1) / len(tiles))
+
+
+def _of_all(
+    tick: Callable[[float, float], None], tile: int, count: int
+) -> Callable[[float, float], None]:
+    """The share of all tiles instead of that of one."""
+    return lambda share, gain: tick((tile + share) / count, gain)
 
 
 def _scaled(area: tuple[slice, slice], scale: int) -> tuple[slice, slice]:
