@@ -617,13 +617,14 @@ class Converter:
             found = laden(embedding, remainder)
             after = quality(*found)
             lacking = target.lacking(*after)
-            if abs(lacking) < _NEAR:
+            # An embedding may be better than it must be, for there was no use for the room.
+            if lacking < _NEAR and (target.restored_psnr is None or lacking > -_NEAR):
                 break
             aim = aim.raised(lacking)
         shown, restored = (new - old for new, old in zip(after, before, strict=True))
         if target.free and restored <= 0:
             return *usual, 0.0
-        return *found, restored if target.restored_psnr is None else shown
+        return *found, max(0.0, restored if target.restored_psnr is None else shown)
 
     def _verify(
         self, job: Job, runner: Runner, path: Path, with_ssim: bool
