@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import io
 import json
 import sys
 import time
@@ -19,7 +18,7 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from baselines import through_png
 from quality import MEDIA
 from robustness import groups
 
@@ -107,9 +106,7 @@ def measure(
                     thorough=effort > 0,
                 )
             seconds = searched + time.perf_counter() - began
-            file = io.BytesIO()
-            Image.fromarray(embedding.squeeze()).save(file, "PNG")
-            read = np.asarray(Image.open(file)).reshape(embedding.shape)
+            read = through_png(embedding)
             fine = runner.restore_finely(read, images.dtype)
             complete(mark, read, fine)
             restored = whole(fine, images.dtype)

@@ -47,7 +47,7 @@ from iicnet_cli.errors import (
 from iicnet_cli.identify import identify
 from iicnet_cli.levels import FineLevels, Levels, Pixels, whole
 from iicnet_cli.media.files import check_target, replacing
-from iicnet_cli.metrics import SSIM_WINDOW, mse, psnr, ssim
+from iicnet_cli.metrics import SSIM_WINDOW, decibels, mse, psnr, ssim
 from iicnet_cli.strips import enhanced, restored_error
 from iicnet_cli.tasks import (
     EmbedOptions,
@@ -598,7 +598,7 @@ class Converter:
         def quality(mark: Mark, marked: Pixels) -> tuple[float, float]:
             """dB of embedding and restored pictures."""
             errors = mse(marked, reference), restored_error(mark, marked, still, restore)
-            shown, restored = (-10 * math.log10(max(error, 1e-6) / 255**2) for error in errors)
+            shown, restored = (min(decibels(error), PSNR_CAP) for error in errors)
             return shown, restored
 
         before = quality(*usual)

@@ -32,6 +32,11 @@ def mse(a: Levels, b: Levels) -> float:
     return total / a.size
 
 
+def decibels(error: float) -> float:
+    """PSNR of a mean squared error in squared levels; ``inf`` of none."""
+    return math.inf if error == 0 else 10 * math.log10(255**2 / error)
+
+
 def psnr(a: Levels, b: Levels) -> float:
     """Peak signal-to-noise ratio in dB over all pixels and channels; ``inf`` when equal.
 
@@ -39,8 +44,7 @@ def psnr(a: Levels, b: Levels) -> float:
         a: uint8, any shape.
         b: the same shape.
     """
-    error = mse(a, b)
-    return math.inf if error == 0 else 10 * math.log10(255**2 / error)
+    return decibels(mse(a, b))
 
 
 def ssim(a: Levels, b: Levels) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise, product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,14 @@ from iicnet_cli.rounding import CODED, CODES, NEIGHBOURS, Rounding, brought_out,
 from tests.test_rounding import exact, some_feedback, told
 
 numbers = st.integers(1, len(CODES))
+PICTURES: dict[str, st.SearchStrategy[Any]] = {
+    "height": st.integers(1, 20),
+    "width": st.integers(3, 40),
+    "channels": st.sampled_from([1, 3]),
+    "number": numbers,
+    "share": st.floats(0.05, 1),
+    "seed": st.integers(0, 999),
+}
 
 
 def message(
@@ -59,15 +68,7 @@ def test_codes_are_named_by_their_bits(number: int) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    height=st.integers(1, 20),
-    width=st.integers(3, 40),
-    channels=st.sampled_from([1, 3]),
-    number=numbers,
-    share=st.floats(0.05, 1),
-    diffused=st.booleans(),
-    seed=st.integers(0, 999),
-)
+@given(**PICTURES, diffused=st.booleans())
 def test_bits_are_brought_out(
     height: int, width: int, channels: int, number: int, share: float, diffused: bool, seed: int
 ) -> None:
@@ -84,14 +85,7 @@ def test_bits_are_brought_out(
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    height=st.integers(1, 12),
-    width=st.integers(3, 30),
-    channels=st.sampled_from([1, 3]),
-    number=numbers,
-    share=st.floats(0.05, 1),
-    seed=st.integers(0, 999),
-)
+@given(**PICTURES)
 def test_errors_are_diffused_as_others_are(
     height: int, width: int, channels: int, number: int, share: float, seed: int
 ) -> None:

@@ -121,42 +121,47 @@ def improve(
     optimizer = torch.optim.Adam([levels], _LEARNING_RATE, betas=(0.9, 0.95))
     pressure = _PRESSURE
     checks = {math.ceil(steps * i / 20) for i in range(10, 21)}
-    # The network's weights want no gradients: only the levels are searched.
+    with _frozen(net), _seeded(seed + 1, embedding.device):
+        for step in range(steps):
+            optimizer.param_groups[0]["lr"] = _LEARNING_RATE * (1 - 0.95 * step / steps)
+            rounded = noisy(levels if free is None else torch.where(free, levels, embedding))
+            restored = restore(rounded)
+            shown = (rounded - reference).square().mean() / 255**2
+            hidden = (restored - images).square().mean()
+            if target.restored_psnr is None:
+                wanted, kept = hidden, shown
+            else:
+                wanted, kept = shown, hidden
+            pressure *= _GROWTH if kept.item() > _MARGIN * held else _FALL
+            loss = (wanted + pressure * kept) / (wanted.item() + pressure * kept.item())
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            with torch.no_grad():
+                levels.clamp_(0, 255)
+            if step + 1 in checks:
+                found = levels.detach().clone()
+                if free is not None:
+                    found = torch.where(free, found, embedding)
+                found_score = score(found)
+                if found_score > best_score:
+                    best, best_score = found, found_score
+            # There is no gain to tell while what is held is not yet reached.
+            tick((step + 1) / steps, best_score - first_score if first_score > _MISSED else 0.0)
+    return best
+
+
+@contextmanager
+def _frozen(net: IICNet) -> Iterator[None]:
+    """Its weights want no gradients: only the levels are searched."""
     parameters = [p for p in net.parameters() if p.requires_grad]
     for p in parameters:
         p.requires_grad_(False)
     try:
-        with _seeded(seed + 1, embedding.device):
-            for step in range(steps):
-                optimizer.param_groups[0]["lr"] = _LEARNING_RATE * (1 - 0.95 * step / steps)
-                rounded = noisy(levels if free is None else torch.where(free, levels, embedding))
-                restored = restore(rounded)
-                shown = (rounded - reference).square().mean() / 255**2
-                hidden = (restored - images).square().mean()
-                if target.restored_psnr is None:
-                    wanted, kept = hidden, shown
-                else:
-                    wanted, kept = shown, hidden
-                pressure *= _GROWTH if kept.item() > _MARGIN * held else _FALL
-                loss = (wanted + pressure * kept) / (wanted.item() + pressure * kept.item())
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                with torch.no_grad():
-                    levels.clamp_(0, 255)
-                if step + 1 in checks:
-                    found = levels.detach().clone()
-                    if free is not None:
-                        found = torch.where(free, found, embedding)
-                    found_score = score(found)
-                    if found_score > best_score:
-                        best, best_score = found, found_score
-                # There is no gain to tell while what is held is not yet reached.
-                tick((step + 1) / steps, best_score - first_score if first_score > _MISSED else 0.0)
+        yield
     finally:
         for p in parameters:
             p.requires_grad_(True)
-    return best
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from iicnet_cli.container import Mark, write_mark
 from iicnet_cli.inference.effort import Target
 from iicnet_cli.inference.runner import Runner, plan_tiles
 from iicnet_cli.levels import FineLevels, Levels, Pixels, whole
-from iicnet_cli.metrics import mse
+from iicnet_cli.metrics import decibels, mse
 from iicnet_cli.strips import complete, enhanced
 
 WINDOW = 128
@@ -138,4 +138,4 @@ def _windows(height: int, width: int, multiple: int) -> list[tuple[slice, slice]
 
 
 def _psnr(error: float) -> float:
-    return 10 * math.log10(255**2 / max(error, 1e-6))
+    return decibels(max(error, 1e-6))

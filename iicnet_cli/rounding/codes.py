@@ -9,6 +9,7 @@ and `trellis.py` looks for the best of them.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -132,34 +133,53 @@ def brought_out(code: Code, levels: Pixels, coded: NDArray[np.bool_]) -> Pixels:
         (H, W, C), the bits that each sample brings out; 0 elsewhere.
     """
     found = np.zeros_like(levels)
-    register = np.zeros(len(levels), np.uint8)
-    for x in np.flatnonzero(coded.any(axis=0)):
-        here = coded[:, x]
-        before = register.copy()
-        for c, sample in enumerate(code.samples[-levels.shape[2] :]):
-            low = levels[:, x, c]
-            register ^= sample.table[low & ((1 << sample.depth) - 1)]
-            if sample.bits:
-                found[:, x, c] = ((low & sample.plain) << 1 | register & 1) * here
-                register >>= 1
-        register = np.where(here, register, before)
+    samples = code.samples[-levels.shape[2] :]
+
+    def low_of(x: int, c: int, register: Pixels) -> Pixels:
+        sample = samples[c]
+        low: Pixels = levels[:, x, c] & np.uint8((1 << sample.depth) - 1)
+        if sample.bits:
+            out = (register ^ sample.table[low]) & 1
+            found[:, x, c] = ((low & sample.plain) << 1 | out) * coded[:, x]
+        return low
+
+    _put_through(samples, coded, low_of)
     return found
 
 
 def leader(code: Code, message: Pixels, coded: NDArray[np.bool_]) -> Pixels:
-    """(H, W, C): some low bits that bring this message out."""
+    """(H, W, C): some low bits that bring this message out; of other pixels, any."""
     lows = np.zeros_like(message)
-    register = np.zeros(len(message), np.uint8)
-    for x in np.flatnonzero(coded.any(axis=0)):
-        here = coded[:, x]
-        before = register.copy()
-        for c, sample in enumerate(code.samples[-message.shape[2] :]):
-            if not sample.bits:
-                continue
-            bits = message[:, x, c]
-            low = (bits ^ register) & 1
-            register ^= low * np.uint8(sample.columns[0])
-            register >>= 1
-            lows[:, x, c] = low << sample.plain | bits >> 1
-        register = np.where(here, register, before)
+    samples = code.samples[-message.shape[2] :]
+
+    def low_of(x: int, c: int, register: Pixels) -> Pixels:
+        sample = samples[c]
+        if sample.bits:
+            bits = message[:, x, c] * coded[:, x]
+            lows[:, x, c] = ((bits ^ register) & 1) << sample.plain | bits >> 1
+        return lows[:, x, c]
+
+    _put_through(samples, coded, low_of)
     return lows
+
+
+def _put_through(
+    samples: Sequence[Sample],
+    coded: NDArray[np.bool_],
+    low_of: Callable[[int, int, Pixels], Pixels],
+) -> None:
+    """Put all rows of coded pixels (H, W) through a register each.
+
+    Args:
+        samples: of a pixel.
+        coded: (H, W).
+        low_of: the low bits (H,) of a column and channel, where the registers are these.
+    """
+    register = np.zeros(len(coded), np.uint8)
+    for x in np.flatnonzero(coded.any(axis=0)):
+        before = register.copy()
+        for c, sample in enumerate(samples):
+            register ^= sample.table[low_of(int(x), c, register)]
+            if sample.bits:
+                register >>= 1
+        register = np.where(coded[:, x], register, before)
