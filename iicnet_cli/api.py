@@ -80,6 +80,8 @@ _ATTEMPTS = 3
 """Searches for a target, at most."""
 _NEAR = 0.03
 """dB of it that will do."""
+_MENDED = 8.0
+"""Times what an enhancement layer leaves, errors are its to mend, about."""
 
 SMALLEST = 16
 """Pixels of the shortest side that can be embedded."""
@@ -594,6 +596,9 @@ class Converter:
         if search is None:
             return *usual, None
         reference = runner.reference(images)
+        mended = None
+        if usual[0].enhancement:
+            mended = _MENDED * restored_error(*usual, still, restore)
 
         def quality(mark: Mark, marked: Pixels) -> tuple[float, float]:
             """dB of embedding and restored pictures."""
@@ -612,6 +617,7 @@ class Converter:
                 search.steps >> attempt,
                 aim,
                 partial(self._improving, done, total),
+                mended=mended,
                 known=None if area is None else area.mask(*embedding.shape[:2]),
             )
             found = laden(embedding, remainder)

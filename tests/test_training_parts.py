@@ -147,6 +147,20 @@ def test_an_embedding_may_be_good_enough() -> None:
     assert -20 * math.log10(loss.item()) == pytest.approx(35, abs=0.01)
 
 
+def test_what_a_layer_mends_counts_less() -> None:
+    """Of the restored pictures only, and the less the larger the coefficient."""
+    reference, images = random(1, 3, 32, 32), random(1, 2, 3, 32, 32)
+    tone = torch.full_like(images, 20 / 255)
+    grain = tone * torch.randint_like(images, 2).mul(2).sub(1)
+
+    def loss(error: torch.Tensor, mended: float | None) -> float:
+        config = LossConfig(form="psnr", embedding=1, restored=1, mended=mended)
+        return total_loss(reference + 0.02, reference, images + error, images, config).item()
+
+    assert loss(grain, None) == pytest.approx(loss(tone, None))
+    assert loss(tone, 20) < loss(grain, 20) < loss(grain, None)
+
+
 def test_psnr_loss_is_a_mean_over_the_batch() -> None:
     """So that processes may share a batch, and average their losses."""
     config = LossConfig(form="psnr", embedding=1, restored=1)
@@ -244,6 +258,7 @@ WRONG = {
         "paper's form only",
     ),
     "enough in explicit form": (PLAIN + "[loss]\nenough = 40", "psnr form only"),
+    "mended in explicit form": (PLAIN + "[loss]\nmended = 40", "psnr form only"),
     "no weight at all": (PLAIN + "[loss]\nembedding = 0\nrestored = 0", "above 0"),
     "frequency in explicit form": (PLAIN + "[loss]\nfrequency = 0.001", "paper's form only"),
     "impossible network": (PLAIN + 'downscaling = "none"\nhalf_size = true', "half_size"),

@@ -1,8 +1,9 @@
 """Per-picture optimisation of an embedding through the frozen restorer (``--effort``).
 
 The network's embedding, before it is rounded, is the start. By gradients through the inverse pass,
-equation (9), one is searched from which the same network restores better, with noise in place of
-the rounding to come, as in training (section 3.1). The file needs nothing special to be restored.
+equation (9), one is searched from which the same network restores better. The file needs nothing
+special to be restored. Rounding is left out: once diffused, it is a small part of what is restored
+wrong, and noise in its place makes the search four times as long.
 """
 
 from __future__ import annotations
@@ -16,23 +17,21 @@ import torch
 from torch import Tensor
 
 from iicnet_cli.network.iicnet import IICNet
-from iicnet_cli.network.quantization import Quantization
-from iicnet_cli.rounding import Feedback
+from iicnet_cli.residual import cost
 
-STEPS = (0, 40, 60, 80, 100, 150, 200, 300, 400, 600, 800)
+STEPS = (0, 12, 16, 24, 32, 40, 50, 65, 80, 100, 130)
 """Steps of each effort from 0 to 10."""
 
-_LEARNING_RATE = 0.2
-"""Of Adam at its start, in levels; it falls to nearly nothing."""
-_PRESSURE = 1.0
-"""Weight of what is held, at first; it grows while that is worse than it may be, and falls else."""
-_GROWTH, _FALL = 1.4, 0.7
-_MARGIN = 0.995
-"""Of the error that may be: aimed at, for the noise is another one each time."""
-_MISSED = -1e6
-
-_Restore = Callable[[Tensor], Tensor]
-"""Levels (1, C_e, H_e, W_e) to images (1, K, C, H, W) in 0..1."""
+_LEARNING_RATE = 0.12
+"""Of Adam, times the distance to the reference (root mean square). Half of the steps warm it up, as
+Adam moves all levels alike at first; then it falls to nearly nothing."""
+_FOLLOW = 0.5
+"""Of what the restored pictures lack of a target, that the embedding is let farther off, in one
+step; both as logarithms of squared errors."""
+_HASTE = 0.05
+"""Logarithm by which the squared distance may change in one step, at most."""
+_LEAST = 1e-6
+"""Squared levels that count as an error, so that none is 0."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +73,9 @@ def improve(
     steps: int,
     *,
     target: Target = Target(),
-    feedback: Feedback | None = None,
+    mended: float | None = None,
     free: Tensor | None = None,
     known: Tensor | None = None,
-    seed: int = 0,
     tick: Callable[[float, float], None] = lambda share, gain: None,
 ) -> Tensor:
     """Find an embedding near a given one from which the pictures are restored better.
@@ -87,68 +85,98 @@ def improve(
         images: (1, K, C, H, W) in 0..1, the reference first.
         embedding: (1, C_e, H_e, W_e), levels of 0..255, not rounded.
         steps: of the optimiser; 0 returns ``embedding``.
-        target: what to hold; noise as of the rounding is part of what it means.
-        feedback: how that will be diffused.
+        target: what to hold, before rounding.
+        mended: squared levels from which on errors are an enhancement layer's to mend, as of
+            :func:`~iicnet_cli.residual.cost`, which then stands for the error of what is restored.
         free: (1, C_e, H_e, W_e), where the levels may change; everywhere by default.
         known: (H, W), where the pictures need not be restored.
-        seed: of the noise.
         tick: called after each step with the share 0..1 that is done, and the dB gained so far.
 
     Returns:
         (1, C_e, H_e, W_e), to be rounded; ``embedding`` itself where nothing better was found.
     """
+    if not steps:
+        return embedding
     reference = (255 * net.reference(images)).round()
-    quantized = Quantization(feedback=feedback).train()
+    start = embedding - reference
+    moves = torch.ones_like(start) if free is None else free.to(start)
 
-    def restore(levels: Tensor) -> Tensor:
-        restored = net.inverse(levels / 255)
-        return restored if known is None else torch.where(known, images, restored)
+    def error(offset: Tensor) -> Tensor:
+        """Of the restored pictures, in squared levels."""
+        restored = net.inverse((reference + offset) / 255)
+        if known is not None:
+            restored = torch.where(known, images, restored)
+        return 255**2 * cost(restored - images, mended).mean().clamp(min=_LEAST)
 
-    def noisy(levels: Tensor) -> Tensor:
-        rounded: Tensor = 255 * quantized(levels / 255)
-        return rounded
+    def within(offset: Tensor, square: float) -> Tensor:
+        """No farther from the reference than so much, by one factor for all that may change."""
+        factor = math.sqrt(max(square - fixed, 0) / max(_square(moves * offset), _LEAST))
+        return torch.lerp(start, min(1.0, factor) * offset, moves).clamp(
+            -reference, 255 - reference
+        )
 
-    def score(levels: Tensor) -> float:
-        # The same noise each time.
-        with torch.no_grad(), _seeded(seed, levels.device):
-            return _score(*_errors(noisy(levels), restore, images, reference), held, target)
-
-    with torch.no_grad(), _seeded(seed, embedding.device):
-        held = _held(noisy(embedding), reference, target)
-    best, best_score = embedding, score(embedding)
-    first_score = best_score
-    levels = embedding.clone().requires_grad_()
-    optimizer = torch.optim.Adam([levels], _LEARNING_RATE, betas=(0.9, 0.95))
-    pressure = _PRESSURE
-    checks = {math.ceil(steps * i / 20) for i in range(10, 21)}
-    with _frozen(net), _seeded(seed + 1, embedding.device):
+    with torch.no_grad():
+        first = error(start).item()
+    fixed = _square((1 - moves) * start)
+    distance = max(_square(start), _LEAST)
+    goal = distance if target.embed_psnr is None else _of_psnr(target.embed_psnr)
+    offset = start.clone().requires_grad_()
+    rate = _LEARNING_RATE * math.sqrt(min(distance, goal))
+    optimizer = torch.optim.Adam([offset], rate, betas=(0.9, 0.95))
+    with _frozen(net):
         for step in range(steps):
-            optimizer.param_groups[0]["lr"] = _LEARNING_RATE * (1 - 0.95 * step / steps)
-            rounded = noisy(levels if free is None else torch.where(free, levels, embedding))
-            restored = restore(rounded)
-            shown = (rounded - reference).square().mean() / 255**2
-            hidden = (restored - images).square().mean()
-            if target.restored_psnr is None:
-                wanted, kept = hidden, shown
-            else:
-                wanted, kept = shown, hidden
-            pressure *= _GROWTH if kept.item() > _MARGIN * held else _FALL
-            loss = (wanted + pressure * kept) / (wanted.item() + pressure * kept.item())
+            optimizer.param_groups[0]["lr"] = rate * _schedule(step, steps)
+            back = error(offset)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            # Not too small for the optimiser, however large the pictures.
+            (offset.numel() * back).backward()  # type: ignore[no-untyped-call]
+            assert offset.grad is not None
+            if target.restored_psnr is not None:
+                lacking = math.log(back.item() / _of_psnr(target.restored_psnr))
+                goal = distance * math.exp(_FOLLOW * lacking)
+            change = math.log(goal / distance)
+            distance *= math.exp(min(max(change, -_HASTE), _HASTE))
             with torch.no_grad():
-                levels.clamp_(0, 255)
-            if step + 1 in checks:
-                found = levels.detach().clone()
-                if free is not None:
-                    found = torch.where(free, found, embedding)
-                found_score = score(found)
-                if found_score > best_score:
-                    best, best_score = found, found_score
-            # There is no gain to tell while what is held is not yet reached.
-            tick((step + 1) / steps, best_score - first_score if first_score > _MISSED else 0.0)
-    return best
+                offset.grad = _along(moves * offset.grad, moves * offset)
+                optimizer.step()
+                offset.copy_(within(offset, distance))
+            if target.restored_psnr is None:
+                gain = _decibels(back.item()) - _decibels(first)
+            else:
+                gain = _decibels(_square(offset)) - _decibels(_square(start))
+            tick((step + 1) / steps, gain)
+    with torch.no_grad():
+        found = offset.detach()
+        if target.embed_psnr is not None:
+            found = within(found, goal)
+        if target.free and error(found).item() >= first:
+            return embedding
+    return reference + found
+
+
+def _schedule(step: int, steps: int) -> float:
+    return min(1.0, 2 * (step + 1) / steps) * (1 - 0.95 * step / steps)
+
+
+def _along(gradient: Tensor, offset: Tensor) -> Tensor:
+    """A gradient without what of it would lead outwards, on the sphere around the reference."""
+    inwards = (gradient * offset).sum()
+    if inwards >= 0:
+        return gradient
+    return gradient - inwards / offset.square().sum() * offset
+
+
+def _square(offset: Tensor) -> float:
+    return offset.square().mean().item()
+
+
+def _of_psnr(psnr: float) -> float:
+    """Squared levels."""
+    return float(255**2 * 10 ** (-psnr / 10))
+
+
+def _decibels(error: float) -> float:
+    return -10 * math.log10(max(error, _LEAST))
 
 
 @contextmanager
@@ -162,35 +190,3 @@ def _frozen(net: IICNet) -> Iterator[None]:
     finally:
         for p in parameters:
             p.requires_grad_(True)
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Noise that is the same again, and leaves that of others as it is."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
-
-
-def _errors(
-    levels: Tensor, restore: _Restore, images: Tensor, reference: Tensor
-) -> tuple[float, float]:
-    """Mean squared errors of embedding and restored pictures, in 0..1 units."""
-    shown = (levels - reference).square().mean().item() / 255**2
-    return shown, (restore(levels) - images).square().mean().item()
-
-
-def _held(levels: Tensor, reference: Tensor, target: Target) -> float:
-    """Largest mean squared error of what is held, if these levels are the start."""
-    told = target.embed_psnr if target.restored_psnr is None else target.restored_psnr
-    if told is None:
-        return (levels - reference).square().mean().item() / 255**2
-    return float(10 ** (-told / 10))
-
-
-def _score(shown: float, hidden: float, held: float, target: Target) -> float:
-    """dB of what is improved; far below any where the target is missed, the farther the worse."""
-    wanted, kept = (hidden, shown) if target.restored_psnr is None else (shown, hidden)
-    if kept > held * 1.005:
-        return _MISSED * kept / held
-    return -10 * math.log10(max(wanted, 1e-10))

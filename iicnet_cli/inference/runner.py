@@ -295,6 +295,7 @@ class Runner:
         target: Target,
         tick: Callable[[float, float], None] = lambda share, gain: None,
         *,
+        mended: float | None = None,
         known: NDArray[np.bool_] | None = None,
     ) -> tuple[Pixels, NDArray[np.int8]]:
         """Improve an embedding by :func:`~iicnet_cli.inference.effort.improve`, tile by tile.
@@ -307,6 +308,7 @@ class Runner:
             target: what to hold.
             tick: called after each step with the share 0..1 that is done, and the dB gained so
                 far in this tile.
+            mended: as there.
             known: (H, W), pixels that need not be restored, and of the embedding stay as they are;
                 only where an embedding is as large as the images.
 
@@ -331,10 +333,9 @@ class Runner:
                 start,
                 steps,
                 target=target,
-                feedback=self.feedback,
+                mended=mended,
                 free=free,
                 known=settled,
-                seed=i,
                 tick=_of_all(tick, i, len(tiles)),
             )
             kept = _scaled(tile.keep, scale)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from iicnet_cli.residual import cost
 from iicnet_cli.training.recipe import LossConfig
 
 _EPSILON = 1e-6
@@ -56,12 +57,13 @@ def psnr_loss(
 
     Both are root mean squared errors, with that of rounding to 8 bits; of the restored ones it is
     the mean over the K pictures, so that those which are restored well count less. An embedding
-    that is better than ``config.enough`` dB counts as just that. Mean over the batch.
+    that is better than ``config.enough`` dB counts as just that. With ``config.mended`` the error
+    of a restored picture is what it costs beside an enhancement layer. Mean over the batch.
     """
     shown = ((embedding - reference).square().mean(dim=(1, 2, 3)) + _ROUNDING).sqrt()
     if config.enough is not None:
         shown = shown.clamp(min=10 ** (-config.enough / 20))
-    back = ((restored - images).square().mean(dim=(2, 3, 4)) + _ROUNDING).sqrt().mean(dim=1)
+    back = (cost(restored - images, config.mended) + _ROUNDING).sqrt().mean(dim=1)
     logs = config.embedding * shown.log() + config.restored * back.log()
     return (logs / (config.embedding + config.restored)).exp().mean()
 

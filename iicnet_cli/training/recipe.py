@@ -24,6 +24,12 @@ class LossConfig(BaseModel):
     enough: float | None = Field(
         default=None, gt=0, description="psnr form only: dB of the embedding that need not be more"
     )
+    mended: float | None = Field(
+        default=None,
+        gt=0,
+        description="psnr form only: squared levels from which on errors of restored pictures are "
+        "an enhancement layer's to mend (``iicnet_cli/residual.py``)",
+    )
 
     @model_validator(mode="after")
     def _terms_belong_to_forms(self) -> Self:
@@ -31,6 +37,8 @@ class LossConfig(BaseModel):
             raise ValueError("the frequency term exists in the paper's form only")
         if self.form != "psnr" and self.enough is not None:
             raise ValueError("'enough' exists in the psnr form only")
+        if self.form != "psnr" and self.mended is not None:
+            raise ValueError("'mended' exists in the psnr form only")
         if not self.embedding + self.frequency + self.restored:
             raise ValueError("one of the weights must be above 0")
         return self
