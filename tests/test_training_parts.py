@@ -161,6 +161,16 @@ def test_what_a_layer_mends_counts_less() -> None:
     assert loss(tone, 20) < loss(grain, 20) < loss(grain, None)
 
 
+def test_psnr_loss_may_be_of_the_mean_psnr() -> None:
+    """20 and 40 dB are 30 then, and their errors' mean is 25.2 dB."""
+    reference, images = random(1, 3, 16, 16), random(1, 2, 3, 16, 16)
+    restored = images + torch.tensor([0.1, 0.01]).view(1, 2, 1, 1, 1)
+    for mean_of, decibels in (("errors", -20 * math.log10(0.055)), ("decibels", 30.0)):
+        config = LossConfig.model_validate({"form": "psnr", "embedding": 0, "mean_of": mean_of})
+        loss = total_loss(reference, reference, restored, images, config).item()
+        assert -20 * math.log10(loss) == pytest.approx(decibels, abs=0.1)
+
+
 def test_psnr_loss_is_a_mean_over_the_batch() -> None:
     """So that processes may share a batch, and average their losses."""
     config = LossConfig(form="psnr", embedding=1, restored=1)
@@ -259,6 +269,7 @@ WRONG = {
     ),
     "enough in explicit form": (PLAIN + "[loss]\nenough = 40", "psnr form only"),
     "mended in explicit form": (PLAIN + "[loss]\nmended = 40", "psnr form only"),
+    "mean of dB in explicit form": (PLAIN + '[loss]\nmean_of = "decibels"', "psnr form only"),
     "no weight at all": (PLAIN + "[loss]\nembedding = 0\nrestored = 0", "above 0"),
     "frequency in explicit form": (PLAIN + "[loss]\nfrequency = 0.001", "paper's form only"),
     "impossible network": (PLAIN + 'downscaling = "none"\nhalf_size = true', "half_size"),

@@ -56,15 +56,18 @@ def psnr_loss(
     """Weighted geometric mean of the errors of embedding and restored: in effect, their dB.
 
     Both are root mean squared errors, with that of rounding to 8 bits; of the restored ones it is
-    the mean over the K pictures, so that those which are restored well count less. An embedding
-    that is better than ``config.enough`` dB counts as just that. With ``config.mended`` the error
+    the mean over the K pictures, so that those which are restored well count less, or, if
+    ``config.mean_of`` says so, the geometric mean, which is that of their dB. An embedding that is
+    better than ``config.enough`` dB counts as just that. With ``config.mended`` the error
     of a restored picture is what it costs beside an enhancement layer. Mean over the batch.
     """
     shown = ((embedding - reference).square().mean(dim=(1, 2, 3)) + _ROUNDING).sqrt()
     if config.enough is not None:
         shown = shown.clamp(min=10 ** (-config.enough / 20))
-    back = (cost(restored - images, config.mended) + _ROUNDING).sqrt().mean(dim=1)
-    logs = config.embedding * shown.log() + config.restored * back.log()
+    back = (cost(restored - images, config.mended) + _ROUNDING).sqrt()
+    if config.mean_of == "errors":
+        back = back.mean(dim=1, keepdim=True)
+    logs = config.embedding * shown.log() + config.restored * back.log().mean(dim=1)
     return (logs / (config.embedding + config.restored)).exp().mean()
 
 

@@ -30,6 +30,9 @@ class LossConfig(BaseModel):
         description="psnr form only: squared levels from which on errors of restored pictures are "
         "an enhancement layer's to mend (``iicnet_cli/residual.py``)",
     )
+    mean_of: Literal["errors", "decibels"] = Field(
+        default="errors", description="psnr form only: over the restored pictures"
+    )
 
     @model_validator(mode="after")
     def _terms_belong_to_forms(self) -> Self:
@@ -39,6 +42,8 @@ class LossConfig(BaseModel):
             raise ValueError("'enough' exists in the psnr form only")
         if self.form != "psnr" and self.mended is not None:
             raise ValueError("'mended' exists in the psnr form only")
+        if self.form != "psnr" and self.mean_of != "errors":
+            raise ValueError("'mean_of' exists in the psnr form only")
         if not self.embedding + self.frequency + self.restored:
             raise ValueError("one of the weights must be above 0")
         return self
