@@ -30,6 +30,8 @@ _FOLLOW = 0.5
 step; both as logarithms of squared errors."""
 _HASTE = 0.05
 """Logarithm by which the squared distance may change in one step, at most."""
+_NEAR = 0.99
+"""Share of the squared distance that may be, from which on steps go along the sphere."""
 _LEAST = 1e-6
 """Squared levels that count as an error, so that none is 0."""
 
@@ -137,7 +139,9 @@ def improve(
             change = math.log(goal / distance)
             distance *= math.exp(min(max(change, -_HASTE), _HASTE))
             with torch.no_grad():
-                offset.grad = _along(moves * offset.grad, moves * offset)
+                offset.grad *= moves
+                if _square(offset) > _NEAR * distance:
+                    offset.grad = _along(offset.grad, moves * offset)
                 optimizer.step()
                 offset.copy_(within(offset, distance))
             if target.restored_psnr is None:
