@@ -19,19 +19,21 @@ from pathlib import Path
 
 import numpy as np
 from baselines import through_png
+from numpy.typing import NDArray
 from quality import MEDIA
 from robustness import groups
 
 from iicnet_cli.container import Mark
+from iicnet_cli.enhancement import MENDED
 from iicnet_cli.errors import IICNetError
 from iicnet_cli.inference.device import choose_device
 from iicnet_cli.inference.effort import STEPS, Target
 from iicnet_cli.inference.runner import Runner
-from iicnet_cli.levels import Levels, whole
+from iicnet_cli.levels import FineLevels, Levels, Pixels, whole
 from iicnet_cli.metrics import psnr
 from iicnet_cli.motion import compensated
 from iicnet_cli.rounding import rounded
-from iicnet_cli.strips import complete, enhanced
+from iicnet_cli.strips import complete, enhanced, restored_error
 from iicnet_cli.zoo import Checkpoint, find
 
 MODELS = (
@@ -45,6 +47,8 @@ MODELS = (
     "grayscale",
     "rescale",
 )
+Embedding = tuple[Pixels, NDArray[np.int8]]
+"""With its remainder."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,28 +88,28 @@ def measure(
     reference = runner.reference(images)
     bare = Mark(task=0, model=0, images=len(images), valid=len(images))
     runner.embed(images)  # the first call sets up much
+
+    def laid(exact: Embedding, layer: bool, thorough: bool) -> tuple[Mark, Pixels]:
+        if not layer:
+            return bare, rounded(*exact, runner.feedback)
+        return enhanced(bare, images, *exact, runner.feedback, restore, thorough=thorough)
+
+    def restore(pixels: Pixels, rest: NDArray[np.int8] | None, rows: slice) -> FineLevels:
+        return runner.restore_finely(pixels, images.dtype, rest, rows)
+
     rows = []
-    for effort in efforts:
-        began = time.perf_counter()
-        exact = runner.embed_with_remainder(images)
-        if effort:
-            exact = runner.improve(images, *exact, STEPS[effort], Target())
-        searched = time.perf_counter() - began
-        for layer in (False, True):
+    for layer in (False, True):
+        for effort in efforts:
             began = time.perf_counter()
-            mark, embedding = bare, rounded(*exact, runner.feedback)
-            if layer:
-                mark, embedding = enhanced(
-                    bare,
-                    images,
-                    *exact,
-                    runner.feedback,
-                    lambda pixels, rest, rows: runner.restore_finely(
-                        pixels, images.dtype, rest, rows
-                    ),
-                    thorough=effort > 0,
-                )
-            seconds = searched + time.perf_counter() - began
+            exact = runner.embed_with_remainder(images)
+            mark, embedding = laid(exact, layer, effort > 0)
+            if effort:
+                mended = None
+                if mark.enhancement:
+                    mended = MENDED * restored_error(mark, embedding, images, restore)
+                exact = runner.improve(images, *exact, STEPS[effort], Target(), mended=mended)
+                mark, embedding = laid(exact, layer, True)
+            seconds = time.perf_counter() - began
             read = through_png(embedding)
             fine = runner.restore_finely(read, images.dtype)
             complete(mark, read, fine)
@@ -170,11 +174,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             names.append(f"{model}: {name}")
             efforts = [0, *(options.effort or (1, 5))]
             rows = measure(checkpoint, name, images, efforts, options.device)
-            for row in sorted(rows, key=lambda row: row.layer):
+            for row in rows:
                 if options.json:
                     print(json.dumps(dataclasses.asdict(row)), flush=True)
                 else:
-                    print(f"| {' | '.join(cells(row, rows[row.layer]))} |", flush=True)
+                    without = rows[len(efforts) * row.layer]
+                    print(f"| {' | '.join(cells(row, without))} |", flush=True)
     except IICNetError as error:
         print(f"effort: {error}", file=sys.stderr)
         return error.exit_code

@@ -80,8 +80,6 @@ _ATTEMPTS = 3
 """Searches for a target, at most."""
 _NEAR = 0.03
 """dB of it that will do."""
-_MENDED = 8.0
-"""Times what an enhancement layer leaves, errors are its to mend, about."""
 
 SMALLEST = 16
 """Pixels of the shortest side that can be embedded."""
@@ -598,7 +596,7 @@ class Converter:
         reference = runner.reference(images)
         mended = None
         if usual[0].enhancement:
-            mended = _MENDED * restored_error(*usual, still, restore)
+            mended = enhancement.MENDED * restored_error(*usual, still, restore)
 
         def quality(mark: Mark, marked: Pixels) -> tuple[float, float]:
             """dB of embedding and restored pictures."""
