@@ -3,7 +3,7 @@
 The network's embedding, before it is rounded, is the start. By gradients through the inverse pass,
 equation (9), one is searched from which the same network restores better. The file needs nothing
 special to be restored. Rounding is left out: once diffused, it is a small part of what is restored
-wrong, and noise in its place makes the search four times as long.
+wrong, and noise in its place makes the search more than twice as long.
 """
 
 from __future__ import annotations
