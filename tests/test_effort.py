@@ -139,6 +139,19 @@ def test_an_impossible_target_gives_the_nearest() -> None:
     assert (found - reference).square().mean() < (start - reference).square().mean()
 
 
+def test_an_impossible_target_does_not_ruin_the_embedding() -> None:
+    # 6 dB are given for it, no more.
+    net = find("stego-2").load()
+    images, start = start_of(net)
+    reference = (255 * images[:, 0]).round()
+    found = improve(net, images, start, 60, target=Target(restored_psnr=90))
+    distances = [(each - reference).square().mean().item() for each in (start, found)]
+    assert distances[1] <= 4.001 * distances[0]
+    with torch.no_grad():
+        errors = [(net.inverse(e / 255) - images).square().mean() for e in (start, found)]
+    assert errors[1] < errors[0]
+
+
 def test_the_search_leaves_the_network_as_it_was() -> None:
     net = find("stego-2").load().requires_grad_(True)
     before = {name: value.clone() for name, value in net.state_dict().items()}

@@ -30,6 +30,8 @@ _FOLLOW = 0.5
 step; both as logarithms of squared errors."""
 _HASTE = 0.05
 """Logarithm by which the squared distance may change in one step, at most."""
+_FARTHEST = 4.0
+"""Times the squared distance at the start, that it may become for what is restored."""
 _NEAR = 0.99
 """Share of the squared distance that may be, from which on steps go along the sphere."""
 _LEAST = 1e-6
@@ -121,6 +123,7 @@ def improve(
         first = error(start).item()
     fixed = _square((1 - moves) * start)
     distance = max(_square(start), _LEAST)
+    farthest = _FARTHEST * distance
     goal = distance if target.embed_psnr is None else _of_psnr(target.embed_psnr)
     offset = start.clone().requires_grad_()
     rate = _LEARNING_RATE * math.sqrt(min(distance, goal))
@@ -135,7 +138,7 @@ def improve(
             assert offset.grad is not None
             if target.restored_psnr is not None:
                 lacking = math.log(back.item() / _of_psnr(target.restored_psnr))
-                goal = distance * math.exp(_FOLLOW * lacking)
+                goal = min(distance * math.exp(_FOLLOW * lacking), farthest)
             change = math.log(goal / distance)
             distance *= math.exp(min(max(change, -_HASTE), _HASTE))
             with torch.no_grad():
