@@ -111,7 +111,7 @@ def embed(
         int,
         typer.Option(
             help="Search, picture by picture, for an embedding that restores better. 1 "
-            "takes about 100 times as long as none, 5 four times that, 10 twenty times.",
+            "takes five to ten times as long as none, 5 two to three times that, 10 up to ten.",
             min=0,
             max=10,
         ),
