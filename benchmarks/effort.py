@@ -24,7 +24,6 @@ from quality import MEDIA
 from robustness import groups
 
 from iicnet_cli.container import Mark
-from iicnet_cli.enhancement import MENDED
 from iicnet_cli.errors import IICNetError
 from iicnet_cli.inference.device import choose_device
 from iicnet_cli.inference.effort import STEPS, Target
@@ -104,10 +103,10 @@ def measure(
             exact = runner.embed_with_remainder(images)
             mark, embedding = laid(exact, layer, effort > 0)
             if effort:
-                mended = None
+                left = None
                 if mark.enhancement:
-                    mended = MENDED * restored_error(mark, embedding, images, restore)
-                exact = runner.improve(images, *exact, STEPS[effort], Target(), mended=mended)
+                    left = restored_error(mark, embedding, images, restore)
+                exact = runner.improve(images, *exact, STEPS[effort], Target(), left=left)
                 mark, embedding = laid(exact, layer, True)
             seconds = time.perf_counter() - began
             read = through_png(embedding)

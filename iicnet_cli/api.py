@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import base64
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -47,7 +46,7 @@ from iicnet_cli.errors import (
 from iicnet_cli.identify import identify
 from iicnet_cli.levels import FineLevels, Levels, Pixels, whole
 from iicnet_cli.media.files import check_target, replacing
-from iicnet_cli.metrics import SSIM_WINDOW, decibels, mse, psnr, ssim
+from iicnet_cli.metrics import SSIM_WINDOW, decibels, error_of, mse, psnr, ssim
 from iicnet_cli.strips import enhanced, restored_error
 from iicnet_cli.tasks import (
     EmbedOptions,
@@ -594,9 +593,6 @@ class Converter:
         if search is None:
             return *usual, None
         reference = runner.reference(images)
-        mended = None
-        if usual[0].enhancement:
-            mended = enhancement.MENDED * restored_error(*usual, still, restore)
 
         def quality(mark: Mark, marked: Pixels) -> tuple[float, float]:
             """dB of embedding and restored pictures."""
@@ -605,6 +601,7 @@ class Converter:
             return shown, restored
 
         before = quality(*usual)
+        left = error_of(before[1]) if usual[0].enhancement else None
         target = aim = search.target
         # What is held is told before there is a layer; so what it lacks with one is aimed at, too.
         for attempt in range(1 if target.free else _ATTEMPTS):
@@ -615,7 +612,7 @@ class Converter:
                 search.steps >> attempt,
                 aim,
                 partial(self._improving, done, total),
-                mended=mended,
+                left=left,
                 known=None if area is None else area.mask(*embedding.shape[:2]),
             )
             found = laden(embedding, remainder)
@@ -814,8 +811,8 @@ def _missed(report: EmbedReport, target: Target) -> list[str]:
     if not report.restored or report.embed_psnr is None:
         return []
     # The search holds the mean squared error of all pictures; the rounding of the mark is allowed.
-    errors = [10 ** (-picture.psnr / 10) for picture in report.restored]
-    restored = -10 * math.log10(np.mean(errors))
+    errors = [error_of(picture.psnr) for picture in report.restored]
+    restored = decibels(float(np.mean(errors)))
     return [
         f"the target of {wanted:g} dB for the {what} was not reached: {reached:.2f} dB"
         for what, wanted, reached in (

@@ -24,8 +24,6 @@ from iicnet_cli.metrics import mse
 
 LARGEST = 1 << 28
 """Bytes of the pictures that have a layer, at most: what is restored for it is kept beside them."""
-MENDED = 8.0
-"""Times the mean squared error that a layer leaves: from there on errors are its to mend, about."""
 _SMALLEST = 512
 """Bytes below which there is no layer: an AVIF without a picture takes 300."""
 _PIXELS = 1 << 22

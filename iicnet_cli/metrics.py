@@ -37,6 +37,11 @@ def decibels(error: float) -> float:
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
 
 
+def error_of(psnr: float) -> float:
+    """Mean squared error, in squared levels, of a PSNR in dB."""
+    return float(255**2 * 10 ** (-psnr / 10))
+
+
 def psnr(a: Levels, b: Levels) -> float:
     """Peak signal-to-noise ratio in dB over all pixels and channels; ``inf`` when equal.
 

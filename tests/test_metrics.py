@@ -6,8 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from iicnet_cli.metrics import mse, psnr, ssim
+from iicnet_cli.metrics import decibels, error_of, mse, psnr, ssim
 from tests.conftest import natural
 
 
@@ -54,3 +56,8 @@ def test_ssim_orders_and_errors() -> None:
             psnr(a, other)
     with pytest.raises(ValueError):
         ssim(a[:10], a[:10])
+
+
+@given(st.floats(1e-6, 255**2))
+def test_an_error_has_its_psnr_and_back(error: float) -> None:
+    assert error_of(decibels(error)) == pytest.approx(error)

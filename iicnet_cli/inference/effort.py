@@ -16,12 +16,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from iicnet_cli.metrics import error_of
 from iicnet_cli.network.iicnet import IICNet
 from iicnet_cli.residual import cost
 
 STEPS = (0, 12, 16, 24, 32, 40, 50, 65, 80, 100, 130)
 """Steps of each effort from 0 to 10."""
 
+_MENDED = 8.0
+"""Times the mean squared error that an enhancement layer leaves: from there on errors are its to
+mend, about."""
 _LEARNING_RATE = 0.12
 """Of Adam, times the distance to the reference (root mean square). Half of the steps warm it up, as
 Adam moves all levels alike at first; then it falls to nearly nothing."""
@@ -77,7 +81,7 @@ def improve(
     steps: int,
     *,
     target: Target = Target(),
-    mended: float | None = None,
+    left: float | None = None,
     free: Tensor | None = None,
     known: Tensor | None = None,
     tick: Callable[[float, float], None] = lambda share, gain: None,
@@ -90,8 +94,8 @@ def improve(
         embedding: (1, C_e, H_e, W_e), levels of 0..255, not rounded.
         steps: of the optimiser; 0 returns ``embedding``.
         target: what to hold, before rounding.
-        mended: squared levels from which on errors are an enhancement layer's to mend, as of
-            :func:`~iicnet_cli.residual.cost`, which then stands for the error of what is restored.
+        left: squared levels, the mean squared error that an enhancement layer leaves, if there is
+            one. Errors then count as what they cost beside it (:func:`~iicnet_cli.residual.cost`).
         free: (1, C_e, H_e, W_e), where the levels may change; everywhere by default.
         known: (H, W), where the pictures need not be restored.
         tick: called after each step with the share 0..1 that is done, and the dB gained so far.
@@ -104,13 +108,14 @@ def improve(
     reference = (255 * net.reference(images)).round()
     start = embedding - reference
     moves = torch.ones_like(start) if free is None else free.to(start)
+    level = None if left is None else _MENDED * left
 
     def error(offset: Tensor) -> Tensor:
         """Of the restored pictures, in squared levels."""
         restored = net.inverse((reference + offset) / 255)
         if known is not None:
             restored = torch.where(known, images, restored)
-        return 255**2 * cost(restored - images, mended).mean().clamp(min=_LEAST)
+        return 255**2 * cost(restored - images, level).mean().clamp(min=_LEAST)
 
     def within(offset: Tensor, square: float) -> Tensor:
         """No farther from the reference than so much, by one factor for all that may change."""
@@ -122,9 +127,8 @@ def improve(
     with torch.no_grad():
         first = error(start).item()
     fixed = _square((1 - moves) * start)
-    distance = max(_square(start), _LEAST)
-    farthest = _FARTHEST * distance
-    goal = distance if target.embed_psnr is None else _of_psnr(target.embed_psnr)
+    distance = began = max(_square(start), _LEAST)
+    goal = distance if target.embed_psnr is None else error_of(target.embed_psnr)
     offset = start.clone().requires_grad_()
     rate = _LEARNING_RATE * math.sqrt(min(distance, goal))
     optimizer = torch.optim.Adam([offset], rate, betas=(0.9, 0.95))
@@ -137,8 +141,8 @@ def improve(
             (offset.numel() * back).backward()  # type: ignore[no-untyped-call]
             assert offset.grad is not None
             if target.restored_psnr is not None:
-                lacking = math.log(back.item() / _of_psnr(target.restored_psnr))
-                goal = min(distance * math.exp(_FOLLOW * lacking), farthest)
+                lacking = math.log(back.item() / error_of(target.restored_psnr))
+                goal = min(distance * math.exp(_FOLLOW * lacking), _FARTHEST * began)
             change = math.log(goal / distance)
             distance *= math.exp(min(max(change, -_HASTE), _HASTE))
             with torch.no_grad():
@@ -148,10 +152,10 @@ def improve(
                 optimizer.step()
                 offset.copy_(within(offset, distance))
             if target.restored_psnr is None:
-                gain = _decibels(back.item()) - _decibels(first)
+                gained = first / back.item()
             else:
-                gain = _decibels(_square(offset)) - _decibels(_square(start))
-            tick((step + 1) / steps, gain)
+                gained = began / max(_square(offset), _LEAST)
+            tick((step + 1) / steps, 10 * math.log10(gained))
     with torch.no_grad():
         found = offset.detach()
         if target.embed_psnr is not None:
@@ -175,15 +179,6 @@ def _along(gradient: Tensor, offset: Tensor) -> Tensor:
 
 def _square(offset: Tensor) -> float:
     return offset.square().mean().item()
-
-
-def _of_psnr(psnr: float) -> float:
-    """Squared levels."""
-    return float(255**2 * 10 ** (-psnr / 10))
-
-
-def _decibels(error: float) -> float:
-    return -10 * math.log10(max(error, _LEAST))
 
 
 @contextmanager

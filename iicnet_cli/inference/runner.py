@@ -295,7 +295,7 @@ class Runner:
         target: Target,
         tick: Callable[[float, float], None] = lambda share, gain: None,
         *,
-        mended: float | None = None,
+        left: float | None = None,
         known: NDArray[np.bool_] | None = None,
     ) -> tuple[Pixels, NDArray[np.int8]]:
         """Improve an embedding by :func:`~iicnet_cli.inference.effort.improve`, tile by tile.
@@ -308,7 +308,7 @@ class Runner:
             target: what to hold.
             tick: called after each step with the share 0..1 that is done, and the dB gained so
                 far in this tile.
-            mended: as there.
+            left: as there.
             known: (H, W), pixels that need not be restored, and of the embedding stay as they are;
                 only where an embedding is as large as the images.
 
@@ -333,16 +333,16 @@ class Runner:
                 start,
                 steps,
                 target=target,
-                mended=mended,
+                left=left,
                 free=free,
                 known=settled,
                 tick=_of_all(tick, i, len(tiles)),
             )
             kept = _scaled(tile.keep, scale)
             changed = free[0, :, *inner].permute(1, 2, 0).cpu().numpy()
-            levels, left = to_pixels(found / 255)[0][inner], to_remainder(found / 255)[0][inner]
+            levels, lost = to_pixels(found / 255)[0][inner], to_remainder(found / 255)[0][inner]
             out[kept] = np.where(changed, levels, out[kept])
-            rest[kept] = np.where(changed, left, rest[kept])
+            rest[kept] = np.where(changed, lost, rest[kept])
         return out, rest
 
     def _tiles(self, height: int, width: int) -> Iterator[Tile]:

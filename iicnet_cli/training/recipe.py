@@ -38,12 +38,10 @@ class LossConfig(BaseModel):
     def _terms_belong_to_forms(self) -> Self:
         if self.form != "paper" and self.frequency:
             raise ValueError("the frequency term exists in the paper's form only")
-        if self.form != "psnr" and self.enough is not None:
-            raise ValueError("'enough' exists in the psnr form only")
-        if self.form != "psnr" and self.mended is not None:
-            raise ValueError("'mended' exists in the psnr form only")
-        if self.form != "psnr" and self.mean_of != "errors":
-            raise ValueError("'mean_of' exists in the psnr form only")
+        for name in ("enough", "mended", "mean_of"):
+            default = type(self).model_fields[name].default
+            if self.form != "psnr" and getattr(self, name) != default:
+                raise ValueError(f"'{name}' exists in the psnr form only")
         if not self.embedding + self.frequency + self.restored:
             raise ValueError("one of the weights must be above 0")
         return self
