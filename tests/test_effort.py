@@ -16,7 +16,7 @@ from iicnet_cli.inference.runner import Runner
 from iicnet_cli.metrics import psnr
 from iicnet_cli.network import IICNet, IICNetConfig
 from iicnet_cli.network.pixels import to_tensor
-from iicnet_cli.residual import cost
+from iicnet_cli.residual import cost, water_level
 from iicnet_cli.rounding import rounded
 from iicnet_cli.zoo import find
 from tests.conftest import Run, natural
@@ -168,16 +168,28 @@ def test_what_a_layer_mends_is_left_to_it() -> None:
     images = to_tensor(np.stack([natural(64, 64, seed) for seed in range(3)])[None])
     with torch.no_grad():
         start = (255 * net(images)).clamp(0, 255)
+        before = net.inverse(start / 255) - images
+    left = 255**2 * before.square().mean().item() / 4
+    level = water_level(before, left)
+    assert level is not None
 
     def costs(left: float | None) -> list[float]:
         found = improve(net, images, start, 30, left=left)
         with torch.no_grad():
             difference = net.inverse(found / 255) - images
-        return [cost(difference, each).mean().item() for each in (None, 10.0)]
+        return [cost(difference, each).mean().item() for each in (None, level)]
 
-    plain, mended = costs(None), costs(1.25)
+    plain, mended = costs(None), costs(left)
     assert mended[0] > plain[0]
     assert mended[1] < 0.97 * plain[1]
+
+
+def test_where_a_layer_mends_nothing_squares_count() -> None:
+    net = find("stego-2").load()
+    images, start = start_of(net)
+    with torch.no_grad():
+        left = 255**2 * (net.inverse(start / 255) - images).square().mean().item()
+    assert improve(net, images, start, 5, left=1.01 * left).equal(improve(net, images, start, 5))
 
 
 @pytest.mark.parametrize(

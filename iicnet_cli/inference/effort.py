@@ -18,14 +18,11 @@ from torch import Tensor
 
 from iicnet_cli.metrics import error_of
 from iicnet_cli.network.iicnet import IICNet
-from iicnet_cli.residual import cost
+from iicnet_cli.residual import cost, water_level
 
 STEPS = (0, 12, 16, 24, 32, 40, 50, 65, 80, 100, 130)
 """Steps of each effort from 0 to 10."""
 
-_MENDED = 8.0
-"""Times the mean squared error that an enhancement layer leaves: from there on errors are its to
-mend, about."""
 _LEARNING_RATE = 0.12
 """Of Adam, times the distance to the reference (root mean square). Half of the steps warm it up, as
 Adam moves all levels alike at first; then it falls to nearly nothing."""
@@ -95,7 +92,8 @@ def improve(
         steps: of the optimiser; 0 returns ``embedding``.
         target: what to hold, before rounding.
         left: squared levels, the mean squared error that an enhancement layer leaves, if there is
-            one. Errors then count as what they cost beside it (:func:`~iicnet_cli.residual.cost`).
+            one. Errors then count as what they cost beside it (:func:`~iicnet_cli.residual.cost`,
+            at the :func:`~iicnet_cli.residual.water_level`).
         free: (1, C_e, H_e, W_e), where the levels may change; everywhere by default.
         known: (H, W), where the pictures need not be restored.
         tick: called after each step with the share 0..1 that is done, and the dB gained so far.
@@ -108,14 +106,20 @@ def improve(
     reference = (255 * net.reference(images)).round()
     start = embedding - reference
     moves = torch.ones_like(start) if free is None else free.to(start)
-    level = None if left is None else _MENDED * left
 
-    def error(offset: Tensor) -> Tensor:
-        """Of the restored pictures, in squared levels."""
+    def difference(offset: Tensor) -> Tensor:
+        """Of the restored pictures, in 0..1 units."""
         restored = net.inverse((reference + offset) / 255)
         if known is not None:
             restored = torch.where(known, images, restored)
-        return 255**2 * cost(restored - images, level).mean().clamp(min=_LEAST)
+        return restored - images
+
+    with torch.no_grad():
+        level = None if left is None else water_level(difference(start), left)
+
+    def error(offset: Tensor) -> Tensor:
+        """In squared levels."""
+        return 255**2 * cost(difference(offset), level).mean().clamp(min=_LEAST)
 
     def within(offset: Tensor, square: float) -> Tensor:
         """No farther from the reference than so much, by one factor for all that may change."""
