@@ -184,9 +184,12 @@ def card(result: TrainingResult) -> str:
     network = config.network
     parameters = sum(p.numel() for p in result.checkpoint.load().parameters())
     started = f" It started from {record.started_from}." if record.started_from else ""
+    several = network.images > 1
+    pictures = f"{network.images} pictures" if several else "a picture"
+    mean = f" (mean over all\n  {pictures})" if several else ""
     return f"""# {config.name}
 
-IICNet for the task **{config.task}**: {network.images} pictures of {network.channels} channels in
+IICNet for the task **{config.task}**: {pictures} of {network.channels} channels in
 one, {network.blocks} blocks of width {network.width}, {parameters:,} parameters, stored as fp16
 ({result.checkpoint.size / 1e6:.2f} MB).
 
@@ -195,8 +198,7 @@ one, {network.blocks} blocks of width {network.width}, {parameters:,} parameters
 - Training: {record.steps:,} steps in {record.minutes:g} minutes on {record.machine}, seed
   {record.seed}, with `recipe.toml` beside this card.{started}
 - On the held-out tenth of the training data, crops, after rounding to 8 bits: embedding
-  {result.embed_psnr:.2f} dB, restored {result.restored_psnr:.2f} dB (mean over all
-  {network.images} pictures).
+  {result.embed_psnr:.2f} dB, restored {result.restored_psnr:.2f} dB{mean}.
 - `golden/` holds what these weights made of fixed pictures; `iicnet models verify {config.name}`
   replays it.
 
