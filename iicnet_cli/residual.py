@@ -43,7 +43,7 @@ def water_level(difference: Tensor, left: float) -> float | None:
 
     Args:
         difference: (..., C, H, W) in 0..1 units.
-        left: squared levels of 0..255.
+        left: squared levels of 0..255, above 0.
 
     Returns:
         Squared levels, the level for :func:`cost`; ``None`` where no more than that is there.
@@ -51,7 +51,7 @@ def water_level(difference: Tensor, left: float) -> float | None:
     energies = 255**2 * _coefficients(difference).square().flatten().double().sort().values
     count = len(energies)
     below = energies.cumsum(0)
-    cut = below + energies * torch.arange(count - 1, -1, -1).to(energies)
+    cut = below + energies * torch.arange(count - 1, -1, -1, device=energies.device)
     goal = left * difference.numel()
     if goal >= cut[-1].item():
         return None
