@@ -104,7 +104,7 @@ def test_a_reference_between_levels_is_held_as_rounded() -> None:
     # Half the size, the reference is no whole levels; the closeness to hold is to those of the PNG.
     checkpoint = find("rescale")
     runner = Runner(checkpoint.load(), torch.device("cpu"), feedback=checkpoint.feedback)
-    images = natural(64, 64, 11)[None]
+    images = natural(64, 64, 12)[None]
     start = runner.embed_with_remainder(images)
     found = runner.improve(images, *start, 60, Target())
     before, after = (rounded(*each, runner.feedback) for each in (start, found))
