@@ -115,11 +115,12 @@ def improve(
         return restored - images
 
     with torch.no_grad():
-        level = None if left is None else water_level(difference(start), left)
+        wrong = difference(start)
+        level = None if left is None else water_level(wrong, left)
 
-    def error(offset: Tensor) -> Tensor:
+    def error(wrong: Tensor) -> Tensor:
         """In squared levels."""
-        return 255**2 * cost(difference(offset), level).mean().clamp(min=_LEAST)
+        return 255**2 * cost(wrong, level).mean().clamp(min=_LEAST)
 
     def within(offset: Tensor, square: float) -> Tensor:
         """No farther from the reference than so much, by one factor for all that may change."""
@@ -128,8 +129,8 @@ def improve(
             -reference, 255 - reference
         )
 
-    with torch.no_grad():
-        first = error(start).item()
+    first = error(wrong).item()
+    del wrong
     fixed = _square((1 - moves) * start)
     distance = began = max(_square(start), _LEAST)
     goal = distance if target.embed_psnr is None else error_of(target.embed_psnr)
@@ -139,7 +140,7 @@ def improve(
     with _frozen(net):
         for step in range(steps):
             optimizer.param_groups[0]["lr"] = rate * _schedule(step, steps)
-            back = error(offset)
+            back = error(difference(offset))
             optimizer.zero_grad()
             # Not too small for the optimiser, however large the pictures.
             (offset.numel() * back).backward()  # type: ignore[no-untyped-call]
@@ -164,7 +165,7 @@ def improve(
         found = offset.detach()
         if target.embed_psnr is not None:
             found = within(found, goal)
-        if target.free and error(found).item() >= first:
+        if target.free and error(difference(found)).item() >= first:
             return embedding
     return reference + found
 
