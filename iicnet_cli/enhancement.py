@@ -10,8 +10,8 @@ back.
 from __future__ import annotations
 
 import io
+import math
 import struct
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -32,8 +32,9 @@ _SIDE = 16384
 """Likewise, rows; and columns of pictures that have a layer (AVIF readers stop at 32768)."""
 _TRIED = 4
 """AVIFs from which the quality of all is told, where there are more."""
-_NEAR = 8
-"""How far the quality of a strip is from that of all, at most."""
+_USUAL_QUALITY = 70
+_GROWTH = 0.045
+"""By how much the logarithm of an AVIF's size grows with its quality, about."""
 _LENGTH = 4
 """Bytes that tell how long an AVIF is."""
 _HEAD = struct.Struct(">HBBB")
@@ -165,6 +166,7 @@ def planned(wanted: Levels, restored: FineLevels, size: int, count: int = 1) -> 
     if size < _SMALLEST or wanted.shape[3] != 3 or wanted.shape[2] > _SIDE:
         return None
     held = list(range(len(wanted)))
+    quality = _USUAL_QUALITY
     while held:
         gain = _gain(wanted, restored, held)
         of_strips = [
@@ -177,7 +179,7 @@ def planned(wanted: Levels, restored: FineLevels, size: int, count: int = 1) -> 
         parts = [part for strip in of_strips for part in strip]
         tried = parts[:: -(-len(parts) // _TRIED)]
         room = (size - _HEAD.size) * sum(map(_rows_of, tried)) // sum(map(_rows_of, parts))
-        quality = _quality(wanted, restored, tried, gain, room)
+        quality = _quality(wanted, restored, tried, gain, room, quality)
         if quality < 0:
             return None
         files = _files(wanted, restored, parts, gain, quality, _QUICK)
@@ -214,24 +216,28 @@ def _quality(
     parts: Sequence[Part],
     gain: float,
     size: int,
-    near: int | None = None,
+    guess: int,
 ) -> int:
     """The best quality in which these parts fit, coded quickly; -1 if in none.
 
-    It is searched among those near to another first, if that is given, and among lower ones if none
-    of these will do.
+    It is looked for from a guess on: in steps that should lead to that size and are longer each
+    time, or halfway between those known where a step would leave these.
     """
-    low, high = 0, _BEST + 1
-    if near is not None:
-        low, high = max(0, near - _NEAR), min(high, near + _NEAR)
-
-    def needed(quality: int) -> int:
-        return _length(_files(wanted, restored, parts, gain, quality, _QUICK))
-
-    found = low + bisect_right(range(low, high), size, key=needed) - 1
-    if found < low:
-        found = bisect_right(range(low), size, key=needed) - 1
-    return found
+    fits, fails = -1, _BEST + 1
+    quality, stride = guess, 1.0
+    while fails - fits > 1:
+        if not fits < quality < fails:
+            quality = (fits + fails) // 2
+        needed = _length(_files(wanted, restored, parts, gain, quality, _QUICK))
+        step = math.floor(stride * math.log(max(size, 1) / needed) / _GROWTH)
+        stride *= 2
+        if needed <= size:
+            fits = quality
+            quality += max(1, step)
+        else:
+            fails = quality
+            quality += min(-1, step)
+    return fits
 
 
 def _files(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import platform
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from iicnet_cli.errors import UsageError
 from iicnet_cli.inference.device import choose_device
-from iicnet_cli.inference.runner import Runner, bytes_per_pixel, plan_tiles
+from iicnet_cli.inference.runner import Runner, bytes_per_pixel, default_memory, plan_tiles
 from iicnet_cli.network import IICNet, IICNetConfig
 from iicnet_cli.zoo import find
 from tests.conftest import natural
@@ -173,6 +174,13 @@ for _ in range(8):
     # The heap still grows a little in some passes, in which ones depends on the threads.
     new = [int(line) for line in result.stdout.split()]
     assert np.median(new[3:]) < inside
+
+
+def test_tiles_get_half_of_the_free_memory_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sysconf", {"SC_AVPHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}.__getitem__)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (80 << 30, 90 << 30))
+    assert default_memory(torch.device("cpu")) == 500 * 4096
+    assert default_memory(torch.device("cuda", 0)) == 40 << 30
 
 
 def test_bytes_per_pixel_grows_with_the_network() -> None:

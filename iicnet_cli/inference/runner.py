@@ -28,7 +28,8 @@ from iicnet_cli.network.pixels import (
 from iicnet_cli.network.precision import Precision, set_precision
 from iicnet_cli.rounding import Feedback, exact
 
-DEFAULT_MEMORY = 1 << 30
+MOST_MEMORY = 1 << 30
+"""Bytes for the tensors of one tile on a CPU, if nobody says."""
 
 _STRIP = 256
 """Rows of an embedding."""
@@ -123,12 +124,16 @@ def bytes_per_pixel(config: IICNetConfig) -> int:
     return 6 * max(coupling, relation)
 
 
-def free_memory() -> int | None:
-    """Bytes of memory that are free, where the system tells."""
+def default_memory(device: torch.device) -> int:
+    """Bytes for the tensors of one tile: half of what is free, on a CPU 1 GiB at most."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free // 2
     try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not every system tells
+        return MOST_MEMORY
+    return min(MOST_MEMORY, free // 2)
 
 
 class Runner:
@@ -138,7 +143,7 @@ class Runner:
         net: in evaluation mode.
         device: where to compute; the CPU by default.
         feedback: how the rounding of embeddings is to be diffused, for whoever marks them.
-        memory: bytes for the tensors of one tile; by default 1 GiB, or half of what is free.
+        memory: bytes for the tensors of one tile; :func:`default_memory` by default.
         compiled: compile both passes before their first use, which takes half a minute each.
         precision: less than fp32 is faster on some devices, and restores a little worse.
         tick: called after each tile with the share 0..1 of the picture that is done.
@@ -168,10 +173,7 @@ class Runner:
             self._inverse = compile_pass(self._inverse, freezing=True)
         self.config = net.config
         self.feedback = feedback
-        if memory is None:
-            free = free_memory()
-            memory = DEFAULT_MEMORY if free is None else min(DEFAULT_MEMORY, free // 2)
-        self.memory = memory
+        self.memory = default_memory(self.device) if memory is None else memory
         self.tick = tick
 
     @property

@@ -20,13 +20,15 @@ def to_tensor(pixels: Levels | NDArray[np.float32], device: torch.device | None 
     The channels of all K images lie beside each other in memory (channels last), as those of one
     image do. Does not wait for a GPU.
     """
-    several = pixels.ndim == 5
     # A copy: PNGs are decoded into memory that must not be written to.
-    levels = torch.from_numpy(np.array(np.moveaxis(pixels, 1, 3) if several else pixels, order="C"))
+    levels = torch.from_numpy(np.array(pixels, order="C"))
     if device is not None and device.type == "cuda":
         levels = levels.pin_memory()
-    levels = levels.to(device, non_blocking=True).float() / 255
-    return levels.permute(0, 3, 4, 1, 2) if several else levels.permute(0, 3, 1, 2)
+    levels = levels.to(device, non_blocking=True)
+    if pixels.ndim == 4:
+        return levels.permute(0, 3, 1, 2).float() / 255
+    # A GPU puts the images beside each other much faster than the CPU does.
+    return levels.movedim(1, 3).contiguous().permute(0, 3, 4, 1, 2).float() / 255
 
 
 def to_pixels(images: Tensor) -> Pixels:
