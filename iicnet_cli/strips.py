@@ -23,7 +23,7 @@ from iicnet_cli.rounding import CODED, Feedback, Rounding
 GOOD = 1.0
 """Mean squared error, in levels, below which a base layer may be disturbed more than mended; as any
 may by a layer in one strip."""
-_DENSITIES = {1.6: 1, 2.2: 2, 10.0: 3, 512.0: 4, float("inf"): 6}
+_DENSITIES = {1.6: 1, 2.2: 2, 64.0: 3, 512.0: 4, float("inf"): 6}
 """Where the base layer has a lower mean squared error: bits of the layer to a pixel of the PNG."""
 _LEAST = 1e-3
 """Share of the samples that may carry bits, if there are none."""
