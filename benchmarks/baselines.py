@@ -14,7 +14,6 @@ come back whole or not at all.
 from __future__ import annotations
 
 import io
-import math
 import struct
 import subprocess
 import zlib
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from iicnet_cli.api import PSNR_CAP
+from iicnet_cli.enhancement import best_quality
 from iicnet_cli.errors import MediaError
 from iicnet_cli.media import ffmpeg
 from iicnet_cli.media.stills import resize
@@ -37,10 +37,6 @@ Bits = NDArray[np.uint8]
 
 FRAME = struct.Struct("<II")
 """Before the payload: its length in bytes, and its CRC-32."""
-
-
-GROWTH = 4.5
-"""About the natural logarithm of what the best quality multiplies the bytes of the worst by."""
 
 
 class DoesNotFitError(ValueError):
@@ -206,21 +202,16 @@ class Codec:
         Raises:
             DoesNotFitError: none does.
         """
-        best = None
-        low, high = 0, self.steps
-        step = self.steps // 2
-        while low < high:
-            data = self.encode(pictures, step / (self.steps - 1))
-            if len(data) <= room:
-                best, low = data, step + 1
-            else:
-                high = step
-            # Bisection would encode about twice as often.
-            guess = step + round(math.log(max(room, 1) / len(data)) / GROWTH * self.steps)
-            step = min(max(guess, low), high - 1)
-        if best is None:
+        files: dict[int, bytes] = {}
+
+        def needed(step: int) -> int:
+            files[step] = self.encode(pictures, step / (self.steps - 1))
+            return len(files[step])
+
+        best = best_quality(needed, room, self.steps, self.steps // 2)
+        if best < 0:
             raise DoesNotFitError(f"{len(pictures)} pictures do not fit into {room} bytes")
-        return best
+        return files[best]
 
 
 def _encode_stills(pictures: Pixels, quality: float) -> bytes:

@@ -236,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for size in options.size or (["480p"] if slow else SIZES):
             command = [sys.executable, __file__, "--row", model, size]
             # On a GPU the first run of a process is mostly start-up, and no row takes long.
-            repeats = 1 if slow and options.device == "cpu" else options.repeats
+            repeats = 1 if slow and not options.device.startswith("cuda") else options.repeats
             command += ["--device", options.device, "--repeats", str(repeats)]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
             if done.returncode:

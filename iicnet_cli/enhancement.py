@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -33,8 +33,9 @@ _SIDE = 16384
 _TRIED = 4
 """AVIFs from which the quality of all is told, where there are more."""
 _USUAL_QUALITY = 70
-_GROWTH = 0.045
-"""By how much the logarithm of an AVIF's size grows with its quality, about."""
+"""From which the one that fits is looked for."""
+_GROWTH = 4.5
+"""About the natural logarithm of what the best quality multiplies the bytes of the worst by."""
 _LENGTH = 4
 """Bytes that tell how long an AVIF is."""
 _HEAD = struct.Struct(">HBBB")
@@ -218,20 +219,35 @@ def _quality(
     size: int,
     guess: int,
 ) -> int:
-    """The best quality in which these parts fit, coded quickly; -1 if in none.
+    """The best quality in which these parts fit, coded quickly; -1 if in none."""
 
-    It is looked for from a guess on: in steps that should lead to that size and are longer each
+    def needed(quality: int) -> int:
+        return _length(_files(wanted, restored, parts, gain, quality, _QUICK))
+
+    return best_quality(needed, size, _BEST + 1, guess)
+
+
+def best_quality(needed: Callable[[int], int], size: int, count: int, guess: int) -> int:
+    """The best of so many qualities in which something fits, from 0 on; -1 if in none.
+
+    It is looked for from a guess on: in steps that should lead to the size and are longer each
     time, or halfway between those known where a step would leave these.
+
+    Args:
+        needed: bytes, above 0, in a quality; not fewer in a better one.
+        size: bytes, at most.
+        count: of qualities.
+        guess: one of them.
     """
-    fits, fails = -1, _BEST + 1
-    quality, stride = guess, 1.0
+    fits, fails = -1, count
+    quality, stride = guess, count / _GROWTH
     while fails - fits > 1:
         if not fits < quality < fails:
             quality = (fits + fails) // 2
-        needed = _length(_files(wanted, restored, parts, gain, quality, _QUICK))
-        step = math.floor(stride * math.log(max(size, 1) / needed) / _GROWTH)
+        length = needed(quality)
+        step = math.floor(stride * math.log(max(size, 1) / length))
         stride *= 2
-        if needed <= size:
+        if length <= size:
             fits = quality
             quality += max(1, step)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import io
 import json
@@ -15,7 +16,7 @@ from PIL import Image
 
 from iicnet_cli import enhancement, strips
 from iicnet_cli.container import Mark, carried, read_mark, write_mark
-from iicnet_cli.enhancement import Plan, add, planned
+from iicnet_cli.enhancement import Plan, add, best_quality, planned
 from iicnet_cli.levels import FINE, fine, whole
 from iicnet_cli.metrics import psnr
 from iicnet_cli.rounding import CODED
@@ -206,6 +207,23 @@ def test_strips_are_coded_one_by_one(count: int, height: int, first: int, spare:
     before = error(restored, wanted)
     add(layer + b"something else", restored)
     assert error(restored, wanted) < before / 2
+
+
+@given(
+    sizes=st.lists(st.integers(1, 10**6), min_size=1, max_size=101).map(sorted),
+    size=st.integers(-10, 10**6 + 10),
+    guess=st.integers(0, 100),
+)
+def test_the_best_quality_that_fits_is_found(sizes: list[int], size: int, guess: int) -> None:
+    tried: list[int] = []
+
+    def needed(quality: int) -> int:
+        tried.append(quality)
+        return sizes[quality]
+
+    best = best_quality(needed, size, len(sizes), guess % len(sizes))
+    assert best == bisect.bisect_right(sizes, size) - 1
+    assert len(tried) == len(set(tried))
 
 
 def test_a_strip_that_does_not_fit_is_left_out() -> None:

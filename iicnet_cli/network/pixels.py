@@ -27,7 +27,7 @@ def to_tensor(pixels: Levels | NDArray[np.float32], device: torch.device | None 
     levels = levels.to(device, non_blocking=True)
     if pixels.ndim == 4:
         return levels.permute(0, 3, 1, 2).float() / 255
-    # A GPU puts the images beside each other much faster than the CPU does.
+    # Beside each other only there: it spares the CPU the work where the device is a GPU.
     return levels.movedim(1, 3).contiguous().permute(0, 3, 4, 1, 2).float() / 255
 
 
