@@ -83,9 +83,9 @@ def test_the_picture_carries_the_layer_of_its_strips(
 
 
 def test_a_strip_tells_of_the_rounding_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    several = Made("stego-5", 192, 256)
+    several = Made("stego-5", 288, 384)
     monkeypatch.setattr(strips, "_MOST", 1)
-    one = Made("stego-5", 192, 256)
+    one = Made("stego-5", 288, 384)
     assert one.mark.enhancement[3] == 1 and several.mark.enhancement[3] > 2
     assert abs(len(one.mark.enhancement) - len(several.mark.enhancement)) < 10
     assert several.error(several.better) < 0.98 * one.error(one.better)
