@@ -2,12 +2,12 @@
 
 Each row runs in a process of its own, on generated pictures in memory, without files; seconds are
 the median of several runs. A name alone is a bundled model. `paper/NAME` is the paper's network of
-that size (random weights: its speed does not depend on them) run by this project; `bf16/NAME` and
-`bf16/paper/NAME` are the same with `--precision bf16`; `plain/NAME` is the same network run as such
-code usually is: in PyTorch's default memory layout, the whole picture at once (without gradients,
-whose record does not fit into 24 GB at 480p). GFLOP/s are of the convolutions, 2 for each
-multiplication; their share is of the fastest fp32 3x3 convolution that the machine was seen to do
-in the same run.
+that size (random weights: its speed does not depend on them) run by this project; `bf16/` and
+`compiled/` before either are `--precision bf16` and `--compile`; `plain/NAME` is the paper's
+network run as such code usually is: in PyTorch's default memory layout, the whole picture at once
+(without gradients, whose record does not fit into 24 GB at 480p). GFLOP/s are of the convolutions,
+2 for each multiplication; their share is of the fastest fp32 3x3 convolution that the machine was
+seen to do in the same run.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 SIZES = {"480p": (480, 854), "1080p": (1080, 1920), "4K": (2160, 3840)}
 MODELS = ("plain/video-5", "paper/video-5", "video-5", "plain/stego-3", "paper/stego-3", "stego-3")
-SLOW = ("plain/", "paper/", "bf16/paper/")
-"""Kinds of networks that are measured at the smallest size and once, unless asked for."""
+PAPER = {"plain", "paper"}
+"""Kinds of the paper's networks; measured at the smallest size and once, unless asked for."""
+KINDS = {*PAPER, "bf16", "compiled"}
 
 COLUMNS = (
     "network",
@@ -70,19 +71,25 @@ class Row:
         return 2 * self.flops / self.seconds / 1e9
 
 
+def parsed(model: str) -> tuple[set[str], str]:
+    """Kinds and name of a row."""
+    *kinds, name = model.split("/")
+    return set(kinds), name
+
+
 def build(model: str) -> IICNet:
     """The network of a bundled model, or the paper's of as many images."""
     from iicnet_cli.network import IICNet, IICNetConfig
     from iicnet_cli.zoo import find
 
-    name = model.rpartition("/")[2]
-    if not model.startswith(SLOW):
+    kinds, name = parsed(model)
+    if not kinds & PAPER:
         return find(name).load()
     return IICNet(IICNetConfig.paper(int(name.rpartition("-")[2]))).eval()
 
 
 def passes(
-    model: str, device: torch.device, height: int, width: int
+    model: str, device: torch.device, height: int, width: int, memory: int | None
 ) -> tuple[Callable[[], object], Callable[[], object], IICNet]:
     """Functions that embed and restore once, on pictures made here; and the network."""
     import numpy as np
@@ -91,11 +98,12 @@ def passes(
     from iicnet_cli.inference.runner import Runner
     from iicnet_cli.network.pixels import to_pixels, to_tensor
 
+    kinds, _ = parsed(model)
     net = build(model)
     pictures = np.random.default_rng(0).integers(
         0, 256, (net.config.images, height, width, 3), dtype=np.uint8
     )
-    if model.startswith("plain/"):
+    if "plain" in kinds:
         net.to(device)
         images = to_tensor(pictures[None], device).contiguous()
         shown = net.reference(images)
@@ -109,14 +117,20 @@ def passes(
             return to_pixels(net.inverse(shown))
 
         return embed, restore, net
-    runner = Runner(net, device, precision="bf16" if model.startswith("bf16/") else "fp32")
+    runner = Runner(
+        net,
+        device,
+        memory=memory,
+        compiled="compiled" in kinds,
+        precision="bf16" if "bf16" in kinds else "fp32",
+    )
     embedding = runner.reference(pictures)
     if device.type == "cuda":
         torch.cuda.synchronize()
     return lambda: runner.embed(pictures), lambda: runner.restore(embedding), net
 
 
-def measure(model: str, size: str, device: str, repeats: int) -> Row:
+def measure(model: str, size: str, device: str, repeats: int, memory: int | None) -> Row:
     """One row, in this process."""
     import resource
 
@@ -126,13 +140,15 @@ def measure(model: str, size: str, device: str, repeats: int) -> Row:
     from iicnet_cli.inference.device import choose_device
 
     height, width = SIZES[size]
-    embed, restore, net = passes(model, choose_device(device).device, height, width)
+    embed, restore, net = passes(model, choose_device(device).device, height, width, memory)
+    # What is compiled is so in the first run.
+    warming = repeats > 1 or "compiled" in parsed(model)[0]
     seconds: dict[Callable[[], object], list[float]] = {embed: [], restore: []}
-    for run in range(repeats + 1 if repeats > 1 else 1):  # the first one warms up
+    for run in range(repeats + warming):
         for call, times in seconds.items():
             began = time.perf_counter()
             call()
-            if run or repeats == 1:
+            if run or not warming:
                 times.append(time.perf_counter() - began)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
         1 if sys.platform == "darwin" else 1024
@@ -182,7 +198,7 @@ def convolution_peak(device: str, seconds: float = 2.0) -> float:
 
 def cells(row: Row, peak: float, yardsticks: dict[tuple[str, str], float]) -> list[str]:
     """A row of the table; ``yardsticks`` are the seconds of the plain networks by name, size."""
-    plain = yardsticks.get((row.model.rpartition("/")[2], row.size))
+    plain = yardsticks.get((parsed(row.model)[1], row.size))
     return [
         row.model,
         f"{row.parameters / 1e6:.2f} M",
@@ -196,6 +212,17 @@ def cells(row: Row, peak: float, yardsticks: dict[tuple[str, str], float]) -> li
     ]
 
 
+def size_of(text: str) -> int | None:
+    """Bytes of a size as the command line takes it."""
+    from iicnet_cli.cli.console import parse_memory
+    from iicnet_cli.errors import UsageError
+
+    try:
+        return parse_memory(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -203,8 +230,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--model",
         action="append",
         metavar="NAME",
-        help="a bundled model, paper/NAME, either behind bf16/, or plain/NAME; repeatable; by "
-        "default " + ", ".join(MODELS),
+        help="a bundled model or paper/NAME, either behind bf16/ or compiled/ or both; or "
+        "plain/NAME; repeatable; by default " + ", ".join(MODELS),
     )
     parser.add_argument(
         "--size",
@@ -214,15 +241,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--memory",
+        type=size_of,
+        metavar="SIZE",
+        help="for the tensors of one tile, as of `iicnet embed`",
+    )
     parser.add_argument("--json", action="store_true", help="a line of JSON for each row")
     parser.add_argument("--row", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.row:
         model, size = options.row
-        row = measure(model, size, options.device, options.repeats)
+        row = measure(model, size, options.device, options.repeats, options.memory)
         print(json.dumps(dataclasses.asdict(row)))
         return 0
 
+    for model in options.model or ():
+        kinds, _ = parsed(model)
+        if kinds - KINDS or ("plain" in kinds and len(kinds) > 1):
+            parser.error(f"no such kind of network: {model}")
     peak = convolution_peak(options.device)
     if options.json:
         print(json.dumps({"convolution_peak_gigaflops": peak, "device": options.device}))
@@ -232,12 +269,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     yardsticks: dict[tuple[str, str], float] = {}
     failed, threads = False, 0
     for model in options.model or MODELS:
-        slow = model.startswith(SLOW)
+        kinds, name = parsed(model)
+        slow = bool(kinds & PAPER)
         for size in options.size or (["480p"] if slow else SIZES):
             command = [sys.executable, __file__, "--row", model, size]
             # On a GPU the first run of a process is mostly start-up, and no row takes long.
             repeats = 1 if slow and not options.device.startswith("cuda") else options.repeats
             command += ["--device", options.device, "--repeats", str(repeats)]
+            if options.memory:
+                command += ["--memory", str(options.memory)]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
             if done.returncode:
                 print(f"speed: {model} at {size} failed ({done.returncode})", file=sys.stderr)
@@ -245,8 +285,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 continue
             row = Row(**json.loads(done.stdout))
             threads = row.threads
-            if model.startswith("plain/"):
-                yardsticks[model.rpartition("/")[2], size] = row.seconds
+            if "plain" in kinds:
+                yardsticks[name, size] = row.seconds
             if options.json:
                 record = dataclasses.asdict(row) | {"gigaflops": row.gigaflops}
                 print(json.dumps(record), flush=True)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import quality
 import robustness
+import speed
 import training
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -248,3 +249,22 @@ def test_robustness_of_other_tasks(tmp_path: Path, capsys: pytest.CaptureFixture
     assert robustness.main(["--model", "rescale"]) == 2
     assert "rescale" in capsys.readouterr().err
     assert robustness.main(["--model", "stego-2", "--photos", str(tmp_path)]) == 2
+
+
+def test_speed_of_ours_beside_the_papers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(speed.SIZES, "480p", (32, 64))
+    ours, paper, plain = (
+        speed.measure(model, "480p", "cpu", 1, 1 << 30)
+        for model in ("stego-2", "paper/stego-2", "plain/stego-2")
+    )
+    assert paper.parameters == plain.parameters > 3e6 > ours.parameters
+    assert paper.flops == plain.flops > ours.flops > 0
+    cells = speed.cells(ours, 2 * ours.gigaflops, {("stego-2", "480p"): 8 * ours.seconds})
+    assert (cells[5], cells[-1]) == ("8.0", "50 %")
+
+
+@pytest.mark.parametrize("model", ["bf16/plain/video-5", "fast/video-5"])
+def test_unknown_kinds_of_networks(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        speed.main(["--model", model])
+    assert model in capsys.readouterr().err
