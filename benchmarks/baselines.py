@@ -25,12 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from iicnet_cli.api import PSNR_CAP
 from iicnet_cli.enhancement import best_quality
 from iicnet_cli.errors import MediaError
 from iicnet_cli.media import ffmpeg
 from iicnet_cli.media.stills import resize
-from iicnet_cli.metrics import psnr
+from iicnet_cli.metrics import PSNR_CAP, psnr
 
 Pixels = NDArray[np.uint8]
 Bits = NDArray[np.uint8]

@@ -19,20 +19,18 @@ from pathlib import Path
 
 import numpy as np
 from baselines import through_png
-from numpy.typing import NDArray
 from quality import MEDIA
 from robustness import groups
 
 from iicnet_cli.container import Mark
 from iicnet_cli.errors import IICNetError
 from iicnet_cli.inference.device import choose_device
-from iicnet_cli.inference.effort import STEPS, Target
 from iicnet_cli.inference.runner import Runner
-from iicnet_cli.levels import FineLevels, Levels, Pixels, whole
+from iicnet_cli.levels import Levels, whole
+from iicnet_cli.marking import Search, marked
 from iicnet_cli.metrics import psnr
 from iicnet_cli.motion import compensated
-from iicnet_cli.rounding import rounded
-from iicnet_cli.strips import complete, enhanced, restored_error
+from iicnet_cli.strips import complete
 from iicnet_cli.zoo import Checkpoint, find
 
 MODELS = (
@@ -46,8 +44,6 @@ MODELS = (
     "grayscale",
     "rescale",
 )
-Embedding = tuple[Pixels, NDArray[np.int8]]
-"""With its remainder."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,31 +83,15 @@ def measure(
     reference = runner.reference(images)
     bare = Mark(task=0, model=0, images=len(images), valid=len(images))
     runner.embed(images)  # the first call sets up much
-
-    def laid(exact: Embedding, layer: bool, thorough: bool) -> tuple[Mark, Pixels]:
-        if not layer:
-            return bare, rounded(*exact, runner.feedback)
-        return enhanced(bare, images, *exact, runner.feedback, restore, thorough=thorough)
-
-    def restore(pixels: Pixels, rest: NDArray[np.int8] | None, rows: slice) -> FineLevels:
-        return runner.restore_finely(pixels, images.dtype, rest, rows)
-
     rows = []
     for layer in (False, True):
         for effort in efforts:
             began = time.perf_counter()
-            exact = runner.embed_with_remainder(images)
-            mark, embedding = laid(exact, layer, effort > 0)
-            if effort:
-                left = None
-                if mark.enhancement:
-                    left = restored_error(mark, embedding, images, restore)
-                exact = runner.improve(images, *exact, STEPS[effort], Target(), left=left)
-                mark, embedding = laid(exact, layer, True)
+            found = marked(runner, images, bare, enhance=layer, search=Search.of(effort))
             seconds = time.perf_counter() - began
-            read = through_png(embedding)
+            read = through_png(found.pixels)
             fine = runner.restore_finely(read, images.dtype)
-            complete(mark, read, fine)
+            complete(found.mark, read, fine)
             restored = whole(fine, images.dtype)
             rows.append(
                 Row(

@@ -21,10 +21,11 @@ from baselines import Figures, codec_for, mean, measure_codec, measure_lsb
 from numpy.typing import NDArray
 
 from iicnet_cli import __version__
-from iicnet_cli.api import Converter, crop, pad, padding_to
+from iicnet_cli.api import Converter
 from iicnet_cli.errors import ExitCode, IICNetError
 from iicnet_cli.evaluation import Evaluation, Row, evaluate, items_of
 from iicnet_cli.inference.runner import Runner
+from iicnet_cli.levels import crop, pad, padding_to
 from iicnet_cli.tasks import task_named
 from iicnet_cli.zoo import Checkpoint, available, find
 from iicnet_cli.zoo.registry import bundled_folder

@@ -34,7 +34,6 @@ from PIL import Image
 from quality import MEDIA, bundled, shown
 
 from iicnet_cli import __version__
-from iicnet_cli.api import PSNR_CAP
 from iicnet_cli.container import Mark, Motion, read_mark
 from iicnet_cli.enhancement import add
 from iicnet_cli.errors import ExitCode, IICNetError, UsageError
@@ -43,7 +42,7 @@ from iicnet_cli.inference.device import choose_device
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.levels import Levels, whole
 from iicnet_cli.media.stills import resize
-from iicnet_cli.metrics import psnr
+from iicnet_cli.metrics import PSNR_CAP, psnr
 from iicnet_cli.motion import compensated, find_motion, uncompensated
 from iicnet_cli.strips import enhanced
 from iicnet_cli.tasks import task_named

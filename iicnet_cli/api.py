@@ -19,10 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from iicnet_cli import __version__, enhancement
-from iicnet_cli.common import keep_common
 from iicnet_cli.container import (
     MAX_HEADER_BYTES,
     Common,
@@ -35,7 +33,6 @@ from iicnet_cli.container import (
     mark_room,
     model_id,
     read_mark,
-    write_mark,
 )
 from iicnet_cli.container import TASKS as MARK_TASKS
 from iicnet_cli.errors import (
@@ -44,10 +41,10 @@ from iicnet_cli.errors import (
     UsageError,
 )
 from iicnet_cli.identify import identify
-from iicnet_cli.levels import FineLevels, Levels, Pixels, whole
+from iicnet_cli.levels import Levels, Pixels, crop, pad, padding_to, whole
+from iicnet_cli.marking import Search, marked
 from iicnet_cli.media.files import check_target, replacing
-from iicnet_cli.metrics import SSIM_WINDOW, decibels, error_of, mse, psnr, ssim
-from iicnet_cli.strips import enhanced, restored_error
+from iicnet_cli.metrics import PSNR_CAP, SSIM_WINDOW, decibels, error_of, psnr, ssim
 from iicnet_cli.tasks import (
     EmbedOptions,
     Group,
@@ -75,16 +72,8 @@ them."""
 _SAMPLES_TO_A_MOTION_BIT = 3
 """Of a PNG, at least: motion that took more would cost more than it gains."""
 
-_ATTEMPTS = 3
-"""Searches for a target, at most."""
-_NEAR = 0.03
-"""dB of it that will do."""
-
 SMALLEST = 16
 """Pixels of the shortest side that can be embedded."""
-
-PSNR_CAP = 100.0
-"""What equal pictures count as in means, dB."""
 
 Progress = Callable[[str, float, float | None], None]
 """Called with what is being done, how many groups are done, and how many there are (if known)."""
@@ -210,28 +199,6 @@ class Forecast:
     guessed: bool = False
 
 
-@dataclass(frozen=True)
-class _Search:
-    """Per-picture optimisation: so many steps towards a target."""
-
-    steps: int
-    target: Target
-
-
-def _search(effort: int, embed_psnr: float | None, restored_psnr: float | None) -> _Search | None:
-    if not 0 <= effort <= 10:
-        raise UsageError(f"effort is 0 to 10, not {effort}")
-    if embed_psnr is not None and restored_psnr is not None:
-        raise UsageError("only one of the two targets can be held")
-    if not effort:
-        if embed_psnr is not None or restored_psnr is not None:
-            raise UsageError("a target needs a search", hint="add --effort, 1 to 10")
-        return None
-    from iicnet_cli.inference.effort import STEPS, Target
-
-    return _Search(STEPS[effort], Target(embed_psnr, restored_psnr))
-
-
 class _Quality:
     """What the pictures are worth, gathered group by group: rows of embedding, picture 1, ..."""
 
@@ -340,7 +307,7 @@ class Converter:
                 hint="any lossy format would destroy what it holds: use -o NAME.png",
             )
         check_target(output, overwrite)
-        search = _search(effort, target_embed_psnr, target_restored_psnr)
+        search = Search.of(effort, target_embed_psnr, target_restored_psnr)
         chosen, checkpoint, job = _open(inputs, task, model, options)
         runner = self._runner(checkpoint)
         if with_ssim and min(job.width, job.height) < SSIM_WINDOW * runner.scale:
@@ -401,7 +368,7 @@ class Converter:
         """
         from iicnet_cli.inference.forecast import forecast
 
-        search = _search(effort, target_embed_psnr, target_restored_psnr)
+        search = Search.of(effort, target_embed_psnr, target_restored_psnr)
         chosen, checkpoint, job = _open(inputs, task, model, options)
         runner = self._runner(checkpoint)
         padding = padding_to(job.width, job.height, runner.config.multiple)
@@ -507,7 +474,7 @@ class Converter:
         checkpoint: Checkpoint,
         runner: Runner,
         path: Path,
-        search: _Search | None,
+        search: Search | None,
         options: EmbedOptions,
     ) -> tuple[Header, int, float | None, list[str]]:
         padding = padding_to(job.width, job.height, runner.config.multiple)
@@ -535,14 +502,20 @@ class Converter:
                     motion=motion,
                 )
                 obstacle = enhancement.obstacle(still) if options.enhance else None
-                enhance = options.enhance and not obstacle
-                mark, marked, gain = self._marked(
-                    runner, still, mark, enhance, search, count, job.total
+                found = marked(
+                    runner,
+                    still,
+                    mark,
+                    enhance=options.enhance and not obstacle,
+                    search=search,
+                    enhancing=self._ticker("enhancing", count, job.total),
+                    improving=partial(self._improving, count, job.total),
                 )
-                all_common.append(mark.common)
-                if gain is not None:
-                    gains.append(gain)
-                writer.add(marked[..., 0] if network.embedding_channels == 1 else marked)
+                all_common.append(found.mark.common)
+                if found.gained_psnr is not None:
+                    gains.append(found.gained_psnr)
+                pixels = found.pixels
+                writer.add(pixels[..., 0] if network.embedding_channels == 1 else pixels)
                 count += 1
             header = Header(
                 task=task.name,
@@ -562,70 +535,6 @@ class Converter:
             )
             gained = float(np.mean(gains)) if gains else None
             return writer.finish(header), count, gained, _without_layer(obstacle)
-
-    def _marked(
-        self,
-        runner: Runner,
-        still: Levels,
-        mark: Mark,
-        enhance: bool,
-        search: _Search | None,
-        done: int,
-        total: int | None,
-    ) -> tuple[Mark, Pixels, float | None]:
-        """The embedding of (K, H, W, C) with its mark, and what a search gained, dB."""
-        images = pad(still, mark.padding)
-        embedding, remainder = runner.embed_with_remainder(images)
-        if area := keep_common(images, embedding, remainder, load=len(mark.motion)):
-            mark = replace(mark, common=area.to_bytes())
-        restore = partial(_levels, runner, still)
-        tick = self._ticker("enhancing", done, total)
-        runner.tick = lambda share: None
-
-        def laden(embedding: Pixels, remainder: NDArray[np.int8]) -> tuple[Mark, Pixels]:
-            exact = embedding, remainder, runner.feedback
-            if enhance:
-                thorough = search is not None
-                return enhanced(mark, still, *exact, restore, tick, thorough=thorough)
-            return mark, write_mark(embedding, mark, remainder, runner.feedback)
-
-        usual = laden(embedding, remainder)
-        if search is None:
-            return *usual, None
-        reference = runner.reference(images)
-
-        def quality(mark: Mark, marked: Pixels) -> tuple[float, float]:
-            """dB of embedding and restored pictures."""
-            errors = mse(marked, reference), restored_error(mark, marked, still, restore)
-            shown, restored = (min(decibels(error), PSNR_CAP) for error in errors)
-            return shown, restored
-
-        before = quality(*usual)
-        left = error_of(before[1]) if usual[0].enhancement else None
-        target = aim = search.target
-        # What is held is told before there is a layer; so what it lacks with one is aimed at, too.
-        for attempt in range(1 if target.free else _ATTEMPTS):
-            embedding, remainder = runner.improve(
-                images,
-                embedding,
-                remainder,
-                search.steps >> attempt,
-                aim,
-                partial(self._improving, done, total),
-                left=left,
-                known=None if area is None else area.mask(*embedding.shape[:2]),
-            )
-            found = laden(embedding, remainder)
-            after = quality(*found)
-            lacking = target.lacking(*after)
-            # An embedding may be better than it must be, for there was no use for the room.
-            if lacking < _NEAR and (target.restored_psnr is None or lacking > -_NEAR):
-                break
-            aim = aim.raised(lacking)
-        shown, restored = (new - old for new, old in zip(after, before, strict=True))
-        if target.free and restored <= 0:
-            return *usual, 0.0
-        return *found, max(0.0, restored if target.restored_psnr is None else shown)
 
     def _verify(
         self, job: Job, runner: Runner, path: Path, with_ssim: bool
@@ -713,18 +622,6 @@ def _compensated(
     if len(data) > mark_room(shape, to_a_bit=_SAMPLES_TO_A_MOTION_BIT):
         return images, b""
     return compensated(images, motion), data
-
-
-def _levels(
-    runner: Runner,
-    wanted: Levels,
-    embedding: Pixels,
-    remainder: NDArray[np.int8] | None,
-    rows: slice,
-) -> FineLevels:
-    """Rows that the network restores, in range and width of what it got before padding."""
-    restored = runner.restore_finely(embedding, wanted.dtype, remainder, rows)
-    return restored[:, :, : wanted.shape[2]]
 
 
 def _without_layer(obstacle: str | None) -> list[str]:
@@ -821,21 +718,3 @@ def _missed(report: EmbedReport, target: Target) -> list[str]:
         )
         if wanted is not None and reached < wanted - 0.1
     ]
-
-
-def padding_to(width: int, height: int, multiple: int) -> tuple[int, int]:
-    """Pixels to add to the right and at the bottom to reach multiples."""
-    return -width % multiple, -height % multiple
-
-
-def pad(images: NDArray[Scalar], padding: tuple[int, int]) -> NDArray[Scalar]:
-    """(K, H, W, C), widened by repeating the last column and row."""
-    right, bottom = padding
-    if not (right or bottom):
-        return images
-    return np.pad(images, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="edge")
-
-
-def crop(images: NDArray[Scalar], width: int, height: int) -> NDArray[Scalar]:
-    """(K, H, W, C), cut to the given size from the top left."""
-    return images[:, :height, :width]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 Pixels = NDArray[np.uint8]
 Levels = NDArray[np.uint8 | np.int16]
@@ -33,3 +37,21 @@ def whole(levels: FineLevels, dtype: DTypeLike, out: FineLevels | None = None) -
     if np.dtype(dtype) == np.uint8:
         rounded.clip(0, 255, out=rounded)
     return rounded.astype(dtype, copy=False)
+
+
+def padding_to(width: int, height: int, multiple: int) -> tuple[int, int]:
+    """Pixels to add to the right and at the bottom to reach multiples."""
+    return -width % multiple, -height % multiple
+
+
+def pad(images: NDArray[Scalar], padding: tuple[int, int]) -> NDArray[Scalar]:
+    """(K, H, W, C), widened by repeating the last column and row."""
+    right, bottom = padding
+    if not (right or bottom):
+        return images
+    return np.pad(images, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="edge")
+
+
+def crop(images: NDArray[Scalar], width: int, height: int) -> NDArray[Scalar]:
+    """(K, H, W, C), cut to the given size from the top left."""
+    return images[:, :height, :width]

@@ -12,6 +12,9 @@ from iicnet_cli.levels import Levels
 SSIM_WINDOW = 11
 """Pixels to each side of the window that SSIM looks through."""
 
+PSNR_CAP = 100.0
+"""What equal pictures count as in means, dB."""
+
 _PART = 1 << 22
 
 

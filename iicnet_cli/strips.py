@@ -18,7 +18,7 @@ from iicnet_cli.container import Mark, carried, mark_room, write_mark
 from iicnet_cli.enhancement import Plan, add, planned
 from iicnet_cli.levels import FINE, FineLevels, Levels, Pixels, whole
 from iicnet_cli.metrics import mse
-from iicnet_cli.rounding import CODED, Feedback, Rounding
+from iicnet_cli.rounding import CODED, CODES, Feedback, Rounding
 
 GOOD = 1.0
 """Mean squared error, in levels, below which a base layer may be disturbed more than mended; as any
@@ -51,6 +51,7 @@ def enhanced(
     tick: Callable[[float], None] = lambda share: None,
     *,
     thorough: bool = False,
+    more: int = 0,
 ) -> tuple[Mark, Pixels]:
     """The embedding with its mark and, if that makes it better, its enhancement layer.
 
@@ -63,6 +64,7 @@ def enhanced(
         restore: what the network makes of such an embedding, within the range of ``wanted``.
         tick: called after each strip with the share 0..1 that is done.
         thorough: as of :class:`Plan`.
+        more: bits to a pixel than usual, as far as there is a code for so many.
 
     Returns:
         The mark that it carries, and the embedding.
@@ -73,7 +75,8 @@ def enhanced(
     if mark.area is not None:
         # Errors lie where samples can carry bits to mend them.
         base_error /= max(1 - float(mark.area.cells.mean()), _LEAST)
-    depth = CODED + next(bits for below, bits in _DENSITIES.items() if base_error < below)
+    density = next(bits for below, bits in _DENSITIES.items() if base_error < below)
+    depth = CODED + min(density + more, len(CODES))
     room = mark_room(embedding.shape, mark.common, depth=depth) - len(mark.motion)
     count = max(1, min(_MOST, room // _BYTES, len(embedding) // _ROWS))
     plan = planned(wanted, base, room, count)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from iicnet_cli.container import read_mark
 from iicnet_cli.errors import UsageError
 from iicnet_cli.inference.effort import Target, improve
 from iicnet_cli.inference.runner import Runner
@@ -277,3 +278,17 @@ def test_a_target_is_held_with_the_enhancement_layer(
     layer = ("--enhance", "--effort", 2)
     record = embedded(run, pair, tmp_path / "out.png", *layer, "--target-embed-psnr", 37.5)
     assert record["embed_psnr"] == pytest.approx(37.5, abs=0.15)
+
+
+def test_a_search_wins_back_what_more_bits_cost(run: Run, tmp_path: Path) -> None:
+    files = [tmp_path / f"{seed}.png" for seed in range(3)]
+    for seed, file in enumerate(files):
+        Image.fromarray(natural(128, 128, seed)).save(file)
+    usual, richer = tmp_path / "usual.png", tmp_path / "richer.png"
+    plain = embedded(run, files, usual, "--enhance")
+    record = embedded(run, files, richer, "--enhance", "--effort", 1)
+    marks = [read_mark(np.asarray(Image.open(path))) for path in (usual, richer)]
+    assert marks[0] is not None and marks[1] is not None
+    assert marks[1].depth > marks[0].depth
+    assert record["restored_psnr"] > plain["restored_psnr"] + 0.5
+    assert record["embed_psnr"] > plain["embed_psnr"] - 0.05

@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iicnet_cli import enhancement, strips
-from iicnet_cli.api import pad, padding_to
 from iicnet_cli.container import Mark, read_mark
 from iicnet_cli.enhancement import Plan, add
 from iicnet_cli.inference.runner import Runner
-from iicnet_cli.levels import whole
+from iicnet_cli.levels import pad, padding_to, whole
 from iicnet_cli.rounding import CODED
 from iicnet_cli.strips import enhanced
 from iicnet_cli.zoo import find

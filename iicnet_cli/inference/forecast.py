@@ -22,6 +22,9 @@ from iicnet_cli.strips import complete, enhanced
 WINDOW = 128
 """Side of a window, in pixels of the pictures."""
 _TIMED_STEPS = 10
+_LAID_AGAIN = 2.5
+"""Times that a search marks an embedding, beside the first: with more bits until these are too
+many, and at the end."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +84,13 @@ def forecast(
     if common := keep_common(wanted, embedding, remainder):
         mark = replace(mark, common=common.to_bytes())
     exact = embedding, remainder, runner.feedback
+    laying = time.perf_counter()
     if enhance:
-        mark, embedding = enhanced(mark, wanted, *exact, restored_from)
+        thorough = search_steps > 0
+        mark, embedding = enhanced(mark, wanted, *exact, restored_from, thorough=thorough)
     else:
         embedding = write_mark(embedding, mark, remainder, runner.feedback)
+    laying = time.perf_counter() - laying
     restored = restored_from(embedding, None, slice(0, wanted.shape[1]))
     complete(mark, embedding, restored)
     shown = np.split(embedding, len(parts))
@@ -115,7 +121,7 @@ def forecast(
         step = (time.perf_counter() - began) / (part.shape[1] * part.shape[2] * _TIMED_STEPS)
         searched = plan_tiles(height, width, runner.config, runner.search_memory)
         computed = sum(math.prod(s.stop - s.start for s in tile.compute) for tile in searched)
-        total += step * computed * search_steps
+        total += step * computed * search_steps + _LAID_AGAIN * laying / area * height * width
     return GroupForecast(
         tiles=len(tiles),
         seconds=total,

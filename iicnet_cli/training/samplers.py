@@ -195,7 +195,7 @@ class LayersSampler:
         background = _turn(_crop(photo, crop, rng), rng)
         cutout = self.cutouts[int(rng.integers(len(self.cutouts)))]
         # A crop of a large picture shows a part of the cut-out, its outline, or nothing of it.
-        scale = np.exp(rng.uniform(np.log(0.5), np.log(4))) * crop / max(cutout.size)
+        scale = np.exp(rng.uniform(0, np.log(12))) * crop / max(cutout.size)
         width, height = (max(8, round(side * scale)) for side in cutout.size)
         x, y = (int(rng.integers(-side * 3 // 4, crop - side // 4)) for side in (width, height))
         layer = Image.new("RGBA", (crop, crop))

@@ -1,0 +1,191 @@
+"""One group of pictures to the embedding that the PNG shows, with its mark, layer and search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iicnet_cli.common import keep_common
+from iicnet_cli.container import Mark, write_mark
+from iicnet_cli.errors import UsageError
+from iicnet_cli.levels import FineLevels, Levels, Pixels, pad
+from iicnet_cli.metrics import PSNR_CAP, decibels, error_of, mse
+from iicnet_cli.rounding import exact
+from iicnet_cli.strips import enhanced, restored_error
+
+if TYPE_CHECKING:
+    from iicnet_cli.inference.effort import Target
+    from iicnet_cli.inference.runner import Runner
+
+Unrounded = tuple[Pixels, NDArray[np.int8]]
+"""An embedding, and what rounding took from each of its samples."""
+
+_ATTEMPTS = 3
+"""Searches for a target, at most."""
+_NEAR = 0.03
+"""dB of it that will do."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """Per-picture optimisation: so many steps towards a target."""
+
+    steps: int
+    target: Target
+
+    @classmethod
+    def of(
+        cls, effort: int, embed_psnr: float | None = None, restored_psnr: float | None = None
+    ) -> Search | None:
+        """The search of an effort of 0 to 10, and of a target in dB; ``None`` for 0.
+
+        Raises:
+            UsageError: an effort that is none, a target without a search, or two.
+        """
+        if not 0 <= effort <= 10:
+            raise UsageError(f"effort is 0 to 10, not {effort}")
+        if embed_psnr is not None and restored_psnr is not None:
+            raise UsageError("only one of the two targets can be held")
+        if not effort:
+            if embed_psnr is not None or restored_psnr is not None:
+                raise UsageError("a target needs a search", hint="add --effort, 1 to 10")
+            return None
+        from iicnet_cli.inference.effort import STEPS, Target
+
+        return cls(STEPS[effort], Target(embed_psnr, restored_psnr))
+
+
+@dataclass(frozen=True)
+class Quality:
+    """PSNRs in dB; of the restored pictures that of the mean squared error over all of them."""
+
+    embed_psnr: float
+    restored_psnr: float
+
+    @property
+    def total(self) -> float:
+        """Of both."""
+        return self.embed_psnr + self.restored_psnr
+
+
+@dataclass(frozen=True)
+class Marked:
+    """An embedding (H_e, W_e, C_e) that carries its mark.
+
+    Attributes:
+        mark: that it carries.
+        pixels: its levels.
+        gained_psnr: dB that the search gained, on restored pictures or, with a target for those,
+            on the embedding; ``None`` without one.
+    """
+
+    mark: Mark
+    pixels: Pixels
+    gained_psnr: float | None = None
+
+
+def marked(
+    runner: Runner,
+    images: Levels,
+    mark: Mark,
+    *,
+    enhance: bool = True,
+    search: Search | None = None,
+    enhancing: Callable[[float], None] = lambda share: None,
+    improving: Callable[[float, float], None] = lambda share, gain: None,
+) -> Marked:
+    """Embed one group of pictures.
+
+    A search goes on from the network's own embedding, and holds what that looks like. Where an
+    enhancement layer of more bits than usual restores more dB than it costs the embedding, there is
+    one, for what it costs is won back.
+
+    Args:
+        runner: the network.
+        images: (K, H, W, C) as the network gets them, the reference first, before padding.
+        mark: with the padding and the motion, if any.
+        enhance: add an enhancement layer where one gains.
+        search: for a better embedding; none by default.
+        enhancing: called with the share 0..1 of a layer that is done.
+        improving: called with the share of a search that is done, and the dB gained so far.
+    """
+    padded = pad(images, mark.padding)
+    found = runner.embed_with_remainder(padded)
+    runner.tick = lambda share: None
+    if area := keep_common(padded, *found, load=len(mark.motion)):
+        mark = replace(mark, common=area.to_bytes())
+    restore = partial(_levels, runner, images)
+
+    def laden(found: Unrounded, more: int = 0) -> tuple[Mark, Pixels]:
+        if not enhance:
+            return mark, write_mark(found[0], mark, found[1], runner.feedback)
+        thorough = search is not None
+        return enhanced(
+            mark, images, *found, runner.feedback, restore, enhancing, thorough=thorough, more=more
+        )
+
+    usual = laden(found)
+    if search is None:
+        return Marked(*usual)
+    reference = runner.reference(padded)
+
+    def quality(mark: Mark, pixels: Pixels) -> Quality:
+        errors = mse(pixels, reference), restored_error(mark, pixels, images, restore)
+        return Quality(*(min(decibels(error), PSNR_CAP) for error in errors))
+
+    before = start = quality(*usual)
+    more = 0
+    while usual[0].enhancement:
+        richer = quality(*laden(found, more + 1))
+        if richer.total <= start.total:
+            break
+        start, more = richer, more + 1
+    target = search.target
+    if target.free and more:
+        target = replace(target, embed_psnr=before.embed_psnr)
+    # What is held is told before there is a layer; so what it lacks with one is aimed at, too.
+    aim = target
+    if target.embed_psnr is not None:
+        bare = float(np.square(exact(*found) - reference).mean())
+        aim = target.raised(decibels(bare) - start.embed_psnr)
+    for attempt in range(1 if target.free else _ATTEMPTS):
+        found = runner.improve(
+            padded,
+            *found,
+            search.steps >> attempt,
+            aim,
+            improving,
+            left=error_of(start.restored_psnr) if usual[0].enhancement else None,
+            known=None if area is None else area.mask(*reference.shape[:2]),
+        )
+        better = laden(found, more)
+        after = quality(*better)
+        lacking = target.lacking(after.embed_psnr, after.restored_psnr)
+        # An embedding may be better than it must be, for there was no use for the room.
+        if lacking < _NEAR and (target.restored_psnr is None or lacking > -_NEAR):
+            break
+        aim = aim.raised(lacking)
+    if search.target.free and after.restored_psnr <= before.restored_psnr:
+        return Marked(*usual, 0.0)
+    if target.restored_psnr is None:
+        gained = after.restored_psnr - before.restored_psnr
+    else:
+        gained = after.embed_psnr - before.embed_psnr
+    return Marked(*better, max(0.0, gained))
+
+
+def _levels(
+    runner: Runner,
+    wanted: Levels,
+    embedding: Pixels,
+    remainder: NDArray[np.int8] | None,
+    rows: slice,
+) -> FineLevels:
+    """Rows that the network restores, in range and width of what it got before padding."""
+    restored = runner.restore_finely(embedding, wanted.dtype, remainder, rows)
+    return restored[:, :, : wanted.shape[2]]
