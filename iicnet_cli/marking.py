@@ -152,7 +152,7 @@ def marked(
     aim = target
     if target.embed_psnr is not None:
         bare = float(np.square(exact(*found) - reference).mean())
-        aim = target.raised(decibels(bare) - start.embed_psnr)
+        aim = target.raised(min(decibels(bare), PSNR_CAP) - start.embed_psnr)
     for attempt in range(1 if target.free else _ATTEMPTS):
         found = runner.improve(
             padded,

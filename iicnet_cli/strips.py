@@ -64,7 +64,7 @@ def enhanced(
         restore: what the network makes of such an embedding, within the range of ``wanted``.
         tick: called after each strip with the share 0..1 that is done.
         thorough: as of :class:`Plan`.
-        more: bits to a pixel than usual, as far as there is a code for so many.
+        more: bits to a pixel beside the usual ones, as far as there is a code for so many.
 
     Returns:
         The mark that it carries, and the embedding.

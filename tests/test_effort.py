@@ -292,3 +292,12 @@ def test_a_search_wins_back_what_more_bits_cost(run: Run, tmp_path: Path) -> Non
     assert marks[1].depth > marks[0].depth
     assert record["restored_psnr"] > plain["restored_psnr"] + 0.5
     assert record["embed_psnr"] > plain["embed_psnr"] - 0.05
+
+
+@pytest.mark.parametrize("layer", ["--enhance", "--no-enhance"])
+def test_a_target_where_nothing_is_to_be_hidden(
+    run: Run, pair: list[Path], tmp_path: Path, layer: str
+) -> None:
+    options = ("--effort", 1, "--target-embed-psnr", 40, layer)
+    record = embedded(run, [pair[0], pair[0]], tmp_path / "same.png", *options)
+    assert record["embed_psnr"] > 60 and record["restored_psnr"] > 60
