@@ -42,7 +42,7 @@ from iicnet_cli.inference.device import choose_device
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.levels import Levels, whole
 from iicnet_cli.media.stills import resize
-from iicnet_cli.metrics import PSNR_CAP, psnr
+from iicnet_cli.metrics import capped, psnr
 from iicnet_cli.motion import compensated, find_motion, uncompensated
 from iicnet_cli.strips import enhanced
 from iicnet_cli.tasks import task_named
@@ -272,7 +272,7 @@ def damaged(
         lambda pixels, rest, rows: runner.restore_finely(pixels, np.int16, rest, rows),
     )
     embedding = through_png(marked)
-    embed_psnr = min(psnr(embedding, reference), PSNR_CAP)
+    embed_psnr = capped(psnr(embedding, reference))
     hidden = images if runner.scale > 1 else images[1:]
     carrier = carrier_for(reference, embed_psnr)
     stego, codec_embed_psnr = None, None
@@ -282,7 +282,7 @@ def damaged(
         pass
     else:
         stego = through_png(hide(reference, payload, carrier))
-        codec_embed_psnr = min(psnr(stego, reference), PSNR_CAP)
+        codec_embed_psnr = capped(psnr(stego, reference))
     results = []
     for damage in DAMAGES:
         levels = restore(damage, damage.apply(embedding), runner)
@@ -290,8 +290,7 @@ def damaged(
         restored = uncompensated(levels, None if damage.cut else motion)
         seen = partial(visible, damage=damage, scale=runner.scale)
         quality = [
-            min(psnr(a, b), PSNR_CAP)
-            for a, b in zip(seen(restored, cut=0), seen(images), strict=True)
+            capped(psnr(a, b)) for a, b in zip(seen(restored, cut=0), seen(images), strict=True)
         ]
         decoded = None if stego is None else revealed(damage.apply(stego), carrier, codec)
         coded = None
@@ -299,7 +298,7 @@ def damaged(
             # Of a smaller embedding the codec holds the reference too.
             count = len(images) - 1
             pairs = zip(seen(decoded[-count:]), seen(images[1:]), strict=True)
-            coded = float(np.mean([min(psnr(a, b), PSNR_CAP) for a, b in pairs]))
+            coded = float(np.mean([capped(psnr(a, b)) for a, b in pairs]))
         results.append(Result(float(np.mean(quality)), float(np.mean(quality[1:])), coded))
     return Sheet(name, embed_psnr, codec_embed_psnr, tuple(results))
 

@@ -16,7 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -44,7 +44,7 @@ from iicnet_cli.identify import identify
 from iicnet_cli.levels import Levels, Pixels, crop, pad, padding_to, whole
 from iicnet_cli.marking import Search, marked
 from iicnet_cli.media.files import check_target, replacing
-from iicnet_cli.metrics import PSNR_CAP, SSIM_WINDOW, decibels, error_of, psnr, ssim
+from iicnet_cli.metrics import SSIM_WINDOW, capped, decibels, error_of, psnr, ssim
 from iicnet_cli.tasks import (
     EmbedOptions,
     Group,
@@ -62,8 +62,6 @@ if TYPE_CHECKING:
     from iicnet_cli.inference.runner import Runner
     from iicnet_cli.network import IICNetConfig
     from iicnet_cli.network.precision import Precision
-
-Scalar = TypeVar("Scalar", bound=np.generic)
 
 _MOST_TOLD = MAX_HEADER_BYTES // 4
 """Characters of motion in a header, and of common areas; of longer clips only the marks have
@@ -209,7 +207,7 @@ class _Quality:
 
     def add(self, embedding: Pixels, reference: Pixels, restored: Pixels, images: Pixels) -> None:
         pairs = [(embedding, reference), *zip(restored, images, strict=True)]
-        self._psnr.append([min(psnr(a, b), PSNR_CAP) for a, b in pairs])
+        self._psnr.append([capped(psnr(a, b)) for a, b in pairs])
         if self._with_ssim:
             self._ssim.append([ssim(a, b) for a, b in pairs])
 

@@ -14,7 +14,7 @@ from iicnet_cli.common import keep_common
 from iicnet_cli.container import Mark, write_mark
 from iicnet_cli.errors import UsageError
 from iicnet_cli.levels import FineLevels, Levels, Pixels, pad
-from iicnet_cli.metrics import PSNR_CAP, decibels, error_of, mse
+from iicnet_cli.metrics import capped, decibels, error_of, mse
 from iicnet_cli.rounding import exact
 from iicnet_cli.strips import enhanced, restored_error
 
@@ -61,8 +61,8 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Quality:
-    """PSNRs in dB; of the restored pictures that of the mean squared error over all of them."""
+class _Psnrs:
+    """In dB; of the restored pictures that of the mean squared error over all of them."""
 
     embed_psnr: float
     restored_psnr: float
@@ -116,7 +116,7 @@ def marked(
     """
     padded = pad(images, mark.padding)
     found = runner.embed_with_remainder(padded)
-    runner.tick = lambda share: None
+    runner.tick = lambda share: None  # what follows has its own bars
     if area := keep_common(padded, *found, load=len(mark.motion)):
         mark = replace(mark, common=area.to_bytes())
     restore = partial(_levels, runner, images)
@@ -134,9 +134,9 @@ def marked(
         return Marked(*usual)
     reference = runner.reference(padded)
 
-    def quality(mark: Mark, pixels: Pixels) -> Quality:
+    def quality(mark: Mark, pixels: Pixels) -> _Psnrs:
         errors = mse(pixels, reference), restored_error(mark, pixels, images, restore)
-        return Quality(*(min(decibels(error), PSNR_CAP) for error in errors))
+        return _Psnrs(*(capped(decibels(error)) for error in errors))
 
     before = start = quality(*usual)
     more = 0
@@ -152,7 +152,7 @@ def marked(
     aim = target
     if target.embed_psnr is not None:
         bare = float(np.square(exact(*found) - reference).mean())
-        aim = target.raised(min(decibels(bare), PSNR_CAP) - start.embed_psnr)
+        aim = target.raised(capped(decibels(bare)) - start.embed_psnr)
     for attempt in range(1 if target.free else _ATTEMPTS):
         found = runner.improve(
             padded,

@@ -12,8 +12,8 @@ from iicnet_cli.levels import Levels
 SSIM_WINDOW = 11
 """Pixels to each side of the window that SSIM looks through."""
 
-PSNR_CAP = 100.0
-"""What equal pictures count as in means, dB."""
+_CAP = 100.0
+"""dB."""
 
 _PART = 1 << 22
 
@@ -38,6 +38,11 @@ def mse(a: Levels, b: Levels) -> float:
 def decibels(error: float) -> float:
     """PSNR of a mean squared error in squared levels; ``inf`` of none."""
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
+
+
+def capped(psnr: float) -> float:
+    """A PSNR in dB as it counts in means: 100 at most, which equal pictures have."""
+    return min(psnr, _CAP)
 
 
 def error_of(psnr: float) -> float:

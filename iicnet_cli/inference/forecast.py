@@ -16,7 +16,7 @@ from iicnet_cli.container import Mark, write_mark
 from iicnet_cli.inference.effort import Target
 from iicnet_cli.inference.runner import Runner, plan_tiles
 from iicnet_cli.levels import FineLevels, Levels, Pixels, whole
-from iicnet_cli.metrics import decibels, mse
+from iicnet_cli.metrics import capped, decibels, mse
 from iicnet_cli.strips import complete, enhanced
 
 WINDOW = 128
@@ -107,7 +107,8 @@ def forecast(
     of_whole = opened[0] / opened[1] if opened[1] else 1.0
     reference = np.concatenate([runner.reference(part) for part in parts])
     psnrs = [
-        _psnr(of_whole * mse(a, whole(b, a.dtype))) for a, b in zip(wanted, restored, strict=True)
+        capped(decibels(of_whole * mse(a, whole(b, a.dtype))))
+        for a, b in zip(wanted, restored, strict=True)
     ]
     tiles = plan_tiles(height, width, runner.config, runner.memory)
     computed = sum(math.prod(s.stop - s.start for s in tile.compute) for tile in tiles)
@@ -126,7 +127,7 @@ def forecast(
         tiles=len(tiles),
         seconds=total,
         bytes=round(size / area * height * width),
-        embed_psnr=_psnr(of_whole * mse(embedding, reference)),
+        embed_psnr=capped(decibels(of_whole * mse(embedding, reference))),
         restored_psnr=float(np.mean(psnrs)),
     )
 
@@ -141,7 +142,3 @@ def _windows(height: int, width: int, multiple: int) -> list[tuple[slice, slice]
         return [slice(s // multiple * multiple, s // multiple * multiple + size) for s in starts]
 
     return [(y, x) for y in spans(height) for x in spans(width)]
-
-
-def _psnr(error: float) -> float:
-    return decibels(max(error, 1e-6))

@@ -21,7 +21,7 @@ from iicnet_cli.common import keep_common
 from iicnet_cli.container import COMMON_CELL
 from iicnet_cli.errors import TrainingError
 from iicnet_cli.levels import Levels
-from iicnet_cli.metrics import PSNR_CAP, psnr
+from iicnet_cli.metrics import capped, psnr
 from iicnet_cli.network import IICNet, Quantization
 from iicnet_cli.network.compiling import compile_blocks
 from iicnet_cli.network.pixels import (
@@ -271,8 +271,8 @@ def measure(
         back = to_levels(net.inverse(to_tensor(embedding[None], device)))[0]
         if area:
             area.put(back, embedding)
-        embed.append(min(psnr(embedding, reference), PSNR_CAP))
-        restored += [min(psnr(a, b), PSNR_CAP) for a, b in zip(back, sample, strict=True)]
+        embed.append(capped(psnr(embedding, reference)))
+        restored += [capped(psnr(a, b)) for a, b in zip(back, sample, strict=True)]
     return float(np.mean(embed)), float(np.mean(restored))
 
 
