@@ -44,6 +44,7 @@ from iicnet_cli.levels import Levels, whole
 from iicnet_cli.media.stills import resize
 from iicnet_cli.metrics import capped, psnr
 from iicnet_cli.motion import compensated, find_motion, uncompensated
+from iicnet_cli.rounding import exact_error
 from iicnet_cli.strips import enhanced
 from iicnet_cli.tasks import task_named
 from iicnet_cli.zoo import Checkpoint, find
@@ -270,6 +271,7 @@ def damaged(
         remainder,
         runner.feedback,
         lambda pixels, rest, rows: runner.restore_finely(pixels, np.int16, rest, rows),
+        exact_error(embedding, remainder, reference),
     )
     embedding = through_png(marked)
     embed_psnr = capped(psnr(embedding, reference))

@@ -91,6 +91,7 @@ class Plan:
         gain: by which differences are multiplied.
         quality: of the codec, about.
         sizes: bytes of each strip in that quality, about.
+        gained: mean squared error over all pictures that it takes away, if coded quickly.
         first: the strip that comes first; the others follow, and behind the last one the top.
         thorough: whether coding may take eight times as long.
     """
@@ -100,6 +101,7 @@ class Plan:
     gain: float
     quality: int
     sizes: list[int]
+    gained: float
     first: int = 0
     thorough: bool = False
 
@@ -184,12 +186,12 @@ def planned(wanted: Levels, restored: FineLevels, size: int, count: int = 1) -> 
         if quality < 0:
             return None
         files = _files(wanted, restored, parts, gain, quality, _QUICK)
-        helped = _helped(wanted, restored, parts, files, gain)
-        if helped == held:
+        gained = _gained(wanted, restored, parts, files, gain)
+        if list(gained) == held:
             left = iter(files)
             sizes = [_length([next(left) for _ in strip]) for strip in of_strips]
-            return Plan(wanted, held, gain, quality, sizes)
-        held = helped
+            return Plan(wanted, held, gain, quality, sizes, sum(gained.values()) / len(wanted))
+        held = list(gained)
     return None
 
 
@@ -271,14 +273,14 @@ def _length(files: Sequence[bytes]) -> int:
     return sum(_LENGTH + len(data) for data in files)
 
 
-def _helped(
+def _gained(
     wanted: Levels,
     restored: FineLevels,
     parts: Sequence[Part],
     files: Sequence[bytes],
     gain: float,
-) -> list[int]:
-    """The pictures that a layer brings nearer.
+) -> dict[int, float]:
+    """Mean squared error that a layer takes away, of the pictures that it brings nearer.
 
     What is restored best would only get the errors of the codec.
     """
@@ -291,8 +293,8 @@ def _helped(
         for k, change in zip(pictures, difference, strict=True):
             before, picture = restored[k, rows], wanted[k, rows]
             errors = [mse(picture, whole(x, picture.dtype)) for x in (before, before + change)]
-            gained[k] += (errors[0] - errors[1]) * len(before)
-    return [k for k, gain in gained.items() if gain > 0]
+            gained[k] += (errors[0] - errors[1]) * len(before) / wanted.shape[1]
+    return {k: error for k, error in gained.items() if error > 0}
 
 
 def add(data: bytes, restored: FineLevels) -> None:

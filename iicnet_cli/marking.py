@@ -15,7 +15,7 @@ from iicnet_cli.container import Mark, write_mark
 from iicnet_cli.errors import UsageError
 from iicnet_cli.levels import FineLevels, Levels, Pixels, pad
 from iicnet_cli.metrics import capped, decibels, error_of, mse
-from iicnet_cli.rounding import exact
+from iicnet_cli.rounding import CODED, CODES, exact_error
 from iicnet_cli.strips import enhanced, restored_error
 
 if TYPE_CHECKING:
@@ -121,12 +121,19 @@ def marked(
         mark = replace(mark, common=area.to_bytes())
     restore = partial(_levels, runner, images)
 
-    def laden(found: Unrounded, more: int = 0) -> tuple[Mark, Pixels]:
+    def laden(found: Unrounded, bits: int | None = None) -> tuple[Mark, Pixels]:
         if not enhance:
             return mark, write_mark(found[0], mark, found[1], runner.feedback)
-        thorough = search is not None
         return enhanced(
-            mark, images, *found, runner.feedback, restore, enhancing, thorough=thorough, more=more
+            mark,
+            images,
+            *found,
+            runner.feedback,
+            restore,
+            exact_error(*found, runner.reference(padded)),
+            enhancing,
+            thorough=search is not None,
+            bits=bits,
         )
 
     usual = laden(found)
@@ -139,19 +146,19 @@ def marked(
         return _Psnrs(*(capped(decibels(error)) for error in errors))
 
     before = start = quality(*usual)
-    more = 0
-    while usual[0].enhancement:
-        richer = quality(*laden(found, more + 1))
+    bits = usual[0].depth - CODED if usual[0].enhancement else None
+    while bits is not None and bits < len(CODES):
+        richer = quality(*laden(found, bits + 1))
         if richer.total <= start.total:
             break
-        start, more = richer, more + 1
+        start, bits = richer, bits + 1
     target = search.target
-    if target.free and more:
+    if target.free and start is not before:
         target = replace(target, embed_psnr=before.embed_psnr)
     # What is held is told before there is a layer; so what it lacks with one is aimed at, too.
     aim = target
     if target.embed_psnr is not None:
-        bare = float(np.square(exact(*found) - reference).mean())
+        bare = exact_error(*found, reference)
         aim = target.raised(capped(decibels(bare)) - start.embed_psnr)
     for attempt in range(1 if target.free else _ATTEMPTS):
         found = runner.improve(
@@ -163,7 +170,7 @@ def marked(
             left=error_of(start.restored_psnr) if usual[0].enhancement else None,
             known=None if area is None else area.mask(*reference.shape[:2]),
         )
-        better = laden(found, more)
+        better = laden(found, bits)
         after = quality(*better)
         lacking = target.lacking(after.embed_psnr, after.restored_psnr)
         # An embedding may be better than it must be, for there was no use for the room.

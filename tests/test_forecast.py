@@ -15,6 +15,7 @@ from iicnet_cli.enhancement import add
 from iicnet_cli.inference.forecast import forecast
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.levels import whole
+from iicnet_cli.rounding import exact_error
 from iicnet_cli.strips import enhanced
 from iicnet_cli.zoo import find
 from tests.conftest import Run, natural
@@ -83,6 +84,7 @@ def test_windows_stand_for_a_large_picture() -> None:
         remainder,
         runner.feedback,
         lambda pixels, rest, rows: runner.restore_finely(pixels, np.uint8, rest, rows),
+        exact_error(embedding, remainder, runner.reference(images)),
     )
     levels = runner.restore_finely(embedding)
     add(mark.enhancement, levels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from itertools import pairwise
 
@@ -15,7 +16,8 @@ from iicnet_cli.container import Mark, read_mark
 from iicnet_cli.enhancement import Plan, add
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.levels import pad, padding_to, whole
-from iicnet_cli.rounding import CODED
+from iicnet_cli.metrics import decibels, psnr
+from iicnet_cli.rounding import CODED, exact_error
 from iicnet_cli.strips import enhanced
 from iicnet_cli.zoo import find
 from tests.conftest import natural
@@ -30,12 +32,16 @@ def runner_of(name: str) -> Runner:
 class Made:
     """What became of some pictures."""
 
-    def __init__(self, name: str, height: int, width: int, motion: bytes = b"") -> None:
+    def __init__(
+        self, name: str, height: int, width: int, motion: bytes = b"", bits: int | None = None
+    ) -> None:
         runner = runner_of(name)
         count = runner.config.images
         self.wanted = np.stack([natural(height, width, seed) for seed in range(count)])
         padding = padding_to(width, height, runner.config.multiple)
-        embedding, remainder = runner.embed_with_remainder(pad(self.wanted, padding))
+        padded = pad(self.wanted, padding)
+        embedding, remainder = runner.embed_with_remainder(padded)
+        reference = runner.reference(padded)
 
         def restore(pixels: np.ndarray, rest: np.ndarray | None, rows: slice) -> np.ndarray:
             self.restored.append(rows)
@@ -51,8 +57,11 @@ class Made:
             remainder,
             runner.feedback,
             restore,
+            exact_error(embedding, remainder, reference),
             tick=self.shares.append,
+            bits=bits,
         )
+        self.embed_psnr = psnr(self.pixels, reference)
         self.base = runner.restore(self.pixels)[:, :height, :width]
         better = runner.restore_finely(self.pixels)[:, :height, :width]
         add(self.mark.enhancement, better)
@@ -82,9 +91,9 @@ def test_the_picture_carries_the_layer_of_its_strips(
 
 
 def test_a_strip_tells_of_the_rounding_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    several = Made("stego-5", 288, 384)
+    several = Made("stego-5", 288, 384, bits=3)
     monkeypatch.setattr(strips, "_MOST", 1)
-    one = Made("stego-5", 288, 384)
+    one = Made("stego-5", 288, 384, bits=3)
     assert one.mark.enhancement[3] == 1 and several.mark.enhancement[3] > 2
     assert abs(len(one.mark.enhancement) - len(several.mark.enhancement)) < 10
     assert several.error(several.better) < 0.98 * one.error(one.better)
@@ -92,17 +101,27 @@ def test_a_strip_tells_of_the_rounding_before_it(monkeypatch: pytest.MonkeyPatch
     assert len(several.restored) == several.mark.enhancement[3]
 
 
-@pytest.mark.parametrize("errors", [(2.0, 64.0), (64.0, 2.0)])
-def test_worse_pictures_get_more_bits(
-    monkeypatch: pytest.MonkeyPatch, errors: tuple[float, float]
-) -> None:
-    below, above = errors
-    monkeypatch.setattr(strips, "_DENSITIES", {below: 1, above: 6, 1e9: 3})
-    made = Made("stego-5", 128, 160)
+@pytest.mark.parametrize("bits", [1, 6])
+def test_so_many_bits_to_a_pixel_as_are_asked_for(bits: int) -> None:
+    made = Made("stego-5", 128, 160, bits=bits)
     assert read_mark(made.pixels) == made.mark
-    bits = 8 * len(made.mark.enhancement) / (128 * 160)
-    assert made.mark.depth - CODED == (6 if below < above else 1)
-    assert bits == pytest.approx(6 if below < above else 1, abs=0.15)
+    assert made.mark.depth - CODED == bits
+    assert 8 * len(made.mark.enhancement) / (128 * 160) == pytest.approx(bits, abs=0.15)
+
+
+@pytest.mark.parametrize("name", ["layers-2", "stego-2", "rescale"])
+def test_fewer_bits_would_not_pay(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """In the sum of both PSNRs, from whatever number of bits fewer were looked for."""
+
+    def total(made: Made) -> float:
+        return made.embed_psnr + decibels(made.error(made.better))
+
+    monkeypatch.setattr(strips, "_DENSITIES", {math.inf: 5})
+    usual = Made(name, 192, 256)
+    bits = usual.mark.depth - CODED
+    assert usual.mark.enhancement and 0 < bits <= 5
+    others = [Made(name, 192, 256, bits=n) for n in (bits - 1, bits + 1) if 0 < n <= 5]
+    assert total(usual) > max(map(total, others)) - 0.3
 
 
 def test_motion_takes_its_share_of_the_room() -> None:

@@ -17,6 +17,7 @@ from iicnet_cli.inference.effort import Target
 from iicnet_cli.inference.runner import Runner, plan_tiles
 from iicnet_cli.levels import FineLevels, Levels, Pixels, whole
 from iicnet_cli.metrics import capped, decibels, mse
+from iicnet_cli.rounding import exact_error
 from iicnet_cli.strips import complete, enhanced
 
 WINDOW = 128
@@ -84,10 +85,13 @@ def forecast(
     if common := keep_common(wanted, embedding, remainder):
         mark = replace(mark, common=common.to_bytes())
     exact = embedding, remainder, runner.feedback
+    reference = np.concatenate([runner.reference(part) for part in parts])
     laying = time.perf_counter()
     if enhance:
-        thorough = search_steps > 0
-        mark, embedding = enhanced(mark, wanted, *exact, restored_from, thorough=thorough)
+        shown_error = exact_error(embedding, remainder, reference)
+        mark, embedding = enhanced(
+            mark, wanted, *exact, restored_from, shown_error, thorough=search_steps > 0
+        )
     else:
         embedding = write_mark(embedding, mark, remainder, runner.feedback)
     laying = time.perf_counter() - laying
@@ -105,7 +109,6 @@ def forecast(
     whole_area = common_area(images, shape)
     opened = [1 - float(area.cells.mean()) if area else 1.0 for area in (whole_area, common)]
     of_whole = opened[0] / opened[1] if opened[1] else 1.0
-    reference = np.concatenate([runner.reference(part) for part in parts])
     psnrs = [
         capped(decibels(of_whole * mse(a, whole(b, a.dtype))))
         for a, b in zip(wanted, restored, strict=True)

@@ -2,7 +2,7 @@
 
 from iicnet_cli.rounding.codes import CODED, CODES, Code, brought_out
 from iicnet_cli.rounding.diffusion import Rounding, rounded
-from iicnet_cli.rounding.nearest import NEIGHBOURS, Feedback, exact
+from iicnet_cli.rounding.nearest import NEIGHBOURS, Feedback, exact, exact_error
 
 __all__ = [
     "CODED",
@@ -13,5 +13,6 @@ __all__ = [
     "Rounding",
     "brought_out",
     "exact",
+    "exact_error",
     "rounded",
 ]

@@ -17,6 +17,8 @@ _UNITS = 256
 """Of a remainder, to a level."""
 STEPS = np.float32(2) ** np.arange(9, dtype=np.float32)
 """Between levels with the same low bits, by how many these are."""
+_ROWS = 256
+"""At once, to save memory."""
 HALVES = np.where(np.arange(9) < 8, STEPS / 2, 0).astype(np.float32)
 """Of these steps: errors of rounding, at most. A level that is told as a whole has none."""
 
@@ -27,6 +29,17 @@ def exact(levels: Pixels, remainder: NDArray[np.int8]) -> NDArray[np.float32]:
     values /= _UNITS
     values += levels
     return values
+
+
+def exact_error(levels: Pixels, remainder: NDArray[np.int8], wanted: Pixels) -> float:
+    """Mean squared error of these values, in squared levels, against levels of the same shape."""
+    total = 0.0
+    for top in range(0, len(levels), _ROWS):
+        rows = slice(top, top + _ROWS)
+        difference = exact(levels[rows], remainder[rows])
+        difference -= wanted[rows]
+        total += float(np.sum(np.square(difference, out=difference), dtype=np.float64))
+    return total / levels.size
 
 
 def nearest(values: NDArray[np.float32], depths: Pixels, residues: Pixels) -> NDArray[np.float32]:
