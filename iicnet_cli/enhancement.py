@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, features
 
-from iicnet_cli.levels import FINE, FineLevels, Levels, fine, whole
-from iicnet_cli.metrics import mse
+from iicnet_cli.levels import FINE, FineLevels, Levels, Pixels, fine
 
 LARGEST = 1 << 28
 """Bytes of the pictures that have a layer, at most: what is restored for it is kept beside them."""
@@ -38,8 +38,8 @@ _GROWTH = 4.5
 """About the natural logarithm of what the best quality multiplies the bytes of the worst by."""
 _LENGTH = 4
 """Bytes that tell how long an AVIF is."""
-_HEAD = struct.Struct(">HBBB")
-"""Which pictures a layer has, its gain, how many strips, and the first of these."""
+_HEAD = struct.Struct(">HBB")
+"""Which pictures a layer has, how many strips, and the first of these."""
 _ROWS = 16
 """Of which strips have a multiple, but the last."""
 _MIDDLE = 128
@@ -50,6 +50,8 @@ ones most."""
 _CLIPPED = 0.01
 """Squared levels that a gain may cost on average, where differences become too large for it."""
 _SIXTEENTHS = 16
+_DIVISORS = 16, 255
+"""In sixteenths, at least and at most; below that a picture gets nothing."""
 _SIZES = 1024
 """Of differences, that are counted; larger ones do not occur."""
 _STRIP = 256
@@ -81,14 +83,14 @@ class Plan:
     """How a layer is to be coded: its head, then the strips in their order.
 
     The head is 16 bits that say which pictures it has, the lowest for the first, big-endian; a byte
-    with the gain in sixteenths; one with the number of strips, and one with the first of them. A
-    strip has, for each of its parts, the length of an AVIF, 32 bits, big-endian, and the AVIF; see
-    :func:`add`.
+    with the number of strips, and one with the first of them. A strip has, for each of its parts, a
+    byte for each picture in it, with its divisor in sixteenths; the length of an AVIF, 32 bits,
+    big-endian; and the AVIF; see :func:`add`.
 
     Attributes:
         wanted: (K, H, W, C), what went into the network, from -255 to 510.
         held: pictures that it has.
-        gain: by which differences are multiplied.
+        gain: by which differences are multiplied before they are coded.
         quality: of the codec, about.
         sizes: bytes of each strip in that quality, about.
         gained: mean squared error over all pictures that it takes away, if coded quickly.
@@ -109,7 +111,7 @@ class Plan:
     def head(self) -> bytes:
         """Bytes before the strips."""
         mask = sum(1 << k for k in self.held)
-        return _HEAD.pack(mask, round(self.gain * _SIXTEENTHS), len(self.sizes), self.first)
+        return _HEAD.pack(mask, len(self.sizes), self.first)
 
     @property
     def order(self) -> list[int]:
@@ -138,13 +140,35 @@ class Plan:
         files = [b""] * len(parts)
         while quality >= 0:
             found = _files(wanted, restored, parts, self.gain, quality, speed)
-            if _length(found) <= size:
+            if _length(parts, found) <= size:
                 files = found
                 break
             quality -= 1
+        heads = [
+            self._divisors(wanted[part], restored[part], data)
+            for part, data in zip(parts, files, strict=True)
+        ]
         # Zeros behind an AVIF mean nothing.
-        files[-1] += bytes(max(0, min(least, size) - _length(files)))
-        return b"".join(len(data).to_bytes(_LENGTH, "big") + data for data in files)
+        files[-1] += bytes(max(0, min(least, size) - _length(parts, files)))
+        return b"".join(
+            head + len(data).to_bytes(_LENGTH, "big") + data
+            for head, data in zip(heads, files, strict=True)
+        )
+
+    def _divisors(self, wanted: Levels, restored: FineLevels, data: bytes) -> bytes:
+        """For each picture of a part that by which what is decoded of it is best divided.
+
+        It is more than the gain: a codec puts a coefficient into the middle of its interval, and
+        smaller ones are more frequent.
+        """
+        decoded = _decoded(data, restored.shape)
+        if decoded is None:
+            return bytes(len(wanted))
+        products, squares = _products(wanted, restored, decoded, self.gain)
+        shares = products / np.maximum(squares, 1)
+        least, most = _DIVISORS
+        sixteenths = np.rint(_SIXTEENTHS * self.gain / np.maximum(shares, 1e-9))
+        return np.where(sixteenths <= most, sixteenths.clip(least), 0).astype(np.uint8).tobytes()
 
 
 def strips(height: int, count: int) -> list[slice]:
@@ -186,12 +210,12 @@ def planned(wanted: Levels, restored: FineLevels, size: int, count: int = 1) -> 
         if quality < 0:
             return None
         files = _files(wanted, restored, parts, gain, quality, _QUICK)
-        gained = _gained(wanted, restored, parts, files, gain)
-        if list(gained) == held:
+        helped, gained = _gained(wanted, restored, parts, files, gain)
+        if helped == held:
             left = iter(files)
-            sizes = [_length([next(left) for _ in strip]) for strip in of_strips]
-            return Plan(wanted, held, gain, quality, sizes, sum(gained.values()) / len(wanted))
-        held = list(gained)
+            sizes = [_length(strip, [next(left) for _ in strip]) for strip in of_strips]
+            return Plan(wanted, held, gain, quality, sizes, gained)
+        held = helped
     return None
 
 
@@ -224,7 +248,7 @@ def _quality(
     """The best quality in which these parts fit, coded quickly; -1 if in none."""
 
     def needed(quality: int) -> int:
-        return _length(_files(wanted, restored, parts, gain, quality, _QUICK))
+        return _length(parts, _files(wanted, restored, parts, gain, quality, _QUICK))
 
     return best_quality(needed, size, _BEST + 1, guess)
 
@@ -269,8 +293,12 @@ def _files(
     return [_avif(wanted[part], restored[part], gain, quality, speed) for part in parts]
 
 
-def _length(files: Sequence[bytes]) -> int:
-    return sum(_LENGTH + len(data) for data in files)
+def _length(parts: Sequence[Part], files: Sequence[bytes]) -> int:
+    """Bytes of parts with their heads."""
+    return sum(
+        len(pictures) + _LENGTH + len(data)
+        for (pictures, _), data in zip(parts, files, strict=True)
+    )
 
 
 def _gained(
@@ -279,22 +307,38 @@ def _gained(
     parts: Sequence[Part],
     files: Sequence[bytes],
     gain: float,
-) -> dict[int, float]:
-    """Mean squared error that a layer takes away, of the pictures that it brings nearer.
+) -> tuple[list[int], float]:
+    """The pictures that a layer brings nearer, and the mean squared error that it takes away.
 
     What is restored best would only get the errors of the codec.
     """
-    gained = dict.fromkeys(range(len(wanted)), 0.0)
+    nearer, taken = np.zeros((2, len(wanted)))
     for (pictures, rows), data in zip(parts, files, strict=True):
         part = pictures, rows
-        difference = _difference(data, restored[part].shape, gain)
-        if difference is None:
-            continue
-        for k, change in zip(pictures, difference, strict=True):
-            before, picture = restored[k, rows], wanted[k, rows]
-            errors = [mse(picture, whole(x, picture.dtype)) for x in (before, before + change)]
-            gained[k] += (errors[0] - errors[1]) * len(before) / wanted.shape[1]
-    return {k: error for k, error in gained.items() if error > 0}
+        decoded = _decoded(data, restored[part].shape)
+        if decoded is not None:
+            products, squares = _products(wanted[part], restored[part], decoded, gain)
+            nearer[pictures] += 2 * products - squares
+            taken[pictures] += products.clip(0) ** 2 / np.maximum(squares, 1)
+    helped = [k for k in range(len(wanted)) if nearer[k] > 0]
+    return helped, float(taken[helped].sum()) / (FINE**2 * wanted.size)
+
+
+def _products(
+    wanted: Levels, restored: FineLevels, decoded: Pixels, gain: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of each picture the sum of what is missing times what is told, and of the latter's squares.
+
+    In squared parts of a level.
+    """
+    told = _differences(gain)[decoded]
+    products = np.multiply(_missing(wanted, restored), told, dtype=np.int32)
+    squares = np.square(told, dtype=np.int32)
+    count = len(told)
+    return (
+        products.reshape(count, -1).sum(1, dtype=np.float64),
+        squares.reshape(count, -1).sum(1, dtype=np.float64),
+    )
 
 
 def add(data: bytes, restored: FineLevels) -> None:
@@ -307,25 +351,26 @@ def add(data: bytes, restored: FineLevels) -> None:
     """
     if len(data) < _HEAD.size:
         return
-    mask, gain, count, first = _HEAD.unpack_from(data)
-    if gain < _SIXTEENTHS or not first < count <= -(-restored.shape[1] // _ROWS):
+    mask, count, first = _HEAD.unpack_from(data)
+    if not first < count <= -(-restored.shape[1] // _ROWS):
         return
     data = data[_HEAD.size :]
     held = [k for k in range(len(restored)) if mask >> k & 1]
     found = strips(restored.shape[1], count)
     for strip in found[first:] + found[:first]:
         area = restored[:, strip]
-        for part in _parts(held, area.shape):
+        for pictures, rows in _parts(held, area.shape):
+            divisors, data = data[: len(pictures)], data[len(pictures) :]
             length, data = int.from_bytes(data[:_LENGTH], "big"), data[_LENGTH:]
             file, data = data[:length], data[length:]
             if not any(file):
                 continue
-            levels = area[part]
-            difference = _difference(file, levels.shape, gain / _SIXTEENTHS)
-            if difference is None:
+            decoded = _decoded(file, area[pictures, rows].shape)
+            if decoded is None:
                 return
-            difference += levels
-            area[part] = difference
+            for k, divisor, picture in zip(pictures, divisors, decoded, strict=True):
+                if divisor >= _DIVISORS[0]:
+                    area[k, rows] += _differences(divisor / _SIXTEENTHS)[picture]
 
 
 def _missing(wanted: Levels, restored: FineLevels) -> FineLevels:
@@ -370,16 +415,19 @@ def _avif(wanted: Levels, restored: FineLevels, gain: float, quality: int, speed
     return file.getvalue()
 
 
-def _difference(data: bytes, shape: tuple[int, ...], gain: float) -> FineLevels | None:
-    """(K, H, W, C) of an AVIF, in parts of a level; ``None`` if it is none of that size."""
+def _decoded(data: bytes, shape: tuple[int, ...]) -> Pixels | None:
+    """(K, H, W, C) of an AVIF; ``None`` if it is none of that size."""
     count, height, width, _ = shape
     try:
         with Image.open(io.BytesIO(data), formats=("AVIF",)) as image:
             if image.size != (width, count * height):
                 return None
-            pixels = np.asarray(image.convert("RGB"))
+            return np.asarray(image.convert("RGB")).reshape(shape)
     except (Image.DecompressionBombError, OSError, RuntimeError, SyntaxError, ValueError):
         return None
-    differences = np.rint((np.arange(256) - _MIDDLE) * (FINE / gain)).astype(np.int16)
-    found: FineLevels = differences[pixels].reshape(shape)
+
+
+def _differences(divisor: float) -> FineLevels:
+    """Of each of the 256 levels of an AVIF, in parts of a level."""
+    found: FineLevels = np.rint((np.arange(256) - _MIDDLE) * (FINE / divisor)).astype(np.int16)
     return found

@@ -6,6 +6,7 @@ import bisect
 import dataclasses
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,7 @@ def test_more_bytes_are_worth_more() -> None:
 def test_time_is_worth_bytes() -> None:
     wanted = pictures(3, 96, 128)
     ratios = []
-    for size in range(2000, 14_000, 2000):
+    for size in range(2000, 14_000, 500):
         errors = []
         for thorough in (False, True):
             restored = worse(wanted)
@@ -123,10 +124,11 @@ def test_small_differences_are_told_finely(monkeypatch: pytest.MonkeyPatch) -> N
     left = []
     for gains in ((1.0,), enhancement._GAINS):
         monkeypatch.setattr(enhancement, "_GAINS", gains)
+        plan = planned(wanted, base, 9000)
+        assert plan is not None and plan.gain in gains
         restored = base.copy()
-        layer = encoded(wanted, restored, 9000)
-        add(layer, restored)
-        left.append((layer[2] / 16, error(restored, wanted)))
+        add(encoded(wanted, restored, 9000), restored)
+        left.append((plan.gain, error(restored, wanted)))
     assert left[0][0] == 1
     assert left[1][0] > 1
     assert left[1][1] < 0.8 * left[0][1]
@@ -135,33 +137,78 @@ def test_small_differences_are_told_finely(monkeypatch: pytest.MonkeyPatch) -> N
 def test_no_gain_where_differences_are_large() -> None:
     wanted = pictures(2, 64, 64)
     restored = fine(np.full_like(wanted, 128))
-    layer = encoded(wanted, restored, 20_000)
-    assert layer[2] == 16
-    add(layer, restored)
+    plan = planned(wanted, restored, 20_000)
+    assert plan is not None and plan.gain == 1
+    add(encoded(wanted, restored, 20_000), restored)
     assert error(restored, wanted) < 20
 
 
-def red(height: int, width: int, least: int = 0) -> bytes:
+def test_what_is_decoded_is_divided_by_what_leaves_least() -> None:
+    """By more than the gain, for each picture; two of these are restored equally well."""
+    wanted = pictures(3, 96, 128)
+    base = worse(wanted)
+    base[0] += (fine(wanted[0]) - base[0]) // 2
+    plan = planned(wanted, base, 6000)
+    assert plan is not None and plan.held == [0, 1, 2]
+    head, layer = len(plan.head), encoded(wanted, base, 6000)
+    divisors = list(layer[head : head + 3])
+    assert all(divisor > 16 * plan.gain for divisor in divisors)
+    assert divisors[0] > max(divisors[1:])
+
+    def left(divisors: list[int]) -> float:
+        restored = base.copy()
+        add(layer[:head] + bytes(divisors) + layer[head + 3 :], restored)
+        return error(restored, wanted)
+
+    least = left(divisors)
+    assert least < 0.99 * left(3 * [round(16 * plan.gain)])
+    for k in range(3):
+        for change in (-2, 2):
+            others = list(divisors)
+            others[k] += change
+            assert left(others) > least
+
+
+def red(height: int, width: int, divisors: Sequence[int] = (16, 16), least: int = 0) -> bytes:
+    """A part of a layer."""
     file = io.BytesIO()
     Image.new("RGB", (width, height), "red").save(file, "AVIF")
-    data = file.getvalue().ljust(least - 4, b"\0")
-    return len(data).to_bytes(4, "big") + data
+    data = file.getvalue().ljust(least - 4 - len(divisors), b"\0")
+    return bytes(divisors) + len(data).to_bytes(4, "big") + data
 
 
 def avif(
-    height: int, width: int, held: int = 3, gain: int = 16, count: int = 1, first: int = 0
+    height: int,
+    width: int,
+    held: int = 3,
+    divisors: Sequence[int] = (16, 16),
+    count: int = 1,
+    first: int = 0,
 ) -> bytes:
-    return held.to_bytes(2, "big") + bytes([gain, count, first]) + red(height, width)
+    of_two = divisors[: (held & 3).bit_count()]
+    return held.to_bytes(2, "big") + bytes([count, first]) + red(height, width, of_two)
 
 
-@pytest.mark.parametrize(("gain", "level"), [(16, 127), (64, 31.75), (24, 84.625)])
-def test_a_layer_from_elsewhere_is_added(gain: int, level: float) -> None:
+@pytest.mark.parametrize(
+    ("divisors", "levels"), [((16, 16), (127, 127)), ((64, 24), (31.75, 84.625))]
+)
+def test_a_layer_from_elsewhere_is_added(
+    divisors: tuple[int, int], levels: tuple[float, float]
+) -> None:
     restored = np.zeros((2, 64, 64, 3), np.int16)
-    add(avif(128, 64, gain=gain), restored)
-    assert np.abs(restored[..., 0] / FINE - level).max() <= 2
-    pixels = whole(restored, np.uint8)
-    assert np.abs(pixels[..., 0] - level).max() <= 2
-    assert restored[..., 1:].max() < 0 and not pixels[..., 1:].any()
+    add(avif(128, 64, divisors=divisors), restored)
+    for picture, level in zip(restored, levels, strict=True):
+        assert np.abs(picture[..., 0] / FINE - level).max() <= 2
+        pixels = whole(picture, np.uint8)
+        assert np.abs(pixels[..., 0] - level).max() <= 2
+        assert picture[..., 1:].max() < 0 and not pixels[..., 1:].any()
+
+
+@pytest.mark.parametrize("divisor", [0, 15])
+def test_a_picture_of_a_part_may_get_nothing(divisor: int) -> None:
+    restored = np.zeros((2, 64, 64, 3), np.int16)
+    add(avif(128, 64, divisors=(divisor, 16)), restored)
+    assert not restored[0].any() and restored[1].all()
 
 
 def test_parts_of_a_level_add_up() -> None:
@@ -169,14 +216,14 @@ def test_parts_of_a_level_add_up() -> None:
     wanted = pictures(1, 64, 64)
     restored = fine(wanted) - FINE // 2
     assert error(restored, wanted) == 0
-    layer = avif(64, 64, held=1, gain=255)  # red by 8 levels, the others less by as much
+    layer = avif(64, 64, held=1, divisors=(255,))  # red by 8 levels, the others less by as much
     add(layer, restored)
     assert error(restored[..., :1], wanted[..., :1].clip(0, 247) + 8) < 1
 
 
 def test_strips_follow_each_other_from_the_first() -> None:
-    nothing = bytes(4)
-    zeros = len(b"\0" * 30).to_bytes(4, "big") + bytes(30)
+    nothing = bytes(2 + 4)
+    zeros = bytes([16, 16]) + len(b"\0" * 30).to_bytes(4, "big") + bytes(30)
     layer = avif(2 * 16, 64, count=4, first=2) + nothing + zeros + red(2 * 16, 64)
     restored = np.zeros((2, 64, 64, 3), np.int16)
     add(layer, restored)
@@ -246,15 +293,14 @@ def test_a_strip_that_does_not_fit_is_left_out() -> None:
         b"",
         b"\xff",
         bytes(100),
-        b"\x00\x03\x10\x01\x00\xff\xff\xff\xff" + b"\x01" * 50,
+        b"\x00\x03\x01\x00\x10\x10\xff\xff\xff\xff" + b"\x01" * 50,
         avif(64, 64),
         avif(128, 65),
         avif(128, 64)[:200],
         avif(128, 64, held=1),
         avif(128, 64, held=0),
         avif(128, 64, held=12),
-        avif(128, 64, gain=0),
-        avif(128, 64, gain=15),
+        avif(128, 64, divisors=(0, 15)),
         avif(128, 64, count=0),
         avif(128, 64, count=5),
         avif(128, 64, first=1),
@@ -262,7 +308,7 @@ def test_a_strip_that_does_not_fit_is_left_out() -> None:
     ],
     ids=[
         *("empty", "one byte", "zeros", "longer than it is", "height", "width", "cut"),
-        *("of one", "of none", "of others", "no gain", "less than one", "no strips"),
+        *("of one", "of none", "of others", "no divisors", "no strips"),
         *("too many strips", "no first", "no head"),
     ],
 )
@@ -371,7 +417,9 @@ def test_a_layer_that_does_harm_is_left_out(
     run: Run, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good: float
 ) -> None:
     def harmful(plan: Plan, strip: int, restored: np.ndarray, size: int, least: int = 0) -> bytes:
-        return red(len(plan.held) * restored.shape[1], restored.shape[2], least)
+        height, width = restored.shape[1:3]
+        count = len(plan.held)
+        return red(count * height, width, count * [16], least)
 
     monkeypatch.setattr(Plan, "coded", harmful)
     monkeypatch.setattr(strips, "GOOD", good)
