@@ -331,14 +331,16 @@ def _products(
 
     In squared parts of a level.
     """
-    told = _differences(gain)[decoded]
-    products = np.multiply(_missing(wanted, restored), told, dtype=np.int32)
-    squares = np.square(told, dtype=np.int32)
-    count = len(told)
-    return (
-        products.reshape(count, -1).sum(1, dtype=np.float64),
-        squares.reshape(count, -1).sum(1, dtype=np.float64),
-    )
+    products, squares = np.zeros((2, len(wanted)))
+    levels = _differences(gain)
+    for top in range(0, wanted.shape[1], _STRIP):
+        some = slice(None), slice(top, top + _STRIP)
+        told = levels[decoded[some]]
+        missing = _missing(wanted[some], restored[some])
+        axes = 1, 2, 3
+        products += np.multiply(missing, told, dtype=np.int32).sum(axes, np.float64)
+        squares += np.square(told, dtype=np.int32).sum(axes, np.float64)
+    return products, squares
 
 
 def add(data: bytes, restored: FineLevels) -> None:
