@@ -135,7 +135,9 @@ def test_disturbance(number: int, bound: float) -> None:
     levels = levels // 2 + 64
     _, depths, residues = message(levels.shape, number, 1, number)
     found = rounded(levels, rest, None, depths, residues)
-    assert 12 * np.square(found - (levels + rest / 256)).mean() < bound
+    noise = np.square(found - (levels + rest / 256)).mean()
+    assert 12 * noise < bound
+    assert 0.8 < noise / CODES[number - 1].noise(3) < 1
 
 
 @settings(max_examples=25, deadline=None)

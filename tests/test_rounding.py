@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from iicnet_cli.network.pixels import to_pixels, to_remainder, to_tensor
 from iicnet_cli.network.quantization import Quantization
-from iicnet_cli.rounding import NEIGHBOURS, Rounding, rounded
+from iicnet_cli.rounding import NEIGHBOURS, Rounding, exact_error, rounded
 from iicnet_cli.zoo import find
 from iicnet_cli.zoo.golden import golden_feedback
 from tests.conftest import natural
@@ -22,6 +22,14 @@ def exact(height: int, width: int, channels: int, seed: int) -> tuple[np.ndarray
     rng = np.random.default_rng(seed)
     levels = rng.integers(0, 256, (height, width, channels), np.uint8)
     return levels, rng.integers(-128, 128, levels.shape, np.int8)
+
+
+@pytest.mark.parametrize("height", [5, 256, 300])
+def test_error_of_exact_values(height: int) -> None:
+    levels, rest = exact(height, 7, 3, 0)
+    wanted, _ = exact(height, 7, 3, 1)
+    error = np.square(levels + rest / 256 - wanted).mean()
+    assert exact_error(levels, rest, wanted) == pytest.approx(error)
 
 
 def told(
