@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -120,6 +120,7 @@ def marked(
     if area := keep_common(padded, *found, load=len(mark.motion)):
         mark = replace(mark, common=area.to_bytes())
     restore = partial(_levels, runner, images)
+    reference = cache(partial(runner.reference, padded))
 
     def laden(found: Unrounded, bits: int | None = None) -> tuple[Mark, Pixels]:
         if not enhance:
@@ -130,7 +131,7 @@ def marked(
             *found,
             runner.feedback,
             restore,
-            exact_error(*found, runner.reference(padded)),
+            exact_error(*found, reference()),
             enhancing,
             thorough=search is not None,
             bits=bits,
@@ -139,10 +140,9 @@ def marked(
     usual = laden(found)
     if search is None:
         return Marked(*usual)
-    reference = runner.reference(padded)
 
     def quality(mark: Mark, pixels: Pixels) -> _Psnrs:
-        errors = mse(pixels, reference), restored_error(mark, pixels, images, restore)
+        errors = mse(pixels, reference()), restored_error(mark, pixels, images, restore)
         return _Psnrs(*(capped(decibels(error)) for error in errors))
 
     before = start = quality(*usual)
@@ -158,7 +158,7 @@ def marked(
     # What is held is told before there is a layer; so what it lacks with one is aimed at, too.
     aim = target
     if target.embed_psnr is not None:
-        bare = exact_error(*found, reference)
+        bare = exact_error(*found, reference())
         aim = target.raised(capped(decibels(bare)) - start.embed_psnr)
     for attempt in range(1 if target.free else _ATTEMPTS):
         found = runner.improve(
@@ -168,7 +168,7 @@ def marked(
             aim,
             improving,
             left=error_of(start.restored_psnr) if usual[0].enhancement else None,
-            known=None if area is None else area.mask(*reference.shape[:2]),
+            known=None if area is None else area.mask(*found[0].shape[:2]),
         )
         better = laden(found, bits)
         after = quality(*better)

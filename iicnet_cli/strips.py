@@ -127,6 +127,7 @@ def _planned(
     pictures lose. So from the usual number on one bit less is taken for as long as the sum of both
     PSNRs seems to gain by that.
     """
+    open_share = _open(mark)
 
     def plan_of(bits: int) -> Plan | None:
         room = _room(embedding, mark, bits)
@@ -136,14 +137,13 @@ def _planned(
     def worth(bits: int, plan: Plan | None) -> float:
         if plan is None:
             return -math.inf
-        noise = CODES[bits - 1].noise(embedding.shape[2]) * _open(mark)
+        noise = CODES[bits - 1].noise(embedding.shape[2]) * open_share
         left = base_error - plan.gained + _KEPT * noise
         return decibels(shown_error + noise) + decibels(left)
 
     if bits is not None:
         return bits, plan_of(bits)
-    open_error = base_error / _open(mark)
-    bits = next(bits for below, bits in _DENSITIES.items() if open_error < below)
+    bits = next(n for below, n in _DENSITIES.items() if base_error / open_share < below)
     plan = plan_of(bits)
     while plan is not None and bits > 1:
         fewer = plan_of(bits - 1)

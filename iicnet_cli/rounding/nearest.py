@@ -17,10 +17,10 @@ _UNITS = 256
 """Of a remainder, to a level."""
 STEPS = np.float32(2) ** np.arange(9, dtype=np.float32)
 """Between levels with the same low bits, by how many these are."""
-_ROWS = 256
-"""At once, to save memory."""
 HALVES = np.where(np.arange(9) < 8, STEPS / 2, 0).astype(np.float32)
 """Of these steps: errors of rounding, at most. A level that is told as a whole has none."""
+_ROWS = 256
+"""At once, to save memory."""
 
 
 def exact(levels: Pixels, remainder: NDArray[np.int8]) -> NDArray[np.float32]:
