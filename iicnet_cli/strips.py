@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from iicnet_cli.container import Mark, carried, mark_room, write_mark
 from iicnet_cli.enhancement import Plan, add, planned
 from iicnet_cli.levels import FINE, FineLevels, Levels, Pixels, whole
-from iicnet_cli.metrics import decibels, mse
-from iicnet_cli.rounding import CODED, CODES, Feedback, Rounding
+from iicnet_cli.metrics import capped, decibels, mse
+from iicnet_cli.rounding import CODED, CODES, Feedback, Rounding, exact_error
 
 GOOD = 1.0
 """Mean squared error, in levels, below which a base layer may be disturbed more than mended; as any
@@ -96,10 +96,16 @@ def enhanced(
     room = _room(embedding, mark, bits)
     marked = replace(mark, depth=CODED + bits)
     layered = _laid(plan, areas, marked, room, told, rounding, restore, tick)
-    if plain is not None:
-        errors = [restored_error(*each, wanted, restore) for each in (plain, layered)]
-        return layered if errors[1] < errors[0] else plain
-    return layered
+    if plain is None:
+        return layered
+
+    def worth(mark: Mark, marked: Pixels) -> float:
+        # The reference is not known here; what rounding does has nothing to do with it.
+        shown = shown_error + exact_error(embedding, remainder, marked)
+        errors = shown, restored_error(mark, marked, wanted, restore)
+        return sum(capped(decibels(error)) for error in errors)
+
+    return layered if worth(*layered) > worth(*plain) else plain
 
 
 def _room(embedding: Pixels, mark: Mark, bits: int) -> int:

@@ -90,6 +90,18 @@ def test_the_picture_carries_the_layer_of_its_strips(
     assert made.shares == sorted(made.shares) and made.shares[-1] == 1
 
 
+@pytest.mark.parametrize(("left", "taken"), [(0.99, False), (0.8, True)])
+def test_a_layer_is_to_gain_what_it_costs(
+    monkeypatch: pytest.MonkeyPatch, left: float, taken: bool
+) -> None:
+    def restored_error(mark: Mark, *_: object) -> float:
+        return left if mark.enhancement else 1.0
+
+    monkeypatch.setattr(strips, "restored_error", restored_error)
+    # The embedding loses 0.3 dB by a layer in one strip.
+    assert bool(Made("layers-3", 96, 96).mark.enhancement) == taken
+
+
 def test_a_strip_tells_of_the_rounding_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
     several = Made("stego-5", 288, 384, bits=3)
     monkeypatch.setattr(strips, "_MOST", 1)
