@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -42,7 +43,7 @@ from iicnet_cli.errors import (
 )
 from iicnet_cli.identify import identify
 from iicnet_cli.levels import Levels, Pixels, crop, pad, padding_to, whole
-from iicnet_cli.marking import Search, marked
+from iicnet_cli.marking import Marked, Search, marked
 from iicnet_cli.media.files import check_target, replacing
 from iicnet_cli.metrics import SSIM_WINDOW, capped, decibels, error_of, psnr, ssim
 from iicnet_cli.tasks import (
@@ -59,6 +60,7 @@ from iicnet_cli.zoo import Checkpoint, find
 if TYPE_CHECKING:
     from iicnet_cli.inference.device import DeviceChoice
     from iicnet_cli.inference.effort import Target
+    from iicnet_cli.inference.groups import Groups
     from iicnet_cli.inference.runner import Runner
     from iicnet_cli.network import IICNetConfig
     from iicnet_cli.network.precision import Precision
@@ -195,29 +197,6 @@ class Forecast:
     restored_psnr: float
     notes: tuple[str, ...] = ()
     guessed: bool = False
-
-
-class _Quality:
-    """What the pictures are worth, gathered group by group: rows of embedding, picture 1, ..."""
-
-    def __init__(self, with_ssim: bool) -> None:
-        self._with_ssim = with_ssim
-        self._psnr: list[list[float]] = []
-        self._ssim: list[list[float]] = []
-
-    def add(self, embedding: Pixels, reference: Pixels, restored: Pixels, images: Pixels) -> None:
-        pairs = [(embedding, reference), *zip(restored, images, strict=True)]
-        self._psnr.append([capped(psnr(a, b)) for a, b in pairs])
-        if self._with_ssim:
-            self._ssim.append([ssim(a, b) for a, b in pairs])
-
-    def pictures(self, names: Sequence[str]) -> list[PictureQuality]:
-        """Means over the groups: the embedding first, then the restored pictures."""
-        psnrs = np.mean(self._psnr, axis=0).tolist()
-        ssims = np.mean(self._ssim, axis=0).tolist() if self._ssim else [None] * len(psnrs)
-        return [
-            PictureQuality(*row) for row in zip(("embedding", *names), psnrs, ssims, strict=True)
-        ]
 
 
 class Converter:
@@ -365,6 +344,7 @@ class Converter:
             UsageError, MediaError, ModelError: as :meth:`embed`.
         """
         from iicnet_cli.inference.forecast import forecast
+        from iicnet_cli.inference.groups import cores_for
 
         search = Search.of(effort, target_embed_psnr, target_restored_psnr)
         chosen, checkpoint, job = _open(inputs, task, model, options)
@@ -375,8 +355,10 @@ class Converter:
         images = pad(_compensated(group.images, chosen, runner.config, options)[0], padding)
         obstacle = enhancement.obstacle(images) if options.enhance else None
         steps = search.steps if search else 0
-        told = forecast(runner, images, steps, enhance=options.enhance and not obstacle)
         count = job.total
+        at_once = _at_once(runner, (job.height, job.width), count, search is not None)
+        with cores_for(at_once):
+            told = forecast(runner, images, steps, enhance=options.enhance and not obstacle)
         return Forecast(
             task=chosen.name,
             model=checkpoint.name,
@@ -386,7 +368,7 @@ class Converter:
             embeddings=count,
             tiles=told.tiles,
             bytes=told.bytes * (count or 1),
-            seconds=told.seconds * (count or 1),
+            seconds=told.seconds * math.ceil((count or 1) / at_once),
             embed_psnr=told.embed_psnr,
             restored_psnr=told.restored_psnr,
             notes=(*job.notes, *_without_layer(obstacle)),
@@ -465,6 +447,14 @@ class Converter:
             )
         return self._runners[key]
 
+    def _groups(
+        self, runner: Runner, size: tuple[int, int], total: int | None, search: bool = False
+    ) -> Groups:
+        """So many groups of pictures (height, width), if known."""
+        from iicnet_cli.inference.groups import Groups
+
+        return Groups(_at_once(runner, size, total, search), total, self._progress)
+
     def _write(
         self,
         job: Job,
@@ -476,7 +466,6 @@ class Converter:
         options: EmbedOptions,
     ) -> tuple[Header, int, float | None, list[str]]:
         padding = padding_to(job.width, job.height, runner.config.multiple)
-        count = 0
         obstacle: str | None = None
         gains: list[float] = []
         all_motion: list[bytes] = []
@@ -486,10 +475,11 @@ class Converter:
             network = runner.config
             half = task.name == "video" and network.half_size
             mark_task = f"{task.name}-half" if half else task.name
-            for group in job.groups():
-                runner.tick = self._ticker("embedding", count, job.total)
-                still, motion = _compensated(group.images, task, runner.config, options)
-                all_motion.append(motion)
+            size = job.height, job.width
+            groups = self._groups(runner, size, job.total, search is not None)
+
+            def work(number: int, group: Group) -> tuple[Marked, str | None]:
+                still, motion = _compensated(group.images, task, network, options)
                 mark = Mark(
                     task=MARK_TASKS.index(mark_task),
                     model=model_id(checkpoint.config.weights_sha256),
@@ -506,15 +496,22 @@ class Converter:
                     mark,
                     enhance=options.enhance and not obstacle,
                     search=search,
-                    enhancing=self._ticker("enhancing", count, job.total),
-                    improving=partial(self._improving, count, job.total),
+                    embedding=partial(groups.tick, "embedding", number),
+                    enhancing=partial(groups.tick, "enhancing", number),
+                    improving=lambda share, gain: groups.tick(
+                        f"improving (+{gain:.2f} dB)", number, share
+                    ),
                 )
+                return found, obstacle
+
+            for found, why in groups.each(work, job.groups()):
+                obstacle = why
+                all_motion.append(found.mark.motion)
                 all_common.append(found.mark.common)
                 if found.gained_psnr is not None:
                     gains.append(found.gained_psnr)
                 pixels = found.pixels
                 writer.add(pixels[..., 0] if network.embedding_channels == 1 else pixels)
-                count += 1
             header = Header(
                 task=task.name,
                 model=checkpoint.name,
@@ -532,36 +529,52 @@ class Converter:
                 **job.header_fields(),
             )
             gained = float(np.mean(gains)) if gains else None
+            count = len(all_motion)
             return writer.finish(header), count, gained, _without_layer(obstacle)
 
     def _verify(
         self, job: Job, runner: Runner, path: Path, with_ssim: bool
     ) -> list[PictureQuality]:
-        quality = _Quality(with_ssim)
         padding = padding_to(job.width, job.height, runner.config.multiple)
         # Of the embedding: what shows a picture and not only its padding.
         width, height = -(-job.width // runner.scale), -(-job.height // runner.scale)
+        groups = self._groups(runner, (job.height, job.width), job.total)
         with EmbeddingReader(path) as reader:
-            assert reader.header is not None
-            for i, (group, embedding) in enumerate(zip(job.groups(), reader, strict=True)):
-                runner.tick = self._ticker("verifying", i, job.total)
-                restored = _restored(runner, reader.header, embedding, i).images
+            header = reader.header
+            assert header is not None
+
+            def work(number: int, given: tuple[Group, Pixels]) -> list[list[float]]:
+                group, embedding = given
+                tick = partial(groups.tick, "verifying", number)
+                restored = _restored(runner, header, embedding, number, tick).images
                 embedding = _with_channels(embedding, runner.config.embedding_channels)
                 reference = runner.reference(pad(group.images, padding))
                 visible, wanted = (x[:height, :width] for x in (embedding, reference))
-                quality.add(visible, wanted, restored, group.images)
-        return quality.pictures(job.names)
+                pairs = [(visible, wanted), *zip(restored, group.images, strict=True)]
+                found = [[capped(psnr(a, b)) for a, b in pairs]]
+                if with_ssim:
+                    found.append([ssim(a, b) for a, b in pairs])
+                return found
+
+            of_groups = list(groups.each(work, zip(job.groups(), reader, strict=True)))
+        names = "embedding", *job.names
+        means = np.mean(of_groups, axis=0).tolist()
+        return [PictureQuality(*each) for each in zip(names, *means, strict=True)]
 
     def _restored(self, reader: EmbeddingReader, header: Header, runner: Runner) -> Iterator[Group]:
-        for i, embedding in enumerate(reader):
-            runner.tick = self._ticker("restoring", i, reader.n_frames)
-            yield _restored(runner, header, embedding, i)
+        groups = self._groups(runner, (header.height, header.width), reader.n_frames)
 
-    def _improving(self, done: int, total: int | None, share: float, gain: float) -> None:
-        self._progress(f"improving (+{gain:.2f} dB)", done + share, total)
+        def work(number: int, embedding: Pixels) -> Group:
+            tick = partial(groups.tick, "restoring", number)
+            return _restored(runner, header, embedding, number, tick)
 
-    def _ticker(self, what: str, done: int, total: int | None) -> Callable[[float], None]:
-        return lambda share: self._progress(what, done + share, total)
+        return groups.each(work, reader)
+
+
+def _at_once(runner: Runner, size: tuple[int, int], total: int | None, search: bool) -> int:
+    """How many of so many groups are worked on together; a search has all cores to itself."""
+    at_once = 1 if search else runner.at_once(*size)
+    return at_once if total is None else min(at_once, total)
 
 
 def _with_channels(embedding: Pixels, channels: int) -> Pixels:
@@ -627,7 +640,13 @@ def _without_layer(obstacle: str | None) -> list[str]:
     return [f"without the enhancement layer: {obstacle}"] if obstacle else []
 
 
-def _restored(runner: Runner, header: Header, embedding: Pixels, index: int) -> Group:
+def _restored(
+    runner: Runner,
+    header: Header,
+    embedding: Pixels,
+    index: int,
+    tick: Callable[[float], None],
+) -> Group:
     """The pictures of an embedding (H, W) or (H, W, C), with all that it carries for them."""
     mark = read_mark(embedding)
     if mark is not None and mark.images != header.images:
@@ -646,11 +665,11 @@ def _restored(runner: Runner, header: Header, embedding: Pixels, index: int) -> 
     dtype = np.int16 if motion else np.uint8
     levels: Levels
     if mark is not None and mark.enhancement:
-        fine = crop(runner.restore_finely(embedding, dtype), header.width, header.height)
+        fine = crop(runner.restore_finely(embedding, dtype, tick=tick), header.width, header.height)
         enhancement.add(mark.enhancement, fine)
         levels = whole(fine, dtype, out=fine)
     else:
-        levels = crop(runner.restore(embedding, dtype), header.width, header.height)
+        levels = crop(runner.restore(embedding, dtype, tick), header.width, header.height)
     if area is not None:
         area.put(levels, embedding)
     if motion:

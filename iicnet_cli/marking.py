@@ -96,6 +96,7 @@ def marked(
     *,
     enhance: bool = True,
     search: Search | None = None,
+    embedding: Callable[[float], None] = lambda share: None,
     enhancing: Callable[[float], None] = lambda share: None,
     improving: Callable[[float, float], None] = lambda share, gain: None,
 ) -> Marked:
@@ -111,12 +112,12 @@ def marked(
         mark: with the padding and the motion, if any.
         enhance: add an enhancement layer where one gains.
         search: for a better embedding; none by default.
-        enhancing: called with the share 0..1 of a layer that is done.
+        embedding: called with the share 0..1 of the network's pass that is done.
+        enhancing: likewise, of a layer.
         improving: called with the share of a search that is done, and the dB gained so far.
     """
     padded = pad(images, mark.padding)
-    found = runner.embed_with_remainder(padded)
-    runner.tick = lambda share: None  # what follows has its own bars
+    found = runner.embed_with_remainder(padded, embedding)
     if area := keep_common(padded, *found, load=len(mark.motion)):
         mark = replace(mark, common=area.to_bytes())
     restore = partial(_levels, runner, images)

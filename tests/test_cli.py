@@ -12,7 +12,9 @@ import subprocess
 import sys
 import time
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -438,16 +440,17 @@ def test_failing_midway_leaves_nothing_and_what_was_to_be_overwritten(
     from iicnet_cli.inference.runner import Runner
 
     embed = Runner.embed_with_remainder
-    failures = iter([None, MediaError("clip.mkv: is damaged")] * 2)
+    calls = count()
 
-    def second_fails(self: Runner, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if failure := next(failures):
-            raise failure
-        return embed(self, images)
+    def second_fails(self: Runner, *arguments: Any) -> tuple[np.ndarray, np.ndarray]:
+        if next(calls):
+            raise MediaError("clip.mkv: is damaged")
+        return embed(self, *arguments)
 
     monkeypatch.setattr(Runner, "embed_with_remainder", second_fails)
     (tmp_path / "old.png").write_text("mine")
     for name in ("new.png", "old.png"):
+        calls = count()
         result = run("embed", clip, "-o", tmp_path / name, "-y", "-q")
         assert result.exit_code == ExitCode.FAILURE
         assert result.stderr.strip().splitlines() == ["iicnet: clip.mkv: is damaged"]
@@ -758,7 +761,7 @@ def test_ctrl_c_is_one_line_and_130(
 ) -> None:
     from iicnet_cli.inference.runner import Runner
 
-    def interrupted(self: Runner, images: np.ndarray) -> np.ndarray:
+    def interrupted(self: Runner, *_: object) -> np.ndarray:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Runner, "embed_with_remainder", interrupted)

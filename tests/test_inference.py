@@ -107,12 +107,12 @@ def test_tiled_equals_whole_after_rounding_on_a_bundled_model() -> None:
     net = find("rescale").load()
     images = natural(512, 640, 1)[None]
     shares: list[float] = []
-    tiled = Runner(net, memory=1, tick=shares.append)
+    tiled = Runner(net, memory=1)
     whole = Runner(net, memory=1 << 40)
     assert len(plan_tiles(512, 640, net.config, 1)) > 1
     for a, b in (
-        (tiled.embed(images), embedding := whole.embed(images)),
-        (tiled.restore(embedding), whole.restore(embedding)),
+        (tiled.embed(images, shares.append), embedding := whole.embed(images)),
+        (tiled.restore(embedding, tick=shares.append), whole.restore(embedding)),
     ):
         difference = np.abs(a.astype(int) - b.astype(int))
         assert difference.max() <= 1

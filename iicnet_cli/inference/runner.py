@@ -14,6 +14,7 @@ from torch import Tensor
 
 from iicnet_cli.inference.allocator import keep_freed_memory
 from iicnet_cli.inference.effort import Target, improve
+from iicnet_cli.inference.groups import MOST
 from iicnet_cli.levels import FineLevels, Levels, Pixels
 from iicnet_cli.network import IICNet, IICNetConfig
 from iicnet_cli.network.compiling import compiled as compile_pass
@@ -35,6 +36,8 @@ _STRIP = 256
 """Rows of an embedding."""
 _MARGIN = 16
 """Likewise: beside those from which only some rows of the images are restored."""
+_ARRAYS = 16
+"""Bytes for each sample of the images, beside the tensors."""
 
 
 @dataclass(frozen=True)
@@ -129,11 +132,18 @@ def default_memory(device: torch.device) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free // 2
+    return min(MOST_MEMORY, _free_memory() // 2)
+
+
+def _free_memory() -> int:
     try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # not every system tells
-        return MOST_MEMORY
-    return min(MOST_MEMORY, free // 2)
+        return 4 * MOST_MEMORY
+
+
+def _silent(share: float) -> None:
+    """No tick."""
 
 
 class Runner:
@@ -146,7 +156,9 @@ class Runner:
         memory: bytes for the tensors of one tile; :func:`default_memory` by default.
         compiled: compile both passes before their first use, which takes half a minute each.
         precision: less than fp32 is faster on some devices, and restores a little worse.
-        tick: called after each tile with the share 0..1 of the picture that is done.
+
+    Both passes may run in several threads at once. Their ``tick`` is called after each tile with
+    the share 0..1 of the picture that is done.
     """
 
     def __init__(
@@ -158,7 +170,6 @@ class Runner:
         memory: int | None = None,
         compiled: bool = False,
         precision: Precision = "fp32",
-        tick: Callable[[float], None] = lambda share: None,
     ) -> None:
         self.device = device or torch.device("cpu")
         if self.device.type == "cpu":
@@ -173,13 +184,30 @@ class Runner:
             self._inverse = compile_pass(self._inverse, freezing=True)
         self.config = net.config
         self.feedback = feedback
+        self._compiled = compiled
+        self._told_memory = memory
         self.memory = default_memory(self.device) if memory is None else memory
-        self.tick = tick
 
     @property
     def scale(self) -> int:
         """Pixels of an image to one pixel of the embedding, on each axis."""
         return 2 if self.config.half_size else 1
+
+    def at_once(self, height: int, width: int) -> int:
+        """Groups of pictures of this size that may be worked on together, each on a core or more.
+
+        Their tensors are to fit into the memory for a tile, or, on a CPU and if nobody said how
+        much that is, into twice the most of it.
+        """
+        if self._compiled:  # compiling is for one thread
+            return 1
+        memory = self.memory
+        if self._told_memory is None and self.device.type == "cpu":
+            memory = min(2 * MOST_MEMORY, _free_memory() // 2)
+        config = self.config
+        tensors = min(self.memory, bytes_per_pixel(config) * height * width)
+        arrays = _ARRAYS * config.images * config.channels * height * width
+        return max(1, min(MOST, torch.get_num_threads(), memory // (tensors + arrays)))
 
     @property
     def search_memory(self) -> int:
@@ -198,22 +226,24 @@ class Runner:
             out[top : top + _STRIP] = to_pixels(self.net.reference(strip))[0]
         return out
 
-    def embed(self, images: Levels) -> Pixels:
+    def embed(self, images: Levels, tick: Callable[[float], None] = _silent) -> Pixels:
         """(K, H, W, C), the reference first, to the embedding (H_e, W_e, C_e) uint8.
 
         Raises:
             ValueError: H or W is no multiple of ``config.multiple``, or K or C differ.
         """
-        return self.embed_with_remainder(images)[0]
+        return self.embed_with_remainder(images, tick)[0]
 
     @torch.inference_mode()
-    def embed_with_remainder(self, images: Levels) -> tuple[Pixels, NDArray[np.int8]]:
+    def embed_with_remainder(
+        self, images: Levels, tick: Callable[[float], None] = _silent
+    ) -> tuple[Pixels, NDArray[np.int8]]:
         """As :meth:`embed`; and what rounding took from each sample (:func:`to_remainder`)."""
         height, width = images.shape[1:3]
         scale = self.scale
         shape = (height // scale, width // scale, self.config.embedding_channels)
         out, rest = np.empty(shape, np.uint8), np.empty(shape, np.int8)
-        for tile in self._tiles(height, width):
+        for tile in self._tiles(height, width, tick):
             part = to_tensor(images[:, *tile.compute][None], self.device)
             values = self._forward(part)
             kept, inner = _scaled(tile.keep, scale), _scaled(tile.inner, scale)
@@ -222,19 +252,25 @@ class Runner:
         return out, rest
 
     @torch.inference_mode()
-    def restore(self, embedding: Pixels, dtype: DTypeLike = np.uint8) -> Levels:
+    def restore(
+        self,
+        embedding: Pixels,
+        dtype: DTypeLike = np.uint8,
+        tick: Callable[[float], None] = _silent,
+    ) -> Levels:
         """The embedding to the images.
 
         Args:
             embedding: (H_e, W_e, C_e) uint8.
             dtype: int16 for images that were not within 0..255.
+            tick: see the class.
 
         Returns:
             (K, H, W, C) of that type.
         """
         out: Levels = np.empty(self._restored_shape(embedding), dtype)
         to_array: Callable[[Tensor], Levels] = to_pixels if out.dtype == np.uint8 else to_levels
-        for keep, restored in self._restored(embedding):
+        for keep, restored in self._restored(embedding, tick=tick):
             out[keep] = to_array(restored)
         return out
 
@@ -245,6 +281,7 @@ class Runner:
         dtype: DTypeLike = np.uint8,
         remainder: NDArray[np.int8] | None = None,
         rows: slice | None = None,
+        tick: Callable[[float], None] = _silent,
     ) -> FineLevels:
         """As :meth:`restore`, in parts of a level (``levels.FINE``).
 
@@ -255,6 +292,7 @@ class Runner:
             rows: restore these only, from what is near to them in the embedding. Within the whole
                 they would differ in a few levels, for receptive fields are larger; the most in the
                 first and last rows.
+            tick: see the class.
 
         Returns:
             (K, H, W, C).
@@ -265,10 +303,10 @@ class Runner:
             bottom = -(-rows.stop // self.scale) + _MARGIN
             near = slice(top, -(-bottom // multiple) * multiple)
             rest = None if remainder is None else remainder[near]
-            some = self.restore_finely(embedding[near], dtype, rest)
+            some = self.restore_finely(embedding[near], dtype, rest, tick=tick)
             return some[:, rows.start - top * self.scale : rows.stop - top * self.scale]
         out: FineLevels = np.empty(self._restored_shape(embedding), np.int16)
-        for keep, restored in self._restored(embedding, remainder):
+        for keep, restored in self._restored(embedding, remainder, tick):
             out[keep] = to_fine_levels(restored, clamped=np.dtype(dtype) == np.uint8)
         return out
 
@@ -277,10 +315,13 @@ class Runner:
         return self.config.images, height, width, self.config.channels
 
     def _restored(
-        self, embedding: Pixels, remainder: NDArray[np.int8] | None = None
+        self,
+        embedding: Pixels,
+        remainder: NDArray[np.int8] | None = None,
+        tick: Callable[[float], None] = _silent,
     ) -> Iterator[tuple[tuple[slice, slice, slice], Tensor]]:
         """Tile by tile: where it lies in all images, and its part of them, (K, C, H, W)."""
-        for tile in self._tiles(*self._restored_shape(embedding)[1:3]):
+        for tile in self._tiles(*self._restored_shape(embedding)[1:3], tick):
             area = _scaled(tile.compute, self.scale)
             part: Pixels | NDArray[np.float32] = embedding[area]
             if remainder is not None:
@@ -347,11 +388,11 @@ class Runner:
             rest[kept] = np.where(changed, lost, rest[kept])
         return out, rest
 
-    def _tiles(self, height: int, width: int) -> Iterator[Tile]:
+    def _tiles(self, height: int, width: int, tick: Callable[[float], None]) -> Iterator[Tile]:
         tiles = plan_tiles(height, width, self.config, self.memory)
         for i, tile in enumerate(tiles):
             yield tile
-            self.tick((i + 1) / len(tiles))
+            tick((i + 1) / len(tiles))
 
 
 def _of_all(
