@@ -60,7 +60,6 @@ from iicnet_cli.zoo import Checkpoint, find
 if TYPE_CHECKING:
     from iicnet_cli.inference.device import DeviceChoice
     from iicnet_cli.inference.effort import Target
-    from iicnet_cli.inference.groups import Groups
     from iicnet_cli.inference.runner import Runner
     from iicnet_cli.network import IICNetConfig
     from iicnet_cli.network.precision import Precision
@@ -197,6 +196,29 @@ class Forecast:
     restored_psnr: float
     notes: tuple[str, ...] = ()
     guessed: bool = False
+
+
+class _Quality:
+    """What the pictures are worth, gathered group by group: rows of embedding, picture 1, ..."""
+
+    def __init__(self, with_ssim: bool) -> None:
+        self._with_ssim = with_ssim
+        self._psnr: list[list[float]] = []
+        self._ssim: list[list[float]] = []
+
+    def add(self, embedding: Pixels, reference: Pixels, restored: Pixels, images: Pixels) -> None:
+        pairs = [(embedding, reference), *zip(restored, images, strict=True)]
+        self._psnr.append([capped(psnr(a, b)) for a, b in pairs])
+        if self._with_ssim:
+            self._ssim.append([ssim(a, b) for a, b in pairs])
+
+    def pictures(self, names: Sequence[str]) -> list[PictureQuality]:
+        """Means over the groups: the embedding first, then the restored pictures."""
+        psnrs = np.mean(self._psnr, axis=0).tolist()
+        ssims = np.mean(self._ssim, axis=0).tolist() if self._ssim else [None] * len(psnrs)
+        return [
+            PictureQuality(*row) for row in zip(("embedding", *names), psnrs, ssims, strict=True)
+        ]
 
 
 class Converter:
@@ -356,7 +378,7 @@ class Converter:
         obstacle = enhancement.obstacle(images) if options.enhance else None
         steps = search.steps if search else 0
         count = job.total
-        at_once = _at_once(runner, (job.height, job.width), count, search is not None)
+        at_once = _at_once(runner, job, search)
         with cores_for(at_once):
             told = forecast(runner, images, steps, enhance=options.enhance and not obstacle)
         return Forecast(
@@ -447,14 +469,6 @@ class Converter:
             )
         return self._runners[key]
 
-    def _groups(
-        self, runner: Runner, size: tuple[int, int], total: int | None, search: bool = False
-    ) -> Groups:
-        """So many groups of pictures (height, width), if known."""
-        from iicnet_cli.inference.groups import Groups
-
-        return Groups(_at_once(runner, size, total, search), total, self._progress)
-
     def _write(
         self,
         job: Job,
@@ -465,6 +479,8 @@ class Converter:
         search: Search | None,
         options: EmbedOptions,
     ) -> tuple[Header, int, float | None, list[str]]:
+        from iicnet_cli.inference.groups import Groups
+
         padding = padding_to(job.width, job.height, runner.config.multiple)
         obstacle: str | None = None
         gains: list[float] = []
@@ -475,8 +491,7 @@ class Converter:
             network = runner.config
             half = task.name == "video" and network.half_size
             mark_task = f"{task.name}-half" if half else task.name
-            size = job.height, job.width
-            groups = self._groups(runner, size, job.total, search is not None)
+            groups = Groups(_at_once(runner, job, search), job.total, self._progress)
 
             def work(number: int, group: Group) -> tuple[Marked, str | None]:
                 still, motion = _compensated(group.images, task, network, options)
@@ -535,46 +550,34 @@ class Converter:
     def _verify(
         self, job: Job, runner: Runner, path: Path, with_ssim: bool
     ) -> list[PictureQuality]:
+        quality = _Quality(with_ssim)
         padding = padding_to(job.width, job.height, runner.config.multiple)
         # Of the embedding: what shows a picture and not only its padding.
         width, height = -(-job.width // runner.scale), -(-job.height // runner.scale)
-        groups = self._groups(runner, (job.height, job.width), job.total)
         with EmbeddingReader(path) as reader:
-            header = reader.header
-            assert header is not None
-
-            def work(number: int, given: tuple[Group, Pixels]) -> list[list[float]]:
-                group, embedding = given
-                tick = partial(groups.tick, "verifying", number)
-                restored = _restored(runner, header, embedding, number, tick).images
+            assert reader.header is not None
+            for i, (group, embedding) in enumerate(zip(job.groups(), reader, strict=True)):
+                tick = self._ticker("verifying", i, job.total)
+                restored = _restored(runner, reader.header, embedding, i, tick).images
                 embedding = _with_channels(embedding, runner.config.embedding_channels)
                 reference = runner.reference(pad(group.images, padding))
                 visible, wanted = (x[:height, :width] for x in (embedding, reference))
-                pairs = [(visible, wanted), *zip(restored, group.images, strict=True)]
-                found = [[capped(psnr(a, b)) for a, b in pairs]]
-                if with_ssim:
-                    found.append([ssim(a, b) for a, b in pairs])
-                return found
-
-            of_groups = list(groups.each(work, zip(job.groups(), reader, strict=True)))
-        names = "embedding", *job.names
-        means = np.mean(of_groups, axis=0).tolist()
-        return [PictureQuality(*each) for each in zip(names, *means, strict=True)]
+                quality.add(visible, wanted, restored, group.images)
+        return quality.pictures(job.names)
 
     def _restored(self, reader: EmbeddingReader, header: Header, runner: Runner) -> Iterator[Group]:
-        groups = self._groups(runner, (header.height, header.width), reader.n_frames)
+        for i, embedding in enumerate(reader):
+            tick = self._ticker("restoring", i, reader.n_frames)
+            yield _restored(runner, header, embedding, i, tick)
 
-        def work(number: int, embedding: Pixels) -> Group:
-            tick = partial(groups.tick, "restoring", number)
-            return _restored(runner, header, embedding, number, tick)
-
-        return groups.each(work, reader)
+    def _ticker(self, what: str, done: int, total: int | None) -> Callable[[float], None]:
+        return lambda share: self._progress(what, done + share, total)
 
 
-def _at_once(runner: Runner, size: tuple[int, int], total: int | None, search: bool) -> int:
-    """How many of so many groups are worked on together; a search has all cores to itself."""
-    at_once = 1 if search else runner.at_once(*size)
-    return at_once if total is None else min(at_once, total)
+def _at_once(runner: Runner, job: Job, search: Search | None) -> int:
+    """How many groups are embedded together; a search has all cores to itself."""
+    at_once = runner.at_once(job.height, job.width) if search is None else 1
+    return at_once if job.total is None else min(at_once, job.total)
 
 
 def _with_channels(embedding: Pixels, channels: int) -> Pixels:

@@ -194,7 +194,7 @@ class Runner:
         return 2 if self.config.half_size else 1
 
     def at_once(self, height: int, width: int) -> int:
-        """Groups of pictures of this size that may be worked on together, each on a core or more.
+        """Groups of pictures of this size that may be embedded together, each on a core or more.
 
         Their tensors are to fit into the memory for a tile, or, on a CPU and if nobody said how
         much that is, into twice the most of it.
