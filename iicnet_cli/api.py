@@ -226,7 +226,8 @@ class Converter:
 
     Args:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        memory: bytes that the tensors of one tile may take; larger pictures are cut into tiles.
+        memory: bytes that the tensors of one tile may take; larger pictures are cut into tiles. As
+            many groups of a clip are embedded at once as fit.
         compiled: compile each network before its first use: half a minute or more, then faster.
         precision: of the network: ``fp32``, ``tf32`` (CUDA only) or ``bf16``.
         progress: told how far a call is.

@@ -36,7 +36,8 @@ MemoryOption = Annotated[
     str | None,
     typer.Option(
         "--memory",
-        help="Memory that one tile may take, as 512M or 2G; larger pictures are tiled.",
+        help="Memory for tiles, as 512M or 2G: larger pictures are cut into several, and as many "
+        "groups of a clip are embedded at once as fit.",
         metavar="SIZE",
     ),
 ]
