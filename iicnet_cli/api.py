@@ -75,7 +75,8 @@ SMALLEST = 16
 """Pixels of the shortest side that can be embedded."""
 
 Progress = Callable[[str, float, float | None], None]
-"""Called with what is being done, how many groups are done, and how many there are (if known)."""
+"""Called with what is being done, how many groups are done, and how many there are (if known); by
+several threads in turn while a clip is embedded."""
 
 
 @dataclass(frozen=True)
