@@ -67,7 +67,6 @@ def test_they_are_at_once_and_share_the_cores() -> None:
         torch.set_num_threads(5)
         assert list(Groups(2, 4, silent).each(work, [None] * 4)) == [2] * 4
         assert torch.get_num_threads() == 5
-        torch.set_num_threads(before)
     assert torch.get_num_threads() == before
 
 

@@ -226,13 +226,13 @@ class Runner:
             out[top : top + _STRIP] = to_pixels(self.net.reference(strip))[0]
         return out
 
-    def embed(self, images: Levels, tick: Callable[[float], None] = _silent) -> Pixels:
+    def embed(self, images: Levels) -> Pixels:
         """(K, H, W, C), the reference first, to the embedding (H_e, W_e, C_e) uint8.
 
         Raises:
             ValueError: H or W is no multiple of ``config.multiple``, or K or C differ.
         """
-        return self.embed_with_remainder(images, tick)[0]
+        return self.embed_with_remainder(images)[0]
 
     @torch.inference_mode()
     def embed_with_remainder(
