@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
 from iicnet_cli.errors import TrainingError
 from iicnet_cli.motion import compensated, find_motion
 from iicnet_cli.network.config import IICNetConfig
+from iicnet_cli.tasks.dual import dual_views
 from iicnet_cli.training.data import build_samplers, load_cutouts, load_pairs
 from iicnet_cli.training.motion import moving_photos, stereo_photos
 from iicnet_cli.training.recipe import Recipe, Stage
 from iicnet_cli.training.samplers import (
+    DualSampler,
     LayersSampler,
-    PairSampler,
     StegoSampler,
     StereoSampler,
     VideoSampler,
-    dual_pairs,
 )
 from iicnet_cli.training.scenes import compensated_scenes, drawn_scenes
 from tests.conftest import Pixels, natural
@@ -195,21 +197,57 @@ def test_stereo_is_compensated_and_mirrored(side: int, left: int) -> None:
     assert len({sample.tobytes() for sample in samples}) == 12
 
 
-def test_pairs_share_their_crop() -> None:
-    first = natural(50, 60, 3)
-    sampler = PairSampler([np.stack([first, 255 - first])])
-    for seed in range(10):
-        a, b = sampler.sample(rng(seed), 32)
-        assert np.array_equal(b, 255 - a)
+@pytest.mark.parametrize("zoom", [2, 4])
+def test_dual_is_a_view_and_its_centre(zoom: int) -> None:
+    """Wherever the crop is: both views are of one window, and are turned alike."""
+    photo = natural(18 * zoom, 24 * zoom, 4)
+    small, _ = dual_views(photo, zoom)
+    crop = 16
+    sampler = DualSampler([photo], (zoom, 64), crop)
+    found = set()
+    for seed in range(40):
+        sample = sampler.sample(rng(seed), crop)
+        assert sample.shape == (2, crop, crop, 3)
+        (normal, zoomed), turn = max(
+            ((sample_turned, turn) for turn, sample_turned in enumerate(turns(sample))),
+            key=lambda turned: place(turned[0][0], small) is not None,
+        )
+        y, x = place(normal, small) or pytest.fail("no part of the photo made smaller")
+        detail = place(zoomed, photo) or pytest.fail("no part of the photo")
+        for at, there, length in zip((y, x), detail, small.shape[:2], strict=True):
+            assert there in {
+                zoom * start + (zoom - 1) * window // 2 + at - start
+                for window in range(crop, length + 1)
+                for start in range(length - window + 1)
+                if start <= at <= start + window - crop
+            }
+        found.add((turn, y, x))
+    assert len({turn for turn, _, _ in found}) == 8
+    assert len(found) > 20
 
 
-def test_dual_pairs_are_a_whole_and_its_centre() -> None:
-    photo = natural(160, 200, 4)
-    pairs = dual_pairs([photo], (2, 4, 8), 40)
-    assert [pair.shape for pair in pairs] == [(2, 80, 100, 3), (2, 40, 50, 3)]
-    assert np.array_equal(pairs[0][1], photo[40:120, 50:150])
-    blocks = photo.reshape(80, 2, 100, 2, 3).mean((1, 3))
-    assert np.abs(pairs[0][0] - blocks).mean() < 3
+def turns(pair: Pixels) -> Iterator[Pixels]:
+    for mirrored in (pair, pair[:, :, ::-1]):
+        for quarter in range(4):
+            yield np.rot90(mirrored, quarter, axes=(1, 2))
+
+
+def place(part: Pixels, whole: Pixels) -> tuple[int, int] | None:
+    windows = sliding_window_view(whole, part.shape)[:, :, 0]
+    places = np.argwhere((windows == part).all(axis=(2, 3, 4)))
+    return (int(places[0][0]), int(places[0][1])) if len(places) else None
+
+
+def test_dual_of_a_whole_photo() -> None:
+    photo = natural(64, 64, 4)
+    views = np.stack(dual_views(photo, 4))
+    sample = DualSampler([photo], (4,), 16).sample(rng(1), 16)
+    assert any(np.array_equal(turned, views) for turned in turns(sample))
+
+
+def test_dual_needs_large_photos() -> None:
+    with pytest.raises(TrainingError, match="no photo of 64 pixels"):
+        DualSampler([natural(63, 200, 4)], (2, 4), 32)
 
 
 @pytest.mark.parametrize("images", [2, 3])

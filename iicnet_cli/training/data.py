@@ -27,13 +27,12 @@ from iicnet_cli.tasks.dual import ZOOMS
 from iicnet_cli.training.distributed import Team
 from iicnet_cli.training.recipe import Recipe, Stage
 from iicnet_cli.training.samplers import (
+    DualSampler,
     LayersSampler,
-    PairSampler,
     Sampler,
     StegoSampler,
     StereoSampler,
     VideoSampler,
-    dual_pairs,
 )
 from iicnet_cli.training.scenes import compensated_scenes, drawn_scenes
 
@@ -144,8 +143,8 @@ def build_samplers(recipe: Recipe, folders: Sequence[Path]) -> tuple[Sampler, li
         held = LayersSampler(_pixels(out), photos, images)
     elif recipe.task == "dual":
         kept, out = _hold_out(load_photos(folders, smallest=2 * crop), 1)
-        sampler = PairSampler(dual_pairs(_pixels(kept), ZOOMS, crop))
-        held = PairSampler(dual_pairs(_pixels(out), ZOOMS, crop))
+        sampler = DualSampler(_pixels(kept), ZOOMS, crop)
+        held = DualSampler(_pixels(out), ZOOMS, crop)
     else:
         kept, out = _hold_out(load_photos(folders, smallest=crop), images)
         sampler = StegoSampler(_pixels(kept), images)

@@ -121,23 +121,47 @@ class VideoSampler:
         return _compensated(frames, y, x, crop)
 
 
-class PairSampler:
-    """Pictures that belong together, (2, H, W, 3): one crop for both, mirrored together.
+class DualSampler:
+    """Crops, (2, crop, crop, 3), of the normal and zoomed views of random windows of photos.
+
+    All zooms are drawn equally often; both views are turned and mirrored together.
 
     Args:
-        pairs: the reference first.
+        photos: (H, W, 3) each, of any sizes.
+        zooms: how many times smaller the normal view is.
+        smallest: pixels of the shorter side of a normal view, at least; no crop may be larger.
     """
 
-    def __init__(self, pairs: Sequence[Pixels]) -> None:
-        if not pairs:
-            raise TrainingError("no pairs of pictures were found")
-        self.pairs = pairs
+    def __init__(self, photos: Sequence[Pixels], zooms: Sequence[int], smallest: int) -> None:
+        views = [
+            [
+                (dual_views(photo, zoom)[0], photo)
+                for photo in photos
+                if min(photo.shape[:2]) // zoom >= smallest
+            ]
+            for zoom in zooms
+        ]
+        self.views = [(zoom, pairs) for zoom, pairs in zip(zooms, views, strict=True) if pairs]
+        if not self.views:
+            raise TrainingError(f"no photo of {min(zooms) * smallest} pixels or more was found")
 
     def sample(self, rng: Generator, crop: int) -> Pixels:
-        pair = self.pairs[int(rng.integers(len(self.pairs)))]
-        y, x = _corner(pair[0], crop, rng)
-        cut = pair[:, y : y + crop, x : x + crop]
-        return cut[:, :, ::-1] if rng.random() < 0.5 else cut
+        zoom, pairs = self.views[int(rng.integers(len(self.views)))]
+        small, photo = pairs[int(rng.integers(len(pairs)))]
+        corners = []
+        for length in small.shape[:2]:
+            window = int(rng.integers(crop, length + 1))
+            start = int(rng.integers(length - window + 1))
+            inside = int(rng.integers(window - crop + 1))
+            corners.append((start + inside, zoom * start + (zoom - 1) * window // 2 + inside))
+        cuts = [
+            view[y : y + crop, x : x + crop]
+            for view, y, x in zip((small, photo), *corners, strict=True)
+        ]
+        pair = np.stack(cuts)
+        if rng.random() < 0.5:
+            pair = pair[:, :, ::-1]
+        return np.rot90(pair, int(rng.integers(4)), axes=(1, 2))
 
 
 class StereoSampler:
@@ -206,16 +230,6 @@ class LayersSampler:
         colour = np.full(3, 255) if rng.random() < 0.7 else rng.integers(0, 256, 3)
         pictures = [_over(pixels, background), background, _over(pixels, colour)]
         return np.stack(pictures[: self.images])
-
-
-def dual_pairs(photos: Sequence[Pixels], zooms: Sequence[int], smallest: int) -> list[Pixels]:
-    """Normal and zoomed view, (2, h, w, 3), of every photo at every zoom that is large enough."""
-    return [
-        np.stack(dual_views(photo, zoom))
-        for photo in photos
-        for zoom in zooms
-        if min(photo.shape[:2]) // zoom >= smallest
-    ]
 
 
 def _over(layer: Pixels, below: NDArray[Any]) -> Pixels:
