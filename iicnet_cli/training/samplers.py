@@ -210,7 +210,8 @@ class LayersSampler:
                 f"{len(cutouts)} cut-outs with transparency and {len(photos)} photos were found; "
                 "both are needed"
             )
-        self.cutouts = [Image.fromarray(pixels) for pixels in cutouts]
+        # Premultiplied, as Pillow needs them to resize.
+        self.cutouts = [Image.fromarray(pixels).convert("RGBa") for pixels in cutouts]
         self.photos = photos
         self.images = images
 
@@ -220,10 +221,18 @@ class LayersSampler:
         cutout = self.cutouts[int(rng.integers(len(self.cutouts)))]
         # A crop of a large picture shows a part of the cut-out, its outline, or nothing of it.
         scale = np.exp(rng.uniform(0, np.log(12))) * crop / max(cutout.size)
-        width, height = (max(8, round(side * scale)) for side in cutout.size)
-        x, y = (int(rng.integers(-side * 3 // 4, crop - side // 4)) for side in (width, height))
+        starts, stops, box = [], [], []
+        for length in cutout.size:
+            side = max(8, round(length * scale))
+            start = int(rng.integers(-side * 3 // 4, crop - side // 4))
+            starts.append(max(0, start))
+            stops.append(min(crop, start + side))
+            box += [(end - start) * length / side for end in (starts[-1], stops[-1])]
+        left, right, top, bottom = box
+        size = (stops[0] - starts[0], stops[1] - starts[1])
+        shown = cutout.resize(size, Image.Resampling.BICUBIC, (left, top, right, bottom))
         layer = Image.new("RGBA", (crop, crop))
-        layer.paste(cutout.resize((width, height), Image.Resampling.BICUBIC), (x, y))
+        layer.paste(shown.convert("RGBA"), (starts[0], starts[1]))
         pixels = np.asarray(layer)
         if rng.random() < 0.5:
             pixels = pixels[:, ::-1]
