@@ -46,6 +46,7 @@ from iicnet_cli.levels import Levels, Pixels, crop, pad, padding_to, whole
 from iicnet_cli.marking import Marked, Search, marked
 from iicnet_cli.media.files import check_target, replacing
 from iicnet_cli.metrics import SSIM_WINDOW, capped, decibels, error_of, psnr, ssim
+from iicnet_cli.rounding import Helpers, along_trellis
 from iicnet_cli.tasks import (
     EmbedOptions,
     Group,
@@ -488,12 +489,14 @@ class Converter:
         gains: list[float] = []
         all_motion: list[bytes] = []
         all_common: list[bytes] = []
-        with open(path, "w+b") as file:
+        with open(path, "w+b") as file, Helpers() as helpers:
             writer = EmbeddingWriter(file, frame_delay=job.frame_delay)
             network = runner.config
             half = task.name == "video" and network.half_size
             mark_task = f"{task.name}-half" if half else task.name
-            groups = Groups(_at_once(runner, job, search), job.total, self._progress)
+            at_once = _at_once(runner, job, search)
+            groups = Groups(at_once, job.total, self._progress)
+            along = helpers.along_trellis if at_once > 1 else along_trellis
 
             def work(number: int, group: Group) -> tuple[Marked, str | None]:
                 still, motion = _compensated(group.images, task, network, options)
@@ -513,6 +516,7 @@ class Converter:
                     mark,
                     enhance=options.enhance and not obstacle,
                     search=search,
+                    along=along,
                     embedding=partial(groups.tick, "embedding", number),
                     enhancing=partial(groups.tick, "enhancing", number),
                     improving=lambda share, gain: groups.tick(

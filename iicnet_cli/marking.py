@@ -15,7 +15,7 @@ from iicnet_cli.container import Mark, write_mark
 from iicnet_cli.errors import UsageError
 from iicnet_cli.levels import FineLevels, Levels, Pixels, pad
 from iicnet_cli.metrics import capped, decibels, error_of, mse
-from iicnet_cli.rounding import CODED, CODES, exact_error
+from iicnet_cli.rounding import CODED, CODES, AlongTrellis, along_trellis, exact_error
 from iicnet_cli.strips import enhanced, restored_error
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def marked(
     *,
     enhance: bool = True,
     search: Search | None = None,
+    along: AlongTrellis = along_trellis,
     embedding: Callable[[float], None] = lambda share: None,
     enhancing: Callable[[float], None] = lambda share: None,
     improving: Callable[[float, float], None] = lambda share, gain: None,
@@ -112,6 +113,7 @@ def marked(
         mark: with the padding and the motion, if any.
         enhance: add an enhancement layer where one gains.
         search: for a better embedding; none by default.
+        along: as of :class:`Rounding`.
         embedding: called with the share 0..1 of the network's pass that is done.
         enhancing: likewise, of a layer.
         improving: called with the share of a search that is done, and the dB gained so far.
@@ -136,6 +138,7 @@ def marked(
             enhancing,
             thorough=search is not None,
             bits=bits,
+            along=along,
         )
 
     usual = laden(found)

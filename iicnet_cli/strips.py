@@ -19,7 +19,15 @@ from iicnet_cli.container import Mark, carried, mark_room, write_mark
 from iicnet_cli.enhancement import Plan, add, planned
 from iicnet_cli.levels import FINE, FineLevels, Levels, Pixels, whole
 from iicnet_cli.metrics import capped, decibels, mse
-from iicnet_cli.rounding import CODED, CODES, Feedback, Rounding, exact_error
+from iicnet_cli.rounding import (
+    CODED,
+    CODES,
+    AlongTrellis,
+    Feedback,
+    Rounding,
+    along_trellis,
+    exact_error,
+)
 
 GOOD = 1.0
 """Mean squared error, in levels, below which a base layer may be disturbed more than mended; as any
@@ -58,6 +66,7 @@ def enhanced(
     *,
     thorough: bool = False,
     bits: int | None = None,
+    along: AlongTrellis = along_trellis,
 ) -> tuple[Mark, Pixels]:
     """The embedding with its mark and, if that makes it better, its enhancement layer.
 
@@ -72,6 +81,7 @@ def enhanced(
         tick: called after each strip with the share 0..1 that is done.
         thorough: as of :class:`Plan`.
         bits: of the layer, to a pixel, for which there is a code; by default as many as pay.
+        along: as of :class:`Rounding`.
 
     Returns:
         The mark that it carries, and the embedding.
@@ -92,7 +102,7 @@ def enhanced(
     plan = replace(plan, first=first, thorough=thorough)
     told = base[:, plan.rows(plan.first)].copy()
     del base
-    rounding = Rounding(embedding, remainder, feedback, kept)
+    rounding = Rounding(embedding, remainder, feedback, kept, along)
     room = _room(embedding, mark, bits)
     marked = replace(mark, depth=CODED + bits)
     layered = _laid(plan, areas, marked, room, told, rounding, restore, tick)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from iicnet_cli.levels import Pixels
 from iicnet_cli.rounding.codes import CODED, CODES
 from iicnet_cli.rounding.nearest import HALVES, NEIGHBOURS, Feedback, exact, nearest
-from iicnet_cli.rounding.trellis import Trellis
+from iicnet_cli.rounding.trellis import AlongTrellis, along_trellis
 
 
 class Rounding:
@@ -27,6 +27,7 @@ class Rounding:
         feedback: ``None`` if errors are not diffused.
         kept: (H, W), pixels whose levels stay as they are but for samples with low bits as told;
             errors are not diffused from them, and end there.
+        along: finds the levels where bits are carried by a code.
 
     Attributes:
         levels: what is rounded so far; elsewhere as given.
@@ -39,11 +40,13 @@ class Rounding:
         remainder: NDArray[np.int8],
         feedback: Feedback | None,
         kept: NDArray[np.bool_] | None = None,
+        along: AlongTrellis = along_trellis,
     ) -> None:
         self.levels = levels.copy()
         self.remainder = remainder
         self._kept = kept
         self._feedback = feedback
+        self._along = along
         self._done = 0
         """The row after the last one that was rounded, whose errors are these."""
         self._errors = np.zeros((levels.shape[1], levels.shape[2]), np.float32)
@@ -71,8 +74,7 @@ class Rounding:
             channels = self.levels.shape[2]
             unfed = np.zeros((len(NEIGHBOURS), channels, channels), np.float32)
             feedback = unfed if self._feedback is None else self._feedback
-            found = Trellis(CODES[coded - 1], *area, *told, feedback, self._errors)
-            self._errors = found.errors
+            self._errors = self._along(CODES[coded - 1], *area, *told, feedback, self._errors)
         elif self._feedback is None:
             for row, rest, *of_row in zip(*area, *told, strict=True):
                 row[:] = nearest(exact(row, rest), *of_row)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,15 +22,23 @@ _RING = _LAG + 3
 
 Values = NDArray[np.float32]
 Indices = NDArray[np.intp]
+AlongTrellis = Callable[
+    [Code, Pixels, NDArray[np.int8], Pixels, Pixels, Feedback, Values],
+    Values,
+]
+"""As :func:`along_trellis`."""
 
 
-class Trellis:
-    """Rounding of rows whose pixels bring out a message.
-
-    Of all levels with that message those are looked for whose diffused errors have the least
-    squares (Viterbi algorithm): for each state of the code's register a survivor is kept, the best
-    way to get there, which has its own errors behind it. A pixel is decided by the best survivor
-    some pixels later; those that would have decided otherwise are given up.
+def along_trellis(
+    code: Code,
+    levels: Pixels,
+    remainder: NDArray[np.int8],
+    depths: Pixels,
+    residues: Pixels,
+    feedback: Feedback,
+    above: Values,
+) -> Values:
+    """Round rows whose pixels bring out a message.
 
     Args:
         code: of the message.
@@ -39,6 +49,20 @@ class Trellis:
         residues: likewise: the bits that a sample brings out, or these low bits.
         feedback: how errors are diffused.
         above: (W, C), errors of the row above.
+
+    Returns:
+        (W, C), errors of the last row.
+    """
+    return _Trellis(code, levels, remainder, depths, residues, feedback, above).errors
+
+
+class _Trellis:
+    """What :func:`along_trellis` does, and is given.
+
+    Of all levels with that message those are looked for whose diffused errors have the least
+    squares (Viterbi algorithm): for each state of the code's register a survivor is kept, the best
+    way to get there, which has its own errors behind it. A pixel is decided by the best survivor
+    some pixels later; those that would have decided otherwise are given up.
 
     Attributes:
         errors: (W, C), of the last row.
