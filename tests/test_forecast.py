@@ -71,11 +71,11 @@ def test_dry_run_needs_inputs_that_exist(run: Run, tmp_path: Path) -> None:
 
 
 def test_windows_stand_for_a_large_picture() -> None:
-    images = natural(448, 640, 1)[None]
+    images = natural(512, 960, 1)[None]
     checkpoint = find("rescale")
     runner = Runner(checkpoint.load(), torch.device("cpu"), feedback=checkpoint.feedback, memory=1)
     told = forecast(runner, images)
-    assert told.tiles == 4
+    assert told.tiles == 2
     embedding, remainder = runner.embed_with_remainder(images)
     mark, embedding = enhanced(
         Mark(task=0, model=0, images=1, valid=1),
