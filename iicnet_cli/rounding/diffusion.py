@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from iicnet_cli.levels import Pixels
 from iicnet_cli.rounding.codes import CODED, CODES
 from iicnet_cli.rounding.nearest import HALVES, NEIGHBOURS, Feedback, exact, nearest
-from iicnet_cli.rounding.trellis import AlongTrellis, along_trellis
+from iicnet_cli.rounding.trellis import AlongTrellis, CodedRows, along_trellis
 
 
 class Rounding:
@@ -74,7 +74,8 @@ class Rounding:
             channels = self.levels.shape[2]
             unfed = np.zeros((len(NEIGHBOURS), channels, channels), np.float32)
             feedback = unfed if self._feedback is None else self._feedback
-            self._errors = self._along(CODES[coded - 1], *area, *told, feedback, self._errors)
+            code = CODES[coded - 1]
+            self._errors = self._along(CodedRows(code, *area, *told, feedback, self._errors))
         elif self._feedback is None:
             for row, rest, *of_row in zip(*area, *told, strict=True):
                 row[:] = nearest(exact(row, rest), *of_row)

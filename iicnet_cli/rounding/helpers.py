@@ -10,17 +10,11 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, LifoQueue
-from types import TracebackType
 from typing import Self
-
-import numpy as np
-from numpy.typing import NDArray
 
 import iicnet_cli
 from iicnet_cli.levels import Pixels
-from iicnet_cli.rounding.codes import Code
-from iicnet_cli.rounding.nearest import Feedback
-from iicnet_cli.rounding.trellis import Values, along_trellis
+from iicnet_cli.rounding.trellis import CodedRows, Values, along_trellis
 
 
 class Helpers:
@@ -37,38 +31,20 @@ class Helpers:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._closed = True
         self._end_idle()
 
-    def along_trellis(
-        self,
-        code: Code,
-        levels: Pixels,
-        remainder: NDArray[np.int8],
-        depths: Pixels,
-        residues: Pixels,
-        feedback: Feedback,
-        above: Values,
-    ) -> Values:
+    def along_trellis(self, rows: CodedRows) -> Values:
         """As the function; done here where there can be no helper, or it was killed."""
-        asked = (code, levels, remainder, depths, residues, feedback, above)
-        try:
-            helper = self._helper()
-        except OSError:
-            helper = None
+        helper = self._helper()
         if helper is None:
-            return along_trellis(*asked)
+            return along_trellis(rows)
         try:
-            levels[:], errors = _answer(helper, asked)
+            rows.levels[:], errors = _answer(helper, rows)
         except (OSError, EOFError, pickle.UnpicklingError):
             _end(helper)
-            return along_trellis(*asked)
+            return along_trellis(rows)
         self._idle.put(helper)
         if self._closed:
             self._end_idle()
@@ -86,13 +62,16 @@ class Helpers:
             return None
         package = str(Path(iicnet_cli.__file__).parents[1])
         paths = [package, os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else [package]
-        return subprocess.Popen(
-            [sys.executable, "-P", "-c", f"from {__name__} import serve; serve()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        )
+        try:
+            return subprocess.Popen(
+                [sys.executable, "-P", "-c", f"from {__name__} import serve; serve()"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            )
+        except OSError:
+            return None
 
 
 def serve() -> None:
@@ -102,18 +81,18 @@ def serve() -> None:
     asked, answers = sys.stdin.buffer, sys.stdout.buffer
     while True:
         try:
-            code, levels, *rest = pickle.load(asked)
-            errors = along_trellis(code, levels, *rest)
-            pickle.dump((levels, errors), answers)
+            rows = pickle.load(asked)
+            errors = along_trellis(rows)
+            pickle.dump((rows.levels, errors), answers)
             answers.flush()
         except (EOFError, BrokenPipeError):
             os._exit(0)
 
 
-def _answer(helper: subprocess.Popen[bytes], asked: object) -> tuple[Pixels, Values]:
+def _answer(helper: subprocess.Popen[bytes], rows: CodedRows) -> tuple[Pixels, Values]:
     assert helper.stdin
     assert helper.stdout
-    pickle.dump(asked, helper.stdin)
+    pickle.dump(rows, helper.stdin)
     helper.stdin.flush()
     levels, errors = pickle.load(helper.stdout)
     return levels, errors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,25 +23,13 @@ _RING = _LAG + 3
 
 Values = NDArray[np.float32]
 Indices = NDArray[np.intp]
-AlongTrellis = Callable[
-    [Code, Pixels, NDArray[np.int8], Pixels, Pixels, Feedback, Values],
-    Values,
-]
-"""As :func:`along_trellis`."""
 
 
-def along_trellis(
-    code: Code,
-    levels: Pixels,
-    remainder: NDArray[np.int8],
-    depths: Pixels,
-    residues: Pixels,
-    feedback: Feedback,
-    above: Values,
-) -> Values:
-    """Round rows whose pixels bring out a message.
+@dataclass(frozen=True)
+class CodedRows:
+    """Rows whose pixels bring out a message.
 
-    Args:
+    Attributes:
         code: of the message.
         levels: (H, W, C), as rounded to the nearest; what is decided is written there.
         remainder: of the same shape, what that took from the values, in 1/256 of a level.
@@ -49,15 +38,28 @@ def along_trellis(
         residues: likewise: the bits that a sample brings out, or these low bits.
         feedback: how errors are diffused.
         above: (W, C), errors of the row above.
-
-    Returns:
-        (W, C), errors of the last row.
     """
-    return _Trellis(code, levels, remainder, depths, residues, feedback, above).errors
+
+    code: Code
+    levels: Pixels
+    remainder: NDArray[np.int8]
+    depths: Pixels
+    residues: Pixels
+    feedback: Feedback
+    above: Values
+
+
+AlongTrellis = Callable[[CodedRows], Values]
+"""As :func:`along_trellis`."""
+
+
+def along_trellis(rows: CodedRows) -> Values:
+    """Round these rows; the errors of the last one, (W, C)."""
+    return _Trellis(rows).errors
 
 
 class _Trellis:
-    """What :func:`along_trellis` does, and is given.
+    """What :func:`along_trellis` does.
 
     Of all levels with that message those are looked for whose diffused errors have the least
     squares (Viterbi algorithm): for each state of the code's register a survivor is kept, the best
@@ -68,29 +70,21 @@ class _Trellis:
         errors: (W, C), of the last row.
     """
 
-    def __init__(
-        self,
-        code: Code,
-        levels: Pixels,
-        remainder: NDArray[np.int8],
-        depths: Pixels,
-        residues: Pixels,
-        feedback: Feedback,
-        above: Values,
-    ) -> None:
+    def __init__(self, rows: CodedRows) -> None:
+        code, levels, depths, residues = rows.code, rows.levels, rows.depths, rows.residues
         height, self._width, channels = levels.shape
         coded = depths[..., 0] > CODED
         # Pixels of all rows, one after the other.
         self._levels = levels.reshape(-1, channels)
-        self._rest = remainder.reshape(-1, channels)
+        self._rest = rows.remainder.reshape(-1, channels)
         self._depths = depths.reshape(-1, channels)
         self._residues = residues.reshape(-1, channels)
         self._coded = coded.reshape(-1)
         self._leader = leader(code, residues, coded).reshape(-1, channels)
         self._samples = list(zip(code.samples[-channels:], code.steps(channels), strict=True))
-        self._feedback = feedback
-        self._above = above
-        self.errors = np.zeros_like(above)
+        self._feedback = rows.feedback
+        self._above = rows.above
+        self.errors = np.zeros_like(rows.above)
         self._costs = np.full((code.states, height), np.inf, np.float32)
         self._costs[0] = 0
         # Of the last pixels, by time: for each state after one, the state before it, and the errors
@@ -99,7 +93,7 @@ class _Trellis:
         self._survivors = np.zeros((_MEMORY, 2, channels, code.states, height), np.float32)
         # Errors that are decided, by time; the first row is the one above.
         self._decided = np.zeros((_RING, height + 1, channels), np.float32)
-        self._decided[-_LAG % _RING, 0] = above[0]
+        self._decided[-_LAG % _RING, 0] = rows.above[0]
         for time in range(self._width + _LAG * (height - 1)):
             self._step(time)
 
