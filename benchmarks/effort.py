@@ -2,8 +2,8 @@
 
 For each model the first PNG of the evaluation data of its task is made, from the centre of the
 pictures, with each effort; embedding and restored pictures are measured after PNG writing and
-reading. The restored figure is of the mean squared error over all pictures, which the search
-improves; hidden is without the reference. With an enhancement layer and without.
+reading, and stand beside those of no effort, the network alone. The restored figure is of the mean
+squared error over all pictures, which the search improves; hidden is without the reference.
 """
 
 from __future__ import annotations
@@ -53,7 +53,6 @@ class Row:
     model: str
     pictures: str
     effort: int
-    layer: bool
     seconds: float
     embed_psnr: float
     restored_psnr: float
@@ -76,35 +75,39 @@ def pictures(checkpoint: Checkpoint, folder: Path, side: int) -> tuple[str, Leve
 
 
 def measure(
-    checkpoint: Checkpoint, name: str, images: Levels, efforts: Sequence[int], device: str
+    checkpoint: Checkpoint,
+    name: str,
+    images: Levels,
+    efforts: Sequence[int],
+    device: str,
+    enhance: bool = True,
 ) -> list[Row]:
-    """For each effort a row without an enhancement layer, and one with it."""
+    """A row for each effort; from 1 on with an enhancement layer, if ``enhance``."""
     runner = Runner(checkpoint.load(), choose_device(device).device, feedback=checkpoint.feedback)
     reference = runner.reference(images)
     bare = Mark(task=0, model=0, images=len(images), valid=len(images))
     runner.embed(images)  # the first call sets up much
     rows = []
-    for layer in (False, True):
-        for effort in efforts:
-            began = time.perf_counter()
-            found = marked(runner, images, bare, enhance=layer, search=Search.of(effort))
-            seconds = time.perf_counter() - began
-            read = through_png(found.pixels)
-            fine = runner.restore_finely(read, images.dtype)
-            complete(found.mark, read, fine)
-            restored = whole(fine, images.dtype)
-            rows.append(
-                Row(
-                    model=checkpoint.name,
-                    pictures=name,
-                    effort=effort,
-                    layer=layer,
-                    seconds=seconds,
-                    embed_psnr=psnr(read, reference),
-                    restored_psnr=psnr(restored, images),
-                    hidden_psnr=psnr(restored[1:], images[1:]) if len(images) > 1 else None,
-                )
+    for effort in efforts:
+        layer, search = enhance and effort > 0, Search.of(effort)
+        began = time.perf_counter()
+        found = marked(runner, images, bare, enhance=layer, search=search)
+        seconds = time.perf_counter() - began
+        read = through_png(found.pixels)
+        fine = runner.restore_finely(read, images.dtype)
+        complete(found.mark, read, fine)
+        restored = whole(fine, images.dtype)
+        rows.append(
+            Row(
+                model=checkpoint.name,
+                pictures=name,
+                effort=effort,
+                seconds=seconds,
+                embed_psnr=psnr(read, reference),
+                restored_psnr=psnr(restored, images),
+                hidden_psnr=psnr(restored[1:], images[1:]) if len(images) > 1 else None,
             )
+        )
     return rows
 
 
@@ -115,7 +118,6 @@ def cells(row: Row, without: Row) -> list[str]:
         hidden = f"{row.hidden_psnr:.2f} ({row.hidden_psnr - without.hidden_psnr:+.2f})"
     return [
         row.model,
-        "yes" if row.layer else "no",
         str(row.effort),
         f"{row.seconds:.2f}",
         f"{row.embed_psnr:.2f} ({row.embed_psnr - without.embed_psnr:+.2f})",
@@ -134,16 +136,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=int,
         choices=range(1, 11),
         metavar="1-10",
-        help="repeatable; by default 1 and 5",
+        help="repeatable; by default 1, 2 and 5",
     )
+    parser.add_argument("--no-enhance", action="store_true", help="the search alone, no layer")
     parser.add_argument("--data", type=Path, default=MEDIA, metavar="FOLDER")
     parser.add_argument("--side", type=int, default=128, help="of the pictures' centre, in pixels")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--json", action="store_true", help="a line of JSON for each row")
     options = parser.parse_args(arguments)
     if not options.json:
-        columns = ("model", "layer", "effort", "seconds", "embed dB", "restored dB", "hidden dB")
-        for line in (columns, ["---", "---", *["---:"] * (len(columns) - 2)]):
+        columns = ("model", "effort", "seconds", "embed dB", "restored dB", "hidden dB")
+        for line in (columns, ["---", *["---:"] * (len(columns) - 1)]):
             print(f"| {' | '.join(line)} |")
     try:
         names = []
@@ -151,14 +154,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             checkpoint = find(model)
             name, images = pictures(checkpoint, options.data, options.side)
             names.append(f"{model}: {name}")
-            efforts = [0, *(options.effort or (1, 5))]
-            rows = measure(checkpoint, name, images, efforts, options.device)
+            efforts = [0, *(options.effort or (1, 2, 5))]
+            enhance = not options.no_enhance
+            rows = measure(checkpoint, name, images, efforts, options.device, enhance)
             for row in rows:
                 if options.json:
                     print(json.dumps(dataclasses.asdict(row)), flush=True)
                 else:
-                    without = rows[len(efforts) * row.layer]
-                    print(f"| {' | '.join(cells(row, without))} |", flush=True)
+                    print(f"| {' | '.join(cells(row, rows[0]))} |", flush=True)
     except IICNetError as error:
         print(f"effort: {error}", file=sys.stderr)
         return error.exit_code

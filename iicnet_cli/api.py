@@ -272,7 +272,7 @@ class Converter:
         overwrite: bool = False,
         verify: bool = True,
         min_psnr: float | None = None,
-        effort: int = 0,
+        effort: int = 1,
         target_embed_psnr: float | None = None,
         target_restored_psnr: float | None = None,
         with_ssim: bool = False,
@@ -288,8 +288,10 @@ class Converter:
             overwrite: replace an existing output.
             verify: measure the file that was written.
             min_psnr: write nothing if the embedding or the restored pictures' mean is below, dB.
-            effort: 0 to 10: how long to search, for each PNG, for an embedding that restores
-                better than the network's own; it is at least as near to the reference.
+            effort: 0 to 10: how much to do for each PNG beyond the network's own embedding,
+                whose rounding is diffused: nothing more; from 1 on an enhancement layer, if
+                ``options`` want one; from 2 on also a search, longer and longer, for an embedding
+                that restores better and is at least as near to the reference.
             target_embed_psnr: let the search hold the embedding at this many dB instead.
             target_restored_psnr: let the search hold the restored pictures at this many dB
                 (mean squared error over all of them), and improve the embedding.
@@ -310,6 +312,7 @@ class Converter:
             )
         check_target(output, overwrite)
         search = Search.of(effort, target_embed_psnr, target_restored_psnr)
+        options = replace(options, enhance=options.enhance and effort > 0)
         chosen, checkpoint, job = _open(inputs, task, model, options)
         runner = self._runner(checkpoint)
         if with_ssim and min(job.width, job.height) < SSIM_WINDOW * runner.scale:
@@ -350,7 +353,7 @@ class Converter:
         task: str | None = None,
         model: str | None = None,
         options: EmbedOptions = EmbedOptions(),
-        effort: int = 0,
+        effort: int = 1,
         target_embed_psnr: float | None = None,
         target_restored_psnr: float | None = None,
     ) -> Forecast:
@@ -372,6 +375,7 @@ class Converter:
         from iicnet_cli.inference.groups import cores_for
 
         search = Search.of(effort, target_embed_psnr, target_restored_psnr)
+        options = replace(options, enhance=options.enhance and effort > 0)
         chosen, checkpoint, job = _open(inputs, task, model, options)
         runner = self._runner(checkpoint)
         padding = padding_to(job.width, job.height, runner.config.multiple)

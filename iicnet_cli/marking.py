@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Unrounded = tuple[Pixels, NDArray[np.int8]]
 """An embedding, and what rounding took from each of its samples."""
 
+_LEAST_EFFORT = 2
+"""That searches."""
 _ATTEMPTS = 3
 """Searches for a target, at most."""
 _NEAR = 0.03
@@ -42,7 +44,7 @@ class Search:
     def of(
         cls, effort: int, embed_psnr: float | None = None, restored_psnr: float | None = None
     ) -> Search | None:
-        """The search of an effort of 0 to 10, and of a target in dB; ``None`` for 0.
+        """The search of an effort of 0 to 10, and of a target in dB; ``None`` for 0 and 1.
 
         Raises:
             UsageError: an effort that is none, a target without a search, or two.
@@ -51,9 +53,9 @@ class Search:
             raise UsageError(f"effort is 0 to 10, not {effort}")
         if embed_psnr is not None and restored_psnr is not None:
             raise UsageError("only one of the two targets can be held")
-        if not effort:
+        if effort < _LEAST_EFFORT:
             if embed_psnr is not None or restored_psnr is not None:
-                raise UsageError("a target needs a search", hint="add --effort, 1 to 10")
+                raise UsageError("a target needs a search", hint=f"add --effort, {_LEAST_EFFORT} to 10")
             return None
         from iicnet_cli.inference.effort import STEPS, Target
 

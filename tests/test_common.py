@@ -257,7 +257,7 @@ def pixels_of(path: Path) -> np.ndarray:
         return np.asarray(image.convert("RGB")).copy()
 
 
-@pytest.mark.parametrize("options", [(), ("--no-enhance",), ("--effort", "1")])
+@pytest.mark.parametrize("options", [(), ("--no-enhance",), ("--effort", "2")])
 def test_layers_are_exact_where_they_are_alike(
     run: Run, composed: list[Path], tmp_path: Path, options: tuple[str, ...]
 ) -> None:

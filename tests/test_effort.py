@@ -54,12 +54,21 @@ def test_effort_restores_better_and_shows_no_worse(
 
 def test_effort_gives_the_same_bytes_again(run: Run, pair: list[Path], tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
-        embedded(run, pair, tmp_path / name, "--effort", 1)
+        embedded(run, pair, tmp_path / name, "--effort", 2)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
+def test_no_effort_is_the_network_alone(run: Run, pair: list[Path], tmp_path: Path) -> None:
+    alone, none, usual, one = (tmp_path / f"{name}.png" for name in ("a", "n", "u", "o"))
+    embedded(run, pair, alone)
+    for out, options in ((none, ("--effort", 0)), (usual, ()), (one, ("--effort", 1))):
+        embedded(run, pair, out, "--enhance", *options)
+    assert none.read_bytes() == alone.read_bytes()
+    assert one.read_bytes() == usual.read_bytes() != none.read_bytes()
+
+
 def test_a_missed_target_is_said(run: Run, pair: list[Path], tmp_path: Path) -> None:
-    record = embedded(run, pair, tmp_path / "x.png", "--effort", 1, "--target-embed-psnr", 70)
+    record = embedded(run, pair, tmp_path / "x.png", "--effort", 2, "--target-embed-psnr", 70)
     assert any("target of 70 dB for the embedding was not reached" in n for n in record["notes"])  # type: ignore[attr-defined]
     assert record["embed_psnr"] < 69
 
@@ -89,7 +98,8 @@ def test_target_of_the_restored_is_held(run: Run, pair: list[Path], tmp_path: Pa
     [
         (["--effort", 11], "less than or equal to 10"),
         (["--target-embed-psnr", 38], "--effort"),
-        (["--effort", 1, "--target-embed-psnr", 38, "--target-restored-psnr", 40], "one of"),
+        (["--effort", 0, "--target-embed-psnr", 38], "--effort"),
+        (["--effort", 2, "--target-embed-psnr", 38, "--target-restored-psnr", 40], "one of"),
     ],
 )
 def test_wrong_efforts(
@@ -264,7 +274,7 @@ def test_effort_keeps_the_enhancement_layer(run: Run, tmp_path: Path) -> None:
         Image.fromarray(natural(96, 96, seed)).save(file)
     out = tmp_path / "out.png"
     options = ("--task", "stego", "--model", "stego-2", "--min-psnr", 20, "--enhance")
-    record = embedded(run, files, out, "--effort", 1, *options)
+    record = embedded(run, files, out, "--effort", 2, *options)
     plain = embedded(run, files, tmp_path / "plain.png", *options)
     told = json.loads(run("info", out, "--json").stdout)
     assert "enhancement_layer" in told
@@ -286,7 +296,7 @@ def test_a_search_wins_back_what_more_bits_cost(run: Run, tmp_path: Path) -> Non
         Image.fromarray(natural(128, 128, seed)).save(file)
     usual, richer = tmp_path / "usual.png", tmp_path / "richer.png"
     plain = embedded(run, files, usual, "--enhance")
-    record = embedded(run, files, richer, "--enhance", "--effort", 1)
+    record = embedded(run, files, richer, "--enhance", "--effort", 2)
     marks = [read_mark(np.asarray(Image.open(path))) for path in (usual, richer)]
     assert marks[0] is not None and marks[1] is not None
     assert marks[1].depth > marks[0].depth
@@ -298,6 +308,6 @@ def test_a_search_wins_back_what_more_bits_cost(run: Run, tmp_path: Path) -> Non
 def test_a_target_where_nothing_is_to_be_hidden(
     run: Run, pair: list[Path], tmp_path: Path, layer: str
 ) -> None:
-    options = ("--effort", 1, "--target-embed-psnr", 40, layer)
+    options = ("--effort", 2, "--target-embed-psnr", 40, layer)
     record = embedded(run, [pair[0], pair[0]], tmp_path / "same.png", *options)
     assert record["embed_psnr"] > 60 and record["restored_psnr"] > 60

@@ -40,7 +40,7 @@ def test_dry_run_writes_nothing_and_tells_what_embed_gives(
 
 
 def test_dry_run_of_a_clip_in_words(run: Run, clip: Path) -> None:
-    done = run("embed", clip, "--dry-run", "--effort", 1)
+    done = run("embed", clip, "--dry-run", "--effort", 2)
     assert done.exit_code == 0, done.output
     assert "96x64 with video-5, 3 embeddings, about 0.0 MB" in done.stdout
     assert "without what the search gains" in done.stdout

@@ -1,4 +1,4 @@
-"""Per-picture optimisation of an embedding through the frozen restorer (``--effort``).
+"""Per-picture optimisation of an embedding through the frozen restorer (``--effort`` 2 to 10).
 
 The network's embedding, before it is rounded, is the start. By gradients through the inverse pass,
 equation (9), one is searched from which the same network restores better. The file needs nothing
@@ -20,8 +20,8 @@ from iicnet_cli.metrics import error_of
 from iicnet_cli.network.iicnet import IICNet
 from iicnet_cli.residual import cost, water_level
 
-STEPS = (0, 12, 16, 24, 32, 40, 50, 65, 80, 100, 130)
-"""Steps of each effort from 0 to 10."""
+STEPS = (0, 0, 12, 20, 30, 40, 50, 65, 80, 100, 130)
+"""Steps of each effort from 0 to 10; the first two do without."""
 
 _LEARNING_RATE = 0.12
 """Of Adam, times the distance to the reference (root mean square). Half of the steps warm it up, as

@@ -14,7 +14,7 @@ from PIL import Image
 from iicnet_cli.common import common_area, keep_common
 from iicnet_cli.container import Mark, write_mark
 from iicnet_cli.inference.effort import Target
-from iicnet_cli.inference.runner import Runner, plan_tiles
+from iicnet_cli.inference.runner import Runner
 from iicnet_cli.levels import FineLevels, Levels, Pixels, whole
 from iicnet_cli.metrics import capped, decibels, mse
 from iicnet_cli.rounding import exact_error
@@ -113,7 +113,7 @@ def forecast(
         capped(decibels(of_whole * mse(a, whole(b, a.dtype))))
         for a, b in zip(wanted, restored, strict=True)
     ]
-    tiles = plan_tiles(height, width, runner.config, runner.memory)
+    tiles = runner.tiles(height, width)
     computed = sum(math.prod(s.stop - s.start for s in tile.compute) for tile in tiles)
     total = seconds / area * computed
     if search_steps:
@@ -123,7 +123,7 @@ def forecast(
         began = time.perf_counter()
         runner.improve(part, *searched_from, _TIMED_STEPS, Target())
         step = (time.perf_counter() - began) / (part.shape[1] * part.shape[2] * _TIMED_STEPS)
-        searched = plan_tiles(height, width, runner.config, runner.search_memory)
+        searched = runner.tiles(height, width, searching=True)
         computed = sum(math.prod(s.stop - s.start for s in tile.compute) for tile in searched)
         total += step * computed * search_steps + _LAID_AGAIN * laying / area * height * width
     return GroupForecast(

@@ -57,7 +57,9 @@ class Tile:
         )
 
 
-def plan_tiles(height: int, width: int, config: IICNetConfig, memory: int) -> list[Tile]:
+def plan_tiles(
+    height: int, width: int, config: IICNetConfig, memory: int, precision: Precision = "fp32"
+) -> list[Tile]:
     """Cut a picture so that each tile with its halo is computed within ``memory`` bytes.
 
     The halo is the network's receptive field, so tiles give what the whole picture would give. All
@@ -70,10 +72,11 @@ def plan_tiles(height: int, width: int, config: IICNetConfig, memory: int) -> li
         config: the network.
         memory: bytes for the tensors of one tile. It gets what a square of four halos to the side
             takes, if that is more.
+        precision: that the network computes in.
     """
     multiple = config.multiple
     halo = math.ceil(config.halo / multiple) * multiple
-    pixels = max(memory // bytes_per_pixel(config), (4 * halo) ** 2)
+    pixels = max(memory // bytes_per_pixel(config, precision), (4 * halo) ** 2)
     grids = []
     for rows in range(1, max(1, height // halo) + 1):
         tall = _window(height, rows, halo, multiple)
@@ -112,19 +115,21 @@ def _spans(length: int, window: int, halo: int) -> list[tuple[slice, slice]]:
     return spans
 
 
-def bytes_per_pixel(config: IICNetConfig) -> int:
-    """Estimated peak of both passes, in bytes per pixel of an image (fp32)."""
+def bytes_per_pixel(config: IICNetConfig, precision: Precision = "fp32") -> int:
+    """Estimated peak of both passes, in bytes per pixel of an image."""
+    # Numbers of 4 bytes; those inside of subnets may have 2.
+    number = 0.5 if precision == "bf16" else 1
     channels = config.working_channels
     inside = 3 * config.width if config.subnet == "residual" else 2 * (channels + 5 * config.width)
-    coupling = math.ceil((4 * channels + inside) / config.multiple**2) + config.image_channels
+    coupling = (4 * channels + number * inside) / config.multiple**2 + config.image_channels
     if config.detail:
         detail = config.images * (4 * 4 * config.channels + 3 * config.detail.width) // 4
         coupling = max(coupling, detail + config.image_channels)
-    relation = 0
     if config.relation:
         relation = config.images * config.relation.features * 2 + 6 * config.relation.growth
+        coupling = max(coupling, number * relation)
     # Half as much again: measured; allocators and convolutions keep it beside the tensors.
-    return 6 * max(coupling, relation)
+    return math.ceil(6 * coupling)
 
 
 def default_memory(device: torch.device) -> int:
@@ -184,6 +189,7 @@ class Runner:
             self._inverse = compile_pass(self._inverse, freezing=True)
         self.config = net.config
         self.feedback = feedback
+        self.precision: Precision = precision
         self._compiled = compiled
         self._told_memory = memory
         self.memory = default_memory(self.device) if memory is None else memory
@@ -205,15 +211,17 @@ class Runner:
         if self._told_memory is None and self.device.type == "cpu":
             memory = min(2 * MOST_MEMORY, _free_memory() // 2)
         config = self.config
-        tensors = min(self.memory, bytes_per_pixel(config) * height * width)
+        tensors = min(self.memory, bytes_per_pixel(config, self.precision) * height * width)
         arrays = _ARRAYS * config.images * config.channels * height * width
         return max(1, min(MOST, torch.get_num_threads(), memory // (tensors + arrays)))
 
-    @property
-    def search_memory(self) -> int:
-        """Bytes for a tile that gives what :attr:`memory` allows while gradients are computed."""
-        # They keep the tensors of every block.
-        return self.memory // (1 + self.config.blocks)
+    def tiles(self, height: int, width: int, *, searching: bool = False) -> list[Tile]:
+        """That pictures of this size are computed in; smaller ones while searching.
+
+        Gradients need the tensors of every block.
+        """
+        memory = self.memory // (1 + self.config.blocks) if searching else self.memory
+        return plan_tiles(height, width, self.config, memory, self.precision)
 
     @torch.inference_mode()
     def reference(self, images: Levels) -> Pixels:
@@ -243,7 +251,7 @@ class Runner:
         scale = self.scale
         shape = (height // scale, width // scale, self.config.embedding_channels)
         out, rest = np.empty(shape, np.uint8), np.empty(shape, np.int8)
-        for tile in self._tiles(height, width, tick):
+        for tile in self._ticking(height, width, tick):
             part = to_tensor(images[:, *tile.compute][None], self.device)
             values = self._forward(part)
             kept, inner = _scaled(tile.keep, scale), _scaled(tile.inner, scale)
@@ -321,7 +329,7 @@ class Runner:
         tick: Callable[[float], None] = _silent,
     ) -> Iterator[tuple[tuple[slice, slice, slice], Tensor]]:
         """Tile by tile: where it lies in all images, and its part of them, (K, C, H, W)."""
-        for tile in self._tiles(*self._restored_shape(embedding)[1:3], tick):
+        for tile in self._ticking(*self._restored_shape(embedding)[1:3], tick):
             area = _scaled(tile.compute, self.scale)
             part: Pixels | NDArray[np.float32] = embedding[area]
             if remainder is not None:
@@ -360,7 +368,7 @@ class Runner:
         """
         scale = self.scale
         out, rest = embedding.copy(), remainder.copy()
-        tiles = plan_tiles(images.shape[1], images.shape[2], self.config, self.search_memory)
+        tiles = self.tiles(images.shape[1], images.shape[2], searching=True)
         for i, tile in enumerate(tiles):
             area, inner = _scaled(tile.compute, scale), _scaled(tile.inner, scale)
             start = 255 * to_tensor(exact(out[area], rest[area])[None], self.device)
@@ -388,8 +396,8 @@ class Runner:
             rest[kept] = np.where(changed, lost, rest[kept])
         return out, rest
 
-    def _tiles(self, height: int, width: int, tick: Callable[[float], None]) -> Iterator[Tile]:
-        tiles = plan_tiles(height, width, self.config, self.memory)
+    def _ticking(self, height: int, width: int, tick: Callable[[float], None]) -> Iterator[Tile]:
+        tiles = self.tiles(height, width)
         for i, tile in enumerate(tiles):
             yield tile
             tick((i + 1) / len(tiles))
