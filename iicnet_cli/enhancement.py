@@ -155,6 +155,20 @@ class Plan:
             for head, data in zip(heads, files, strict=True)
         )
 
+    def told(self, restored: FineLevels, size: int) -> FineLevels:
+        """What a layer in one strip would add.
+
+        Args:
+            restored: (K, H, W, C) in parts of a level, as the network restores it.
+            size: bytes, at most.
+
+        Returns:
+            Of that shape, in parts of a level.
+        """
+        better = restored.copy()
+        add(self.head + self.coded(0, restored, size - _HEAD.size), better)
+        return better - restored
+
     def _divisors(self, wanted: Levels, restored: FineLevels, data: bytes) -> bytes:
         """For each picture of a part that by which what is decoded of it is best divided.
 

@@ -14,9 +14,9 @@ from iicnet_cli.common import keep_common
 from iicnet_cli.container import Mark, write_mark
 from iicnet_cli.errors import UsageError
 from iicnet_cli.levels import FineLevels, Levels, Pixels, pad
-from iicnet_cli.metrics import capped, decibels, error_of, mse
+from iicnet_cli.metrics import capped, decibels, mse
 from iicnet_cli.rounding import CODED, CODES, AlongTrellis, along_trellis, exact_error
-from iicnet_cli.strips import enhanced, restored_error
+from iicnet_cli.strips import enhanced, restored_error, room_for
 
 if TYPE_CHECKING:
     from iicnet_cli.inference.effort import Target
@@ -55,7 +55,9 @@ class Search:
             raise UsageError("only one of the two targets can be held")
         if effort < _LEAST_EFFORT:
             if embed_psnr is not None or restored_psnr is not None:
-                raise UsageError("a target needs a search", hint=f"add --effort, {_LEAST_EFFORT} to 10")
+                raise UsageError(
+                    "a target needs a search", hint=f"add --effort, {_LEAST_EFFORT} to 10"
+                )
             return None
         from iicnet_cli.inference.effort import STEPS, Target
 
@@ -105,9 +107,9 @@ def marked(
 ) -> Marked:
     """Embed one group of pictures.
 
-    A search goes on from the network's own embedding, and holds what that looks like. Where an
-    enhancement layer of more bits than usual restores more dB than it costs the embedding, there is
-    one, for what it costs is won back.
+    A search goes on from the network's own embedding, and holds what that looks like. It is for
+    what an enhancement layer leaves, which has more bits than usual, or is there at all, where it
+    so restores more dB than it costs the embedding: what it costs is won back.
 
     Args:
         runner: the network.
@@ -128,7 +130,7 @@ def marked(
     reference = cache(partial(runner.reference, padded))
 
     def laden(found: Unrounded, bits: int | None = None) -> tuple[Mark, Pixels]:
-        if not enhance:
+        if not enhance or bits == 0:
             return mark, write_mark(found[0], mark, found[1], runner.feedback)
         return enhanced(
             mark,
@@ -152,38 +154,51 @@ def marked(
         return _Psnrs(*(capped(decibels(error)) for error in errors))
 
     before = start = quality(*usual)
-    bits = usual[0].depth - CODED if usual[0].enhancement else None
-    while bits is not None and bits < len(CODES):
+    bits = usual[0].depth - CODED if usual[0].enhancement else 0
+    while 0 < bits < len(CODES):
         richer = quality(*laden(found, bits + 1))
         if richer.total <= start.total:
             break
         start, bits = richer, bits + 1
     target = search.target
-    if target.free and start is not before:
-        target = replace(target, embed_psnr=before.embed_psnr)
-    # What is held is told before there is a layer; so what it lacks with one is aimed at, too.
-    aim = target
-    if target.embed_psnr is not None:
-        bare = exact_error(*found, reference())
-        aim = target.raised(capped(decibels(bare)) - start.embed_psnr)
-    for attempt in range(1 if target.free else _ATTEMPTS):
-        found = runner.improve(
-            padded,
-            *found,
-            search.steps >> attempt,
-            aim,
-            improving,
-            left=error_of(start.restored_psnr) if usual[0].enhancement else None,
-            known=None if area is None else area.mask(*found[0].shape[:2]),
-        )
-        better = laden(found, bits)
-        after = quality(*better)
-        lacking = target.lacking(after.embed_psnr, after.restored_psnr)
-        # An embedding may be better than it must be, for there was no use for the room.
-        if lacking < _NEAR and (target.restored_psnr is None or lacking > -_NEAR):
-            break
-        aim = aim.raised(lacking)
-    if search.target.free and after.restored_psnr <= before.restored_psnr:
+
+    def searched(bits: int, start: _Psnrs) -> tuple[tuple[Mark, Pixels], _Psnrs]:
+        """The best embedding with a layer of so many bits to a pixel, which starts with that."""
+        aim = target
+        if target.free and start is not before:
+            aim = replace(target, embed_psnr=before.embed_psnr)
+        # What is held is told before there is a layer; so what it lacks with one is aimed at, too.
+        if aim.embed_psnr is not None:
+            bare = exact_error(*found, reference())
+            aim = aim.raised(capped(decibels(bare)) - start.embed_psnr)
+        better = found
+        for attempt in range(1 if target.free else _ATTEMPTS):
+            better = runner.improve(
+                padded,
+                *better,
+                search.steps >> attempt,
+                aim,
+                improving,
+                room=room_for(found[0], mark, bits) if bits else 0,
+                known=None if area is None else area.mask(*found[0].shape[:2]),
+            )
+            loaded = laden(better, bits)
+            after = quality(*loaded)
+            lacking = target.lacking(after.embed_psnr, after.restored_psnr)
+            # An embedding may be better than it must be, for there was no use for the room.
+            if lacking < _NEAR and (target.restored_psnr is None or lacking > -_NEAR):
+                break
+            aim = aim.raised(lacking)
+        return loaded, after
+
+    better, after = searched(bits, start)
+    if enhance and not bits:
+        # Not worth it for the network's own embedding, a layer may be for one that is made for it.
+        least = laden(found, 1)
+        if least[0].enhancement:
+            other = searched(1, quality(*least))
+            better, after = max((better, after), other, key=lambda each: each[1].total)
+    if target.free and after.restored_psnr <= before.restored_psnr:
         return Marked(*usual, 0.0)
     if target.restored_psnr is None:
         gained = after.restored_psnr - before.restored_psnr

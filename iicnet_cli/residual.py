@@ -38,27 +38,6 @@ def cost(difference: Tensor, level: float | None) -> Tensor:
     return costs.sum(dim=(-3, -2, -1)) / math.prod(difference.shape[-3:])
 
 
-def water_level(difference: Tensor, left: float) -> float | None:
-    """Energy at which coefficients are cut for a mean squared error to be left of all.
-
-    Args:
-        difference: (..., C, H, W) in 0..1 units.
-        left: squared levels of 0..255, above 0.
-
-    Returns:
-        Squared levels, the level for :func:`cost`; ``None`` where no more than that is there.
-    """
-    energies = 255**2 * _coefficients(difference).square().flatten().double().sort().values
-    count = len(energies)
-    below = energies.cumsum(0)
-    cut = below + energies * torch.arange(count - 1, -1, -1, device=energies.device)
-    goal = left * difference.numel()
-    if goal >= cut[-1].item():
-        return None
-    whole = int(torch.searchsorted(cut, goal))
-    return (goal - (below[whole - 1].item() if whole else 0.0)) / (count - whole)
-
-
 def _coefficients(difference: Tensor) -> Tensor:
     """Orthonormal DCT-II of blocks, of luma and chroma where C is 3.
 

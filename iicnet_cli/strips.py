@@ -80,7 +80,8 @@ def enhanced(
         shown_error: mean squared error, in levels, of the embedding before it is rounded.
         tick: called after each strip with the share 0..1 that is done.
         thorough: as of :class:`Plan`.
-        bits: of the layer, to a pixel, for which there is a code; by default as many as pay.
+        bits: of the layer, to a pixel, for which there is a code, whether they pay or not; by
+            default as many as do.
         along: as of :class:`Rounding`.
 
     Returns:
@@ -89,9 +90,11 @@ def enhanced(
     restore = _with_common(restore, mark)
     base = restore(embedding, remainder, slice(0, wanted.shape[1]))
     base_error = _error(wanted, base)
+    sure = bits is not None
     bits, plan = _planned(wanted, base, base_error, mark, embedding, shown_error, bits)
     plain = None
-    if plan is None or len(plan.sizes) == 1 or base_error < GOOD * _open(mark):
+    doubtful = plan is None or len(plan.sizes) == 1 or base_error < GOOD * _open(mark)
+    if plan is None or (doubtful and not sure):
         plain = mark, write_mark(embedding, mark, remainder, feedback)
     if plan is None:
         assert plain is not None
@@ -103,7 +106,7 @@ def enhanced(
     told = base[:, plan.rows(plan.first)].copy()
     del base
     rounding = Rounding(embedding, remainder, feedback, kept, along)
-    room = _room(embedding, mark, bits)
+    room = room_for(embedding, mark, bits)
     marked = replace(mark, depth=CODED + bits)
     layered = _laid(plan, areas, marked, room, told, rounding, restore, tick)
     if plain is None:
@@ -118,7 +121,7 @@ def enhanced(
     return layered if worth(*layered) > worth(*plain) else plain
 
 
-def _room(embedding: Pixels, mark: Mark, bits: int) -> int:
+def room_for(embedding: Pixels, mark: Mark, bits: int) -> int:
     """Bytes for a layer of so many bits to a pixel."""
     return mark_room(embedding.shape, mark.common, depth=CODED + bits) - len(mark.motion)
 
@@ -146,7 +149,7 @@ def _planned(
     open_share = _open(mark)
 
     def plan_of(bits: int) -> Plan | None:
-        room = _room(embedding, mark, bits)
+        room = room_for(embedding, mark, bits)
         count = max(1, min(_MOST, room // _BYTES, len(embedding) // _ROWS))
         return planned(wanted, base, room, count)
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iicnet_cli.residual import cost, water_level
+from iicnet_cli.residual import cost
 
 
 def some(*shape: int, size: float = 1.0, seed: int = 0) -> torch.Tensor:
@@ -56,33 +56,6 @@ def test_what_a_codec_tells_briefly_costs_less() -> None:
     tone = torch.full_like(grain, float(grain.square().mean().sqrt()))
     assert cost(tone, None).item() == pytest.approx(cost(grain, None).item())
     assert cost(tone, 4.0) < 0.4 * cost(grain, 4.0)
-
-
-@given(
-    share=st.floats(0.01, 0.99),
-    height=st.integers(1, 50),
-    width=st.integers(1, 50),
-    size=st.sampled_from([0.1, 1.0, 30.0]),
-)
-def test_cut_at_the_water_level_so_much_is_left(
-    share: float, height: int, width: int, size: float
-) -> None:
-    # Each picture is one tone, so of each block one coefficient has all the energy.
-    tones = size * torch.arange(1.0, 9.0, dtype=torch.float64).reshape(8, 1, 1, 1) / 255
-    blocks = tones.expand(8, 1, 16 * -(-height // 16), 16 * -(-width // 16))
-    left = share * 255**2 * blocks.square().mean().item()
-    level = water_level(blocks, left)
-    assert level is not None
-    energies = 255**2 * tones.square() * 16**2
-    assert energies.clamp(max=level).mean().item() / 16**2 == pytest.approx(left)
-
-
-def test_no_water_level_where_nothing_is_mended() -> None:
-    difference = some(2, 3, 40, 56, size=3)
-    energy = 255**2 * difference.square().mean().item()
-    assert water_level(difference, 1.001 * energy) is None
-    assert water_level(torch.zeros(3, 16, 16), 1.0) is None
-    assert water_level(difference, 0.999 * energy) is not None
 
 
 def test_its_gradient_is_true_and_finite() -> None:

@@ -1,9 +1,9 @@
 """Per-picture optimisation of an embedding through the frozen restorer (``--effort`` 2 to 10).
 
 The network's embedding, before it is rounded, is the start. By gradients through the inverse pass,
-equation (9), one is searched from which the same network restores better. The file needs nothing
-special to be restored. Rounding is left out: once diffused, it is a small part of what is restored
-wrong, and noise in its place makes the search more than twice as long.
+equation (9), one is searched from which the same network restores better, together with the
+enhancement layer, which is coded anew every few steps. The file needs nothing special to be
+restored. Rounding is left out: noise in its place makes the search more than twice as long.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from torch import Tensor
 
 from iicnet_cli.metrics import error_of
 from iicnet_cli.network.iicnet import IICNet
-from iicnet_cli.residual import cost, water_level
 
-STEPS = (0, 0, 12, 20, 30, 40, 50, 65, 80, 100, 130)
+STEPS = (0, 0, 12, 20, 32, 48, 64, 80, 96, 128, 160)
 """Steps of each effort from 0 to 10; the first two do without."""
 
 _LEARNING_RATE = 0.12
@@ -35,6 +34,8 @@ _FARTHEST = 4.0
 """Times the squared distance at the start, that it may become for what is restored."""
 _NEAR = 0.99
 """Share of the squared distance that may be, from which on steps go along the sphere."""
+_RECODED = 8
+"""Steps after which the layer is coded anew; by then the search has gone where the last one led."""
 _LEAST = 1e-6
 """Squared levels that count as an error, so that none is 0."""
 
@@ -78,7 +79,7 @@ def improve(
     steps: int,
     *,
     target: Target = Target(),
-    left: float | None = None,
+    layer: Callable[[Tensor], Tensor] | None = None,
     free: Tensor | None = None,
     known: Tensor | None = None,
     tick: Callable[[float, float], None] = lambda share, gain: None,
@@ -91,9 +92,8 @@ def improve(
         embedding: (1, C_e, H_e, W_e), levels of 0..255, not rounded.
         steps: of the optimiser; 0 returns ``embedding``.
         target: what to hold, before rounding.
-        left: squared levels, the mean squared error that an enhancement layer leaves, if there is
-            one. Errors then count as what they cost beside it (:func:`~iicnet_cli.residual.cost`,
-            at the :func:`~iicnet_cli.residual.water_level`).
+        layer: what an enhancement layer adds to restored pictures, of their shape; nothing by
+            default.
         free: (1, C_e, H_e, W_e), where the levels may change; everywhere by default.
         known: (H, W), where the pictures need not be restored.
         tick: called after each step with the share 0..1 that is done, and the dB gained so far.
@@ -107,20 +107,21 @@ def improve(
     start = embedding - reference
     moves = torch.ones_like(start) if free is None else free.to(start)
 
-    def difference(offset: Tensor) -> Tensor:
-        """Of the restored pictures, in 0..1 units."""
-        restored = net.inverse((reference + offset) / 255)
-        if known is not None:
-            restored = torch.where(known, images, restored)
-        return restored - images
+    def restored(offset: Tensor) -> Tensor:
+        pictures = net.inverse((reference + offset) / 255)
+        return pictures if known is None else torch.where(known, images, pictures)
 
-    with torch.no_grad():
-        wrong = difference(start)
-        level = None if left is None else water_level(wrong, left)
+    def told(pictures: Tensor) -> Tensor | float:
+        return 0.0 if layer is None else layer(pictures.detach())
 
-    def error(wrong: Tensor) -> Tensor:
+    def error(pictures: Tensor, told: Tensor | float) -> Tensor:
         """In squared levels."""
-        return 255**2 * cost(wrong, level).mean().clamp(min=_LEAST)
+        return 255**2 * (pictures + told - images).square().mean().clamp(min=_LEAST)
+
+    def error_with_layer(offset: Tensor) -> float:
+        with torch.no_grad():
+            pictures = restored(offset)
+            return error(pictures, told(pictures)).item()
 
     def within(offset: Tensor, square: float) -> Tensor:
         """No farther from the reference than so much, by one factor for all that may change."""
@@ -129,8 +130,7 @@ def improve(
             -reference, 255 - reference
         )
 
-    first = error(wrong).item()
-    del wrong
+    first = error_with_layer(start)
     fixed = _square((1 - moves) * start)
     distance = began = max(_square(start), _LEAST)
     goal = distance if target.embed_psnr is None else error_of(target.embed_psnr)
@@ -140,7 +140,10 @@ def improve(
     with _frozen(net):
         for step in range(steps):
             optimizer.param_groups[0]["lr"] = rate * _schedule(step, steps)
-            back = error(difference(offset))
+            pictures = restored(offset)
+            if step % _RECODED == 0:
+                added = told(pictures)
+            back = error(pictures, added)
             optimizer.zero_grad()
             # Not too small for the optimiser, however large the pictures.
             (offset.numel() * back).backward()  # type: ignore[no-untyped-call]
@@ -165,7 +168,7 @@ def improve(
         found = offset.detach()
         if target.embed_psnr is not None:
             found = within(found, goal)
-        if target.free and error(difference(found)).item() >= first:
+        if target.free and error_with_layer(found) >= first:
             return embedding
     return reference + found
 

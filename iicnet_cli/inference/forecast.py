@@ -22,7 +22,7 @@ from iicnet_cli.strips import complete, enhanced
 
 WINDOW = 128
 """Side of a window, in pixels of the pictures."""
-_TIMED_STEPS = 10
+_TIMED_STEPS = 16
 _LAID_AGAIN = 2.5
 """Times that a search marks an embedding, beside the first: with more bits until these are too
 many, and at the end."""
@@ -119,9 +119,10 @@ def forecast(
     if search_steps:
         part = parts[0]
         searched_from = embeddings[0], remainders[0]
+        room = len(mark.enhancement) // len(parts)
         runner.improve(part, *searched_from, 1, Target())  # likewise
         began = time.perf_counter()
-        runner.improve(part, *searched_from, _TIMED_STEPS, Target())
+        runner.improve(part, *searched_from, _TIMED_STEPS, Target(), room=room)
         step = (time.perf_counter() - began) / (part.shape[1] * part.shape[2] * _TIMED_STEPS)
         searched = runner.tiles(height, width, searching=True)
         computed = sum(math.prod(s.stop - s.start for s in tile.compute) for tile in searched)

@@ -12,10 +12,11 @@ import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
+from iicnet_cli.enhancement import Plan, planned
 from iicnet_cli.inference.allocator import keep_freed_memory
 from iicnet_cli.inference.effort import Target, improve
 from iicnet_cli.inference.groups import MOST
-from iicnet_cli.levels import FineLevels, Levels, Pixels
+from iicnet_cli.levels import FINE, FineLevels, Levels, Pixels
 from iicnet_cli.network import IICNet, IICNetConfig
 from iicnet_cli.network.compiling import compiled as compile_pass
 from iicnet_cli.network.pixels import (
@@ -346,7 +347,7 @@ class Runner:
         target: Target,
         tick: Callable[[float, float], None] = lambda share, gain: None,
         *,
-        left: float | None = None,
+        room: int = 0,
         known: NDArray[np.bool_] | None = None,
     ) -> tuple[Pixels, NDArray[np.int8]]:
         """Improve an embedding by :func:`~iicnet_cli.inference.effort.improve`, tile by tile.
@@ -359,7 +360,7 @@ class Runner:
             target: what to hold.
             tick: called after each step with the share 0..1 that is done, and the dB gained so
                 far in this tile.
-            left: as there.
+            room: bytes of the enhancement layer that is to come; 0 for none.
             known: (H, W), pixels that need not be restored, and of the embedding stay as they are;
                 only where an embedding is as large as the images.
 
@@ -368,7 +369,8 @@ class Runner:
         """
         scale = self.scale
         out, rest = embedding.copy(), remainder.copy()
-        tiles = self.tiles(images.shape[1], images.shape[2], searching=True)
+        height, width = images.shape[1:3]
+        tiles = self.tiles(height, width, searching=True)
         for i, tile in enumerate(tiles):
             area, inner = _scaled(tile.compute, scale), _scaled(tile.inner, scale)
             start = 255 * to_tensor(exact(out[area], rest[area])[None], self.device)
@@ -378,13 +380,15 @@ class Runner:
             if known is not None:
                 settled = torch.from_numpy(known[tile.compute]).to(self.device)
                 free &= ~settled
+            wanted = images[:, *tile.compute]
+            share = wanted.shape[1] * wanted.shape[2] / (height * width)
             found = improve(
                 self.net,
-                to_tensor(images[:, *tile.compute][None], self.device),
+                to_tensor(wanted[None], self.device),
                 start,
                 steps,
                 target=target,
-                left=left,
+                layer=_layer(wanted, int(room * share)),
                 free=free,
                 known=settled,
                 tick=_of_all(tick, i, len(tiles)),
@@ -401,6 +405,22 @@ class Runner:
         for i, tile in enumerate(tiles):
             yield tile
             tick((i + 1) / len(tiles))
+
+
+def _layer(wanted: Levels, room: int) -> Callable[[Tensor], Tensor] | None:
+    """What a layer in so many bytes would add to what is restored, (1, K, C, H, W) in 0..1."""
+    plan: Plan | None = None
+
+    def layer(restored: Tensor) -> Tensor:
+        nonlocal plan
+        levels = to_fine_levels(restored, clamped=wanted.dtype == np.uint8)[0]
+        plan = plan or planned(wanted, levels, room)
+        if plan is None:
+            return torch.zeros_like(restored)
+        told = torch.from_numpy(plan.told(levels, room)).movedim(-1, -3)
+        return told[None].to(restored) / (255 * FINE)
+
+    return layer if room else None
 
 
 def _of_all(
