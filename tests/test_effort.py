@@ -23,6 +23,8 @@ from iicnet_cli.rounding import rounded
 from iicnet_cli.zoo import find
 from tests.conftest import Run, natural
 
+MEDIA = Path(__file__).parents[1] / "examples" / "media"
+
 
 @pytest.fixture
 def pair(tmp_path: Path) -> list[Path]:
@@ -324,6 +326,26 @@ def test_a_search_wins_back_what_more_bits_cost(run: Run, tmp_path: Path) -> Non
     assert marks[1].depth > marks[0].depth
     assert record["restored_psnr"] > plain["restored_psnr"] + 0.5
     assert record["embed_psnr"] > plain["embed_psnr"] - 0.05
+
+
+def test_a_layer_may_pay_with_a_search_alone(run: Run, tmp_path: Path) -> None:
+    files = [tmp_path / "front.png", tmp_path / "back.png"]
+    for name, file in zip(("cup.png", "chelsea.png"), files, strict=True):
+        with Image.open(MEDIA / name) as image:
+            x, y = ((side - 80) // 2 for side in image.size)
+            image.crop((x, y, x + 80, y + 80)).save(file)
+    out = tmp_path / "out.png"
+    records, layers = [], []
+    for effort in (1, 2):
+        options = ("--enhance", "--task", "layers", "--effort", effort, "-y")
+        records.append(embedded(run, files, out, *options))
+        mark = read_mark(np.asarray(Image.open(out)))
+        assert mark is not None
+        layers.append(mark.enhancement != b"")
+    assert layers == [False, True]
+    usual, searched = records
+    assert searched["hidden_psnr"] > usual["hidden_psnr"] + 0.5
+    assert searched["embed_psnr"] > usual["embed_psnr"] - 0.05
 
 
 @pytest.mark.parametrize("layer", ["--enhance", "--no-enhance"])

@@ -183,6 +183,19 @@ def test_tiles_get_half_of_the_free_memory_of_the_device(monkeypatch: pytest.Mon
     assert default_memory(torch.device("cuda", 0)) == 40 << 30
 
 
+def test_bf16_takes_less_memory_so_tiles_are_larger() -> None:
+    memory = 1 << 30
+    paper = IICNetConfig.paper(5)
+    exact, short = (plan_tiles(480, 856, paper, memory, each) for each in ("fp32", "bf16"))
+    assert len(exact) > 1
+    assert len(short) == 1
+    net = IICNet(SMALL).eval()
+    runners = [Runner(net, memory=1 << 24, precision=each) for each in ("fp32", "bf16")]
+    counts = [len(runner.tiles(512, 512)) for runner in runners]
+    assert counts[1] < counts[0]
+    assert len(runners[0].tiles(512, 512, searching=True)) > counts[0]
+
+
 def test_bytes_per_pixel_grows_with_the_network() -> None:
     assert bytes_per_pixel(IICNetConfig.compact(9)) > bytes_per_pixel(IICNetConfig.compact(2))
     assert bytes_per_pixel(IICNetConfig.paper(5)) > bytes_per_pixel(IICNetConfig.compact(5))

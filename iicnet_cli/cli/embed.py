@@ -111,8 +111,8 @@ def embed(
         int,
         typer.Option(
             help="0: the network alone, in a third of the time. 1: with --enhance. 2 to 10: search "
-            "for an embedding that restores better, too: 2 takes five to ten times as long as 1, 5 "
-            "two to three times that, 10 up to ten.",
+            "for an embedding that restores better, too: 2 takes about ten times as long as 1, 5 "
+            "twenty times, 10 forty.",
             min=0,
             max=10,
         ),
