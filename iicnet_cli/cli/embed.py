@@ -110,9 +110,9 @@ def embed(
     effort: Annotated[
         int,
         typer.Option(
-            help="0: the network alone, in a third of the time. 1: with --enhance. 2 to 10: search "
-            "for an embedding that restores better, too: 2 takes about ten times as long as 1, 5 "
-            "twenty times, 10 forty.",
+            help="0: the network alone, in a third of the time. 1: what --enhance adds, too. 2 to "
+            "10: and search for an embedding that restores better; 2 takes about ten times as long "
+            "as 1, 5 twenty times, 10 forty.",
             min=0,
             max=10,
         ),

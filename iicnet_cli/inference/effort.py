@@ -35,7 +35,7 @@ _FARTHEST = 4.0
 _NEAR = 0.99
 """Share of the squared distance that may be, from which on steps go along the sphere."""
 _RECODED = 8
-"""Steps after which the layer is coded anew; by then the search has gone where the last one led."""
+"""Steps after which the layer is coded anew."""
 _LEAST = 1e-6
 """Squared levels that count as an error, so that none is 0."""
 
