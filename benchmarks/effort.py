@@ -27,7 +27,7 @@ from iicnet_cli.errors import IICNetError
 from iicnet_cli.inference.device import choose_device
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.levels import Levels, whole
-from iicnet_cli.marking import Search, marked
+from iicnet_cli.marking import LAYERED, Search, marked
 from iicnet_cli.metrics import psnr
 from iicnet_cli.motion import compensated
 from iicnet_cli.strips import complete
@@ -89,7 +89,7 @@ def measure(
     runner.embed(images)  # the first call sets up much
     rows = []
     for effort in efforts:
-        layer, search = enhance and effort > 0, Search.of(effort)
+        layer, search = enhance and effort >= LAYERED, Search.of(effort)
         began = time.perf_counter()
         found = marked(runner, images, bare, enhance=layer, search=search)
         seconds = time.perf_counter() - began

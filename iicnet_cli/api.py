@@ -43,7 +43,7 @@ from iicnet_cli.errors import (
 )
 from iicnet_cli.identify import identify
 from iicnet_cli.levels import Levels, Pixels, crop, pad, padding_to, whole
-from iicnet_cli.marking import Marked, Search, marked
+from iicnet_cli.marking import LAYERED, Marked, Search, marked
 from iicnet_cli.media.files import check_target, replacing
 from iicnet_cli.metrics import SSIM_WINDOW, capped, decibels, error_of, psnr, ssim
 from iicnet_cli.rounding import Helpers, along_trellis
@@ -312,7 +312,7 @@ class Converter:
             )
         check_target(output, overwrite)
         search = Search.of(effort, target_embed_psnr, target_restored_psnr)
-        options = replace(options, enhance=options.enhance and effort > 0)
+        options = replace(options, enhance=options.enhance and effort >= LAYERED)
         chosen, checkpoint, job = _open(inputs, task, model, options)
         runner = self._runner(checkpoint)
         if with_ssim and min(job.width, job.height) < SSIM_WINDOW * runner.scale:
@@ -375,7 +375,7 @@ class Converter:
         from iicnet_cli.inference.groups import cores_for
 
         search = Search.of(effort, target_embed_psnr, target_restored_psnr)
-        options = replace(options, enhance=options.enhance and effort > 0)
+        options = replace(options, enhance=options.enhance and effort >= LAYERED)
         chosen, checkpoint, job = _open(inputs, task, model, options)
         runner = self._runner(checkpoint)
         padding = padding_to(job.width, job.height, runner.config.multiple)

@@ -165,9 +165,9 @@ class Plan:
         Returns:
             Of that shape, in parts of a level.
         """
-        better = restored.copy()
-        add(self.head + self.coded(0, restored, size - _HEAD.size), better)
-        return better - restored
+        told = np.zeros_like(restored)
+        add(self.head + self.coded(0, restored, size - _HEAD.size), told)
+        return told
 
     def _divisors(self, wanted: Levels, restored: FineLevels, data: bytes) -> bytes:
         """For each picture of a part that by which what is decoded of it is best divided.

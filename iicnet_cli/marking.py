@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 Unrounded = tuple[Pixels, NDArray[np.int8]]
 """An embedding, and what rounding took from each of its samples."""
 
-_LEAST_EFFORT = 2
-"""That searches."""
+LAYERED, SEARCHED = 1, 2
+"""Efforts from which on there is an enhancement layer, and a search."""
 _ATTEMPTS = 3
 """Searches for a target, at most."""
 _NEAR = 0.03
@@ -44,7 +44,7 @@ class Search:
     def of(
         cls, effort: int, embed_psnr: float | None = None, restored_psnr: float | None = None
     ) -> Search | None:
-        """The search of an effort of 0 to 10, and of a target in dB; ``None`` for 0 and 1.
+        """The search of an effort of 0 to 10, and of a target in dB; ``None`` where there is none.
 
         Raises:
             UsageError: an effort that is none, a target without a search, or two.
@@ -53,11 +53,9 @@ class Search:
             raise UsageError(f"effort is 0 to 10, not {effort}")
         if embed_psnr is not None and restored_psnr is not None:
             raise UsageError("only one of the two targets can be held")
-        if effort < _LEAST_EFFORT:
+        if effort < SEARCHED:
             if embed_psnr is not None or restored_psnr is not None:
-                raise UsageError(
-                    "a target needs a search", hint=f"add --effort, {_LEAST_EFFORT} to 10"
-                )
+                raise UsageError("a target needs a search", hint=f"add --effort, {SEARCHED} to 10")
             return None
         from iicnet_cli.inference.effort import STEPS, Target
 
@@ -161,6 +159,7 @@ def marked(
             break
         start, bits = richer, bits + 1
     target = search.target
+    known = None if area is None else area.mask(*found[0].shape[:2])
 
     def searched(bits: int, start: _Psnrs) -> tuple[tuple[Mark, Pixels], _Psnrs]:
         """The best embedding with a layer of so many bits to a pixel, which starts with that."""
@@ -171,6 +170,7 @@ def marked(
         if aim.embed_psnr is not None:
             bare = exact_error(*found, reference())
             aim = aim.raised(capped(decibels(bare)) - start.embed_psnr)
+        room = room_for(found[0], mark, bits) if bits else 0
         better = found
         for attempt in range(1 if target.free else _ATTEMPTS):
             better = runner.improve(
@@ -179,8 +179,8 @@ def marked(
                 search.steps >> attempt,
                 aim,
                 improving,
-                room=room_for(found[0], mark, bits) if bits else 0,
-                known=None if area is None else area.mask(*found[0].shape[:2]),
+                room=room,
+                known=known,
             )
             loaded = laden(better, bits)
             after = quality(*loaded)

@@ -92,13 +92,11 @@ def enhanced(
     base_error = _error(wanted, base)
     sure = bits is not None
     bits, plan = _planned(wanted, base, base_error, mark, embedding, shown_error, bits)
-    plain = None
-    doubtful = plan is None or len(plan.sizes) == 1 or base_error < GOOD * _open(mark)
-    if plan is None or (doubtful and not sure):
-        plain = mark, write_mark(embedding, mark, remainder, feedback)
     if plan is None:
-        assert plain is not None
-        return plain
+        return mark, write_mark(embedding, mark, remainder, feedback)
+    plain = None
+    if not sure and (len(plan.sizes) == 1 or base_error < GOOD * _open(mark)):
+        plain = mark, write_mark(embedding, mark, remainder, feedback)
     kept = None if mark.area is None else mark.area.mask(*embedding.shape[:2])
     areas = _areas(plan, embedding.shape, kept)
     first = _first(plan.sizes, [area.samples for area in areas])

@@ -180,6 +180,7 @@ def embed(
     from PIL import ImageColor
 
     from iicnet_cli.api import Converter
+    from iicnet_cli.marking import SEARCHED
     from iicnet_cli.media.files import check_target
     from iicnet_cli.media.video import extract_audio, parse_time
     from iicnet_cli.tasks import EmbedOptions
@@ -230,7 +231,9 @@ def embed(
             def foretell(sources: list[Path], source: Path | None = None) -> None:
                 with input_paths(sources) as paths:
                     forecast = converter.forecast(paths, **wanted)
-                _tell_forecast(forecast, source, searched=effort > 1, as_json=as_json, quiet=quiet)
+                _tell_forecast(
+                    forecast, source, searched=effort >= SEARCHED, as_json=as_json, quiet=quiet
+                )
 
             if out_dir is None:
                 foretell(inputs)

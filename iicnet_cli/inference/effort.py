@@ -79,7 +79,7 @@ def improve(
     steps: int,
     *,
     target: Target = Target(),
-    layer: Callable[[Tensor], Tensor] | None = None,
+    layer: Callable[[Tensor], Tensor] = torch.zeros_like,
     free: Tensor | None = None,
     known: Tensor | None = None,
     tick: Callable[[float, float], None] = lambda share, gain: None,
@@ -111,17 +111,9 @@ def improve(
         pictures = net.inverse((reference + offset) / 255)
         return pictures if known is None else torch.where(known, images, pictures)
 
-    def told(pictures: Tensor) -> Tensor | float:
-        return 0.0 if layer is None else layer(pictures.detach())
-
-    def error(pictures: Tensor, told: Tensor | float) -> Tensor:
+    def error(pictures: Tensor, told: Tensor) -> Tensor:
         """In squared levels."""
         return 255**2 * (pictures + told - images).square().mean().clamp(min=_LEAST)
-
-    def error_with_layer(offset: Tensor) -> float:
-        with torch.no_grad():
-            pictures = restored(offset)
-            return error(pictures, told(pictures)).item()
 
     def within(offset: Tensor, square: float) -> Tensor:
         """No farther from the reference than so much, by one factor for all that may change."""
@@ -130,7 +122,6 @@ def improve(
             -reference, 255 - reference
         )
 
-    first = error_with_layer(start)
     fixed = _square((1 - moves) * start)
     distance = began = max(_square(start), _LEAST)
     goal = distance if target.embed_psnr is None else error_of(target.embed_psnr)
@@ -142,8 +133,10 @@ def improve(
             optimizer.param_groups[0]["lr"] = rate * _schedule(step, steps)
             pictures = restored(offset)
             if step % _RECODED == 0:
-                added = told(pictures)
-            back = error(pictures, added)
+                told = layer(pictures.detach())
+            back = error(pictures, told)
+            if step == 0:
+                first = back.item()
             optimizer.zero_grad()
             # Not too small for the optimiser, however large the pictures.
             (offset.numel() * back).backward()  # type: ignore[no-untyped-call]
@@ -168,8 +161,10 @@ def improve(
         found = offset.detach()
         if target.embed_psnr is not None:
             found = within(found, goal)
-        if target.free and error_with_layer(found) >= first:
-            return embedding
+        if target.free:
+            pictures = restored(found)
+            if error(pictures, layer(pictures)).item() >= first:
+                return embedding
     return reference + found
 
 

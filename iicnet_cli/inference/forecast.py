@@ -23,6 +23,7 @@ from iicnet_cli.strips import complete, enhanced
 WINDOW = 128
 """Side of a window, in pixels of the pictures."""
 _TIMED_STEPS = 16
+"""Of a search; the layer is coded twice in them."""
 _LAID_AGAIN = 2.5
 """Times that a search marks an embedding, beside the first: with more bits until these are too
 many, and at the end."""

@@ -407,7 +407,7 @@ class Runner:
             tick((i + 1) / len(tiles))
 
 
-def _layer(wanted: Levels, room: int) -> Callable[[Tensor], Tensor] | None:
+def _layer(wanted: Levels, room: int) -> Callable[[Tensor], Tensor]:
     """What a layer in so many bytes would add to what is restored, (1, K, C, H, W) in 0..1."""
     plan: Plan | None = None
 
@@ -420,7 +420,7 @@ def _layer(wanted: Levels, room: int) -> Callable[[Tensor], Tensor] | None:
         told = torch.from_numpy(plan.told(levels, room)).movedim(-1, -3)
         return told[None].to(restored) / (255 * FINE)
 
-    return layer if room else None
+    return layer
 
 
 def _of_all(
