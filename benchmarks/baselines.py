@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from iicnet_cli.enhancement import best_quality
+from iicnet_cli.engines.network.enhancement_layer import best_quality
 from iicnet_cli.errors import MediaError
 from iicnet_cli.media import ffmpeg
 from iicnet_cli.media.stills import resize
-from iicnet_cli.metrics import capped, psnr
+from iicnet_cli.pictures.metrics import cap_psnr, psnr
 
 Pixels = NDArray[np.uint8]
 Bits = NDArray[np.uint8]
@@ -363,9 +363,9 @@ class Figures:
 
 def figures(stego: Pixels, reference: Pixels, restored: Pixels, images: Pixels) -> Figures:
     """Of one PNG (H_e, W_e, C) beside its reference, and (K, H, W, 3) beside the originals."""
-    values = [capped(psnr(a, b)) for a, b in zip(restored, images, strict=True)]
+    values = [cap_psnr(psnr(a, b)) for a, b in zip(restored, images, strict=True)]
     return Figures(
-        embed_psnr=capped(psnr(stego, reference)),
+        embed_psnr=cap_psnr(psnr(stego, reference)),
         restored_psnr=float(np.mean(values)),
         hidden_psnr=float(np.mean(values[1:])) if len(values) > 1 else None,
     )

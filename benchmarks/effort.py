@@ -22,15 +22,15 @@ from baselines import through_png
 from quality import MEDIA
 from robustness import groups
 
-from iicnet_cli.container import Mark
+from iicnet_cli.engines.network.encoder import LAYERED, Search, marked
+from iicnet_cli.engines.network.sliced_encoder import complete
 from iicnet_cli.errors import IICNetError
 from iicnet_cli.inference.device import choose_device
 from iicnet_cli.inference.runner import Runner
-from iicnet_cli.levels import Levels, whole
-from iicnet_cli.marking import LAYERED, Search, marked
-from iicnet_cli.metrics import psnr
-from iicnet_cli.motion import compensated
-from iicnet_cli.strips import complete
+from iicnet_cli.motion.estimation import subtract_prediction
+from iicnet_cli.payload.mark import Mark
+from iicnet_cli.pictures.arrays import PixelArray, from_fixed_point
+from iicnet_cli.pictures.metrics import psnr
 from iicnet_cli.zoo import Checkpoint, find
 
 MODELS = (
@@ -59,7 +59,7 @@ class Row:
     hidden_psnr: float | None
 
 
-def pictures(checkpoint: Checkpoint, folder: Path, side: int) -> tuple[str, Levels]:
+def pictures(checkpoint: Checkpoint, folder: Path, side: int) -> tuple[str, PixelArray]:
     """Name and centre of the first group of a task's evaluation data, as the network gets it.
 
     Raises:
@@ -67,7 +67,7 @@ def pictures(checkpoint: Checkpoint, folder: Path, side: int) -> tuple[str, Leve
     """
     with closing(groups(checkpoint, folder, 1)) as found:
         name, images, motion = next(found)
-    group = compensated(images, motion)
+    group = subtract_prediction(images, motion)
     multiple = checkpoint.config.network.multiple
     side = min(side, *group.shape[1:3]) // multiple * multiple
     y, x = ((length - side) // 2 for length in group.shape[1:3])
@@ -77,7 +77,7 @@ def pictures(checkpoint: Checkpoint, folder: Path, side: int) -> tuple[str, Leve
 def measure(
     checkpoint: Checkpoint,
     name: str,
-    images: Levels,
+    images: PixelArray,
     efforts: Sequence[int],
     device: str,
     enhance: bool = True,
@@ -94,9 +94,9 @@ def measure(
         found = marked(runner, images, bare, enhance=layer, search=search)
         seconds = time.perf_counter() - began
         read = through_png(found.pixels)
-        fine = runner.restore_finely(read, images.dtype)
+        fine = runner.restore_fixed_point(read, images.dtype)
         complete(found.mark, read, fine)
-        restored = whole(fine, images.dtype)
+        restored = from_fixed_point(fine, images.dtype)
         rows.append(
             Row(
                 model=checkpoint.name,

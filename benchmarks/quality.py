@@ -25,7 +25,7 @@ from iicnet_cli.api import Converter
 from iicnet_cli.errors import ExitCode, IICNetError
 from iicnet_cli.evaluation import Evaluation, Row, evaluate, items_of
 from iicnet_cli.inference.runner import Runner
-from iicnet_cli.levels import crop, pad, padding_to
+from iicnet_cli.pictures.arrays import crop, pad, padding_to
 from iicnet_cli.tasks import task_named
 from iicnet_cli.zoo import Checkpoint, available, find
 from iicnet_cli.zoo.registry import bundled_folder

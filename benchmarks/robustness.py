@@ -34,18 +34,19 @@ from PIL import Image
 from quality import MEDIA, bundled, shown
 
 from iicnet_cli import __version__
-from iicnet_cli.container import Mark, Motion, read_mark
-from iicnet_cli.enhancement import add
+from iicnet_cli.engines.network.enhancement_layer import add
+from iicnet_cli.engines.network.sliced_encoder import enhanced
 from iicnet_cli.errors import ExitCode, IICNetError, UsageError
 from iicnet_cli.evaluation import items_of
 from iicnet_cli.inference.device import choose_device
 from iicnet_cli.inference.runner import Runner
-from iicnet_cli.levels import Levels, whole
 from iicnet_cli.media.stills import resize
-from iicnet_cli.metrics import capped, psnr
-from iicnet_cli.motion import compensated, find_motion, uncompensated
-from iicnet_cli.rounding import exact_error
-from iicnet_cli.strips import enhanced
+from iicnet_cli.motion.estimation import add_prediction, estimate_motion, subtract_prediction
+from iicnet_cli.motion.field import MotionField
+from iicnet_cli.payload.mark import Mark, read_mark
+from iicnet_cli.pictures.arrays import PixelArray, from_fixed_point
+from iicnet_cli.pictures.metrics import cap_psnr, psnr
+from iicnet_cli.quantize.lattice import unrounded_mse
 from iicnet_cli.tasks import task_named
 from iicnet_cli.zoo import Checkpoint, find
 
@@ -229,7 +230,7 @@ def cells(results: Sequence[Result]) -> list[str]:
 
 def groups(
     checkpoint: Checkpoint, folder: Path, limit: int | None
-) -> Generator[tuple[str, Pixels, Motion | None]]:
+) -> Generator[tuple[str, Pixels, MotionField | None]]:
     """Name, pictures (K, H, W, 3) and motion of the first group of each PNG of evaluation data.
 
     The last row or column is cut off where the network's grid needs it.
@@ -246,17 +247,17 @@ def groups(
                 images = next(found).images
             height, width = (n - n % config.network.multiple for n in images.shape[1:3])
             images = images[:, :height, :width]
-            motion = find_motion(images) if "align" in task.takes else None
+            motion = estimate_motion(images) if "align" in task.takes else None
             yield item.name, images, motion
 
 
 def damaged(
-    images: Pixels, motion: Motion | None, name: str, runner: Runner, codec: Codec
+    images: Pixels, motion: MotionField | None, name: str, runner: Runner, codec: Codec
 ) -> Sheet:
     """Every damage on the PNG made of (K, H, W, 3)."""
     reference = runner.reference(images)
-    wanted = compensated(images, motion)
-    embedding, remainder = runner.embed_with_remainder(wanted)
+    wanted = subtract_prediction(images, motion)
+    embedding, remainder = runner.embed_unrounded(wanted)
     bare = Mark(
         task=0,
         model=0,
@@ -270,11 +271,11 @@ def damaged(
         embedding,
         remainder,
         runner.feedback,
-        lambda pixels, rest, rows: runner.restore_finely(pixels, np.int16, rest, rows),
-        exact_error(embedding, remainder, reference),
+        lambda pixels, rest, rows: runner.restore_fixed_point(pixels, np.int16, rest, rows),
+        unrounded_mse(embedding, remainder, reference),
     )
     embedding = through_png(marked)
-    embed_psnr = capped(psnr(embedding, reference))
+    embed_psnr = cap_psnr(psnr(embedding, reference))
     hidden = images if runner.scale > 1 else images[1:]
     carrier = carrier_for(reference, embed_psnr)
     stego, codec_embed_psnr = None, None
@@ -284,15 +285,15 @@ def damaged(
         pass
     else:
         stego = through_png(hide(reference, payload, carrier))
-        codec_embed_psnr = capped(psnr(stego, reference))
+        codec_embed_psnr = cap_psnr(psnr(stego, reference))
     results = []
     for damage in DAMAGES:
         levels = restore(damage, damage.apply(embedding), runner)
         # Nobody tells where a cropped picture was, so nothing can be moved back in it.
-        restored = uncompensated(levels, None if damage.cut else motion)
+        restored = add_prediction(levels, None if damage.cut else motion)
         seen = partial(visible, damage=damage, scale=runner.scale)
         quality = [
-            capped(psnr(a, b)) for a, b in zip(seen(restored, cut=0), seen(images), strict=True)
+            cap_psnr(psnr(a, b)) for a, b in zip(seen(restored, cut=0), seen(images), strict=True)
         ]
         decoded = None if stego is None else revealed(damage.apply(stego), carrier, codec)
         coded = None
@@ -300,12 +301,12 @@ def damaged(
             # Of a smaller embedding the codec holds the reference too.
             count = len(images) - 1
             pairs = zip(seen(decoded[-count:]), seen(images[1:]), strict=True)
-            coded = float(np.mean([capped(psnr(a, b)) for a, b in pairs]))
+            coded = float(np.mean([cap_psnr(psnr(a, b)) for a, b in pairs]))
         results.append(Result(float(np.mean(quality)), float(np.mean(quality[1:])), coded))
     return Sheet(name, embed_psnr, codec_embed_psnr, tuple(results))
 
 
-def restore(damage: Damage, received: Pixels, runner: Runner) -> Levels:
+def restore(damage: Damage, received: Pixels, runner: Runner) -> PixelArray:
     """What a damaged PNG gives: (K, H, W, 3), of what is left of it."""
     scale = runner.scale
     multiple = runner.config.multiple // scale
@@ -314,11 +315,11 @@ def restore(damage: Damage, received: Pixels, runner: Runner) -> Levels:
     after = (-(before + side) % multiple for side in (height, width))
     padded = np.pad(received, (*((before, n) for n in after), (0, 0)), mode="edge")
     y, x = (slice(scale * before, scale * (before + side)) for side in (height, width))
-    levels = runner.restore_finely(padded, np.int16)[:, y, x]
+    levels = runner.restore_fixed_point(padded, np.int16)[:, y, x]
     mark = read_mark(received)
     if mark is not None:
         add(mark.enhancement, levels)
-    return whole(levels, np.int16)
+    return from_fixed_point(levels, np.int16)
 
 
 def revealed(received: Pixels, carrier: Carrier, codec: Codec) -> Pixels | None:

@@ -20,7 +20,7 @@ from typing import Any
 
 from iicnet_cli.errors import ExitCode, IICNetError
 from iicnet_cli.inference.device import choose_device
-from iicnet_cli.levels import Levels
+from iicnet_cli.pictures.arrays import PixelArray
 from iicnet_cli.training.data import build_samplers
 from iicnet_cli.training.loop import Budget, measure, train
 from iicnet_cli.training.pack import unpacked
@@ -94,7 +94,7 @@ def changed(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any
 def run(
     change: str,
     sampler: Sampler,
-    held_out: list[Levels],
+    held_out: list[PixelArray],
     *,
     steps: int,
     seed: int,

@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from iicnet_cli.errors import ExitCode, IICNetError, UsageError
 from iicnet_cli.media.stills import read_still
-from iicnet_cli.metrics import psnr
+from iicnet_cli.pictures.metrics import psnr
 
 Pixels = NDArray[np.uint8]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from contact_sheet import contact_sheet
 
-from iicnet_cli.container import EmbeddingReader
+from iicnet_cli.container.png import EmbeddingReader
 from iicnet_cli.media.stills import read_still
 from iicnet_cli.media.video import open_frames
 

@@ -21,46 +21,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from iicnet_cli import __version__, enhancement
-from iicnet_cli.container import (
-    MAX_HEADER_BYTES,
-    Common,
-    EmbeddingReader,
-    EmbeddingWriter,
-    Header,
-    Mark,
-    Motion,
-    fps_code,
-    mark_room,
-    model_id,
-    read_mark,
-)
-from iicnet_cli.container import TASKS as MARK_TASKS
-from iicnet_cli.errors import (
-    DamagedError,
-    QualityError,
-    UsageError,
-)
+from iicnet_cli import __version__
+from iicnet_cli.container.header import Header
+from iicnet_cli.container.png import MAX_HEADER_BYTES, EmbeddingReader, EmbeddingWriter
+from iicnet_cli.engines.network import enhancement_layer as enhancement
+from iicnet_cli.engines.network.encoder import LAYERED, EncodedGroup, Search, marked
+from iicnet_cli.errors import DamagedError, QualityError, UsageError
 from iicnet_cli.identify import identify
-from iicnet_cli.levels import Levels, Pixels, crop, pad, padding_to, whole
-from iicnet_cli.marking import LAYERED, Marked, Search, marked
 from iicnet_cli.media.files import check_target, replacing
-from iicnet_cli.metrics import SSIM_WINDOW, capped, decibels, error_of, psnr, ssim
-from iicnet_cli.rounding import Helpers, along_trellis
-from iicnet_cli.tasks import (
-    EmbedOptions,
-    Group,
-    Job,
-    RestoreOptions,
-    Task,
-    guess_task,
-    task_named,
-)
+from iicnet_cli.motion.field import MotionField
+from iicnet_cli.payload.mark import TASKS as MARK_TASKS
+from iicnet_cli.payload.mark import Mark, fps_code, model_id, payload_capacity, read_mark
+from iicnet_cli.payload.static_map import StaticRegion
+from iicnet_cli.pictures.arrays import PixelArray, Pixels, crop, from_fixed_point, pad, padding_to
+from iicnet_cli.pictures.metrics import SSIM_WINDOW, cap_psnr, mse_to_psnr, psnr, psnr_to_mse, ssim
+from iicnet_cli.quantize.viterbi import viterbi_quantize
+from iicnet_cli.quantize.viterbi_workers import ViterbiWorkers
+from iicnet_cli.tasks import EmbedOptions, Group, Job, RestoreOptions, Task, guess_task, task_named
 from iicnet_cli.zoo import Checkpoint, find
 
 if TYPE_CHECKING:
+    from iicnet_cli.engines.network.search import Target
     from iicnet_cli.inference.device import DeviceChoice
-    from iicnet_cli.inference.effort import Target
     from iicnet_cli.inference.runner import Runner
     from iicnet_cli.network import IICNetConfig
     from iicnet_cli.network.precision import Precision
@@ -171,7 +153,7 @@ class RestoreReport:
 
 
 @dataclass(frozen=True)
-class Forecast:
+class Estimate:
     """What :meth:`Converter.embed` would write, told from small windows of the first group.
 
     Attributes:
@@ -210,7 +192,7 @@ class _Quality:
 
     def add(self, embedding: Pixels, reference: Pixels, restored: Pixels, images: Pixels) -> None:
         pairs = [(embedding, reference), *zip(restored, images, strict=True)]
-        self._psnr.append([capped(psnr(a, b)) for a, b in pairs])
+        self._psnr.append([cap_psnr(psnr(a, b)) for a, b in pairs])
         if self._with_ssim:
             self._ssim.append([ssim(a, b) for a, b in pairs])
 
@@ -356,7 +338,7 @@ class Converter:
         effort: int = 1,
         target_embed_psnr: float | None = None,
         target_restored_psnr: float | None = None,
-    ) -> Forecast:
+    ) -> Estimate:
         """Tell what :meth:`embed` would take and give, from its first group; nothing is written.
 
         Args:
@@ -371,8 +353,8 @@ class Converter:
         Raises:
             UsageError, MediaError, ModelError: as :meth:`embed`.
         """
-        from iicnet_cli.inference.forecast import forecast
-        from iicnet_cli.inference.groups import cores_for
+        from iicnet_cli.engines.network.estimate import forecast
+        from iicnet_cli.engines.network.parallel import cores_for
 
         search = Search.of(effort, target_embed_psnr, target_restored_psnr)
         options = replace(options, enhance=options.enhance and effort >= LAYERED)
@@ -388,7 +370,7 @@ class Converter:
         at_once = _at_once(runner, job, search)
         with cores_for(at_once):
             told = forecast(runner, images, steps, enhance=options.enhance and not obstacle)
-        return Forecast(
+        return Estimate(
             task=chosen.name,
             model=checkpoint.name,
             images=job.images,
@@ -486,23 +468,23 @@ class Converter:
         search: Search | None,
         options: EmbedOptions,
     ) -> tuple[Header, int, float | None, list[str]]:
-        from iicnet_cli.inference.groups import Groups
+        from iicnet_cli.engines.network.parallel import Groups
 
         padding = padding_to(job.width, job.height, runner.config.multiple)
         obstacle: str | None = None
         gains: list[float] = []
         all_motion: list[bytes] = []
         all_common: list[bytes] = []
-        with open(path, "w+b") as file, Helpers() as helpers:
+        with open(path, "w+b") as file, ViterbiWorkers() as helpers:
             writer = EmbeddingWriter(file, frame_delay=job.frame_delay)
             network = runner.config
             half = task.name == "video" and network.half_size
             mark_task = f"{task.name}-half" if half else task.name
             at_once = _at_once(runner, job, search)
             groups = Groups(at_once, job.total, self._progress)
-            along = helpers.along_trellis if at_once > 1 else along_trellis
+            along = helpers.viterbi_quantize if at_once > 1 else viterbi_quantize
 
-            def work(number: int, group: Group) -> tuple[Marked, str | None]:
+            def work(number: int, group: Group) -> tuple[EncodedGroup, str | None]:
                 still, motion = _compensated(group.images, task, network, options)
                 mark = Mark(
                     task=MARK_TASKS.index(mark_task),
@@ -633,19 +615,19 @@ def _open(
 
 def _compensated(
     images: Pixels, task: Task, network: IICNetConfig, options: EmbedOptions
-) -> tuple[Levels, bytes]:
+) -> tuple[PixelArray, bytes]:
     """The pictures as the network gets them, and the motion that undoes it, as bytes."""
     if not options.align or "align" not in task.takes:
         return images, b""
-    from iicnet_cli.motion import compensated, find_motion
+    from iicnet_cli.motion.estimation import estimate_motion, subtract_prediction
 
-    motion = find_motion(images)
+    motion = estimate_motion(images)
     data = motion.to_bytes() if motion else b""
     scale = 2 if network.half_size else 1
     shape = images.shape[1] // scale, images.shape[2] // scale, network.embedding_channels
-    if len(data) > mark_room(shape, to_a_bit=_SAMPLES_TO_A_MOTION_BIT):
+    if len(data) > payload_capacity(shape, to_a_bit=_SAMPLES_TO_A_MOTION_BIT):
         return images, b""
-    return compensated(images, motion), data
+    return subtract_prediction(images, motion), data
 
 
 def _without_layer(obstacle: str | None) -> list[str]:
@@ -667,7 +649,7 @@ def _restored(
     motion = _of_group(header.motion, index) or (mark.motion if mark else b"")
     common = _of_group(header.common, index) or (mark.common if mark else b"")
     # Both may come from anyone.
-    area = Common.from_bytes(common)
+    area = StaticRegion.from_bytes(common)
     if area is not None and not (area.fits(embedding.shape) and runner.scale == 1):
         area = None
     embedding = _with_channels(embedding, runner.config.embedding_channels)
@@ -676,19 +658,21 @@ def _restored(
     multiple = runner.config.multiple // runner.scale
     embedding = pad(embedding[None], padding_to(width, height, multiple))[0]
     dtype = np.int16 if motion else np.uint8
-    levels: Levels
+    levels: PixelArray
     if mark is not None and mark.enhancement:
-        fine = crop(runner.restore_finely(embedding, dtype, tick=tick), header.width, header.height)
+        fine = crop(
+            runner.restore_fixed_point(embedding, dtype, tick=tick), header.width, header.height
+        )
         enhancement.add(mark.enhancement, fine)
-        levels = whole(fine, dtype, out=fine)
+        levels = from_fixed_point(fine, dtype, out=fine)
     else:
         levels = crop(runner.restore(embedding, dtype, tick), header.width, header.height)
     if area is not None:
         area.put(levels, embedding)
     if motion:
-        from iicnet_cli.motion import uncompensated
+        from iicnet_cli.motion.estimation import add_prediction
 
-        images = uncompensated(levels, Motion.from_bytes(motion, header.images - 1))
+        images = add_prediction(levels, MotionField.from_bytes(motion, header.images - 1))
     else:
         images = levels.astype(np.uint8, copy=False)
     return Group(images, mark.valid if mark else header.images)
@@ -738,8 +722,8 @@ def _missed(report: EmbedReport, target: Target) -> list[str]:
     if not report.restored or report.embed_psnr is None:
         return []
     # The search holds the mean squared error of all pictures; the rounding of the mark is allowed.
-    errors = [error_of(picture.psnr) for picture in report.restored]
-    restored = decibels(float(np.mean(errors)))
+    errors = [psnr_to_mse(picture.psnr) for picture in report.restored]
+    restored = mse_to_psnr(float(np.mean(errors)))
     return [
         f"the target of {wanted:g} dB for the {what} was not reached: {reached:.2f} dB"
         for what, wanted, reached in (

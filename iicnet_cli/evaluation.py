@@ -14,7 +14,7 @@ import numpy as np
 from iicnet_cli.api import Converter, EmbedReport
 from iicnet_cli.errors import UsageError
 from iicnet_cli.tasks import task_named
-from iicnet_cli.tasks.base import Item
+from iicnet_cli.tasks.task import Item
 from iicnet_cli.zoo import Checkpoint
 
 T = TypeVar("T")

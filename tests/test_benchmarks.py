@@ -20,7 +20,7 @@ from PIL import Image
 
 from iicnet_cli.evaluation import Evaluation, Row, spread
 from iicnet_cli.media import ffmpeg
-from iicnet_cli.metrics import psnr
+from iicnet_cli.pictures.metrics import psnr
 from iicnet_cli.training.recipe import Recipe
 from iicnet_cli.zoo import find
 

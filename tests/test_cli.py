@@ -22,10 +22,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from iicnet_cli import __version__
-from iicnet_cli.container import EmbeddingReader, read_header, read_mark, write_mark
+from iicnet_cli.container.png import EmbeddingReader, read_header
 from iicnet_cli.errors import ExitCode, MediaError
 from iicnet_cli.media.video import open_frames, open_writer, probe
-from iicnet_cli.metrics import psnr
+from iicnet_cli.payload.mark import read_mark, write_mark
+from iicnet_cli.pictures.metrics import psnr
 from tests.conftest import Run, frames_of, moving, natural
 
 
@@ -439,7 +440,7 @@ def test_failing_midway_leaves_nothing_and_what_was_to_be_overwritten(
 ) -> None:
     from iicnet_cli.inference.runner import Runner
 
-    embed = Runner.embed_with_remainder
+    embed = Runner.embed_unrounded
     calls = count()
 
     def second_fails(self: Runner, *arguments: Any) -> tuple[np.ndarray, np.ndarray]:

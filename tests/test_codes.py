@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iicnet_cli.rounding import CODED, CODES, NEIGHBOURS, Rounding, brought_out, rounded
+from iicnet_cli.quantize.error_diffusion import Rounding, rounded
+from iicnet_cli.quantize.lattice import NEIGHBOURS
+from iicnet_cli.quantize.trellis_codes import CODED, CODES, extract_message
 from tests.test_rounding import exact, some_feedback, told
 
 numbers = st.integers(1, len(CODES))
@@ -77,7 +79,7 @@ def test_bits_are_brought_out(
     given_values = levels.copy(), rest.copy()
     feedback = some_feedback(channels, seed) if diffused else None
     found = rounded(levels, rest, feedback, depths, residues)
-    out = brought_out(CODES[number - 1], found, coded)
+    out = extract_message(CODES[number - 1], found, coded)
     assert np.array_equal(out[coded], residues[coded]) and not out[~coded].any()
     low = found[~coded] & (1 << depths[~coded]) - 1
     assert np.array_equal(low, residues[~coded])
@@ -121,7 +123,7 @@ def test_no_other_rounding_of_a_row_is_nearer(
         choices.append([of[np.abs(of - near).argmin()] for of in by_low])
     rows = np.array(list(product(*choices)), np.uint8).reshape(-1, width, channels)
     whole_rows = np.ones(rows.shape[:2], bool)
-    right = (brought_out(code, rows, whole_rows) == residues).all(axis=(1, 2))
+    right = (extract_message(code, rows, whole_rows) == residues).all(axis=(1, 2))
     best = min(error(row[None]) for row in rows[right])
     assert error(found) == pytest.approx(best, rel=1e-5)
 
@@ -159,7 +161,7 @@ def test_rows_after_rows_get_the_errors_of_those_above(
     for top, bottom in pairwise([0, *sorted(set(ends)), 9]):
         rounding.rows(slice(top, bottom), depths[top:bottom], residues[top:bottom])
         assert np.array_equal(rounding.levels[bottom:], levels[bottom:])
-        out = brought_out(CODES[number - 1], rounding.levels[:bottom], coded[:bottom])
+        out = extract_message(CODES[number - 1], rounding.levels[:bottom], coded[:bottom])
         assert np.array_equal(out[coded[:bottom]], residues[:bottom][coded[:bottom]])
     errors_are_small(rounding.levels, levels, rest, feedback, coded, depths)
 

@@ -15,27 +15,22 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from iicnet_cli.common import LEAST, common_area, keep_common
-from iicnet_cli.container import (
-    Common,
-    Mark,
-    carried,
-    mark_room,
-    read_header,
-    read_mark,
-    write_mark,
-)
-from iicnet_cli.metrics import psnr
-from iicnet_cli.rounding import CODED, Rounding, rounded
+from iicnet_cli.container.png import read_header
+from iicnet_cli.engines.network.static_region import LEAST, copy_static_region, find_static_region
+from iicnet_cli.payload.mark import Mark, carried, payload_capacity, read_mark, write_mark
+from iicnet_cli.payload.static_map import StaticRegion
+from iicnet_cli.pictures.metrics import psnr
+from iicnet_cli.quantize.error_diffusion import Rounding, rounded
+from iicnet_cli.quantize.trellis_codes import CODED
 from iicnet_cli.training.loop import common_pixels
 from tests.conftest import Run, done, frames_of, natural, rewrite_header
 
 MARK = Mark(task=4, model=0xABCDEF, images=2, valid=2)
 
 
-def some_area(height: int, width: int, seed: int, share: float = 0.5) -> Common:
+def some_area(height: int, width: int, seed: int, share: float = 0.5) -> StaticRegion:
     rng = np.random.default_rng(seed)
-    return Common(rng.random((-(-height // 8), -(-width // 8))) < share)
+    return StaticRegion(rng.random((-(-height // 8), -(-width // 8))) < share)
 
 
 sides = st.integers(16, 90)
@@ -54,28 +49,28 @@ sides = st.integers(16, 90)
 def test_bytes_and_back(rows: int, columns: int, share: float, seed: int) -> None:
     area = some_area(8 * rows, 8 * columns, seed, share)
     data = area.to_bytes()
-    again = Common.from_bytes(data)
+    again = StaticRegion.from_bytes(data)
     assert again is not None and np.array_equal(again.cells, area.cells)
-    assert Common.from_bytes(data[:-1]) is None
-    assert Common.from_bytes(data[:3]) is None
+    assert StaticRegion.from_bytes(data[:-1]) is None
+    assert StaticRegion.from_bytes(data[:3]) is None
 
 
 @given(st.binary(max_size=60))
 def test_bytes_of_anyone(data: bytes) -> None:
-    area = Common.from_bytes(data)
+    area = StaticRegion.from_bytes(data)
     assert area is None or area.cells.dtype == bool
 
 
 def test_an_area_that_is_too_large_is_none() -> None:
-    data = Common(np.ones((4000, 4000), np.bool_)).to_bytes()
+    data = StaticRegion(np.ones((4000, 4000), np.bool_)).to_bytes()
     assert len(data) < 10_000
-    assert Common.from_bytes(data) is None
+    assert StaticRegion.from_bytes(data) is None
 
 
 def test_a_simple_area_takes_little() -> None:
     cells = np.zeros((90, 120), np.bool_)
     cells[20:70, 30:100] = True
-    assert len(Common(cells).to_bytes()) < 80
+    assert len(StaticRegion(cells).to_bytes()) < 80
 
 
 @settings(deadline=None)
@@ -103,7 +98,7 @@ def test_what_pictures_have_in_common(height: int, width: int, seed: int) -> Non
     pictures = reference[None].repeat(3, axis=0)
     for y, x in rng.integers(0, (height, width), (4, 2)):
         pictures[rng.integers(1, 3), y, x, rng.integers(3)] ^= 1
-    area = common_area(pictures, reference.shape)
+    area = find_static_region(pictures, reference.shape)
     differs = (pictures != reference).any(axis=(0, 3))
     cells = [
         [not differs[y : y + 8, x : x + 8].any() for x in range(0, width, 8)]
@@ -117,19 +112,19 @@ def test_what_pictures_have_in_common(height: int, width: int, seed: int) -> Non
     images = torch.from_numpy(pictures).permute(0, 3, 1, 2)[None] / 255
     common = common_pixels(images, images[:, 0].shape)
     assert common is not None
-    assert np.array_equal(common[0, 0].numpy(), Common(np.array(cells)).mask(height, width))
+    assert np.array_equal(common[0, 0].numpy(), StaticRegion(np.array(cells)).mask(height, width))
 
 
 def test_nothing_in_common() -> None:
     reference = natural(64, 80, 0)
-    assert common_area(np.stack([reference, natural(64, 80, 1)]), reference.shape) is None
+    assert find_static_region(np.stack([reference, natural(64, 80, 1)]), reference.shape) is None
     alike = reference[None].repeat(2, axis=0)
-    assert common_area(alike[:1], reference.shape) is None
-    assert common_area(alike, (32, 40, 3)) is None
-    assert common_area(alike, (64, 80, 1)) is None
+    assert find_static_region(alike[:1], reference.shape) is None
+    assert find_static_region(alike, (32, 40, 3)) is None
+    assert find_static_region(alike, (64, 80, 1)) is None
     beyond = alike.astype(np.int16)
     beyond[1] += 256  # the same low byte
-    assert common_area(beyond, reference.shape) is None
+    assert find_static_region(beyond, reference.shape) is None
 
 
 def test_the_embedding_becomes_the_reference_there() -> None:
@@ -139,10 +134,12 @@ def test_the_embedding_becomes_the_reference_there() -> None:
     remainder = np.ones(reference.shape, np.int8)
     before = embedding.copy()
     # Half of the samples, but for those of the head and the map.
-    most = mark_room(embedding.shape, common_area(pictures, reference.shape).to_bytes())  # type: ignore
-    assert keep_common(pictures, embedding, remainder, load=most + 1) is None
+    most = payload_capacity(
+        embedding.shape, find_static_region(pictures, reference.shape).to_bytes()
+    )  # type: ignore
+    assert copy_static_region(pictures, embedding, remainder, load=most + 1) is None
     assert np.array_equal(embedding, before) and remainder.all()
-    assert keep_common(pictures, embedding, remainder, load=most) is not None
+    assert copy_static_region(pictures, embedding, remainder, load=most) is not None
     assert np.array_equal(embedding[:, :40], reference[:, :40])
     assert np.array_equal(embedding[:, 40:], before[:, 40:])
     assert not remainder[:, :40].any() and remainder[:, 40:].all()
@@ -169,7 +166,7 @@ def test_a_mark_keeps_out_of_it(
     area = some_area(height, width, seed, share)
     common = area.to_bytes()
     motion = rng.bytes(7)
-    room = mark_room(pixels.shape, common, depth=depth) - len(motion)
+    room = payload_capacity(pixels.shape, common, depth=depth) - len(motion)
     if room < 0:
         return
     full = dataclasses.replace(

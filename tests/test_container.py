@@ -25,26 +25,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageSequence, PngImagePlugin
 
-from iicnet_cli.container import (
-    MARK_BITS,
-    TASKS,
-    EmbeddingReader,
-    EmbeddingWriter,
-    Header,
-    Mark,
-    Source,
-    carried,
-    fps_code,
-    fps_from_code,
-    hash_frame,
-    mark_room,
-    model_id,
-    png,
-    read_header,
-    read_mark,
-    safe_name,
-    write_mark,
-)
+from iicnet_cli.container import png
+from iicnet_cli.container.header import Header, Source, safe_name
+from iicnet_cli.container.png import EmbeddingReader, EmbeddingWriter, hash_frame, read_header
 from iicnet_cli.errors import (
     ContainerError,
     DamagedError,
@@ -54,7 +37,19 @@ from iicnet_cli.errors import (
     UnsupportedVersionError,
     UsageError,
 )
-from iicnet_cli.levels import Pixels
+from iicnet_cli.payload.carriers import MARK_BITS
+from iicnet_cli.payload.mark import (
+    TASKS,
+    Mark,
+    carried,
+    fps_code,
+    fps_from_code,
+    model_id,
+    payload_capacity,
+    read_mark,
+    write_mark,
+)
+from iicnet_cli.pictures.arrays import Pixels
 
 WEIGHTS = hashlib.sha256(b"weights").hexdigest()
 MARK = Mark(task=TASKS.index("stego"), model=model_id(WEIGHTS), images=3, valid=3)
@@ -304,7 +299,7 @@ moving_marks = st.builds(
 @given(moving_marks, st.integers(30, 90), st.integers(30, 90), st.booleans(), st.integers(0, 99))
 def test_motion_round_trip(mark: Mark, height: int, width: int, grey: bool, seed: int) -> None:
     pixels = random_pixels(height, width, grey, seed)
-    if len(mark.motion) > mark_room(pixels.shape):
+    if len(mark.motion) > payload_capacity(pixels.shape):
         with pytest.raises(ValueError, match="too much"):
             write_mark(pixels, mark)
         return
@@ -729,7 +724,7 @@ def test_missing_input(tmp_path: Path) -> None:
 
 def test_reading_header_loads_no_pillow(still: Path) -> None:
     code = (
-        "import sys; from iicnet_cli.container import read_header;"
+        "import sys; from iicnet_cli.container.png import read_header;"
         "print(read_header(sys.argv[1]).model, 'PIL' in sys.modules, 'torch' in sys.modules)"
     )
     root = Path(__file__).resolve().parent.parent

@@ -10,16 +10,16 @@ import pytest
 import torch
 from PIL import Image
 
-from iicnet_cli.container import read_mark
-from iicnet_cli.enhancement import planned
+from iicnet_cli.engines.network.enhancement_layer import planned
+from iicnet_cli.engines.network.search import Target, improve
 from iicnet_cli.errors import UsageError
-from iicnet_cli.inference.effort import Target, improve
 from iicnet_cli.inference.runner import Runner
-from iicnet_cli.levels import FINE
-from iicnet_cli.metrics import psnr
 from iicnet_cli.network import IICNet, IICNetConfig
 from iicnet_cli.network.pixels import to_tensor
-from iicnet_cli.rounding import rounded
+from iicnet_cli.payload.mark import read_mark
+from iicnet_cli.pictures.arrays import FRACTION
+from iicnet_cli.pictures.metrics import psnr
+from iicnet_cli.quantize.error_diffusion import rounded
 from iicnet_cli.zoo import find
 from tests.conftest import Run, natural
 
@@ -119,7 +119,7 @@ def test_a_reference_between_levels_is_held_as_rounded() -> None:
     checkpoint = find("rescale")
     runner = Runner(checkpoint.load(), torch.device("cpu"), feedback=checkpoint.feedback)
     images = natural(64, 64, 12)[None]
-    start = runner.embed_with_remainder(images)
+    start = runner.embed_unrounded(images)
     found = runner.improve(images, *start, 60, Target())
     before, after = (rounded(*each, runner.feedback) for each in (start, found))
     reference = runner.reference(images)
@@ -215,15 +215,15 @@ def test_the_search_is_for_what_the_layer_leaves() -> None:
     runner = Runner(checkpoint.load(), torch.device("cpu"), feedback=checkpoint.feedback)
     images = np.stack([natural(96, 96, 1), natural(96, 96, 2)])
     room = 96 * 96 // 4
-    start = runner.embed_with_remainder(images)
+    start = runner.embed_unrounded(images)
     errors = []
     for each in (0, room):
         embedding, remainder = runner.improve(images, *start, 32, Target(), room=each)
-        restored = runner.restore_finely(embedding, remainder=remainder)
+        restored = runner.restore_fixed_point(embedding, remainder=remainder)
         plan = planned(images, restored, room)
         assert plan is not None
         restored += plan.told(restored, room)
-        errors.append(np.square(restored / FINE - images).mean())
+        errors.append(np.square(restored / FRACTION - images).mean())
     assert errors[1] < 0.95 * errors[0]
 
 
@@ -264,7 +264,7 @@ def error(runner: Runner, found: tuple[np.ndarray, np.ndarray], images: np.ndarr
 def test_effort_in_tiles() -> None:
     net = quickly_trained()  # tiles of bundled networks are too large for a test
     images = np.stack([natural(32, 480, 3), natural(32, 480, 4)])
-    start = Runner(net, torch.device("cpu"), memory=None).embed_with_remainder(images)
+    start = Runner(net, torch.device("cpu"), memory=None).embed_unrounded(images)
     tiled = Runner(net, torch.device("cpu"), memory=1)
     told: list[tuple[float, float]] = []
     found = tiled.improve(images, *start, 20, Target(), lambda *each: told.append(each))
@@ -280,7 +280,7 @@ def test_effort_leaves_what_is_known() -> None:
     net = quickly_trained()
     runner = Runner(net, torch.device("cpu"))
     images = np.stack([natural(48, 64, 5), natural(48, 64, 6)])
-    start = runner.embed_with_remainder(images)
+    start = runner.embed_unrounded(images)
     known = np.zeros((48, 64), bool)
     known[8:24, 16:40] = True
     found = runner.improve(images, *start, 40, Target(), known=known)

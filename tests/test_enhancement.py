@@ -15,12 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from iicnet_cli import enhancement, strips
-from iicnet_cli.container import Mark, carried, read_mark, write_mark
-from iicnet_cli.enhancement import Plan, add, best_quality, planned
-from iicnet_cli.levels import FINE, fine, whole
-from iicnet_cli.metrics import psnr
-from iicnet_cli.rounding import CODED
+from iicnet_cli.engines.network import enhancement_layer as enhancement
+from iicnet_cli.engines.network import sliced_encoder as strips
+from iicnet_cli.engines.network.enhancement_layer import Plan, add, best_quality, planned
+from iicnet_cli.payload.mark import Mark, carried, read_mark, write_mark
+from iicnet_cli.pictures.arrays import FRACTION, from_fixed_point, to_fixed_point
+from iicnet_cli.pictures.metrics import psnr
+from iicnet_cli.quantize.trellis_codes import CODED
 from tests.conftest import Run, done, natural
 
 MARK = Mark(task=5, model=0xABCDEF, images=2, valid=2)
@@ -32,7 +33,7 @@ def pictures(count: int, height: int, width: int) -> np.ndarray:
 
 def worse(wanted: np.ndarray) -> np.ndarray:
     """As a network restores, in parts of a level: fine detail is gone, by several levels."""
-    blurred = fine(wanted)
+    blurred = to_fixed_point(wanted)
     blurred[:, 1:] = (blurred[:, 1:] + blurred[:, :-1]) // 2
     return blurred
 
@@ -49,7 +50,7 @@ def encoded(
 
 
 def error(restored: np.ndarray, wanted: np.ndarray) -> float:
-    return float(np.square(whole(restored, wanted.dtype).astype(float) - wanted).mean())
+    return float(np.square(from_fixed_point(restored, wanted.dtype).astype(float) - wanted).mean())
 
 
 @settings(max_examples=12, deadline=None)
@@ -119,7 +120,11 @@ def test_nothing_where_there_is_no_room() -> None:
 def test_small_differences_are_told_finely(monkeypatch: pytest.MonkeyPatch) -> None:
     """The codec rounds to whole levels, which is as much as a good network leaves."""
     wanted = pictures(2, 96, 128)
-    base = fine(whole(fine(wanted) + (worse(wanted) - fine(wanted)) // 6, np.uint8))
+    base = to_fixed_point(
+        from_fixed_point(
+            to_fixed_point(wanted) + (worse(wanted) - to_fixed_point(wanted)) // 6, np.uint8
+        )
+    )
     assert 0.5 < error(base, wanted) < 4
     left = []
     for gains in ((1.0,), enhancement._GAINS):
@@ -136,7 +141,7 @@ def test_small_differences_are_told_finely(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_no_gain_where_differences_are_large() -> None:
     wanted = pictures(2, 64, 64)
-    restored = fine(np.full_like(wanted, 128))
+    restored = to_fixed_point(np.full_like(wanted, 128))
     plan = planned(wanted, restored, 20_000)
     assert plan is not None and plan.gain == 1
     add(encoded(wanted, restored, 20_000), restored)
@@ -147,7 +152,7 @@ def test_what_is_decoded_is_divided_by_what_leaves_least() -> None:
     """By more than the gain, for each picture; two of these are restored equally well."""
     wanted = pictures(3, 96, 128)
     base = worse(wanted)
-    base[0] += (fine(wanted[0]) - base[0]) // 2
+    base[0] += (to_fixed_point(wanted[0]) - base[0]) // 2
     plan = planned(wanted, base, 6000)
     assert plan is not None and plan.held == [0, 1, 2]
     head, layer = len(plan.head), encoded(wanted, base, 6000)
@@ -198,8 +203,8 @@ def test_a_layer_from_elsewhere_is_added(
     restored = np.zeros((2, 64, 64, 3), np.int16)
     add(avif(128, 64, divisors=divisors), restored)
     for picture, level in zip(restored, levels, strict=True):
-        assert np.abs(picture[..., 0] / FINE - level).max() <= 2
-        pixels = whole(picture, np.uint8)
+        assert np.abs(picture[..., 0] / FRACTION - level).max() <= 2
+        pixels = from_fixed_point(picture, np.uint8)
         assert np.abs(pixels[..., 0] - level).max() <= 2
         assert picture[..., 1:].max() < 0 and not pixels[..., 1:].any()
 
@@ -214,7 +219,7 @@ def test_a_picture_of_a_part_may_get_nothing(divisor: int) -> None:
 def test_parts_of_a_level_add_up() -> None:
     """A layer tells less than a level where the network restores less than a level too."""
     wanted = pictures(1, 64, 64)
-    restored = fine(wanted) - FINE // 2
+    restored = to_fixed_point(wanted) - FRACTION // 2
     assert error(restored, wanted) == 0
     layer = avif(64, 64, held=1, divisors=(255,))  # red by 8 levels, the others less by as much
     add(layer, restored)
@@ -313,7 +318,7 @@ def test_a_strip_that_does_not_fit_is_left_out() -> None:
     ],
 )
 def test_a_layer_that_does_not_fit_adds_nothing(layer: bytes) -> None:
-    restored = fine(pictures(2, 64, 64))
+    restored = to_fixed_point(pictures(2, 64, 64))
     before = restored.copy()
     add(layer, restored)
     assert np.array_equal(restored, before)
@@ -321,7 +326,7 @@ def test_a_layer_that_does_not_fit_adds_nothing(layer: bytes) -> None:
 
 def test_a_bomb_adds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    restored = fine(pictures(2, 64, 64))
+    restored = to_fixed_point(pictures(2, 64, 64))
     before = restored.copy()
     add(avif(128, 64), restored)
     assert np.array_equal(restored, before)
@@ -339,7 +344,7 @@ def test_flipped_bytes_of_a_layer_do_not_raise(places: list[int], values: list[i
     data = bytearray(LAYER)
     for place, value in zip(places, values, strict=False):
         data[place] = value
-    add(bytes(data), fine(pictures(2, 48, 56)))
+    add(bytes(data), to_fixed_point(pictures(2, 48, 56)))
 
 
 @settings(deadline=None)
@@ -402,7 +407,7 @@ def test_embed_gains_at_little_cost(run: Run, photos: list[Path], tmp_path: Path
 def test_what_is_restored_well_is_not_in_the_layer() -> None:
     wanted = pictures(3, 64, 80)
     restored = worse(wanted)
-    restored[1] = fine(wanted[1])
+    restored[1] = to_fixed_point(wanted[1])
     layer = encoded(wanted, restored, 5000)
     assert layer[:2] == b"\x00\x05"
     before = restored.copy()

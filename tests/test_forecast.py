@@ -10,13 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from iicnet_cli.container import Mark
-from iicnet_cli.enhancement import add
-from iicnet_cli.inference.forecast import forecast
+from iicnet_cli.engines.network.enhancement_layer import add
+from iicnet_cli.engines.network.estimate import forecast
+from iicnet_cli.engines.network.sliced_encoder import enhanced
 from iicnet_cli.inference.runner import Runner
-from iicnet_cli.levels import whole
-from iicnet_cli.rounding import exact_error
-from iicnet_cli.strips import enhanced
+from iicnet_cli.payload.mark import Mark
+from iicnet_cli.pictures.arrays import from_fixed_point
+from iicnet_cli.quantize.lattice import unrounded_mse
 from iicnet_cli.zoo import find
 from tests.conftest import Run, natural
 
@@ -76,24 +76,24 @@ def test_windows_stand_for_a_large_picture() -> None:
     runner = Runner(checkpoint.load(), torch.device("cpu"), feedback=checkpoint.feedback, memory=1)
     told = forecast(runner, images)
     assert told.tiles == 2
-    embedding, remainder = runner.embed_with_remainder(images)
+    embedding, remainder = runner.embed_unrounded(images)
     mark, embedding = enhanced(
         Mark(task=0, model=0, images=1, valid=1),
         images,
         embedding,
         remainder,
         runner.feedback,
-        lambda pixels, rest, rows: runner.restore_finely(pixels, np.uint8, rest, rows),
-        exact_error(embedding, remainder, runner.reference(images)),
+        lambda pixels, rest, rows: runner.restore_fixed_point(pixels, np.uint8, rest, rows),
+        unrounded_mse(embedding, remainder, runner.reference(images)),
     )
-    levels = runner.restore_finely(embedding)
+    levels = runner.restore_fixed_point(embedding)
     add(mark.enhancement, levels)
 
     def psnr(a: np.ndarray, b: np.ndarray) -> float:  # type: ignore[type-arg]
         return float(-10 * np.log10(np.square(a / 255 - b / 255).mean()))
 
     assert told.embed_psnr == pytest.approx(psnr(embedding, runner.reference(images)), abs=1)
-    restored = [psnr(a, b) for a, b in zip(whole(levels, np.uint8), images, strict=True)]
+    restored = [psnr(a, b) for a, b in zip(from_fixed_point(levels, np.uint8), images, strict=True)]
     assert told.restored_psnr == pytest.approx(np.mean(restored), abs=1)
 
 

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iicnet_cli.inference.groups import MOST, Groups, cores_for
+from iicnet_cli.engines.network.parallel import MOST, Groups, cores_for
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.zoo import find
 from tests.conftest import Run, done, frames_of

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from iicnet_cli.rounding import AlongTrellis, Helpers, Rounding, along_trellis
+from iicnet_cli.quantize.error_diffusion import Rounding
+from iicnet_cli.quantize.viterbi import Quantizer, viterbi_quantize
+from iicnet_cli.quantize.viterbi_workers import ViterbiWorkers
 from tests.test_codes import message
 from tests.test_rounding import exact, some_feedback
 
@@ -34,7 +36,7 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> Processes:
     return started
 
 
-def rounded_twice(seed: int, along: AlongTrellis = along_trellis) -> tuple[np.ndarray, np.ndarray]:
+def rounded_twice(seed: int, along: Quantizer = viterbi_quantize) -> tuple[np.ndarray, np.ndarray]:
     """Rows after rows, so that the errors of the first show in the others."""
     levels, rest = exact(10, 40, 3, seed)
     _, depths, residues = message(levels.shape, 4, 0.8, seed)
@@ -44,14 +46,14 @@ def rounded_twice(seed: int, along: AlongTrellis = along_trellis) -> tuple[np.nd
     return rounding.levels, levels
 
 
-def as_without(helpers: Helpers, seed: int) -> bool:
-    found, before = rounded_twice(seed, helpers.along_trellis)
+def as_without(helpers: ViterbiWorkers, seed: int) -> bool:
+    found, before = rounded_twice(seed, helpers.viterbi_quantize)
     wanted, _ = rounded_twice(seed)
     return np.array_equal(found, wanted) and not np.array_equal(found, before)
 
 
 def test_one_helps_again_and_again_and_ends(processes: Processes) -> None:
-    with Helpers() as helpers:
+    with ViterbiWorkers() as helpers:
         assert as_without(helpers, 1) and as_without(helpers, 2)
         (helper,) = processes
         assert helper.poll() is None
@@ -65,7 +67,7 @@ def test_each_thread_has_its_own(processes: Processes) -> None:
         together.wait(timeout=30)
         return as_without(helpers, seed)
 
-    with Helpers() as helpers, ThreadPoolExecutor(3) as pool:
+    with ViterbiWorkers() as helpers, ThreadPoolExecutor(3) as pool:
         assert all(pool.map(work, range(3)))
     assert 1 <= len(processes) <= 3
     assert all(helper.poll() is not None for helper in processes)
@@ -76,7 +78,7 @@ def test_without_python_it_is_done_here(
     executable: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", executable)
-    with Helpers() as helpers:
+    with ViterbiWorkers() as helpers:
         assert as_without(helpers, 3)
 
 
@@ -84,13 +86,13 @@ def test_a_program_that_is_all_in_one_is_not_started_again(
     processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "frozen", True, raising=False)
-    with Helpers() as helpers:
+    with ViterbiWorkers() as helpers:
         assert as_without(helpers, 4)
     assert not processes
 
 
 def test_what_a_killed_one_had_to_do_is_done_here(processes: Processes) -> None:
-    with Helpers() as helpers:
+    with ViterbiWorkers() as helpers:
         assert as_without(helpers, 5)
         processes[0].kill()
         assert as_without(helpers, 6)
@@ -99,7 +101,7 @@ def test_what_a_killed_one_had_to_do_is_done_here(processes: Processes) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_ctrl_c_is_not_for_helpers(processes: Processes) -> None:
-    with Helpers() as helpers:
+    with ViterbiWorkers() as helpers:
         assert as_without(helpers, 7)
         processes[0].send_signal(signal.SIGINT)
         assert as_without(helpers, 8)
@@ -108,7 +110,7 @@ def test_ctrl_c_is_not_for_helpers(processes: Processes) -> None:
 
 def test_one_that_is_late_ends_as_well(processes: Processes) -> None:
     """A thread that is still at work when the context is left."""
-    with Helpers() as helpers:
+    with ViterbiWorkers() as helpers:
         pass
     assert as_without(helpers, 9)
     assert all(helper.poll() is not None for helper in processes)

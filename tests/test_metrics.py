@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iicnet_cli.metrics import capped, decibels, error_of, mse, psnr, ssim
+from iicnet_cli.pictures.metrics import cap_psnr, mse, mse_to_psnr, psnr, psnr_to_mse, ssim
 from tests.conftest import natural
 
 
@@ -60,10 +60,10 @@ def test_ssim_orders_and_errors() -> None:
 
 @given(st.floats(1e-6, 255**2))
 def test_an_error_has_its_psnr_and_back(error: float) -> None:
-    assert error_of(decibels(error)) == pytest.approx(error)
+    assert psnr_to_mse(mse_to_psnr(error)) == pytest.approx(error)
 
 
 def test_equal_pictures_count_as_100_db_in_means() -> None:
     picture = np.zeros((2, 3, 3), np.uint8)
-    assert capped(psnr(picture, picture)) == 100
-    assert capped(40.5) == 40.5
+    assert cap_psnr(psnr(picture, picture)) == 100
+    assert cap_psnr(40.5) == 40.5

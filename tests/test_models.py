@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iicnet_cli.media.stereo import read_pair
+from iicnet_cli.media.stereo_formats import read_pair
 from iicnet_cli.media.video import open_frames
 from tests.conftest import Pixels, Run
 

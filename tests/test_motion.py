@@ -14,19 +14,26 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from iicnet_cli import motion as motion_module
-from iicnet_cli.container import Motion, mark_room, read_header, read_mark, write_mark
-from iicnet_cli.container.motion import STEPS
-from iicnet_cli.metrics import psnr
-from iicnet_cli.motion import compensated, find_motion, neighbours, uncompensated, warped
-from iicnet_cli.shifts import SMALLEST_SIDE
-from iicnet_cli.tasks.base import reference_first
+from iicnet_cli.container.png import read_header
+from iicnet_cli.motion import estimation as motion_module
+from iicnet_cli.motion.estimation import (
+    add_prediction,
+    estimate_motion,
+    neighbours,
+    subtract_prediction,
+    warp,
+)
+from iicnet_cli.motion.field import STEPS, MotionField
+from iicnet_cli.motion.phase_correlation import SMALLEST_SIDE
+from iicnet_cli.payload.mark import payload_capacity, read_mark, write_mark
+from iicnet_cli.pictures.metrics import psnr
+from iicnet_cli.tasks.task import reference_first
 from tests.conftest import Pixels, Run, done, frames_of, natural, rewrite_header
 
 
-def motions(frames: int, farthest: int = 400) -> st.SearchStrategy[Motion]:
+def motions(frames: int, farthest: int = 400) -> st.SearchStrategy[MotionField]:
     return st.builds(
-        lambda rows, columns, seed: Motion(
+        lambda rows, columns, seed: MotionField(
             np.random.default_rng(seed)
             .integers(-farthest, farthest + 1, (frames, 2, rows, columns, 2))
             .astype(np.int16),
@@ -41,47 +48,51 @@ def motions(frames: int, farthest: int = 400) -> st.SearchStrategy[Motion]:
 @settings(deadline=None)
 @given(st.integers(2, 5).flatmap(motions), st.integers(1, 70), st.integers(1, 70))
 def test_compensation_is_undone_whatever_the_vectors(
-    motion: Motion, height: int, width: int
+    motion: MotionField, height: int, width: int
 ) -> None:
     rng = np.random.default_rng(height)
     shape = (len(motion.vectors) + 1, height, width, 3)
     images = rng.integers(0, 256, shape, dtype=np.uint8)
-    levels = compensated(images, motion)
+    levels = subtract_prediction(images, motion)
     assert np.array_equal(levels[0], images[0])
-    assert np.array_equal(uncompensated(levels, motion), images)
-    assert compensated(images, None) is images
-    assert np.array_equal(uncompensated(images, None), images)
+    assert np.array_equal(add_prediction(levels, motion), images)
+    assert subtract_prediction(images, None) is images
+    assert np.array_equal(add_prediction(images, None), images)
 
 
 @settings(deadline=None)
 @given(st.integers(1, 15).flatmap(lambda n: motions(n, 30_000)))
-def test_bytes_round_trip(motion: Motion) -> None:
+def test_bytes_round_trip(motion: MotionField) -> None:
     data = motion.to_bytes()
-    again = Motion.from_bytes(data, len(motion.vectors))
+    again = MotionField.from_bytes(data, len(motion.vectors))
     assert again is not None
     assert np.array_equal(again.vectors, motion.vectors)
     assert np.array_equal(again.shares, motion.shares)
-    assert Motion.from_bytes(data, len(motion.vectors) + 1) is None
-    assert Motion.from_bytes(data[:-1], len(motion.vectors)) is None
+    assert MotionField.from_bytes(data, len(motion.vectors) + 1) is None
+    assert MotionField.from_bytes(data[:-1], len(motion.vectors)) is None
 
 
 @given(st.binary(max_size=60))
 def test_bytes_of_strangers(data: bytes) -> None:
-    motion = Motion.from_bytes(data, 4)
+    motion = MotionField.from_bytes(data, 4)
     assert motion is None or len(motion.vectors) == len(motion.shares) == 4
 
 
 def test_shares_above_one_are_none() -> None:
     still = np.zeros((1, 2, 3, 3, 2), np.int16)
-    assert Motion.from_bytes(Motion(still, np.full((1, 3, 3), 2, np.uint8)).to_bytes(), 1)
-    assert not Motion.from_bytes(Motion(still, np.full((1, 3, 3), 3, np.uint8)).to_bytes(), 1)
+    assert MotionField.from_bytes(MotionField(still, np.full((1, 3, 3), 2, np.uint8)).to_bytes(), 1)
+    assert not MotionField.from_bytes(
+        MotionField(still, np.full((1, 3, 3), 3, np.uint8)).to_bytes(), 1
+    )
 
 
 def test_vectors_that_would_fill_the_memory_are_none() -> None:
     shape = (1, 700, 700)
-    huge = Motion(np.zeros((1, 2, 700, 700, 2), np.int16), np.zeros(shape, np.uint8)).to_bytes()
+    huge = MotionField(
+        np.zeros((1, 2, 700, 700, 2), np.int16), np.zeros(shape, np.uint8)
+    ).to_bytes()
     assert len(huge) < 10_000
-    assert Motion.from_bytes(huge, 1) is None
+    assert MotionField.from_bytes(huge, 1) is None
 
 
 @pytest.mark.parametrize(("y", "x"), [(3, -5), (-40, 700), (0, 1), (300, 0)])
@@ -90,14 +101,14 @@ def test_whole_pixels_are_taken_from_where_the_vector_points(y: int, x: int) -> 
     vectors = np.full((4, 2, 2), (STEPS * y, STEPS * x), np.int16)
     rows = (np.arange(330) + y).clip(0, 329)
     columns = (np.arange(150) + x).clip(0, 149)
-    assert np.array_equal(warped(image, vectors), image[np.ix_(rows, columns)])
+    assert np.array_equal(warp(image, vectors), image[np.ix_(rows, columns)])
 
 
 def test_vectors_are_interpolated_between_the_centres_of_their_cells() -> None:
     ramp = np.broadcast_to(np.arange(200, dtype=np.uint8)[:, None, None], (200, 40, 3)).copy()
     vectors = np.zeros((2, 1, 2), np.int16)
     vectors[1, 0, 0] = 10 * STEPS
-    moved = warped(ramp, vectors)[:, 0, 0].astype(float) - np.arange(200)
+    moved = warp(ramp, vectors)[:, 0, 0].astype(float) - np.arange(200)
     expected = (10 * (np.arange(200) + 0.5 - 50) / 100).clip(0, 10)
     assert np.abs(moved - expected)[:185].max() <= 0.51
 
@@ -118,9 +129,9 @@ def zooming(frames: int, height: int, width: int) -> Pixels:
 @pytest.mark.parametrize(("height", "width"), [(120, 160), (330, 400)])
 def test_a_zoom_is_found(height: int, width: int) -> None:
     images = zooming(5, height, width)
-    motion = find_motion(images)
+    motion = estimate_motion(images)
     assert motion is not None
-    levels = compensated(images, motion)
+    levels = subtract_prediction(images, motion)
     for frame, still in zip(images[1:], levels[1:], strict=True):
         assert psnr(still, levels[0]) > psnr(frame, images[0]) + 6
 
@@ -133,7 +144,7 @@ def test_noise_is_not_taken_for_motion() -> None:
         (scene[3 * t : 3 * t + 240, :320].astype(float) + rng.normal(0, 6, (240, 320, 3)))
         for t in (1, 0, 2)
     ]
-    motion = find_motion(np.stack(noisy).clip(0, 255).astype(np.uint8))
+    motion = estimate_motion(np.stack(noisy).clip(0, 255).astype(np.uint8))
     assert motion is not None
     inner = motion.vectors[:, 0, 1:-1, 1:-1]
     assert np.abs(np.median(inner, axis=(1, 2)) - [[-3 * STEPS, 0], [3 * STEPS, 0]]).max() <= 1
@@ -143,13 +154,13 @@ def test_noise_is_not_taken_for_motion() -> None:
 
 def test_dear_vectors_are_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     images = zooming(3, 240, 320)
-    usual = find_motion(images)
+    usual = estimate_motion(images)
     monkeypatch.setattr(motion_module, "_DEAR", 10**9)
-    fewer = find_motion(images)
+    fewer = estimate_motion(images)
     assert usual is not None and fewer is not None
     rows, columns = usual.shares.shape[1:]
     assert fewer.shares.shape[1:] == (round(rows / 1.5), round(columns / 1.5))
-    levels = compensated(images, fewer)
+    levels = subtract_prediction(images, fewer)
     for frame, still in zip(images[1:], levels[1:], strict=True):
         assert psnr(still, levels[0]) > psnr(frame, images[0]) + 6
 
@@ -160,9 +171,9 @@ def test_what_moves_on_its_own_is_followed() -> None:
     images = np.stack([still, still])
     images[0, 90:154, 120:200] = thing
     images[1, 90:154, 134:214] = thing
-    motion = find_motion(images)
+    motion = estimate_motion(images)
     assert motion is not None
-    moved = warped(images[0], motion.vectors[0, 0])
+    moved = warp(images[0], motion.vectors[0, 0])
     inside = (slice(98, 146), slice(142, 206))
     assert psnr(moved[inside], images[1][inside]) > 30
     assert psnr(moved, images[1]) > psnr(images[0], images[1]) + 6
@@ -191,22 +202,22 @@ def uncovering() -> Pixels:
 
 def test_what_the_reference_hides_comes_from_the_neighbour() -> None:
     images = uncovering()
-    motion = find_motion(images)
+    motion = estimate_motion(images)
     assert motion is not None
     # Right of it the first frame shows what the second does too, left of it the last one.
     assert motion.shares[[0, 3]].any() and not motion.shares[[1, 2]].any()
-    alone = Motion(motion.vectors, np.zeros_like(motion.shares))
+    alone = MotionField(motion.vectors, np.zeros_like(motion.shares))
     for k, columns in ((1, slice(204, 216)), (4, slice(104, 116))):
         cell = (slice(48, 112), columns)
         with_neighbour, without = (
-            np.abs(compensated(images, m)[k][cell] - images[0][cell].astype(float)).mean()
+            np.abs(subtract_prediction(images, m)[k][cell] - images[0][cell].astype(float)).mean()
             for m in (motion, alone)
         )
         assert with_neighbour < 0.5 * without
 
 
 def test_vectors_of_no_use_are_not_kept() -> None:
-    motion = find_motion(uncovering())
+    motion = estimate_motion(uncovering())
     assert motion is not None
     assert not motion.vectors[[1, 2], 1].any()
     # Of the others, only those around cells that have a share of the neighbour.
@@ -217,10 +228,10 @@ def test_vectors_of_no_use_are_not_kept() -> None:
 
 
 def test_what_does_not_come_nearer_stays() -> None:
-    assert find_motion(np.stack([natural(100, 120, 0)] * 3)) is None
-    assert find_motion(np.full((3, 80, 80, 3), 7, np.uint8)) is None
+    assert estimate_motion(np.stack([natural(100, 120, 0)] * 3)) is None
+    assert estimate_motion(np.full((3, 80, 80, 3), 7, np.uint8)) is None
     scene = natural(100, 140, 1)
-    motion = find_motion(np.stack([scene[:, :120], scene[:, :120], scene[:, 7:127]]))
+    motion = estimate_motion(np.stack([scene[:, :120], scene[:, :120], scene[:, 7:127]]))
     assert motion is not None
     assert not motion.vectors[0].any()
     inner = motion.vectors[1, 0][:, :-1] / STEPS
@@ -229,7 +240,7 @@ def test_what_does_not_come_nearer_stays() -> None:
 
 def test_small_pictures_stay() -> None:
     scene = natural(SMALLEST_SIDE - 1, 100, 0)
-    assert find_motion(np.stack([scene[:, :80], scene[:, 9:89]])) is None
+    assert estimate_motion(np.stack([scene[:, :80], scene[:, 9:89]])) is None
 
 
 def test_motion_is_kept_and_told(run: Run, panning: Path, tmp_path: Path) -> None:
@@ -237,7 +248,7 @@ def test_motion_is_kept_and_told(run: Run, panning: Path, tmp_path: Path) -> Non
     done(run("embed", panning, "-o", out))
     header = read_header(out)
     assert header is not None and header.motion is not None
-    motion = Motion.from_bytes(base64.b64decode(header.motion[0]), header.images - 1)
+    motion = MotionField.from_bytes(base64.b64decode(header.motion[0]), header.images - 1)
     assert motion is not None
     middle = header.images // 2
     before, after = np.median(motion.vectors[middle - 1 : middle + 1, 0], axis=(1, 2)) / STEPS
@@ -253,7 +264,7 @@ def test_motion_is_kept_and_told(run: Run, panning: Path, tmp_path: Path) -> Non
     [
         b"",
         b"nonsense",
-        Motion(np.ones((2, 2, 3, 3, 2), np.int16), np.zeros((2, 3, 3), np.uint8)).to_bytes(),
+        MotionField(np.ones((2, 2, 3, 3, 2), np.int16), np.zeros((2, 3, 3), np.uint8)).to_bytes(),
     ],
 )
 def test_motion_that_does_not_fit_is_left_out(
@@ -279,7 +290,7 @@ def test_motion_takes_a_sample_for_each_bit(run: Run, panning: Path, tmp_path: P
     assert mark is not None and header is not None and header.motion is not None
     assert mark.motion == base64.b64decode(header.motion[0])
     pixels = natural(480, 640, 0)
-    assert len(mark.motion) < mark_room(pixels.shape)
+    assert len(mark.motion) < payload_capacity(pixels.shape)
     moving = dataclasses.replace(mark, common=b"", enhancement=b"")
     change = write_mark(pixels, moving).astype(int) - pixels
     assert np.abs(change).max() == 1
@@ -338,7 +349,7 @@ def test_disparities_are_compensated(run: Run, pair: list[Path], tmp_path: Path)
     report = json.loads(done(run(*command)).stdout)
     header = read_header(out)
     assert header is not None and header.motion is not None
-    motion = Motion.from_bytes(base64.b64decode(header.motion[0]), 1)
+    motion = MotionField.from_bytes(base64.b64decode(header.motion[0]), 1)
     assert motion is not None and not motion.shares.any()
     assert np.median(motion.vectors[0, 0], axis=(0, 1)) == pytest.approx((0, 16 * STEPS), abs=1)
     done(run("restore", out, "-o", tmp_path / "back"))

@@ -23,7 +23,7 @@ from iicnet_cli.network.coupling import (
     SubnetFactory,
 )
 from iicnet_cli.network.downscaling import InvertibleDownscaling
-from iicnet_cli.network.growing import grown
+from iicnet_cli.network.expansion import expand_network
 from iicnet_cli.network.iicnet import IICNet
 from iicnet_cli.network.invertible import Invertible, InvertibleConv1x1
 from iicnet_cli.network.pixels import channels_last, to_pixels, to_tensor
@@ -329,7 +329,7 @@ def test_new_network_shows_the_reference(images: int, changes: dict[str, object]
 def test_a_grown_network_computes_the_same(name: str, changes: dict[str, int]) -> None:
     net = randomised(IICNet(SMALL[name]))
     assert isinstance(net, IICNet)
-    larger = grown(net.float(), SMALL[name].model_copy(update=changes)).double().eval()
+    larger = expand_network(net.float(), SMALL[name].model_copy(update=changes)).double().eval()
     net = net.double()
     x = random(1, larger.config.images, larger.config.channels, 8, 12)
     close(larger(x), net(x))
@@ -345,7 +345,9 @@ def test_detail_grows() -> None:
     net = randomised(IICNet(before))
     assert isinstance(net, IICNet)
     detail = DetailConfig(blocks=before.detail.blocks + 2, width=before.detail.width + 3)
-    larger = grown(net.float(), before.model_copy(update={"detail": detail})).double().eval()
+    larger = (
+        expand_network(net.float(), before.model_copy(update={"detail": detail})).double().eval()
+    )
     net = net.double()
     x = random(2, before.images, before.channels, 8, 12)
     close(larger(x), net(x))
@@ -353,7 +355,7 @@ def test_detail_grows() -> None:
     close(larger.inverse(e), net.inverse(e))
     smaller = DetailConfig(blocks=before.detail.blocks, width=before.detail.width - 1)
     with pytest.raises(ValueError, match="grows in blocks, width"):
-        grown(net, before.model_copy(update={"detail": smaller}))
+        expand_network(net, before.model_copy(update={"detail": smaller}))
 
 
 @pytest.mark.parametrize("blocks", [2, 4])
@@ -361,7 +363,7 @@ def test_a_network_of_half_size_grows_from_one_of_full_size(blocks: int) -> None
     net = randomised(IICNet(SMALL["compact"]))
     assert isinstance(net, IICNet)
     changes = {"blocks": blocks, "half_size": True, "detail": DetailConfig(blocks=1, width=8)}
-    larger = grown(net.float(), SMALL["compact"].model_copy(update=changes)).double()
+    larger = expand_network(net.float(), SMALL["compact"].model_copy(update=changes)).double()
     net = net.double()
     x = random(2, 3, 3, 8, 12)
     close(larger(x), net(torch.nn.functional.avg_pool3d(x, (1, 2, 2))))
@@ -382,7 +384,7 @@ def test_a_network_of_half_size_grows_from_one_of_full_size(blocks: int) -> None
 def test_networks_do_not_grow_otherwise(changes: dict[str, object]) -> None:
     net = IICNet(SMALL["compact"])
     with pytest.raises(ValueError, match="grows in blocks, width"):
-        grown(net, SMALL["compact"].model_copy(update=changes))
+        expand_network(net, SMALL["compact"].model_copy(update=changes))
 
 
 def test_reference() -> None:

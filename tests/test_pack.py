@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from iicnet_cli.errors import OutputExistsError, TrainingError
-from iicnet_cli.metrics import psnr
 from iicnet_cli.network.config import IICNetConfig
+from iicnet_cli.pictures.metrics import psnr
 from iicnet_cli.training.data import build_samplers, load_clips, load_cutouts, load_photos
 from iicnet_cli.training.pack import LOSSLESS, Packing, pack, unpacked
 from iicnet_cli.training.recipe import Recipe, Stage
@@ -219,10 +219,10 @@ def test_the_motion_of_scenes_is_found_once_and_packed(
     samples = [s.sample(rng, 48) for s, rng in zip((with_motion, found_anew), rngs, strict=True)]
     assert np.array_equal(*samples)
 
-    def find_motion(images: object) -> None:
+    def estimate_motion(images: object) -> None:
         raise AssertionError("motion that is in the pack was looked for")
 
-    monkeypatch.setattr("iicnet_cli.training.scenes.find_motion", find_motion)
+    monkeypatch.setattr("iicnet_cli.training.scenes.find_motion", estimate_motion)
     with unpacked([tmp_path / "p"]) as folders:
         build_samplers(asked, folders)
 

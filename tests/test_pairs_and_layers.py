@@ -14,15 +14,8 @@ from PIL import Image, ImageDraw
 from psd_tools import PSDImage
 
 from iicnet_cli.errors import MediaError, OutputExistsError, UsageError
-from iicnet_cli.media.layered import (
-    Layer,
-    composite,
-    flatten,
-    is_layered,
-    read_layers,
-    write_ora,
-)
-from iicnet_cli.media.stereo import (
+from iicnet_cli.media.layered import Layer, composite, flatten, is_layered, read_layers, write_ora
+from iicnet_cli.media.stereo_formats import (
     LAYOUTS,
     anaglyph,
     is_stereo,
@@ -31,7 +24,7 @@ from iicnet_cli.media.stereo import (
     split,
     write_pair,
 )
-from iicnet_cli.metrics import psnr
+from iicnet_cli.pictures.metrics import psnr
 from tests.conftest import Pixels, natural
 
 LEFT, RIGHT = natural(24, 36, 1), natural(24, 36, 2)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from iicnet_cli.container import read_header
+from iicnet_cli.container.png import read_header
 from iicnet_cli.errors import UsageError
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.network.config import IICNetConfig
@@ -24,7 +24,7 @@ from iicnet_cli.zoo import find
 from tests.conftest import Run, natural
 
 
-def decibels(a: Tensor, b: Tensor) -> float:
+def mse_to_psnr(a: Tensor, b: Tensor) -> float:
     return float(-10 * (a - b).square().mean().log10())
 
 
@@ -41,8 +41,8 @@ def test_bf16_subnets_give_nearly_the_same(trained: IICNet) -> None:
     try:
         coarse = trained.subnets_in(torch.bfloat16)(images)
         assert coarse.dtype == torch.float32
-        assert 40 < decibels(coarse, embedding) < 100
-        assert 30 < decibels(trained.inverse(embedding), restored) < 100
+        assert 40 < mse_to_psnr(coarse, embedding) < 100
+        assert 30 < mse_to_psnr(trained.inverse(embedding), restored) < 100
         assert list(trained.state_dict()) == keys
     finally:
         trained.subnets_in(None)
@@ -66,7 +66,7 @@ def test_couplings_with_bf16_subnets_still_invert(trained: IICNet) -> None:
     top, bottom = back.split(block.parts, dim=1)
     torch.testing.assert_close(bottom, x[:, block.parts[0] :])
     assert (top - x[:, : block.parts[0]]).abs().median() < 1e-6
-    assert decibels(whole, x) > 70
+    assert mse_to_psnr(whole, x) > 70
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

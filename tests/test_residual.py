@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iicnet_cli.residual import cost
+from iicnet_cli.training.rate_proxy import cost
 
 
 def some(*shape: int, size: float = 1.0, seed: int = 0) -> torch.Tensor:

@@ -10,11 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iicnet_cli.network.pixels import to_pixels, to_remainder, to_tensor
+from iicnet_cli.network.pixels import to_pixels, to_rounding_residual, to_tensor
 from iicnet_cli.network.quantization import Quantization
-from iicnet_cli.rounding import NEIGHBOURS, Rounding, exact_error, rounded
+from iicnet_cli.quantize.error_diffusion import Rounding, rounded
+from iicnet_cli.quantize.lattice import NEIGHBOURS, unrounded_mse
 from iicnet_cli.zoo import find
-from iicnet_cli.zoo.golden import golden_feedback
+from iicnet_cli.zoo.golden import golden_noise_shaping
 from tests.conftest import natural
 
 
@@ -29,7 +30,7 @@ def test_error_of_exact_values(height: int) -> None:
     levels, rest = exact(height, 7, 3, 0)
     wanted, _ = exact(height, 7, 3, 1)
     error = np.square(levels + rest / 256 - wanted).mean()
-    assert exact_error(levels, rest, wanted) == pytest.approx(error)
+    assert unrounded_mse(levels, rest, wanted) == pytest.approx(error)
 
 
 def told(
@@ -167,7 +168,7 @@ def test_the_network_restores_less_of_the_rounding(name: str) -> None:
     with torch.inference_mode():
         values = net(to_tensor(images[None]))
         wanted = net.inverse(values)
-        rounding = to_pixels(values)[0], to_remainder(values)[0]
+        rounding = to_pixels(values)[0], to_rounding_residual(values)[0]
         errors, shown = [], []
         for feedback in (None, checkpoint.feedback):
             embedding = to_tensor(rounded(*rounding, feedback)[None])
@@ -196,7 +197,7 @@ def test_noise_of_training_is_as_the_errors_are() -> None:
 @pytest.mark.parametrize("name", ["stego-3", "rescale"])
 def test_bundled_feedback_is_that_of_the_weights(name: str) -> None:
     checkpoint = find(name)
-    measured = golden_feedback(checkpoint.load(), checkpoint.config.task)
+    measured = golden_noise_shaping(checkpoint.load(), checkpoint.config.task)
     assert measured is not None and checkpoint.feedback is not None
     np.testing.assert_allclose(checkpoint.feedback, measured, atol=0.01)
 
@@ -207,5 +208,5 @@ def test_a_network_that_does_not_gain_has_none() -> None:
 
     torch.manual_seed(0)
     net = IICNet(IICNetConfig.compact(2, blocks=1, width=4)).eval()
-    feedback = golden_feedback(net, "stego")
+    feedback = golden_noise_shaping(net, "stego")
     assert feedback is None or feedback.shape == (5, 3, 3)

@@ -11,11 +11,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
 from iicnet_cli.errors import TrainingError
-from iicnet_cli.motion import compensated, find_motion
+from iicnet_cli.motion.estimation import estimate_motion, subtract_prediction
 from iicnet_cli.network.config import IICNetConfig
 from iicnet_cli.tasks.dual import dual_views
 from iicnet_cli.training.data import build_samplers, load_cutouts, load_pairs
-from iicnet_cli.training.motion import moving_photos, stereo_photos
 from iicnet_cli.training.recipe import Recipe, Stage
 from iicnet_cli.training.samplers import (
     DualSampler,
@@ -25,6 +24,7 @@ from iicnet_cli.training.samplers import (
     VideoSampler,
 )
 from iicnet_cli.training.scenes import compensated_scenes, drawn_scenes
+from iicnet_cli.training.synthetic_motion import moving_photos, stereo_photos
 from tests.conftest import Pixels, natural
 
 
@@ -74,7 +74,7 @@ def test_samples_without_their_motion_are_those_of_embedding() -> None:
     sample = VideoSampler([clip], [], 3, (1,), 0.0).sample(rng(1), 120)
     differences = []
     for order in ([1, 0, 2], [1, 2, 0]):
-        expected = compensated(clip[order], find_motion(clip[order])).astype(int)
+        expected = subtract_prediction(clip[order], estimate_motion(clip[order])).astype(int)
         for mirrored in (expected, expected[:, :, ::-1]):
             differences.append(np.abs(sample - mirrored).mean())
     assert min(differences) < 0.5
@@ -93,7 +93,7 @@ def test_scenes_are_whole_frames_without_their_motion() -> None:
     assert np.array_equal(one.frames, clip[times])
 
     sampler.scenes = compensated_scenes(iter(drawn[:1]), [])
-    expected = compensated(one.frames, find_motion(one.frames))
+    expected = subtract_prediction(one.frames, estimate_motion(one.frames))
     whole = sampler.sample(rng(1), 120)
     places = [expected[:, :, x : x + 120] for x in range(41)]
     assert any(np.array_equal(whole, p) or np.array_equal(whole[:, :, ::-1], p) for p in places)

@@ -11,14 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iicnet_cli import enhancement, strips
-from iicnet_cli.container import Mark, read_mark
-from iicnet_cli.enhancement import Plan, add
+from iicnet_cli.engines.network import enhancement_layer as enhancement
+from iicnet_cli.engines.network import sliced_encoder as strips
+from iicnet_cli.engines.network.enhancement_layer import Plan, add
+from iicnet_cli.engines.network.sliced_encoder import enhanced
 from iicnet_cli.inference.runner import Runner
-from iicnet_cli.levels import pad, padding_to, whole
-from iicnet_cli.metrics import decibels, psnr
-from iicnet_cli.rounding import CODED, exact_error
-from iicnet_cli.strips import enhanced
+from iicnet_cli.payload.mark import Mark, read_mark
+from iicnet_cli.pictures.arrays import from_fixed_point, pad, padding_to
+from iicnet_cli.pictures.metrics import mse_to_psnr, psnr
+from iicnet_cli.quantize.lattice import unrounded_mse
+from iicnet_cli.quantize.trellis_codes import CODED
 from iicnet_cli.zoo import find
 from tests.conftest import natural
 
@@ -40,12 +42,12 @@ class Made:
         self.wanted = np.stack([natural(height, width, seed) for seed in range(count)])
         padding = padding_to(width, height, runner.config.multiple)
         padded = pad(self.wanted, padding)
-        embedding, remainder = runner.embed_with_remainder(padded)
+        embedding, remainder = runner.embed_unrounded(padded)
         reference = runner.reference(padded)
 
         def restore(pixels: np.ndarray, rest: np.ndarray | None, rows: slice) -> np.ndarray:
             self.restored.append(rows)
-            return runner.restore_finely(pixels, np.uint8, rest, rows)[:, :, :width]
+            return runner.restore_fixed_point(pixels, np.uint8, rest, rows)[:, :, :width]
 
         self.restored: list[slice] = []
         self.shares: list[float] = []
@@ -57,15 +59,15 @@ class Made:
             remainder,
             runner.feedback,
             restore,
-            exact_error(embedding, remainder, reference),
+            unrounded_mse(embedding, remainder, reference),
             tick=self.shares.append,
             bits=bits,
         )
         self.embed_psnr = psnr(self.pixels, reference)
         self.base = runner.restore(self.pixels)[:, :height, :width]
-        better = runner.restore_finely(self.pixels)[:, :height, :width]
+        better = runner.restore_fixed_point(self.pixels)[:, :height, :width]
         add(self.mark.enhancement, better)
-        self.better = whole(better, np.uint8)
+        self.better = from_fixed_point(better, np.uint8)
 
     def error(self, restored: np.ndarray) -> float:
         return float(np.square(restored.astype(float) - self.wanted).mean())
@@ -126,7 +128,7 @@ def test_fewer_bits_would_not_pay(monkeypatch: pytest.MonkeyPatch, name: str) ->
     """In the sum of both PSNRs, from whatever number of bits fewer were looked for."""
 
     def total(made: Made) -> float:
-        return made.embed_psnr + decibels(made.error(made.better))
+        return made.embed_psnr + mse_to_psnr(made.error(made.better))
 
     monkeypatch.setattr(strips, "_DENSITIES", {math.inf: 5})
     usual = Made(name, 192, 256)

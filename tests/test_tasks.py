@@ -14,11 +14,12 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from iicnet_cli.container import read_header, read_mark, write_mark
+from iicnet_cli.container.png import read_header
 from iicnet_cli.media import ffmpeg
-from iicnet_cli.media.stereo import anaglyph, join, split
+from iicnet_cli.media.stereo_formats import anaglyph, join, split
 from iicnet_cli.media.video import open_frames, open_writer, probe
-from iicnet_cli.metrics import psnr
+from iicnet_cli.payload.mark import read_mark, write_mark
+from iicnet_cli.pictures.metrics import psnr
 from iicnet_cli.tasks import task_named
 from iicnet_cli.tasks.dual import dual_views
 from iicnet_cli.tasks.layers import estimate_alpha

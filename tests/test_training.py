@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from iicnet_cli.cli import train as train_command
 from iicnet_cli.errors import DeviceError, ExitCode, OutputExistsError, TrainingError
 from iicnet_cli.network.quantization import Quantization
-from iicnet_cli.rounding import Feedback
+from iicnet_cli.quantize.lattice import NoiseShapingFilter
 from iicnet_cli.training import loop
 from iicnet_cli.training.data import batches, build_samplers
 from iicnet_cli.training.loop import Budget, train
@@ -26,7 +26,7 @@ from iicnet_cli.training.recipe import Recipe
 from iicnet_cli.training.run import run_training
 from iicnet_cli.training.samplers import StegoSampler
 from iicnet_cli.zoo import Checkpoint
-from iicnet_cli.zoo.golden import golden_feedback
+from iicnet_cli.zoo.golden import golden_noise_shaping
 from tests.conftest import Run, moving, natural
 
 CPU = torch.device("cpu")
@@ -137,7 +137,7 @@ def test_fine_tuning_diffuses_noise_as_rounding_is(
     seen = []
 
     class Spy(Quantization):
-        def __init__(self, *, feedback: Feedback | None) -> None:
+        def __init__(self, *, feedback: NoiseShapingFilter | None) -> None:
             seen.append(feedback)
             super().__init__(feedback=feedback)
 
@@ -154,7 +154,7 @@ def test_fine_tuning_diffuses_noise_as_rounding_is(
     np.testing.assert_allclose(seen[1], given)
     # Its own is measured anew.
     assert second is not None
-    measured = golden_feedback(second.checkpoint.load(), second.checkpoint.config.task)
+    measured = golden_noise_shaping(second.checkpoint.load(), second.checkpoint.config.task)
     if measured is None:
         assert second.checkpoint.feedback is None
     else:

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from iicnet_cli.cli import app
 from iicnet_cli.errors import ExitCode, UsageError
-from iicnet_cli.metrics import psnr
 from iicnet_cli.network.config import IICNetConfig
 from iicnet_cli.network.iicnet import IICNet
+from iicnet_cli.pictures.metrics import psnr
 from iicnet_cli.training.losses import (
     charbonnier,
     embedding_loss,

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from iicnet_cli.media.stereo import write_pair
+from iicnet_cli.media.stereo_formats import write_pair
 
 MEDIA = Path(__file__).resolve().parent
 SHARPER = 4

@@ -30,7 +30,7 @@ from iicnet_cli.cli.console import (
 from iicnet_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from iicnet_cli.api import EmbedReport, Forecast
+    from iicnet_cli.api import EmbedReport, Estimate
 
 
 @command
@@ -180,7 +180,7 @@ def embed(
     from PIL import ImageColor
 
     from iicnet_cli.api import Converter
-    from iicnet_cli.marking import SEARCHED
+    from iicnet_cli.engines.network.encoder import SEARCHED
     from iicnet_cli.media.files import check_target
     from iicnet_cli.media.video import extract_audio, parse_time
     from iicnet_cli.tasks import EmbedOptions
@@ -274,7 +274,7 @@ def embed(
 
 
 def _tell_forecast(
-    forecast: Forecast, source: Path | None, *, searched: bool, as_json: bool, quiet: bool
+    forecast: Estimate, source: Path | None, *, searched: bool, as_json: bool, quiet: bool
 ) -> None:
     named = {} if source is None else {"input": str(source)}
     if as_json:

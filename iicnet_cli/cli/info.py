@@ -19,7 +19,7 @@ from iicnet_cli.cli.console import (
 from iicnet_cli.errors import ExitCode, ModelError, NotAnEmbeddingError
 
 if TYPE_CHECKING:
-    from iicnet_cli.container import EmbeddingReader
+    from iicnet_cli.container.png import EmbeddingReader
 
 
 @command
@@ -32,8 +32,9 @@ def info(
 
     Exit status 3 if it is not an iicnet PNG, or its pixels were altered.
     """
-    from iicnet_cli.container import EmbeddingReader, fps_from_code
+    from iicnet_cli.container.png import EmbeddingReader
     from iicnet_cli.identify import task_of
+    from iicnet_cli.payload.mark import fps_from_code
 
     with input_paths([source]) as paths, EmbeddingReader(paths[0]) as reader:
         width, height = reader.size
@@ -103,7 +104,7 @@ def _readable(key: str, value: Any) -> str:
 
 def _common_share(of_groups: list[str]) -> float:
     """Of all pictures, where the embedding shows what its group has in common."""
-    from iicnet_cli.container import Common
+    from iicnet_cli.payload.static_map import StaticRegion
 
-    areas = [Common.from_bytes(base64.b64decode(told)) for told in of_groups]
+    areas = [StaticRegion.from_bytes(base64.b64decode(told)) for told in of_groups]
     return sum(float(area.cells.mean()) for area in areas if area) / max(1, len(areas))

@@ -18,7 +18,6 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from iicnet_cli.container.header import MAX_PIXELS, Header
-from iicnet_cli.container.mark import Mark, read_mark
 from iicnet_cli.errors import (
     ContainerError,
     DamagedError,
@@ -26,7 +25,8 @@ from iicnet_cli.errors import (
     NotAnEmbeddingError,
     UsageError,
 )
-from iicnet_cli.levels import Pixels
+from iicnet_cli.payload.mark import Mark, read_mark
+from iicnet_cli.pictures.arrays import Pixels
 
 if TYPE_CHECKING:  # reading a header does without Pillow
     from PIL import Image

@@ -12,23 +12,23 @@ import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
-from iicnet_cli.enhancement import Plan, planned
+from iicnet_cli.engines.network.enhancement_layer import Plan, planned
+from iicnet_cli.engines.network.parallel import MOST
+from iicnet_cli.engines.network.search import Target, improve
 from iicnet_cli.inference.allocator import keep_freed_memory
-from iicnet_cli.inference.effort import Target, improve
-from iicnet_cli.inference.groups import MOST
-from iicnet_cli.levels import FINE, FineLevels, Levels, Pixels
 from iicnet_cli.network import IICNet, IICNetConfig
 from iicnet_cli.network.compiling import compiled as compile_pass
 from iicnet_cli.network.pixels import (
     channels_last,
-    to_fine_levels,
+    tensor_to_fixed_point,
     to_levels,
     to_pixels,
-    to_remainder,
+    to_rounding_residual,
     to_tensor,
 )
 from iicnet_cli.network.precision import Precision, set_precision
-from iicnet_cli.rounding import Feedback, exact
+from iicnet_cli.pictures.arrays import FRACTION, FixedPoint, PixelArray, Pixels
+from iicnet_cli.quantize.lattice import NoiseShapingFilter, exact
 
 MOST_MEMORY = 1 << 30
 """Bytes for the tensors of one tile on a CPU, if nobody says."""
@@ -172,7 +172,7 @@ class Runner:
         net: IICNet,
         device: torch.device | None = None,
         *,
-        feedback: Feedback | None = None,
+        feedback: NoiseShapingFilter | None = None,
         memory: int | None = None,
         compiled: bool = False,
         precision: Precision = "fp32",
@@ -225,7 +225,7 @@ class Runner:
         return plan_tiles(height, width, self.config, memory, self.precision)
 
     @torch.inference_mode()
-    def reference(self, images: Levels) -> Pixels:
+    def reference(self, images: PixelArray) -> Pixels:
         """What the embedding of (K, H, W, C) should look like: (H_e, W_e, C_e) uint8."""
         scale = self.scale
         height, width = images.shape[1] // scale, images.shape[2] // scale
@@ -235,19 +235,19 @@ class Runner:
             out[top : top + _STRIP] = to_pixels(self.net.reference(strip))[0]
         return out
 
-    def embed(self, images: Levels) -> Pixels:
+    def embed(self, images: PixelArray) -> Pixels:
         """(K, H, W, C), the reference first, to the embedding (H_e, W_e, C_e) uint8.
 
         Raises:
             ValueError: H or W is no multiple of ``config.multiple``, or K or C differ.
         """
-        return self.embed_with_remainder(images)[0]
+        return self.embed_unrounded(images)[0]
 
     @torch.inference_mode()
-    def embed_with_remainder(
-        self, images: Levels, tick: Callable[[float], None] = _silent
+    def embed_unrounded(
+        self, images: PixelArray, tick: Callable[[float], None] = _silent
     ) -> tuple[Pixels, NDArray[np.int8]]:
-        """As :meth:`embed`; and what rounding took from each sample (:func:`to_remainder`)."""
+        """As :meth:`embed`; and what rounding took from each sample (:func:`to_rounding_residual`)."""
         height, width = images.shape[1:3]
         scale = self.scale
         shape = (height // scale, width // scale, self.config.embedding_channels)
@@ -257,7 +257,7 @@ class Runner:
             values = self._forward(part)
             kept, inner = _scaled(tile.keep, scale), _scaled(tile.inner, scale)
             out[kept] = to_pixels(values)[0][inner]
-            rest[kept] = to_remainder(values)[0][inner]
+            rest[kept] = to_rounding_residual(values)[0][inner]
         return out, rest
 
     @torch.inference_mode()
@@ -266,7 +266,7 @@ class Runner:
         embedding: Pixels,
         dtype: DTypeLike = np.uint8,
         tick: Callable[[float], None] = _silent,
-    ) -> Levels:
+    ) -> PixelArray:
         """The embedding to the images.
 
         Args:
@@ -277,22 +277,22 @@ class Runner:
         Returns:
             (K, H, W, C) of that type.
         """
-        out: Levels = np.empty(self._restored_shape(embedding), dtype)
-        to_array: Callable[[Tensor], Levels] = to_pixels if out.dtype == np.uint8 else to_levels
+        out: PixelArray = np.empty(self._restored_shape(embedding), dtype)
+        to_array: Callable[[Tensor], PixelArray] = to_pixels if out.dtype == np.uint8 else to_levels
         for keep, restored in self._restored(embedding, tick=tick):
             out[keep] = to_array(restored)
         return out
 
     @torch.inference_mode()
-    def restore_finely(
+    def restore_fixed_point(
         self,
         embedding: Pixels,
         dtype: DTypeLike = np.uint8,
         remainder: NDArray[np.int8] | None = None,
         rows: slice | None = None,
         tick: Callable[[float], None] = _silent,
-    ) -> FineLevels:
-        """As :meth:`restore`, in parts of a level (``levels.FINE``).
+    ) -> FixedPoint:
+        """As :meth:`restore`, in parts of a level (``levels.FRACTION``).
 
         Args:
             embedding: likewise.
@@ -312,11 +312,11 @@ class Runner:
             bottom = -(-rows.stop // self.scale) + _MARGIN
             near = slice(top, -(-bottom // multiple) * multiple)
             rest = None if remainder is None else remainder[near]
-            some = self.restore_finely(embedding[near], dtype, rest, tick=tick)
+            some = self.restore_fixed_point(embedding[near], dtype, rest, tick=tick)
             return some[:, rows.start - top * self.scale : rows.stop - top * self.scale]
-        out: FineLevels = np.empty(self._restored_shape(embedding), np.int16)
+        out: FixedPoint = np.empty(self._restored_shape(embedding), np.int16)
         for keep, restored in self._restored(embedding, remainder, tick):
-            out[keep] = to_fine_levels(restored, clamped=np.dtype(dtype) == np.uint8)
+            out[keep] = tensor_to_fixed_point(restored, clamped=np.dtype(dtype) == np.uint8)
         return out
 
     def _restored_shape(self, embedding: Pixels) -> tuple[int, int, int, int]:
@@ -340,7 +340,7 @@ class Runner:
 
     def improve(
         self,
-        images: Levels,
+        images: PixelArray,
         embedding: Pixels,
         remainder: NDArray[np.int8],
         steps: int,
@@ -395,7 +395,10 @@ class Runner:
             )
             kept = _scaled(tile.keep, scale)
             changed = free[0, :, *inner].permute(1, 2, 0).cpu().numpy()
-            levels, lost = to_pixels(found / 255)[0][inner], to_remainder(found / 255)[0][inner]
+            levels, lost = (
+                to_pixels(found / 255)[0][inner],
+                to_rounding_residual(found / 255)[0][inner],
+            )
             out[kept] = np.where(changed, levels, out[kept])
             rest[kept] = np.where(changed, lost, rest[kept])
         return out, rest
@@ -407,18 +410,18 @@ class Runner:
             tick((i + 1) / len(tiles))
 
 
-def _layer(wanted: Levels, room: int) -> Callable[[Tensor], Tensor]:
+def _layer(wanted: PixelArray, room: int) -> Callable[[Tensor], Tensor]:
     """What a layer in so many bytes would add to what is restored, (1, K, C, H, W) in 0..1."""
     plan: Plan | None = None
 
     def layer(restored: Tensor) -> Tensor:
         nonlocal plan
-        levels = to_fine_levels(restored, clamped=wanted.dtype == np.uint8)[0]
+        levels = tensor_to_fixed_point(restored, clamped=wanted.dtype == np.uint8)[0]
         plan = plan or planned(wanted, levels, room)
         if plan is None:
             return torch.zeros_like(restored)
         told = torch.from_numpy(plan.told(levels, room)).movedim(-1, -3)
-        return told[None].to(restored) / (255 * FINE)
+        return told[None].to(restored) / (255 * FRACTION)
 
     return layer
 

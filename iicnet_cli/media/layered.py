@@ -18,16 +18,9 @@ import numpy as np
 from PIL import Image
 
 from iicnet_cli.errors import MediaError, UsageError
-from iicnet_cli.levels import Pixels
 from iicnet_cli.media.files import replacing
-from iicnet_cli.media.stills import (
-    MAX_PIXELS,
-    WHITE,
-    Colour,
-    decoding,
-    opened,
-    to_srgb_with_alpha,
-)
+from iicnet_cli.media.stills import MAX_PIXELS, WHITE, Colour, decoding, opened, to_srgb_with_alpha
+from iicnet_cli.pictures.arrays import Pixels
 
 LAYERED_SUFFIXES = frozenset({".ora", ".psd"})
 """Of files that hold layers whatever is in them."""

@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from iicnet_cli.errors import MediaError, UsageError
-from iicnet_cli.levels import Pixels
 from iicnet_cli.media.files import replacing
+from iicnet_cli.pictures.arrays import Pixels
 
 Colour = tuple[int, int, int]
 

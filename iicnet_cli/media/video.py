@@ -26,7 +26,6 @@ import numpy as np
 from PIL import Image
 
 from iicnet_cli.errors import MediaError, OutputExistsError, UsageError
-from iicnet_cli.levels import Pixels
 from iicnet_cli.media import ffmpeg
 from iicnet_cli.media.files import replacing, temporary_name
 from iicnet_cli.media.stills import (
@@ -39,6 +38,7 @@ from iicnet_cli.media.stills import (
     to_srgb,
     write_still,
 )
+from iicnet_cli.pictures.arrays import Pixels
 
 Source = str | Path | Sequence[Path]
 

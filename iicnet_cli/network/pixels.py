@@ -9,12 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from iicnet_cli.levels import FINE, FineLevels, Levels, Pixels
+from iicnet_cli.pictures.arrays import FRACTION, FixedPoint, PixelArray, Pixels
 
 Net = TypeVar("Net", bound=nn.Module)
 
 
-def to_tensor(pixels: Levels | NDArray[np.float32], device: torch.device | None = None) -> Tensor:
+def to_tensor(
+    pixels: PixelArray | NDArray[np.float32], device: torch.device | None = None
+) -> Tensor:
     """(B, H, W, C) to (B, C, H, W), or (B, K, H, W, C) to (B, K, C, H, W), float, 255 as 1.
 
     The channels of all K images lie beside each other in memory (channels last), as those of one
@@ -41,18 +43,18 @@ def to_levels(images: Tensor) -> NDArray[np.int16]:
     return _rounded(images, torch.int16)
 
 
-def to_fine_levels(images: Tensor, clamped: bool) -> FineLevels:
+def tensor_to_fixed_point(images: Tensor, clamped: bool) -> FixedPoint:
     """(..., C, H, W) float, 1 as 255, to (..., H, W, C) in parts of a level.
 
     Within 0..255 levels or, if not ``clamped``, -512..512.
     """
     lowest, highest = (0, 255) if clamped else (-512, 512)
     # Down, so that the nearest whole level is the same as of what was not cut into parts.
-    levels = (images * 255).clamp_(lowest, highest).mul_(FINE).floor_().to(torch.int16)
+    levels = (images * 255).clamp_(lowest, highest).mul_(FRACTION).floor_().to(torch.int16)
     return levels.movedim(-3, -1).contiguous().cpu().numpy()
 
 
-def to_remainder(images: Tensor) -> NDArray[np.int8]:
+def to_rounding_residual(images: Tensor) -> NDArray[np.int8]:
     """(..., C, H, W) float, 1 as 255, to (..., H, W, C): what :func:`to_pixels` takes from it.
 
     In 1/256 of a level, from -128 to 127; beyond 0 and 255 no more than that.
@@ -69,7 +71,7 @@ def _rounded(images: Tensor, dtype: torch.dtype) -> NDArray[Any]:
 
 
 def _nearest(levels: Tensor) -> Tensor:
-    """Whole levels in their place; of two that are as near the one above, as ``levels.whole``."""
+    """Whole levels in their place; of two that are as near the one above, as ``levels.from_fixed_point``."""
     return levels.add_(0.5).floor_()
 
 

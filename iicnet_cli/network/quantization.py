@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from iicnet_cli.rounding import NEIGHBOURS, Feedback
+from iicnet_cli.quantize.lattice import NEIGHBOURS, NoiseShapingFilter
 
 
 class Quantization(nn.Module):
@@ -18,7 +18,9 @@ class Quantization(nn.Module):
     evaluation mode the values are rounded.
     """
 
-    def __init__(self, *, straight_through: bool = False, feedback: Feedback | None = None) -> None:
+    def __init__(
+        self, *, straight_through: bool = False, feedback: NoiseShapingFilter | None = None
+    ) -> None:
         super().__init__()
         self.straight_through = straight_through
         self._kernel = None if feedback is None else _kernel(feedback)
@@ -39,7 +41,7 @@ class Quantization(nn.Module):
         return functional.conv2d(functional.pad(noise, (1, 1, 1, 0)), self._kernel.to(noise))
 
 
-def _kernel(feedback: Feedback) -> Tensor:
+def _kernel(feedback: NoiseShapingFilter) -> Tensor:
     """(C, C, 2, 3) of a convolution that adds to each error what is fed back of those before."""
     channels = feedback.shape[1]
     kernel = torch.zeros(channels, channels, 2, 3)

@@ -7,15 +7,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from iicnet_cli.container import Header
-from iicnet_cli.media.video import (
-    STILLS_RATE,
-    FrameSource,
-    VideoWriter,
-    open_frames,
-    open_writer,
-)
-from iicnet_cli.tasks.base import EmbedOptions, Job
+from iicnet_cli.container.header import Header
+from iicnet_cli.media.video import STILLS_RATE, FrameSource, VideoWriter, open_frames, open_writer
+from iicnet_cli.tasks.task import EmbedOptions, Job
 
 
 class ClipJob(Job):

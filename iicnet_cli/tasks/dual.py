@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from iicnet_cli.container import Header
+from iicnet_cli.container.header import Header
 from iicnet_cli.errors import UsageError
-from iicnet_cli.levels import Pixels
 from iicnet_cli.media.stills import read_still, resize, still_size
-from iicnet_cli.tasks.base import Delivered, EmbedOptions, Group, Item, RestoreOptions, Task
+from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.tasks.photos import Photo, PhotosJob, photos_in, restored_photos, write_photos
+from iicnet_cli.tasks.task import Delivered, EmbedOptions, Group, Item, RestoreOptions, Task
 
 ZOOMS = (2, 4, 8)
 SMALLEST = 16

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageOps
 
-from iicnet_cli.container import Header
+from iicnet_cli.container.header import Header
 from iicnet_cli.errors import UsageError
-from iicnet_cli.levels import Pixels
 from iicnet_cli.media.layered import Layer, composite, flatten, is_layered, read_layers, write_ora
 from iicnet_cli.media.stills import (
     has_alpha,
@@ -22,14 +21,7 @@ from iicnet_cli.media.stills import (
     still_size,
     write_still,
 )
-from iicnet_cli.tasks.base import (
-    Delivered,
-    EmbedOptions,
-    Group,
-    Item,
-    RestoreOptions,
-    Task,
-)
+from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.tasks.photos import (
     Photo,
     PhotosJob,
@@ -39,6 +31,7 @@ from iicnet_cli.tasks.photos import (
     stills_in,
     write_photos,
 )
+from iicnet_cli.tasks.task import Delivered, EmbedOptions, Group, Item, RestoreOptions, Task
 
 ROLES = ("composite", "background", "foreground")
 """In the order of the published networks."""

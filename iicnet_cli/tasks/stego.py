@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from iicnet_cli.container import Header
+from iicnet_cli.container.header import Header
 from iicnet_cli.errors import UsageError
 from iicnet_cli.media.stills import read_still, still_size
-from iicnet_cli.tasks.base import Delivered, EmbedOptions, Group, Item, RestoreOptions, Task
 from iicnet_cli.tasks.photos import Photo, PhotosJob, photos_in, restored_photos, write_photos
+from iicnet_cli.tasks.task import Delivered, EmbedOptions, Group, Item, RestoreOptions, Task
 
 MOST = 5
 """Photos, as in the paper; a model of the user's own may take more."""

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from iicnet_cli.container import Header
+from iicnet_cli.container.header import Header
 from iicnet_cli.errors import MediaError, UsageError
-from iicnet_cli.levels import Pixels
 from iicnet_cli.media.files import names_folder
-from iicnet_cli.media.stereo import (
+from iicnet_cli.media.stereo_formats import (
     LAYOUTS,
     anaglyph,
     is_stereo,
@@ -24,15 +23,7 @@ from iicnet_cli.media.stereo import (
 )
 from iicnet_cli.media.stills import STILL_SUFFIXES, read_still
 from iicnet_cli.media.video import is_video
-from iicnet_cli.tasks.base import (
-    Delivered,
-    EmbedOptions,
-    Group,
-    Item,
-    Job,
-    RestoreOptions,
-    Task,
-)
+from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.tasks.clips import ClipJob, clip_writer
 from iicnet_cli.tasks.photos import (
     Photo,
@@ -42,6 +33,7 @@ from iicnet_cli.tasks.photos import (
     stills_in,
     write_photos,
 )
+from iicnet_cli.tasks.task import Delivered, EmbedOptions, Group, Item, Job, RestoreOptions, Task
 
 VIEWS = ("left", "right")
 OUTPUT_LAYOUTS = (*LAYOUTS, "anaglyph")

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from iicnet_cli.container import Header
+from iicnet_cli.container.header import Header
 from iicnet_cli.errors import UsageError
-from iicnet_cli.levels import Pixels
 from iicnet_cli.media.stills import VIDEO_SUFFIXES
 from iicnet_cli.media.video import open_frames
-from iicnet_cli.tasks.base import (
+from iicnet_cli.pictures.arrays import Pixels
+from iicnet_cli.tasks.clips import ClipJob, clip_writer
+from iicnet_cli.tasks.photos import stills_in
+from iicnet_cli.tasks.task import (
     Delivered,
     EmbedOptions,
     Group,
@@ -23,8 +25,6 @@ from iicnet_cli.tasks.base import (
     in_time,
     reference_first,
 )
-from iicnet_cli.tasks.clips import ClipJob, clip_writer
-from iicnet_cli.tasks.photos import stills_in
 
 
 class VideoJob(ClipJob):

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iicnet_cli.errors import IICNetError, TrainingError
-from iicnet_cli.levels import Levels, Pixels
 from iicnet_cli.media.stills import (
     STILL_SUFFIXES,
     VIDEO_SUFFIXES,
@@ -23,6 +22,7 @@ from iicnet_cli.media.stills import (
     read_still_with_alpha,
 )
 from iicnet_cli.media.video import open_frames
+from iicnet_cli.pictures.arrays import PixelArray, Pixels
 from iicnet_cli.tasks.dual import ZOOMS
 from iicnet_cli.training.distributed import Team
 from iicnet_cli.training.recipe import Recipe, Stage
@@ -102,7 +102,7 @@ def load_cutouts(folders: Sequence[Path]) -> list[tuple[str, Pixels]]:
     ]
 
 
-def build_samplers(recipe: Recipe, folders: Sequence[Path]) -> tuple[Sampler, list[Levels]]:
+def build_samplers(recipe: Recipe, folders: Sequence[Path]) -> tuple[Sampler, list[PixelArray]]:
     """The training sampler, and fixed held-out samples (K, H, W, 3) that it never draws from.
 
     One file in ten is held out, spread over the names, and at least as many as one sample needs.
@@ -179,20 +179,20 @@ def batches(
     first_step: int,
     progress: Callable[[int], float],
     team: Team = Team(),
-) -> Yields[Levels, None, None]:
+) -> Yields[PixelArray, None, None]:
     """Endless batches (B, K, crop, crop, 3), made in a thread of their own, two ahead.
 
     The batch of a step depends on the recipe's seed, the step and ``progress(step)``, the share
     of the run that decides its crop and batch size. A process of a team gets its rows of it.
     """
 
-    def make(step: int, stage: Stage) -> Levels:
+    def make(step: int, stage: Stage) -> PixelArray:
         rows = (np.random.default_rng([recipe.seed, step, row]) for row in team.rows(stage.batch))
         samples: list[NDArray[Any]] = [sampler.sample(rng, stage.crop) for rng in rows]
         return np.stack(samples)
 
     thread = ThreadPoolExecutor(1)
-    ahead: deque[Future[Levels]] = deque()
+    ahead: deque[Future[PixelArray]] = deque()
     try:
         for step in count(first_step):
             ahead.append(thread.submit(make, step, recipe.stage(progress(step))))

@@ -17,22 +17,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
-from iicnet_cli.common import keep_common
-from iicnet_cli.container import COMMON_CELL
+from iicnet_cli.engines.network.static_region import copy_static_region
 from iicnet_cli.errors import TrainingError
-from iicnet_cli.levels import Levels
-from iicnet_cli.metrics import capped, psnr
 from iicnet_cli.network import IICNet, Quantization
 from iicnet_cli.network.compiling import compile_blocks
 from iicnet_cli.network.pixels import (
     channels_last,
     to_levels,
     to_pixels,
-    to_remainder,
+    to_rounding_residual,
     to_tensor,
 )
 from iicnet_cli.network.precision import Precision, set_precision
-from iicnet_cli.rounding import Feedback, rounded
+from iicnet_cli.payload.static_map import CELL as STATIC_CELL
+from iicnet_cli.pictures.arrays import PixelArray
+from iicnet_cli.pictures.metrics import cap_psnr, psnr
+from iicnet_cli.quantize.error_diffusion import rounded
+from iicnet_cli.quantize.lattice import NoiseShapingFilter
 from iicnet_cli.training.data import batches
 from iicnet_cli.training.distributed import Team
 from iicnet_cli.training.losses import total_loss
@@ -89,7 +90,7 @@ class Outcome:
 def train(
     recipe: Recipe,
     sampler: Sampler,
-    held_out: list[Levels],
+    held_out: list[PixelArray],
     budget: Budget,
     folder: Path,
     *,
@@ -98,7 +99,7 @@ def train(
     compiled: bool = False,
     team: Team = Team(),
     start: IICNet | None = None,
-    feedback: Feedback | None = None,
+    feedback: NoiseShapingFilter | None = None,
     report: Callable[[Report], None] = lambda report: None,
     evaluate_every: int = 250,
     save_seconds: float = 60,
@@ -249,14 +250,17 @@ def common_pixels(images: Tensor, shape: tuple[int, ...]) -> Tensor | None:
         return None
     height, width = images.shape[-2:]
     differs = (images[:, 1:] != images[:, :1]).any(dim=1).any(dim=1, keepdim=True).float()
-    cells = functional.max_pool2d(differs, COMMON_CELL, ceil_mode=True)
-    common = functional.interpolate(cells, scale_factor=COMMON_CELL) == 0
+    cells = functional.max_pool2d(differs, STATIC_CELL, ceil_mode=True)
+    common = functional.interpolate(cells, scale_factor=STATIC_CELL) == 0
     return common[..., :height, :width]
 
 
 @torch.inference_mode()
 def measure(
-    net: IICNet, samples: list[Levels], device: torch.device, feedback: Feedback | None = None
+    net: IICNet,
+    samples: list[PixelArray],
+    device: torch.device,
+    feedback: NoiseShapingFilter | None = None,
 ) -> tuple[float, float]:
     """Mean PSNR of the rounded embeddings, and of all restored images, in dB."""
     embed, restored = [], []
@@ -264,15 +268,15 @@ def measure(
         images = to_tensor(sample[None], device)
         values = net(images)
         reference = to_pixels(net.reference(images))[0]
-        levels, rest = to_pixels(values)[0], to_remainder(values)[0]
-        area = keep_common(sample, levels, rest)
+        levels, rest = to_pixels(values)[0], to_rounding_residual(values)[0]
+        area = copy_static_region(sample, levels, rest)
         kept = area.mask(*levels.shape[:2]) if area else None
         embedding = rounded(levels, rest, feedback, kept=kept)
         back = to_levels(net.inverse(to_tensor(embedding[None], device)))[0]
         if area:
             area.put(back, embedding)
-        embed.append(capped(psnr(embedding, reference)))
-        restored += [capped(psnr(a, b)) for a, b in zip(back, sample, strict=True)]
+        embed.append(cap_psnr(psnr(embedding, reference)))
+        restored += [cap_psnr(psnr(a, b)) for a, b in zip(back, sample, strict=True)]
     return float(np.mean(embed)), float(np.mean(restored))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from iicnet_cli.residual import cost
+from iicnet_cli.training.rate_proxy import cost
 from iicnet_cli.training.recipe import LossConfig
 
 _EPSILON = 1e-6

@@ -22,7 +22,6 @@ import numpy as np
 from PIL import Image
 
 from iicnet_cli.errors import IICNetError, MediaError, TrainingError
-from iicnet_cli.levels import Pixels
 from iicnet_cli.media import ffmpeg
 from iicnet_cli.media.files import replacing
 from iicnet_cli.media.stills import (
@@ -33,6 +32,7 @@ from iicnet_cli.media.stills import (
     read_still_with_alpha,
     resize,
 )
+from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.training.data import SYNTHETIC_MARGIN, find_files, read_clip, video_samplers
 from iicnet_cli.training.recipe import Recipe
 from iicnet_cli.training.scenes import SUFFIX, drawn_scenes, motion_bytes

@@ -11,20 +11,12 @@ from pathlib import Path
 import torch
 
 from iicnet_cli.errors import OutputExistsError, TrainingError
-from iicnet_cli.levels import Levels
-from iicnet_cli.network.growing import grown
+from iicnet_cli.network.expansion import expand_network
 from iicnet_cli.network.precision import Precision
+from iicnet_cli.pictures.arrays import PixelArray
 from iicnet_cli.training.data import build_samplers
 from iicnet_cli.training.distributed import Team
-from iicnet_cli.training.loop import (
-    LOG_FILE,
-    STATE_FILE,
-    Budget,
-    Outcome,
-    Report,
-    measure,
-    train,
-)
+from iicnet_cli.training.loop import LOG_FILE, STATE_FILE, Budget, Outcome, Report, measure, train
 from iicnet_cli.training.pack import unpacked
 from iicnet_cli.training.recipe import Recipe
 from iicnet_cli.zoo.checkpoint import (
@@ -34,7 +26,7 @@ from iicnet_cli.zoo.checkpoint import (
     TrainingRecord,
     write_checkpoint,
 )
-from iicnet_cli.zoo.golden import golden_feedback, write_golden
+from iicnet_cli.zoo.golden import golden_noise_shaping, write_golden
 
 
 @dataclass(frozen=True)
@@ -97,7 +89,7 @@ def run_training(
     start_net = None
     if start is not None:
         try:
-            start_net = grown(start.load(), network)
+            start_net = expand_network(start.load(), network)
         except ValueError as error:
             raise TrainingError(
                 f"the checkpoint '{start.name}' has another network than the recipe",
@@ -153,7 +145,7 @@ def _write_model(
     recipe: Recipe,
     outcome: Outcome,
     record: TrainingRecord,
-    held_out: list[Levels],
+    held_out: list[PixelArray],
     licence: str,
 ) -> TrainingResult:
     checkpoint = write_checkpoint(
@@ -164,7 +156,7 @@ def _write_model(
         licence=licence,
         origin="trained with iicnet train",
         training=record,
-        feedback=golden_feedback(outcome.net, recipe.task),
+        feedback=golden_noise_shaping(outcome.net, recipe.task),
     )
     write_golden(checkpoint)
     embed, restored = measure(checkpoint.load(), held_out, torch.device("cpu"), checkpoint.feedback)

@@ -16,22 +16,22 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from iicnet_cli.errors import TrainingError
-from iicnet_cli.levels import Levels, Pixels
-from iicnet_cli.motion import (
+from iicnet_cli.motion.estimation import (
     cells_of,
-    compensated,
     estimate,
-    exchanged,
-    find_motion,
+    estimate_motion,
     fine_level,
     halved_grey,
     neighbours,
-    predicted,
+    predict_frame,
+    predict_step,
+    subtract_prediction,
 )
-from iicnet_cli.shifts import SMALLEST_SIDE, find_shifts
-from iicnet_cli.tasks.base import reference_first
+from iicnet_cli.motion.phase_correlation import SMALLEST_SIDE, phase_correlate
+from iicnet_cli.pictures.arrays import PixelArray, Pixels
 from iicnet_cli.tasks.dual import dual_views
-from iicnet_cli.training.motion import moving_photos, stereo_photos
+from iicnet_cli.tasks.task import reference_first
+from iicnet_cli.training.synthetic_motion import moving_photos, stereo_photos
 
 _AROUND = 24
 """Pixels around a crop in which the motion is looked for."""
@@ -40,7 +40,7 @@ _AROUND = 24
 class Sampler(Protocol):
     """Draws one sample."""
 
-    def sample(self, rng: Generator, crop: int) -> Levels:
+    def sample(self, rng: Generator, crop: int) -> PixelArray:
         """Returns (K, crop, crop, 3), the reference first."""
         ...
 
@@ -88,12 +88,12 @@ class VideoSampler:
         self.synthetic = synthetic if photos else 0.0
         motion = np.array([_motion(clip) for clip in self.clips]).clip(2, 20)
         self.weights = motion / motion.sum()
-        self.scenes: Sequence[Levels] = ()
+        self.scenes: Sequence[PixelArray] = ()
 
-    def sample(self, rng: Generator, crop: int) -> Levels:
+    def sample(self, rng: Generator, crop: int) -> PixelArray:
         if rng.random() < self.synthetic:
             moving = moving_photos(self.photos, self.images, crop, rng)
-            frames: Levels = moving[reference_first(self.images)]
+            frames: PixelArray = moving[reference_first(self.images)]
         else:
             frames = self._cut(rng, crop)
         return frames[:, :, ::-1] if rng.random() < 0.5 else frames
@@ -110,7 +110,7 @@ class VideoSampler:
             times = len(clip) - 1 - times
         return chosen, times
 
-    def _cut(self, rng: Generator, crop: int) -> Levels:
+    def _cut(self, rng: Generator, crop: int) -> PixelArray:
         if self.scenes:
             scene = self.scenes[int(rng.integers(len(self.scenes)))]
             y, x = _corner(scene[0], crop, rng)
@@ -180,11 +180,11 @@ class StereoSampler:
         if not (pairs or photos):
             raise TrainingError("neither stereo pairs NAME_left, NAME_right nor photos were found")
         both = [pair for given in pairs for pair in (given, given[::-1, :, ::-1])]
-        self.pairs = [compensated(pair, find_motion(pair)) for pair in both]
+        self.pairs = [subtract_prediction(pair, estimate_motion(pair)) for pair in both]
         self.photos = photos
         self.synthetic = (synthetic if pairs else 1.0) if photos else 0.0
 
-    def sample(self, rng: Generator, crop: int) -> Levels:
+    def sample(self, rng: Generator, crop: int) -> PixelArray:
         if rng.random() < self.synthetic:
             views = stereo_photos(self.photos, crop + 2 * _AROUND, rng)
             return _compensated(views, _AROUND, _AROUND, crop)
@@ -247,7 +247,7 @@ def _over(layer: Pixels, below: NDArray[Any]) -> Pixels:
     return blend
 
 
-def _compensated(frames: Pixels, y: int, x: int, crop: int) -> Levels:
+def _compensated(frames: Pixels, y: int, x: int, crop: int) -> PixelArray:
     """A crop of the frames as the network gets it: without what other frames show of it."""
     height, width = frames.shape[1:3]
     if min(height, width) < SMALLEST_SIDE:
@@ -259,7 +259,7 @@ def _compensated(frames: Pixels, y: int, x: int, crop: int) -> Levels:
     rows, columns = np.arange(top, bottom), np.arange(left, right)
     # Motion of whole pictures is found in them; the rest is looked for around the crop only, which
     # is enough and much faster.
-    shifts = [(0, 0), *find_shifts(frames)]
+    shifts = [(0, 0), *phase_correlate(frames)]
 
     def moved(source: int, frame: int) -> Pixels:
         """The window of another frame, where this one's content is found in it."""
@@ -280,7 +280,7 @@ def _compensated(frames: Pixels, y: int, x: int, crop: int) -> Levels:
         cells_of(len(frames), bottom - top, right - left, level),
         level,
     )
-    out = exchanged(window, map(predicted, references, others, vectors, shares))
+    out = predict_step(window, map(predict_frame, references, others, vectors, shares))
     return out[:, y - top :, x - left :][:, :crop, :crop]
 
 

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from iicnet_cli.container.motion import Motion
-from iicnet_cli.levels import Levels, Pixels
-from iicnet_cli.motion import compensated, find_motion
+from iicnet_cli.motion.estimation import estimate_motion, subtract_prediction
+from iicnet_cli.motion.field import MotionField
+from iicnet_cli.pictures.arrays import PixelArray, Pixels
 from iicnet_cli.training.samplers import VideoSampler
 
 SUFFIX = ".motion"
@@ -61,19 +61,21 @@ def known_motions(folders: Sequence[Path]) -> dict[Path, bytes]:
 
 def motion_bytes(scene: Scene) -> bytes:
     """The scene's motion as a file has it; empty where nothing moves."""
-    motion = find_motion(scene.frames)
+    motion = estimate_motion(scene.frames)
     return motion.to_bytes() if motion else b""
 
 
-def compensated_scenes(scenes: Iterator[Scene], folders: Sequence[Path]) -> list[Levels]:
+def compensated_scenes(scenes: Iterator[Scene], folders: Sequence[Path]) -> list[PixelArray]:
     """Whole frames (K, H, W, 3) of each as the network gets them; motions are found if unknown."""
     known = known_motions(folders)
 
-    def finish(scene: Scene) -> Levels:
+    def finish(scene: Scene) -> PixelArray:
         data = known.get(scene.name)
         if data is None:
             data = motion_bytes(scene)
-        return compensated(scene.frames, Motion.from_bytes(data, len(scene.frames) - 1))
+        return subtract_prediction(
+            scene.frames, MotionField.from_bytes(data, len(scene.frames) - 1)
+        )
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         return list(pool.map(finish, scenes))

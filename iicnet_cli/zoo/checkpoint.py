@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 
 from iicnet_cli.errors import ModelError
 from iicnet_cli.network.config import IICNetConfig
-from iicnet_cli.rounding import NEIGHBOURS, Feedback
+from iicnet_cli.quantize.lattice import NEIGHBOURS, NoiseShapingFilter
 
 if TYPE_CHECKING:
     from iicnet_cli.network.iicnet import IICNet
@@ -80,7 +80,7 @@ class Checkpoint:
         return (self.folder / WEIGHTS_FILE).stat().st_size
 
     @property
-    def feedback(self) -> Feedback | None:
+    def feedback(self) -> NoiseShapingFilter | None:
         """How the rounding of embeddings is to be diffused; ``None`` if it is not."""
         told = self.config.feedback
         return None if told is None else np.array(told, np.float32)
@@ -115,7 +115,7 @@ class Checkpoint:
         return net.eval().requires_grad_(False)
 
 
-def _numbers(feedback: Feedback) -> tuple[tuple[tuple[float, ...], ...], ...]:
+def _numbers(feedback: NoiseShapingFilter) -> tuple[tuple[tuple[float, ...], ...], ...]:
     return tuple(tuple(tuple(round(float(x), 4) for x in row) for row in at) for at in feedback)
 
 
@@ -149,7 +149,7 @@ def write_checkpoint(
     licence: str = "MIT",
     origin: str = "",
     training: TrainingRecord | None = None,
-    feedback: Feedback | None = None,
+    feedback: NoiseShapingFilter | None = None,
 ) -> Checkpoint:
     """Write ``config.json`` and ``model.safetensors``.
 

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from iicnet_cli.errors import ModelError
-from iicnet_cli.levels import Pixels
-from iicnet_cli.rounding import Feedback
+from iicnet_cli.pictures.arrays import Pixels
+from iicnet_cli.quantize.lattice import NoiseShapingFilter
 from iicnet_cli.zoo.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -57,13 +57,13 @@ def golden_images(images: int, channels: int = 3) -> Pixels:
     return levels
 
 
-def golden_feedback(net: IICNet, task: str) -> Feedback | None:
+def golden_noise_shaping(net: IICNet, task: str) -> NoiseShapingFilter | None:
     """How the rounding of its embeddings for a task is to be diffused, measured with these."""
+    from iicnet_cli.network.noise_shaping import fit_noise_shaping
     from iicnet_cli.network.pixels import to_tensor
-    from iicnet_cli.network.shaping import feedback_of
 
     images = golden_images(net.config.images, net.config.channels)
-    return feedback_of(net, to_tensor(images[None]), _SHARES.get(task, _USUAL_SHARE))
+    return fit_noise_shaping(net, to_tensor(images[None]), _SHARES.get(task, _USUAL_SHARE))
 
 
 def write_golden(checkpoint: Checkpoint) -> None:

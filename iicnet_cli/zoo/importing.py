@@ -13,7 +13,7 @@ from iicnet_cli.errors import ModelError, OutputExistsError, UsageError
 from iicnet_cli.network.iicnet import IICNet
 from iicnet_cli.network.official import PUBLISHED, convert_state_dict, published_task
 from iicnet_cli.zoo.checkpoint import CARD_FILE, Checkpoint, write_checkpoint
-from iicnet_cli.zoo.golden import golden_feedback, write_golden
+from iicnet_cli.zoo.golden import golden_noise_shaping, write_golden
 from iicnet_cli.zoo.registry import user_folder
 
 
@@ -52,7 +52,7 @@ def import_official(source: Path, name: str, output: Path | None, *, overwrite: 
         licence="MIT (authors' code)",
         origin=f"{source.name} (sha256 {hashlib.sha256(data).hexdigest()}) of the authors' code, "
         "https://github.com/felixcheng97/IICNet",
-        feedback=golden_feedback(net, published_task(name)),
+        feedback=golden_noise_shaping(net, published_task(name)),
     )
     write_golden(checkpoint)
     (folder / CARD_FILE).write_text(

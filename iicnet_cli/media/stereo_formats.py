@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 
 from iicnet_cli.errors import MediaError, UsageError
-from iicnet_cli.levels import Pixels
 from iicnet_cli.media.files import replacing
 from iicnet_cli.media.stills import (
     WHITE,
@@ -22,6 +21,7 @@ from iicnet_cli.media.stills import (
     to_srgb,
     write_still,
 )
+from iicnet_cli.pictures.arrays import Pixels
 
 LAYOUTS = ("side-by-side", "top-bottom", "cross-eyed")
 """How one picture holds both views; cross-eyed is side by side with the right view on the left."""

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from iicnet_cli.container.motion import LONGEST
-from iicnet_cli.levels import Pixels
+from iicnet_cli.motion.field import MAX_VECTOR
+from iicnet_cli.pictures.arrays import Pixels
 
 Plane = NDArray[np.floating[Any]]
 Spectrum = NDArray[np.complexfloating[Any, Any]]
@@ -26,7 +26,7 @@ _PEAKS = 16
 """Of the correlation: in blur the highest one is often not the right one."""
 
 
-def find_shifts(images: Pixels) -> tuple[Shift, ...]:
+def phase_correlate(images: Pixels) -> tuple[Shift, ...]:
     """How far each picture but the first has to be shifted to lie on it, where that is worth it.
 
     Phase correlation (Kuglin and Hines, 1975) of reduced pictures proposes shifts; the one with
@@ -79,7 +79,7 @@ def _find(reference: list[Plane], spectrum: Spectrum, image: list[Plane]) -> Shi
         y, x = _refine(wanted, given, (2 * y, 2 * x))
     shift = (int(y), int(x))
     least, unmoved = (_difference(reference[0], image[0], s) for s in (shift, (0, 0)))
-    worthwhile = least < WORTH * unmoved and max(map(abs, shift)) < LONGEST
+    worthwhile = least < WORTH * unmoved and max(map(abs, shift)) < MAX_VECTOR
     return shift if worthwhile else (0, 0)
 
 

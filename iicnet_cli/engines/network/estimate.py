@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from iicnet_cli.common import common_area, keep_common
-from iicnet_cli.container import Mark, write_mark
-from iicnet_cli.inference.effort import Target
+from iicnet_cli.engines.network.search import Target
+from iicnet_cli.engines.network.sliced_encoder import complete, enhanced
+from iicnet_cli.engines.network.static_region import copy_static_region, find_static_region
 from iicnet_cli.inference.runner import Runner
-from iicnet_cli.levels import FineLevels, Levels, Pixels, whole
-from iicnet_cli.metrics import capped, decibels, mse
-from iicnet_cli.rounding import exact_error
-from iicnet_cli.strips import complete, enhanced
+from iicnet_cli.payload.mark import Mark, write_mark
+from iicnet_cli.pictures.arrays import FixedPoint, PixelArray, Pixels, from_fixed_point
+from iicnet_cli.pictures.metrics import cap_psnr, mse, mse_to_psnr
+from iicnet_cli.quantize.lattice import unrounded_mse
 
 WINDOW = 128
 """Side of a window, in pixels of the pictures."""
@@ -49,7 +49,7 @@ class GroupForecast:
 
 
 def forecast(
-    runner: Runner, images: Levels, search_steps: int = 0, *, enhance: bool = True
+    runner: Runner, images: PixelArray, search_steps: int = 0, *, enhance: bool = True
 ) -> GroupForecast:
     """Embed and restore a few windows of the pictures, and draw the conclusion for the whole.
 
@@ -65,31 +65,31 @@ def forecast(
     parts = [np.ascontiguousarray(images[:, *window]) for window in windows]
     area = sum(part.shape[1] * part.shape[2] for part in parts)
     began = time.perf_counter()
-    embeddings, remainders = zip(*map(runner.embed_with_remainder, parts), strict=True)
+    embeddings, remainders = zip(*map(runner.embed_unrounded, parts), strict=True)
     # Together, as if they were one picture: a layer for each would be too small.
     embedding, remainder = np.concatenate(embeddings), np.concatenate(remainders)
     wanted = np.concatenate(parts, axis=1)
 
     def restored_from(
         embedding: Pixels, remainder: NDArray[np.int8] | None, rows: slice
-    ) -> FineLevels:
+    ) -> FixedPoint:
         high = parts[0].shape[1]
         some = range(rows.start // high, -(-rows.stop // high))
         shown = np.split(embedding, len(parts))
         rests = [None] * len(parts) if remainder is None else np.split(remainder, len(parts))
         restored = np.concatenate(
-            [runner.restore_finely(shown[i], images.dtype, rests[i]) for i in some], axis=1
+            [runner.restore_fixed_point(shown[i], images.dtype, rests[i]) for i in some], axis=1
         )
         return restored[:, rows.start - some.start * high : rows.stop - some.start * high]
 
     mark = Mark(task=0, model=0, images=len(images), valid=1)
-    if common := keep_common(wanted, embedding, remainder):
+    if common := copy_static_region(wanted, embedding, remainder):
         mark = replace(mark, common=common.to_bytes())
     exact = embedding, remainder, runner.feedback
     reference = np.concatenate([runner.reference(part) for part in parts])
     laying = time.perf_counter()
     if enhance:
-        shown_error = exact_error(embedding, remainder, reference)
+        shown_error = unrounded_mse(embedding, remainder, reference)
         mark, embedding = enhanced(
             mark, wanted, *exact, restored_from, shown_error, thorough=search_steps > 0
         )
@@ -107,11 +107,11 @@ def forecast(
     # Nothing is lost in what pictures have in common, and windows may have more or less of that.
     scale = runner.scale
     shape = height // scale, width // scale, runner.config.embedding_channels
-    whole_area = common_area(images, shape)
+    whole_area = find_static_region(images, shape)
     opened = [1 - float(area.cells.mean()) if area else 1.0 for area in (whole_area, common)]
     of_whole = opened[0] / opened[1] if opened[1] else 1.0
     psnrs = [
-        capped(decibels(of_whole * mse(a, whole(b, a.dtype))))
+        cap_psnr(mse_to_psnr(of_whole * mse(a, from_fixed_point(b, a.dtype))))
         for a, b in zip(wanted, restored, strict=True)
     ]
     tiles = runner.tiles(height, width)
@@ -132,7 +132,7 @@ def forecast(
         tiles=len(tiles),
         seconds=total,
         bytes=round(size / area * height * width),
-        embed_psnr=capped(decibels(of_whole * mse(embedding, reference))),
+        embed_psnr=cap_psnr(mse_to_psnr(of_whole * mse(embedding, reference))),
         restored_psnr=float(np.mean(psnrs)),
     )
 

@@ -17,7 +17,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from iicnet_cli.levels import Pixels
+from iicnet_cli.pictures.arrays import Pixels
 
 CODED = 8
 """Low bits of a sample, at most. More than that stand for a part of a code: of the one with so many
@@ -129,7 +129,7 @@ CODES = (
 """Those of one to six bits to a pixel."""
 
 
-def brought_out(code: Code, levels: Pixels, coded: NDArray[np.bool_]) -> Pixels:
+def extract_message(code: Code, levels: Pixels, coded: NDArray[np.bool_]) -> Pixels:
     """The message in these pixels.
 
     Args:
@@ -155,7 +155,7 @@ def brought_out(code: Code, levels: Pixels, coded: NDArray[np.bool_]) -> Pixels:
     return found
 
 
-def leader(code: Code, message: Pixels, coded: NDArray[np.bool_]) -> Pixels:
+def coset_representative(code: Code, message: Pixels, coded: NDArray[np.bool_]) -> Pixels:
     """(H, W, C): some low bits that bring this message out; of other pixels, any."""
     lows = np.zeros_like(message)
     samples = code.samples[-message.shape[2] :]

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from iicnet_cli.container.packing import packed, unpacked
+from iicnet_cli.payload.raw_lzma2 import packed, unpacked
 
 STEPS = 2
 """Steps of a vector to a pixel."""
-LONGEST = 16_000
+MAX_VECTOR = 16_000
 """Pixels of a vector, on each axis; less."""
 HALVES = 2
 """The greatest share."""
@@ -25,7 +25,7 @@ _LZMA2 = {"dict_size": MOST_BYTES, "pb": 0}
 
 
 @dataclass(frozen=True)
-class Motion:
+class MotionField:
     """Where each frame but the reference finds its content: in the reference, or in its neighbour.
 
     The neighbour is the frame next to it on the side of the reference. Between the centres of the
@@ -52,7 +52,7 @@ class Motion:
         return _HEAD.pack(*self.shares.shape) + packed(body, _LZMA2)
 
     @classmethod
-    def from_bytes(cls, data: bytes, frames: int) -> Motion | None:
+    def from_bytes(cls, data: bytes, frames: int) -> MotionField | None:
         """Inverse of :meth:`to_bytes`; ``None`` unless it is the motion of so many frames."""
         try:
             count, rows, columns = _HEAD.unpack_from(data)
@@ -70,5 +70,5 @@ class Motion:
         folded = np.moveaxis(planes.reshape(count, 2, 2, rows, columns), 2, 4)
         differences = (folded >> 1).astype(np.int16) ^ -(folded & 1).astype(np.int16)
         vectors = np.cumsum(differences, axis=3, dtype=np.int16)
-        fits = np.abs(vectors.astype(int)).max() <= STEPS * LONGEST and shares.max() <= HALVES
+        fits = np.abs(vectors.astype(int)).max() <= STEPS * MAX_VECTOR and shares.max() <= HALVES
         return cls(vectors, shares) if fits else None

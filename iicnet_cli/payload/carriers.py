@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from iicnet_cli.container.common import Common
-from iicnet_cli.levels import Pixels
-from iicnet_cli.rounding import CODED, CODES, brought_out
+from iicnet_cli.payload.static_map import StaticRegion
+from iicnet_cli.pictures.arrays import Pixels
+from iicnet_cli.quantize.trellis_codes import CODED, CODES, extract_message
 
 MARK_BITS = 96
 """How many samples carry a mark alone; a picture needs at least as many."""
@@ -18,7 +18,7 @@ _TOGETHER = 1 << 16
 """Symbols whose places are computed at once, to save memory."""
 
 
-def first_places(samples: int, count: int) -> NDArray[np.int64]:
+def header_positions(samples: int, count: int) -> NDArray[np.int64]:
     """Places of ``count`` bits in the flattened picture: one after the other in each stretch.
 
     ``MARK_BITS`` equal stretches take a bit each, then a second one beside the first, and so on;
@@ -34,7 +34,7 @@ def first_places(samples: int, count: int) -> NDArray[np.int64]:
     return places.reshape(-1)[:count]
 
 
-class Carriers:
+class PayloadCarriers:
     """Samples or pixels of a flattened picture that may carry a load: motion, enhancement layer.
 
     Args:
@@ -50,7 +50,11 @@ class Carriers:
     """
 
     def __init__(
-        self, shape: tuple[int, ...], taken: NDArray[np.int64], area: Common | None, depth: int
+        self,
+        shape: tuple[int, ...],
+        taken: NDArray[np.int64],
+        area: StaticRegion | None,
+        depth: int,
     ) -> None:
         self._shape = (*shape, 1)[:3]
         self._code = CODES[depth - CODED - 1] if depth > CODED else None
@@ -114,7 +118,7 @@ class Carriers:
             coded = np.zeros(math.prod(self._shape[:2]), np.bool_)
             for _, where in self.spread(count, first, everywhere):
                 coded[where] = True
-            out = brought_out(
+            out = extract_message(
                 self._code, pixels.reshape(self._shape), coded.reshape(self._shape[:2])
             )
             values = np.zeros(len(coded), np.uint8)

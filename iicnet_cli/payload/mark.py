@@ -16,11 +16,13 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from iicnet_cli.container.common import Common
-from iicnet_cli.container.places import MARK_BITS, Carriers, first_places
 from iicnet_cli.errors import UnsupportedVersionError
-from iicnet_cli.levels import Pixels
-from iicnet_cli.rounding import CODED, CODES, Feedback, rounded
+from iicnet_cli.payload.carriers import MARK_BITS, PayloadCarriers, header_positions
+from iicnet_cli.payload.static_map import StaticRegion
+from iicnet_cli.pictures.arrays import Pixels
+from iicnet_cli.quantize.error_diffusion import rounded
+from iicnet_cli.quantize.lattice import NoiseShapingFilter
+from iicnet_cli.quantize.trellis_codes import CODED, CODES
 
 TASKS = ("video", "video-half", "stereo", "dual", "layers", "stego", "grayscale", "rescale")
 """Task names; a name's place is its id in the mark, so new ones go at the end."""
@@ -68,7 +70,7 @@ class Mark:
     ``task`` is a place in ``TASKS``, ``model`` a ``model_id``, ``images`` the network inputs per
     group (1 to 16), ``valid`` how many of them are real frames in this group (1 to ``images``),
     ``padding`` the pixels added to the right and at the bottom (0 to 15 each), ``fps`` an
-    ``fps_code``. ``common`` is a :class:`Common` as bytes, or empty. ``motion`` and ``enhancement``
+    ``fps_code``. ``common`` is a :class:`StaticRegion` as bytes, or empty. ``motion`` and ``enhancement``
     are bytes of which this module knows nothing: that of the pictures, and their enhancement layer;
     the load. A sample outside of the common area carries ``depth`` bits of it (1 or 2), or a
     pixel, by a code, as many as ``depth`` is above ``CODED``; the first are those from the sample
@@ -108,9 +110,9 @@ class Mark:
         return TASKS[self.task]
 
     @property
-    def area(self) -> Common | None:
+    def area(self) -> StaticRegion | None:
         """What ``common`` tells."""
-        return Common.from_bytes(self.common)
+        return StaticRegion.from_bytes(self.common)
 
     @property
     def laden(self) -> bool:
@@ -285,7 +287,7 @@ def _told(data: bytes) -> _Told | None:
     return _Told(common, motion, enhancement, depth, first)
 
 
-def mark_room(
+def payload_capacity(
     shape: tuple[int, ...], common: bytes = b"", to_a_bit: int = 1, depth: int = 1
 ) -> int:
     """Bytes of motion and enhancement layer together that a picture can carry.
@@ -297,10 +299,10 @@ def mark_room(
         depth: as of the :class:`Mark`.
     """
     told = _Told(len(common), 0, 0, depth, 0)
-    taken = first_places(math.prod(shape), 8 * told.before)
+    taken = header_positions(math.prod(shape), 8 * told.before)
     if len(taken) < 8 * told.before:
         return 0
-    carriers = Carriers(shape, taken, Common.from_bytes(common), depth)
+    carriers = PayloadCarriers(shape, taken, StaticRegion.from_bytes(common), depth)
     return max(0, carriers.count // to_a_bit * carriers.bits // 8 - 2 * _CHECKSUM)
 
 
@@ -327,7 +329,7 @@ def carried(
     sizes = len(mark.common), len(mark.motion), len(mark.enhancement)
     told = _Told(*sizes, mark.depth, mark.first)
     before = 8 * told.before if mark.laden else MARK_BITS
-    places = first_places(samples, before)
+    places = header_positions(samples, before)
     if len(places) < before:
         raise ValueError(f"a mark needs {before} samples, the picture has {samples}")
     start, stop, _ = some.indices(samples)
@@ -340,7 +342,7 @@ def carried(
 
     put(places, np.unpackbits(np.frombuffer(data, np.uint8))[:before], 1)
     if mark.laden:
-        carriers = Carriers(shape, places, mark.area, mark.depth)
+        carriers = PayloadCarriers(shape, places, mark.area, mark.depth)
         count = carriers.needed(told.load)
         if count > carriers.count:
             raise ValueError(f"a mark with {sum(sizes)} bytes is too much for a picture of {shape}")
@@ -355,7 +357,7 @@ def write_mark(
     pixels: Pixels,
     mark: Mark,
     remainder: NDArray[np.int8] | None = None,
-    feedback: Feedback | None = None,
+    feedback: NoiseShapingFilter | None = None,
 ) -> Pixels:
     """A copy of ``pixels`` that carries ``mark``: the low bits of some samples are its bits.
 
@@ -390,7 +392,7 @@ def read_mark(pixels: Pixels) -> Mark | None:
     flat = pixels.reshape(-1)
 
     def first(count: int) -> tuple[bytes, NDArray[np.int64]]:
-        places = first_places(flat.size, 8 * count)
+        places = header_positions(flat.size, 8 * count)
         return np.packbits(flat[places] & 1).tobytes(), places
 
     data, _ = first(_head(_COMMON))
@@ -399,10 +401,10 @@ def read_mark(pixels: Pixels) -> Mark | None:
         data, places = first(told.before)
         area = None
         if told.common:
-            area = Common.from_bytes(data[told.head : -_CHECKSUM])
+            area = StaticRegion.from_bytes(data[told.head : -_CHECKSUM])
             if area is None or not area.fits(pixels.shape):
                 return None
-        carriers = Carriers(pixels.shape, places, area, told.depth)
+        carriers = PayloadCarriers(pixels.shape, places, area, told.depth)
         if carriers.needed(told.load) > carriers.count:
             return None
         symbols = carriers.symbols(pixels, carriers.needed(told.load), told.first)

@@ -15,19 +15,14 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from iicnet_cli.container import Mark, carried, mark_room, write_mark
-from iicnet_cli.enhancement import Plan, add, planned
-from iicnet_cli.levels import FINE, FineLevels, Levels, Pixels, whole
-from iicnet_cli.metrics import capped, decibels, mse
-from iicnet_cli.rounding import (
-    CODED,
-    CODES,
-    AlongTrellis,
-    Feedback,
-    Rounding,
-    along_trellis,
-    exact_error,
-)
+from iicnet_cli.engines.network.enhancement_layer import Plan, add, planned
+from iicnet_cli.payload.mark import Mark, carried, payload_capacity, write_mark
+from iicnet_cli.pictures.arrays import FRACTION, FixedPoint, PixelArray, Pixels, from_fixed_point
+from iicnet_cli.pictures.metrics import cap_psnr, mse, mse_to_psnr
+from iicnet_cli.quantize.error_diffusion import Rounding
+from iicnet_cli.quantize.lattice import NoiseShapingFilter, unrounded_mse
+from iicnet_cli.quantize.trellis_codes import CODED, CODES
+from iicnet_cli.quantize.viterbi import Quantizer, viterbi_quantize
 
 GOOD = 1.0
 """Mean squared error, in levels, below which a base layer may be disturbed more than mended; as any
@@ -49,24 +44,24 @@ _AT_ONCE = 256
 _SPARE = 256
 """Bytes more than a strip's share of all: pixels that carry the mark's head shift the load."""
 
-Restore = Callable[[Pixels, NDArray[np.int8] | None, slice], FineLevels]
+Restore = Callable[[Pixels, NDArray[np.int8] | None, slice], FixedPoint]
 """Of an embedding and, if it is to be restored from before its rounding, the remainder: some rows
 of the pictures, in parts of a level."""
 
 
 def enhanced(
     mark: Mark,
-    wanted: Levels,
+    wanted: PixelArray,
     embedding: Pixels,
     remainder: NDArray[np.int8],
-    feedback: Feedback | None,
+    feedback: NoiseShapingFilter | None,
     restore: Restore,
     shown_error: float,
     tick: Callable[[float], None] = lambda share: None,
     *,
     thorough: bool = False,
     bits: int | None = None,
-    along: AlongTrellis = along_trellis,
+    along: Quantizer = viterbi_quantize,
 ) -> tuple[Mark, Pixels]:
     """The embedding with its mark and, if that makes it better, its enhancement layer.
 
@@ -112,16 +107,16 @@ def enhanced(
 
     def worth(mark: Mark, marked: Pixels) -> float:
         # The reference is not known here; what rounding does has nothing to do with it.
-        shown = shown_error + exact_error(embedding, remainder, marked)
+        shown = shown_error + unrounded_mse(embedding, remainder, marked)
         errors = shown, restored_error(mark, marked, wanted, restore)
-        return sum(capped(decibels(error)) for error in errors)
+        return sum(cap_psnr(mse_to_psnr(error)) for error in errors)
 
     return layered if worth(*layered) > worth(*plain) else plain
 
 
 def room_for(embedding: Pixels, mark: Mark, bits: int) -> int:
     """Bytes for a layer of so many bits to a pixel."""
-    return mark_room(embedding.shape, mark.common, depth=CODED + bits) - len(mark.motion)
+    return payload_capacity(embedding.shape, mark.common, depth=CODED + bits) - len(mark.motion)
 
 
 def _open(mark: Mark) -> float:
@@ -130,8 +125,8 @@ def _open(mark: Mark) -> float:
 
 
 def _planned(
-    wanted: Levels,
-    base: FineLevels,
+    wanted: PixelArray,
+    base: FixedPoint,
     base_error: float,
     mark: Mark,
     embedding: Pixels,
@@ -156,7 +151,7 @@ def _planned(
             return -math.inf
         noise = CODES[bits - 1].noise(embedding.shape[2]) * open_share
         left = base_error - plan.gained + _KEPT * noise
-        return decibels(shown_error + noise) + decibels(left)
+        return mse_to_psnr(shown_error + noise) + mse_to_psnr(left)
 
     if bits is not None:
         return bits, plan_of(bits)
@@ -170,14 +165,14 @@ def _planned(
     return bits, plan
 
 
-def restored_error(mark: Mark, marked: Pixels, wanted: Levels, restore: Restore) -> float:
+def restored_error(mark: Mark, marked: Pixels, wanted: PixelArray, restore: Restore) -> float:
     """Mean squared error of what a marked embedding restores, with all that the mark carries."""
     restored = restore(marked, None, slice(0, wanted.shape[1]))
     complete(mark, marked, restored)
     return _error(wanted, restored)
 
 
-def complete(mark: Mark, marked: Pixels, restored: FineLevels) -> None:
+def complete(mark: Mark, marked: Pixels, restored: FixedPoint) -> None:
     """Give restored pictures what an embedding carries for them, but their motion, in place.
 
     Args:
@@ -188,7 +183,7 @@ def complete(mark: Mark, marked: Pixels, restored: FineLevels) -> None:
     if mark.enhancement:
         add(mark.enhancement, restored)
     if mark.area is not None:
-        mark.area.put(restored, marked, parts=FINE)
+        mark.area.put(restored, marked, parts=FRACTION)
 
 
 def _with_common(restore: Restore, mark: Mark) -> Restore:
@@ -199,20 +194,20 @@ def _with_common(restore: Restore, mark: Mark) -> Restore:
 
     def with_common(
         embedding: Pixels, remainder: NDArray[np.int8] | None, rows: slice
-    ) -> FineLevels:
+    ) -> FixedPoint:
         restored = restore(embedding, remainder, rows)
-        area.put(restored, embedding, rows.start, parts=FINE)
+        area.put(restored, embedding, rows.start, parts=FRACTION)
         return restored
 
     return with_common
 
 
-def _error(wanted: Levels, restored: FineLevels) -> float:
+def _error(wanted: PixelArray, restored: FixedPoint) -> float:
     height = len(wanted[0])
     total = 0.0
     for top in range(0, height, _AT_ONCE):
         some = wanted[:, top : top + _AT_ONCE]
-        levels = whole(restored[:, top : top + _AT_ONCE], some.dtype)
+        levels = from_fixed_point(restored[:, top : top + _AT_ONCE], some.dtype)
         total += mse(some, levels) * some.shape[1]
     return total / height
 
@@ -266,7 +261,7 @@ def _laid(
     areas: list[_Area],
     mark: Mark,
     room: int,
-    restored: FineLevels,
+    restored: FixedPoint,
     rounding: Rounding,
     restore: Restore,
     tick: Callable[[float], None],

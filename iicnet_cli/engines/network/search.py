@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from iicnet_cli.metrics import error_of
 from iicnet_cli.network.iicnet import IICNet
+from iicnet_cli.pictures.metrics import psnr_to_mse
 
 STEPS = (0, 0, 12, 20, 32, 48, 64, 80, 96, 128, 160)
 """Steps of each effort from 0 to 10; the first two do without."""
@@ -124,7 +124,7 @@ def improve(
 
     fixed = _square((1 - moves) * start)
     distance = began = max(_square(start), _LEAST)
-    goal = distance if target.embed_psnr is None else error_of(target.embed_psnr)
+    goal = distance if target.embed_psnr is None else psnr_to_mse(target.embed_psnr)
     offset = start.clone().requires_grad_()
     rate = _LEARNING_RATE * math.sqrt(min(distance, goal))
     optimizer = torch.optim.Adam([offset], rate, betas=(0.9, 0.95))
@@ -142,7 +142,7 @@ def improve(
             (offset.numel() * back).backward()  # type: ignore[no-untyped-call]
             assert offset.grad is not None
             if target.restored_psnr is not None:
-                lacking = math.log(back.item() / error_of(target.restored_psnr))
+                lacking = math.log(back.item() / psnr_to_mse(target.restored_psnr))
                 goal = min(distance * math.exp(_FOLLOW * lacking), _FARTHEST * began)
             change = math.log(goal / distance)
             distance *= math.exp(min(max(change, -_HASTE), _HASTE))

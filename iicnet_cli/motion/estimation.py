@@ -28,9 +28,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from iicnet_cli.container.motion import HALVES, LONGEST, STEPS, Motion
-from iicnet_cli.levels import Levels, Pixels
-from iicnet_cli.shifts import SMALLEST_SIDE, WORTH, find_shifts
+from iicnet_cli.motion.field import HALVES, MAX_VECTOR, STEPS, MotionField
+from iicnet_cli.motion.phase_correlation import SMALLEST_SIDE, WORTH, phase_correlate
+from iicnet_cli.pictures.arrays import PixelArray, Pixels
 
 _FINE = 300
 """Lines of the plane on which motion is looked for at last, at most."""
@@ -77,7 +77,7 @@ def neighbours(frames: int) -> list[int]:
     return [k + 1 if k < middle else k - 1 if k > middle + 1 else 0 for k in range(1, frames)]
 
 
-def find_motion(images: Pixels) -> Motion | None:
+def estimate_motion(images: Pixels) -> MotionField | None:
     """The motion of each picture but the first, beside the first and beside its neighbour.
 
     Args:
@@ -94,19 +94,19 @@ def find_motion(images: Pixels) -> Motion | None:
     planes = [halved_grey(image[None], level) for image in images]
 
     searches = []
-    pairs = zip(neighbours(len(images)), find_shifts(images), strict=True)
+    pairs = zip(neighbours(len(images)), phase_correlate(images), strict=True)
     for k, (near, shift) in enumerate(pairs, 1):
         sources, starts = [planes[0]], [shift]
         if near:
             sources.append(planes[near])
-            starts += find_shifts(images[[near, k]])
+            starts += phase_correlate(images[[near, k]])
         searches.append((planes[k], torch.cat(sources), torch.tensor(starts).float(), [near > 0]))
 
-    def with_cells(apart: float) -> Motion:
+    def with_cells(apart: float) -> MotionField:
         cells = cells_of(len(images), height, width, level, apart)
         # One after the other: together they would not be faster, and take more memory.
         found = [estimate(*search, cells, level) for search in searches]
-        return Motion(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+        return MotionField(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
     motion = with_cells(1)
     if _DEAR * len(motion.to_bytes()) > images[0].size:
@@ -114,7 +114,7 @@ def find_motion(images: Pixels) -> Motion | None:
     return motion if motion.vectors.any() or motion.shares.any() else None
 
 
-def compensated(images: Pixels, motion: Motion | None) -> Levels:
+def subtract_prediction(images: Pixels, motion: MotionField | None) -> PixelArray:
     """(K, H, W, C), each picture but the first without what others show of it.
 
     Returns:
@@ -123,15 +123,15 @@ def compensated(images: Pixels, motion: Motion | None) -> Levels:
     if motion is None:
         return images
     shown = (
-        predicted(images[0], images[near], vectors, shares)
+        predict_frame(images[0], images[near], vectors, shares)
         for near, vectors, shares in zip(
             neighbours(len(images)), motion.vectors, motion.shares, strict=True
         )
     )
-    return exchanged(images, shown)
+    return predict_step(images, shown)
 
 
-def exchanged(images: Pixels, shown: Iterable[Pixels]) -> NDArray[np.int16]:
+def predict_step(images: Pixels, shown: Iterable[Pixels]) -> NDArray[np.int16]:
     """(K, H, W, C), each picture but the first minus what is shown of it, plus the first.
 
     Args:
@@ -145,8 +145,8 @@ def exchanged(images: Pixels, shown: Iterable[Pixels]) -> NDArray[np.int16]:
     return out
 
 
-def uncompensated(levels: Levels, motion: Motion | None) -> Pixels:
-    """The inverse of :func:`compensated`, as far as the first picture is right: uint8."""
+def add_prediction(levels: PixelArray, motion: MotionField | None) -> Pixels:
+    """The inverse of :func:`subtract_prediction`, as far as the first picture is right: uint8."""
     first = levels[0].clip(0, 255).astype(np.uint8)
     out = np.empty(levels.shape, np.uint8)
     out[0] = first
@@ -156,12 +156,12 @@ def uncompensated(levels: Levels, motion: Motion | None) -> Pixels:
     near = neighbours(len(levels))
     # From the reference, which stood in the middle, outwards: a neighbour comes before its frame.
     for k in sorted(range(1, len(levels)), key=lambda k: abs(k - len(levels) // 2 - 0.5)):
-        shown = predicted(first, out[near[k - 1]], motion.vectors[k - 1], motion.shares[k - 1])
+        shown = predict_frame(first, out[near[k - 1]], motion.vectors[k - 1], motion.shares[k - 1])
         out[k] = (levels[k] - first + shown).clip(0, 255)
     return out
 
 
-def predicted(
+def predict_frame(
     reference: Pixels, neighbour: Pixels, vectors: NDArray[np.int16], shares: NDArray[np.uint8]
 ) -> Pixels:
     """What reference and neighbour show of a frame, (H, W, C) uint8.
@@ -169,13 +169,13 @@ def predicted(
     Args:
         reference: (H, W, C).
         neighbour: likewise.
-        vectors: (2, rows, columns, 2), see :class:`Motion`.
+        vectors: (2, rows, columns, 2), see :class:`MotionField`.
         shares: (rows, columns), likewise.
     """
-    picture = warped(reference, vectors[0])
+    picture = warp(reference, vectors[0])
     if not shares.any():
         return picture
-    other = warped(neighbour, vectors[1])
+    other = warp(neighbour, vectors[1])
     height, width = picture.shape[:2]
     out = np.empty_like(picture)
     field = torch.from_numpy(shares.astype(np.float32) / HALVES)[None, None]
@@ -222,7 +222,7 @@ def estimate(
         level: see :func:`fine_level`.
 
     Returns:
-        As in :class:`Motion`, for B frames: vectors and shares.
+        As in :class:`MotionField`, for B frames: vectors and shares.
     """
     count = len(frames)
     chosen = torch.tensor(far)
@@ -275,7 +275,7 @@ def _vectors(
     best = _refined(source, frames, best, STEPS * 2**level)
     # Chosen each for itself, they are judged together: their neighbours bend them.
     worth = cost(best).mean((1, 2, 3)) < WORTH * unmoved.mean((1, 2, 3))
-    kept = worth & ((best * 2**level).abs().amax((1, 2, 3)) < LONGEST)
+    kept = worth & ((best * 2**level).abs().amax((1, 2, 3)) < MAX_VECTOR)
     return torch.where(kept[:, None, None, None], best, 0)
 
 
@@ -411,7 +411,7 @@ def _sample(planes: Tensor, where: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def warped(reference: Pixels, vectors: NDArray[np.int16]) -> Pixels:
+def warp(reference: Pixels, vectors: NDArray[np.int16]) -> Pixels:
     """(H, W, C) uint8 along (rows, columns, 2) vectors, in halves of a pixel."""
     if not vectors.any():
         return reference

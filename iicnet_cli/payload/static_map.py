@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from iicnet_cli.container.packing import packed, unpacked
-from iicnet_cli.levels import Levels, Pixels
+from iicnet_cli.payload.raw_lzma2 import packed, unpacked
+from iicnet_cli.pictures.arrays import PixelArray, Pixels
 
 CELL = 8
 """Pixels on a side."""
@@ -21,7 +21,7 @@ _LZMA2 = {"dict_size": MOST_BYTES, "lc": 0, "pb": 0}
 
 
 @dataclass(frozen=True)
-class Common:
+class StaticRegion:
     """Cells of an embedding where each of its pictures is the reference, and the embedding too.
 
     Only samples that carry a mark differ there.
@@ -41,7 +41,7 @@ class Common:
         return _HEAD.pack(*self.cells.shape) + packed(np.packbits(changes).tobytes(), _LZMA2)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Common | None:
+    def from_bytes(cls, data: bytes) -> StaticRegion | None:
         """Inverse of :meth:`to_bytes`; ``None`` unless it is an area."""
         try:
             rows, columns = _HEAD.unpack_from(data)
@@ -66,7 +66,7 @@ class Common:
         cells = self.cells[:rows, :columns].repeat(CELL, axis=0).repeat(CELL, axis=1)
         return cells[:height, :width]
 
-    def put(self, pictures: Levels, embedding: Pixels, top: int = 0, *, parts: int = 1) -> None:
+    def put(self, pictures: PixelArray, embedding: Pixels, top: int = 0, *, parts: int = 1) -> None:
         """Give pictures what they have in common, in place.
 
         Args:

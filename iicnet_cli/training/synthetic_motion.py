@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from iicnet_cli.levels import Pixels
+from iicnet_cli.pictures.arrays import Pixels
 
 Floats = NDArray[np.floating[Any]]
 

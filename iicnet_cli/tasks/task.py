@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from iicnet_cli.container import Header
-from iicnet_cli.levels import Pixels
+from iicnet_cli.container.header import Header
+from iicnet_cli.pictures.arrays import Pixels
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from iicnet_cli.levels import Pixels
-from iicnet_cli.rounding.codes import CODED, CODES
-from iicnet_cli.rounding.nearest import HALVES, NEIGHBOURS, Feedback, exact, nearest
-from iicnet_cli.rounding.trellis import AlongTrellis, CodedRows, along_trellis
+from iicnet_cli.pictures.arrays import Pixels
+from iicnet_cli.quantize.lattice import HALVES, NEIGHBOURS, NoiseShapingFilter, exact, nearest
+from iicnet_cli.quantize.trellis_codes import CODED, CODES
+from iicnet_cli.quantize.viterbi import Quantizer, TrellisRows, viterbi_quantize
 
 
 class Rounding:
@@ -38,9 +38,9 @@ class Rounding:
         self,
         levels: Pixels,
         remainder: NDArray[np.int8],
-        feedback: Feedback | None,
+        feedback: NoiseShapingFilter | None,
         kept: NDArray[np.bool_] | None = None,
-        along: AlongTrellis = along_trellis,
+        along: Quantizer = viterbi_quantize,
     ) -> None:
         self.levels = levels.copy()
         self.remainder = remainder
@@ -75,7 +75,7 @@ class Rounding:
             unfed = np.zeros((len(NEIGHBOURS), channels, channels), np.float32)
             feedback = unfed if self._feedback is None else self._feedback
             code = CODES[coded - 1]
-            self._errors = self._along(CodedRows(code, *area, *told, feedback, self._errors))
+            self._errors = self._along(TrellisRows(code, *area, *told, feedback, self._errors))
         elif self._feedback is None:
             for row, rest, *of_row in zip(*area, *told, strict=True):
                 row[:] = nearest(exact(row, rest), *of_row)
@@ -88,7 +88,7 @@ class Rounding:
         remainder: NDArray[np.int8],
         depths: Pixels,
         residues: Pixels,
-        feedback: Feedback,
+        feedback: NoiseShapingFilter,
     ) -> None:
         """One diagonal after the other: x + 2 y is the same for pixels that need not wait."""
         height, width, channels = levels.shape
@@ -137,7 +137,7 @@ class Rounding:
 def rounded(
     levels: Pixels,
     remainder: NDArray[np.int8],
-    feedback: Feedback | None,
+    feedback: NoiseShapingFilter | None,
     depths: Pixels | None = None,
     residues: Pixels | None = None,
     kept: NDArray[np.bool_] | None = None,

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from iicnet_cli.common import keep_common
-from iicnet_cli.container import Mark, write_mark
+from iicnet_cli.engines.network.sliced_encoder import enhanced, restored_error, room_for
+from iicnet_cli.engines.network.static_region import copy_static_region
 from iicnet_cli.errors import UsageError
-from iicnet_cli.levels import FineLevels, Levels, Pixels, pad
-from iicnet_cli.metrics import capped, decibels, mse
-from iicnet_cli.rounding import CODED, CODES, AlongTrellis, along_trellis, exact_error
-from iicnet_cli.strips import enhanced, restored_error, room_for
+from iicnet_cli.payload.mark import Mark, write_mark
+from iicnet_cli.pictures.arrays import FixedPoint, PixelArray, Pixels, pad
+from iicnet_cli.pictures.metrics import cap_psnr, mse, mse_to_psnr
+from iicnet_cli.quantize.lattice import unrounded_mse
+from iicnet_cli.quantize.trellis_codes import CODED, CODES
+from iicnet_cli.quantize.viterbi import Quantizer, viterbi_quantize
 
 if TYPE_CHECKING:
-    from iicnet_cli.inference.effort import Target
+    from iicnet_cli.engines.network.search import Target
     from iicnet_cli.inference.runner import Runner
 
 Unrounded = tuple[Pixels, NDArray[np.int8]]
@@ -57,7 +59,7 @@ class Search:
             if embed_psnr is not None or restored_psnr is not None:
                 raise UsageError("a target needs a search", hint=f"add --effort, {SEARCHED} to 10")
             return None
-        from iicnet_cli.inference.effort import STEPS, Target
+        from iicnet_cli.engines.network.search import STEPS, Target
 
         return cls(STEPS[effort], Target(embed_psnr, restored_psnr))
 
@@ -76,7 +78,7 @@ class _Psnrs:
 
 
 @dataclass(frozen=True)
-class Marked:
+class EncodedGroup:
     """An embedding (H_e, W_e, C_e) that carries its mark.
 
     Attributes:
@@ -93,16 +95,16 @@ class Marked:
 
 def marked(
     runner: Runner,
-    images: Levels,
+    images: PixelArray,
     mark: Mark,
     *,
     enhance: bool = True,
     search: Search | None = None,
-    along: AlongTrellis = along_trellis,
+    along: Quantizer = viterbi_quantize,
     embedding: Callable[[float], None] = lambda share: None,
     enhancing: Callable[[float], None] = lambda share: None,
     improving: Callable[[float, float], None] = lambda share, gain: None,
-) -> Marked:
+) -> EncodedGroup:
     """Embed one group of pictures.
 
     A search goes on from the network's own embedding, and holds what that looks like. It is for
@@ -121,8 +123,8 @@ def marked(
         improving: called with the share of a search that is done, and the dB gained so far.
     """
     padded = pad(images, mark.padding)
-    found = runner.embed_with_remainder(padded, embedding)
-    if area := keep_common(padded, *found, load=len(mark.motion)):
+    found = runner.embed_unrounded(padded, embedding)
+    if area := copy_static_region(padded, *found, load=len(mark.motion)):
         mark = replace(mark, common=area.to_bytes())
     restore = partial(_levels, runner, images)
     reference = cache(partial(runner.reference, padded))
@@ -136,7 +138,7 @@ def marked(
             *found,
             runner.feedback,
             restore,
-            exact_error(*found, reference()),
+            unrounded_mse(*found, reference()),
             enhancing,
             thorough=search is not None,
             bits=bits,
@@ -145,11 +147,11 @@ def marked(
 
     usual = laden(found)
     if search is None:
-        return Marked(*usual)
+        return EncodedGroup(*usual)
 
     def quality(mark: Mark, pixels: Pixels) -> _Psnrs:
         errors = mse(pixels, reference()), restored_error(mark, pixels, images, restore)
-        return _Psnrs(*(capped(decibels(error)) for error in errors))
+        return _Psnrs(*(cap_psnr(mse_to_psnr(error)) for error in errors))
 
     before = start = quality(*usual)
     bits = usual[0].depth - CODED if usual[0].enhancement else 0
@@ -168,8 +170,8 @@ def marked(
             aim = replace(target, embed_psnr=before.embed_psnr)
         # What is held is told before there is a layer; so what it lacks with one is aimed at, too.
         if aim.embed_psnr is not None:
-            bare = exact_error(*found, reference())
-            aim = aim.raised(capped(decibels(bare)) - start.embed_psnr)
+            bare = unrounded_mse(*found, reference())
+            aim = aim.raised(cap_psnr(mse_to_psnr(bare)) - start.embed_psnr)
         room = room_for(found[0], mark, bits) if bits else 0
         better = found
         for attempt in range(1 if target.free else _ATTEMPTS):
@@ -199,21 +201,21 @@ def marked(
             other = searched(1, quality(*least))
             better, after = max((better, after), other, key=lambda each: each[1].total)
     if target.free and after.restored_psnr <= before.restored_psnr:
-        return Marked(*usual, 0.0)
+        return EncodedGroup(*usual, 0.0)
     if target.restored_psnr is None:
         gained = after.restored_psnr - before.restored_psnr
     else:
         gained = after.embed_psnr - before.embed_psnr
-    return Marked(*better, max(0.0, gained))
+    return EncodedGroup(*better, max(0.0, gained))
 
 
 def _levels(
     runner: Runner,
-    wanted: Levels,
+    wanted: PixelArray,
     embedding: Pixels,
     remainder: NDArray[np.int8] | None,
     rows: slice,
-) -> FineLevels:
+) -> FixedPoint:
     """Rows that the network restores, in range and width of what it got before padding."""
-    restored = runner.restore_finely(embedding, wanted.dtype, remainder, rows)
+    restored = runner.restore_fixed_point(embedding, wanted.dtype, remainder, rows)
     return restored[:, :, : wanted.shape[2]]

@@ -10,16 +10,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from iicnet_cli.container import COMMON_CELL, Common, mark_room
-from iicnet_cli.levels import Levels, Pixels
+from iicnet_cli.payload.mark import payload_capacity
+from iicnet_cli.payload.static_map import CELL as STATIC_CELL
+from iicnet_cli.payload.static_map import StaticRegion
+from iicnet_cli.pictures.arrays import PixelArray, Pixels
 
 LEAST = 1 / 64
 """Share of the cells below which an area is not worth its map."""
-_ROWS = 32 * COMMON_CELL
+_ROWS = 32 * STATIC_CELL
 """That are compared at once, to save memory."""
 
 
-def common_area(images: Levels, shape: tuple[int, ...]) -> Common | None:
+def find_static_region(images: PixelArray, shape: tuple[int, ...]) -> StaticRegion | None:
     """Where all pictures are the reference.
 
     Args:
@@ -33,17 +35,17 @@ def common_area(images: Levels, shape: tuple[int, ...]) -> Common | None:
     if images.shape[1:] != shape or len(images) == 1:
         return None
     # Most pictures have next to nothing in common, and a pixel of each cell shows it.
-    some = images[:, ::COMMON_CELL, ::COMMON_CELL]
+    some = images[:, ::STATIC_CELL, ::STATIC_CELL]
     if np.count_nonzero(_alike(some)) < LEAST * some[0, ..., 0].size:
         return None
     tops = range(0, images.shape[1], _ROWS)
     cells = np.concatenate([_cells(images[:, top : top + _ROWS]) for top in tops])
-    return Common(cells) if np.count_nonzero(cells) >= LEAST * cells.size else None
+    return StaticRegion(cells) if np.count_nonzero(cells) >= LEAST * cells.size else None
 
 
-def keep_common(
-    images: Levels, embedding: Pixels, remainder: NDArray[np.int8], *, load: int = 0
-) -> Common | None:
+def copy_static_region(
+    images: PixelArray, embedding: Pixels, remainder: NDArray[np.int8], *, load: int = 0
+) -> StaticRegion | None:
     """Make an embedding the reference in the common area, in place.
 
     Args:
@@ -55,8 +57,8 @@ def keep_common(
     Returns:
         The area; ``None``, and nothing is done, where there is none or too little is left.
     """
-    area = common_area(images, embedding.shape)
-    if area is None or load > mark_room(embedding.shape, area.to_bytes()):
+    area = find_static_region(images, embedding.shape)
+    if area is None or load > payload_capacity(embedding.shape, area.to_bytes()):
         return None
     mask = area.mask(*embedding.shape[:2])
     embedding[mask] = images[0][mask]
@@ -64,7 +66,7 @@ def keep_common(
     return area
 
 
-def _alike(images: Levels) -> NDArray[np.bool_]:
+def _alike(images: PixelArray) -> NDArray[np.bool_]:
     """(H, W), where nothing differs."""
     alike = np.ones(images.shape[1:3], np.bool_)
     for picture in images[1:]:
@@ -73,10 +75,10 @@ def _alike(images: Levels) -> NDArray[np.bool_]:
     return alike
 
 
-def _cells(images: Levels) -> NDArray[np.bool_]:
+def _cells(images: PixelArray) -> NDArray[np.bool_]:
     """(rows, columns), where nothing differs."""
     alike = _alike(images)
     for axis in (0, 1):
-        starts = np.arange(0, alike.shape[axis], COMMON_CELL)
+        starts = np.arange(0, alike.shape[axis], STATIC_CELL)
         alike = np.logical_and.reduceat(alike, starts, axis=axis)
     return alike

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from iicnet_cli.levels import Pixels
+from iicnet_cli.pictures.arrays import Pixels
 
-Feedback = NDArray[np.float32]
+NoiseShapingFilter = NDArray[np.float32]
 """(5, C, C), for each of ``NEIGHBOURS``: the share of the error (rounded minus exact) of one
 channel there that is added to another channel here."""
 
@@ -31,7 +31,7 @@ def exact(levels: Pixels, remainder: NDArray[np.int8]) -> NDArray[np.float32]:
     return values
 
 
-def exact_error(levels: Pixels, remainder: NDArray[np.int8], wanted: Pixels) -> float:
+def unrounded_mse(levels: Pixels, remainder: NDArray[np.int8], wanted: Pixels) -> float:
     """Mean squared error of these values, in squared levels, against levels of the same shape."""
     total = 0.0
     for top in range(0, len(levels), _ROWS):

@@ -13,7 +13,7 @@ GROWING: tuple[str, ...] = ("blocks", "width")
 
 
 @torch.no_grad()
-def grown(net: IICNet, config: IICNetConfig) -> IICNet:
+def expand_network(net: IICNet, config: IICNetConfig) -> IICNet:
     """Deepen or widen a network; the result gives the same embeddings and restored images.
 
     New blocks come first and start as the identity. New features inside a residual subnet start at

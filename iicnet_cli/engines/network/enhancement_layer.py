@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
-from iicnet_cli.levels import FINE, FineLevels, Levels, Pixels, fine
+from iicnet_cli.pictures.arrays import FRACTION, FixedPoint, PixelArray, Pixels, to_fixed_point
 
 LARGEST = 1 << 28
 """Bytes of the pictures that have a layer, at most: what is restored for it is kept beside them."""
@@ -72,7 +72,7 @@ def missing() -> str | None:
     return None if features.check("avif") else "Pillow has no AVIF here"
 
 
-def obstacle(pictures: Levels) -> str | None:
+def obstacle(pictures: PixelArray) -> str | None:
     """Why these pictures get no enhancement layer, in words; ``None`` if they may."""
     too_large = "the pictures are too large for one" if pictures.nbytes > LARGEST else None
     return missing() or too_large
@@ -98,7 +98,7 @@ class Plan:
         thorough: whether coding may take eight times as long.
     """
 
-    wanted: Levels
+    wanted: PixelArray
     held: list[int]
     gain: float
     quality: int
@@ -123,7 +123,7 @@ class Plan:
         """Of the pictures, that a strip has."""
         return strips(self.wanted.shape[1], len(self.sizes))[strip]
 
-    def coded(self, strip: int, restored: FineLevels, size: int, least: int = 0) -> bytes:
+    def coded(self, strip: int, restored: FixedPoint, size: int, least: int = 0) -> bytes:
         """A strip of the layer.
 
         Args:
@@ -155,7 +155,7 @@ class Plan:
             for head, data in zip(heads, files, strict=True)
         )
 
-    def told(self, restored: FineLevels, size: int) -> FineLevels:
+    def told(self, restored: FixedPoint, size: int) -> FixedPoint:
         """What a layer in one strip would add.
 
         Args:
@@ -169,7 +169,7 @@ class Plan:
         add(self.head + self.coded(0, restored, size - _HEAD.size), told)
         return told
 
-    def _divisors(self, wanted: Levels, restored: FineLevels, data: bytes) -> bytes:
+    def _divisors(self, wanted: PixelArray, restored: FixedPoint, data: bytes) -> bytes:
         """For each picture of a part that by which what is decoded of it is best divided.
 
         It is more than the gain: a codec puts a coefficient into the middle of its interval, and
@@ -192,7 +192,7 @@ def strips(height: int, count: int) -> list[slice]:
     return [slice(a, b) for a, b in pairwise(ends)]
 
 
-def planned(wanted: Levels, restored: FineLevels, size: int, count: int = 1) -> Plan | None:
+def planned(wanted: PixelArray, restored: FixedPoint, size: int, count: int = 1) -> Plan | None:
     """How to code what is to be added to restored levels to come near to those that were wanted.
 
     Args:
@@ -233,7 +233,7 @@ def planned(wanted: Levels, restored: FineLevels, size: int, count: int = 1) -> 
     return None
 
 
-def _gain(wanted: Levels, restored: FineLevels, held: list[int]) -> float:
+def _gain(wanted: PixelArray, restored: FixedPoint, held: list[int]) -> float:
     """The greatest gain for which next to no difference is too large."""
     sizes = np.arange(_SIZES)
     counts = np.zeros(_SIZES)
@@ -241,7 +241,7 @@ def _gain(wanted: Levels, restored: FineLevels, held: list[int]) -> float:
         for top in range(0, wanted.shape[1], _STRIP):
             some = k, slice(top, top + _STRIP)
             differences = np.abs(_missing(wanted[some], restored[some]))
-            differences = ((differences + FINE // 2) // FINE).clip(max=_SIZES - 1)
+            differences = ((differences + FRACTION // 2) // FRACTION).clip(max=_SIZES - 1)
             counts += np.bincount(differences.reshape(-1), minlength=_SIZES)
 
     def clipped(gain: float) -> float:
@@ -252,8 +252,8 @@ def _gain(wanted: Levels, restored: FineLevels, held: list[int]) -> float:
 
 
 def _quality(
-    wanted: Levels,
-    restored: FineLevels,
+    wanted: PixelArray,
+    restored: FixedPoint,
     parts: Sequence[Part],
     gain: float,
     size: int,
@@ -297,8 +297,8 @@ def best_quality(needed: Callable[[int], int], size: int, count: int, guess: int
 
 
 def _files(
-    wanted: Levels,
-    restored: FineLevels,
+    wanted: PixelArray,
+    restored: FixedPoint,
     parts: Sequence[Part],
     gain: float,
     quality: int,
@@ -316,8 +316,8 @@ def _length(parts: Sequence[Part], files: Sequence[bytes]) -> int:
 
 
 def _gained(
-    wanted: Levels,
-    restored: FineLevels,
+    wanted: PixelArray,
+    restored: FixedPoint,
     parts: Sequence[Part],
     files: Sequence[bytes],
     gain: float,
@@ -335,11 +335,11 @@ def _gained(
             nearer[pictures] += 2 * products - squares
             taken[pictures] += products.clip(0) ** 2 / np.maximum(squares, 1)
     helped = [k for k in range(len(wanted)) if nearer[k] > 0]
-    return helped, float(taken[helped].sum()) / (FINE**2 * wanted.size)
+    return helped, float(taken[helped].sum()) / (FRACTION**2 * wanted.size)
 
 
 def _products(
-    wanted: Levels, restored: FineLevels, decoded: Pixels, gain: float
+    wanted: PixelArray, restored: FixedPoint, decoded: Pixels, gain: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Of each picture the sum of what is missing times what is told, and of the latter's squares.
 
@@ -357,7 +357,7 @@ def _products(
     return products, squares
 
 
-def add(data: bytes, restored: FineLevels) -> None:
+def add(data: bytes, restored: FixedPoint) -> None:
     """Add an enhancement layer to what was restored, in place.
 
     Args:
@@ -389,9 +389,9 @@ def add(data: bytes, restored: FineLevels) -> None:
                     area[k, rows] += _differences(divisor / _SIXTEENTHS)[picture]
 
 
-def _missing(wanted: Levels, restored: FineLevels) -> FineLevels:
+def _missing(wanted: PixelArray, restored: FixedPoint) -> FixedPoint:
     """What restored levels lack, in parts of one."""
-    return fine(wanted) - restored
+    return to_fixed_point(wanted) - restored
 
 
 def _parts(held: list[int], shape: tuple[int, ...]) -> list[Part]:
@@ -410,10 +410,10 @@ def _rows_of(part: Part) -> int:
     return len(pictures) * int(rows.stop - rows.start)
 
 
-def _avif(wanted: Levels, restored: FineLevels, gain: float, quality: int, speed: int) -> bytes:
+def _avif(wanted: PixelArray, restored: FixedPoint, gain: float, quality: int, speed: int) -> bytes:
     """The difference, pictures below each other."""
     scaled = _missing(wanted, restored).astype(np.float32)
-    scaled *= gain / FINE
+    scaled *= gain / FRACTION
     scaled += _MIDDLE
     pixels = np.rint(scaled, out=scaled).clip(0, 255, out=scaled).astype(np.uint8)
     del scaled
@@ -443,7 +443,7 @@ def _decoded(data: bytes, shape: tuple[int, ...]) -> Pixels | None:
         return None
 
 
-def _differences(divisor: float) -> FineLevels:
+def _differences(divisor: float) -> FixedPoint:
     """Of each of the 256 levels of an AVIF, in parts of a level."""
-    found: FineLevels = np.rint((np.arange(256) - _MIDDLE) * (FINE / divisor)).astype(np.int16)
+    found: FixedPoint = np.rint((np.arange(256) - _MIDDLE) * (FRACTION / divisor)).astype(np.int16)
     return found

@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from iicnet_cli.network.iicnet import IICNet
-from iicnet_cli.network.pixels import to_pixels, to_remainder, to_tensor
-from iicnet_cli.rounding import NEIGHBOURS, Feedback, rounded
+from iicnet_cli.network.pixels import to_pixels, to_rounding_residual, to_tensor
+from iicnet_cli.quantize.error_diffusion import rounded
+from iicnet_cli.quantize.lattice import NEIGHBOURS, NoiseShapingFilter
 
 _DRAWS = 16
 
 
-def feedback_of(net: IICNet, images: Tensor, share: float) -> Feedback | None:
+def fit_noise_shaping(net: IICNet, images: Tensor, share: float) -> NoiseShapingFilter | None:
     """Weights of an error diffusion after which the network restores the least of the errors.
 
     To first order, errors n of the embedding come back as J n, with the Jacobian J of the inverse
@@ -47,7 +48,7 @@ def feedback_of(net: IICNet, images: Tensor, share: float) -> Feedback | None:
     # The variance of the noise is 1/12.
     weights = 12 / (_DRAWS * embedding[0, 0].numel()) * correlation.numpy()
     feedback = _solved(weights, share)
-    rounding = to_pixels(embedding)[0], to_remainder(embedding)[0]
+    rounding = to_pixels(embedding)[0], to_rounding_residual(embedding)[0]
     with torch.no_grad():
         exact = net.inverse(embedding)
         plain, diffused = (
@@ -57,7 +58,7 @@ def feedback_of(net: IICNet, images: Tensor, share: float) -> Feedback | None:
     return feedback if diffused < plain else None
 
 
-def _solved(weights: NDArray[np.float64], share: float) -> Feedback:
+def _solved(weights: NDArray[np.float64], share: float) -> NoiseShapingFilter:
     """From W, (C, C, H, W) by channels and distance, all of a pixel and its later neighbours."""
     channels = len(weights)
     own = share * float(np.mean([weights[c, c, 0, 0] for c in range(channels)]))

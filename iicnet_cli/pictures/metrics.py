@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from iicnet_cli.levels import Levels
+from iicnet_cli.pictures.arrays import PixelArray
 
 SSIM_WINDOW = 11
 """Pixels to each side of the window that SSIM looks through."""
@@ -18,7 +18,7 @@ _CAP = 100.0
 _PART = 1 << 22
 
 
-def mse(a: Levels, b: Levels) -> float:
+def mse(a: PixelArray, b: PixelArray) -> float:
     """Mean squared error in squared levels, over all pixels and channels.
 
     Raises:
@@ -35,32 +35,32 @@ def mse(a: Levels, b: Levels) -> float:
     return total / a.size
 
 
-def decibels(error: float) -> float:
+def mse_to_psnr(error: float) -> float:
     """PSNR of a mean squared error in squared levels; ``inf`` of none."""
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
 
 
-def capped(psnr: float) -> float:
+def cap_psnr(psnr: float) -> float:
     """A PSNR in dB as it counts in means: 100 at most, which equal pictures have."""
     return min(psnr, _CAP)
 
 
-def error_of(psnr: float) -> float:
+def psnr_to_mse(psnr: float) -> float:
     """Mean squared error, in squared levels, of a PSNR in dB."""
     return float(255**2 * 10 ** (-psnr / 10))
 
 
-def psnr(a: Levels, b: Levels) -> float:
+def psnr(a: PixelArray, b: PixelArray) -> float:
     """Peak signal-to-noise ratio in dB over all pixels and channels; ``inf`` when equal.
 
     Args:
         a: uint8, any shape.
         b: the same shape.
     """
-    return decibels(mse(a, b))
+    return mse_to_psnr(mse(a, b))
 
 
-def ssim(a: Levels, b: Levels) -> float:
+def ssim(a: PixelArray, b: PixelArray) -> float:
     """Structural similarity, -1..1, mean over channels (Wang et al., 2004).
 
     Gaussian window of 11 pixels with sigma 1.5, K1 = 0.01, K2 = 0.03, only where the window lies

@@ -13,11 +13,11 @@ from queue import Empty, LifoQueue
 from typing import Self
 
 import iicnet_cli
-from iicnet_cli.levels import Pixels
-from iicnet_cli.rounding.trellis import CodedRows, Values, along_trellis
+from iicnet_cli.pictures.arrays import Pixels
+from iicnet_cli.quantize.viterbi import TrellisRows, Values, viterbi_quantize
 
 
-class Helpers:
+class ViterbiWorkers:
     """As many as there are threads that ask at once, for as long as the context is open.
 
     They are no ``multiprocessing`` workers, which would run the main module of a program that uses
@@ -35,16 +35,16 @@ class Helpers:
         self._closed = True
         self._end_idle()
 
-    def along_trellis(self, rows: CodedRows) -> Values:
+    def viterbi_quantize(self, rows: TrellisRows) -> Values:
         """As the function; done here where there can be no helper, or it was killed."""
         helper = self._helper()
         if helper is None:
-            return along_trellis(rows)
+            return viterbi_quantize(rows)
         try:
             rows.levels[:], errors = _answer(helper, rows)
         except (OSError, EOFError, pickle.UnpicklingError):
             _end(helper)
-            return along_trellis(rows)
+            return viterbi_quantize(rows)
         self._idle.put(helper)
         if self._closed:
             self._end_idle()
@@ -82,14 +82,14 @@ def serve() -> None:
     while True:
         try:
             rows = pickle.load(asked)
-            errors = along_trellis(rows)
+            errors = viterbi_quantize(rows)
             pickle.dump((rows.levels, errors), answers)
             answers.flush()
         except (EOFError, BrokenPipeError):
             os._exit(0)
 
 
-def _answer(helper: subprocess.Popen[bytes], rows: CodedRows) -> tuple[Pixels, Values]:
+def _answer(helper: subprocess.Popen[bytes], rows: TrellisRows) -> tuple[Pixels, Values]:
     assert helper.stdin
     assert helper.stdout
     pickle.dump(rows, helper.stdin)

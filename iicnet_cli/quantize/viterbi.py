@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from iicnet_cli.levels import Pixels
-from iicnet_cli.rounding.codes import CODED, Code, leader
-from iicnet_cli.rounding.nearest import HALVES, STEPS, Feedback, exact, nearest
+from iicnet_cli.pictures.arrays import Pixels
+from iicnet_cli.quantize.lattice import HALVES, STEPS, NoiseShapingFilter, exact, nearest
+from iicnet_cli.quantize.trellis_codes import CODED, Code, coset_representative
 
 _DELAY, _BLOCK = 5, 3
 """So many pixels are decided together, when so many behind them have had their say."""
@@ -26,7 +26,7 @@ Indices = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class CodedRows:
+class TrellisRows:
     """Rows whose pixels bring out a message.
 
     Attributes:
@@ -45,21 +45,21 @@ class CodedRows:
     remainder: NDArray[np.int8]
     depths: Pixels
     residues: Pixels
-    feedback: Feedback
+    feedback: NoiseShapingFilter
     above: Values
 
 
-AlongTrellis = Callable[[CodedRows], Values]
-"""As :func:`along_trellis`."""
+Quantizer = Callable[[TrellisRows], Values]
+"""As :func:`viterbi_quantize`."""
 
 
-def along_trellis(rows: CodedRows) -> Values:
+def viterbi_quantize(rows: TrellisRows) -> Values:
     """Round these rows; the errors of the last one, (W, C)."""
     return _Trellis(rows).errors
 
 
 class _Trellis:
-    """What :func:`along_trellis` does.
+    """What :func:`viterbi_quantize` does.
 
     Of all levels with that message those are looked for whose diffused errors have the least
     squares (Viterbi algorithm): for each state of the code's register a survivor is kept, the best
@@ -70,7 +70,7 @@ class _Trellis:
         errors: (W, C), of the last row.
     """
 
-    def __init__(self, rows: CodedRows) -> None:
+    def __init__(self, rows: TrellisRows) -> None:
         code, levels, depths, residues = rows.code, rows.levels, rows.depths, rows.residues
         height, self._width, channels = levels.shape
         coded = depths[..., 0] > CODED
@@ -80,7 +80,7 @@ class _Trellis:
         self._depths = depths.reshape(-1, channels)
         self._residues = residues.reshape(-1, channels)
         self._coded = coded.reshape(-1)
-        self._leader = leader(code, residues, coded).reshape(-1, channels)
+        self._leader = coset_representative(code, residues, coded).reshape(-1, channels)
         self._samples = list(zip(code.samples[-channels:], code.steps(channels), strict=True))
         self._feedback = rows.feedback
         self._above = rows.above
