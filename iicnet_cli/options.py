@@ -1,0 +1,112 @@
+"""What a caller may ask for when embedding and when restoring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from iicnet_cli.errors import UsageError
+
+Precision = Literal["fp32", "tf32", "bf16"]
+"""Arithmetic of the network: full precision, TF32 in convolutions (CUDA only), or bfloat16."""
+
+MAX_EFFORT = 10
+LAYER_EFFORT, SEARCH_EFFORT = 1, 2
+"""The lowest efforts that include the enhancement layer, and the per-picture search."""
+
+TASK_FIELDS = frozenset({"start", "end", "step", "frames", "half", "layout", "zoom", "align"})
+"""Fields of :class:`EmbedOptions` that only some tasks can use (:attr:`Task.takes`)."""
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """What to take of the inputs, how to embed it, and what the result must be worth.
+
+    Attributes:
+        start: first moment of a clip, in seconds.
+        end: last moment of a clip, in seconds.
+        step: take every n-th frame.
+        frames: take at most this many frames.
+        background: colour (R, G, B) that transparent pictures are composited on.
+        half: a clip's embedding has half its width and height.
+        layout: how one file holds a stereo pair; one of ``media.stereo_formats.LAYOUTS``.
+        zoom: dual view of one photo: magnification of its centre.
+        align: predict each picture from the others by motion compensation.
+        enhance: carry an enhancement layer in the low bits.
+        effort: 0 to 10. 0 takes the network's own embedding; from 1 on, the enhancement layer is
+            added; from 2 on, the embedding is first optimised through the frozen network, for
+            longer at each step.
+        target_embed_psnr: PSNR in dB that the search keeps the embedding at; by default, that of
+            the network's own embedding.
+        target_restored_psnr: PSNR in dB (of the mean squared error over all pictures) that the
+            search keeps the restored pictures at while it improves the embedding.
+        verify: read the written file back, restore it and measure it.
+        min_psnr: write nothing if the embedding or the restored pictures' mean is below this, dB.
+        with_ssim: measure SSIM, too, which takes longer.
+
+    Raises:
+        UsageError: the effort is outside 0 to 10, both targets are given, or a target is given
+            with an effort that does not search.
+    """
+
+    start: float | None = None
+    end: float | None = None
+    step: int = 1
+    frames: int | None = None
+    background: tuple[int, int, int] = (255, 255, 255)
+    half: bool = False
+    layout: str | None = None
+    zoom: int | None = None
+    align: bool = True
+    enhance: bool = True
+    effort: int = 1
+    target_embed_psnr: float | None = None
+    target_restored_psnr: float | None = None
+    verify: bool = True
+    min_psnr: float | None = None
+    with_ssim: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.effort <= MAX_EFFORT:
+            raise UsageError(f"effort is 0 to {MAX_EFFORT}, not {self.effort}")
+        if self.target_embed_psnr is not None and self.target_restored_psnr is not None:
+            raise UsageError("only one of the two targets can be held")
+        if self.has_target and not self.searches:
+            raise UsageError(
+                "a target needs a search", hint=f"add --effort, {SEARCH_EFFORT} to {MAX_EFFORT}"
+            )
+
+    @property
+    def has_target(self) -> bool:
+        """Whether a PSNR is to be held."""
+        return self.target_embed_psnr is not None or self.target_restored_psnr is not None
+
+    @property
+    def adds_layer(self) -> bool:
+        """Whether an enhancement layer is wanted."""
+        return self.enhance and self.effort >= LAYER_EFFORT
+
+    @property
+    def searches(self) -> bool:
+        """Whether each embedding is optimised."""
+        return self.effort >= SEARCH_EFFORT
+
+    def given_for_tasks(self) -> list[str]:
+        """Names of the fields in :data:`TASK_FIELDS` that differ from their defaults."""
+        return [
+            field.name
+            for field in fields(self)
+            if field.name in TASK_FIELDS and getattr(self, field.name) != field.default
+        ]
+
+
+@dataclass(frozen=True)
+class RestoreOptions:
+    """How to write what is restored.
+
+    Attributes:
+        layout: how one file is to hold a stereo pair; ``media.stereo_formats.LAYOUTS`` or
+            ``anaglyph``.
+    """
+
+    layout: str | None = None

@@ -1,0 +1,177 @@
+"""What the converter tells its caller: results, estimates and progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+
+
+class Stage(StrEnum):
+    """What a call is doing."""
+
+    EMBEDDING = "embedding"
+    ENHANCING = "enhancing"
+    SEARCHING = "searching"
+    VERIFYING = "verifying"
+    RESTORING = "restoring"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a call is.
+
+    Attributes:
+        stage: what is being done.
+        done: groups that are done, a fraction of the current one included.
+        total: number of groups, if it is known.
+        gained_psnr: dB that the search has gained so far on the current group; ``None`` in all
+            other stages.
+    """
+
+    stage: Stage
+    done: float
+    total: int | None
+    gained_psnr: float | None = None
+
+
+ProgressListener = Callable[[Progress], None]
+"""Called with the progress of a call, by several threads in turn while a clip is embedded."""
+
+
+def ignore_progress(progress: Progress) -> None:
+    """The listener of whoever does not want to know."""
+
+
+@dataclass(frozen=True)
+class PictureQuality:
+    """Quality of one of the pictures of a group beside its original, mean over all groups.
+
+    Attributes:
+        name: of the picture.
+        psnr: in dB.
+        ssim: -1..1; ``None`` unless it was asked for.
+    """
+
+    name: str
+    psnr: float
+    ssim: float | None = None
+
+
+@dataclass(frozen=True)
+class EmbedReport:
+    """What :meth:`Converter.embed` wrote, measured on that very file.
+
+    Attributes:
+        output: the PNG.
+        task: name of the task.
+        model: name of the checkpoint.
+        embeddings: pictures in the PNG; more than one make it an animated PNG.
+        images: pictures (photos, frames) that it holds.
+        width: of the restored pictures, in pixels.
+        height: of the restored pictures, in pixels.
+        bytes: size of the PNG.
+        seconds: time taken, verification included.
+        embedding: quality of the PNG beside the reference pictures; ``None`` if not verified.
+        restored: quality of the restored pictures beside the originals (fitted to the common
+            size), the reference first.
+        notes: what was changed while reading the inputs.
+        guessed: whether the task was told from the inputs.
+        gained_psnr: dB that the search gained, on restored pictures or, with a target for those,
+            on the embedding; ``None`` without a search.
+    """
+
+    output: Path
+    task: str
+    model: str
+    embeddings: int
+    images: int
+    width: int
+    height: int
+    bytes: int
+    seconds: float
+    embedding: PictureQuality | None = None
+    restored: tuple[PictureQuality, ...] = ()
+    notes: tuple[str, ...] = ()
+    guessed: bool = False
+    gained_psnr: float | None = None
+
+    @property
+    def embed_psnr(self) -> float | None:
+        """PSNR of the PNG beside the reference, in dB."""
+        return self.embedding.psnr if self.embedding else None
+
+    @property
+    def restored_psnr(self) -> float | None:
+        """Mean PSNR in dB of all restored pictures, the reference included, as in the paper."""
+        return float(np.mean([p.psnr for p in self.restored])) if self.restored else None
+
+    @property
+    def hidden_psnr(self) -> float | None:
+        """Mean PSNR in dB of the restored pictures without the reference."""
+        hidden = self.restored[1:]
+        return float(np.mean([p.psnr for p in hidden])) if hidden else None
+
+
+@dataclass(frozen=True)
+class RestoreReport:
+    """What :meth:`Converter.restore` wrote.
+
+    Attributes:
+        outputs: files, or folders of frames.
+        task: name of the task.
+        model: name of the checkpoint.
+        images: pictures restored.
+        altered: True when the pixels are not those that were written; ``None`` when it cannot be
+            told, because the header was stripped.
+        found_by: ``header``, ``mark`` or ``request``.
+        seconds: time taken.
+        notes: what the outputs could not keep.
+    """
+
+    outputs: tuple[Path, ...]
+    task: str
+    model: str
+    images: int
+    altered: bool | None
+    found_by: str
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What :meth:`Converter.embed` would write, judged by small windows of the first group.
+
+    Attributes:
+        task: name of the task.
+        model: name of the checkpoint.
+        images: pictures in a group.
+        width: of the restored pictures, in pixels.
+        height: of the restored pictures, in pixels.
+        embeddings: PNG frames, one for each group; ``None`` if not known beforehand.
+        tiles: number of tiles that each embedding is computed in.
+        bytes: approximate size of the file; of one embedding if ``embeddings`` is not known.
+        seconds: likewise, with reading back, restoring and comparing.
+        embed_psnr: in dB, of the embedding before any search, which gains on it.
+        restored_psnr: in dB, mean over all pictures.
+        notes: what is changed while reading the inputs.
+        guessed: whether the task was told from the inputs.
+    """
+
+    task: str
+    model: str
+    images: int
+    width: int
+    height: int
+    embeddings: int | None
+    tiles: int
+    bytes: int
+    seconds: float
+    embed_psnr: float
+    restored_psnr: float
+    notes: tuple[str, ...] = ()
+    guessed: bool = False
