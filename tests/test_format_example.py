@@ -86,7 +86,7 @@ def region_cells(data: bytes) -> NDArray[np.bool_]:
 def second_reader(pixels: Pixels) -> Found:
     """Sections 4 to 6, word for word."""
     flat = pixels.reshape(-1)
-    height, width, channels = (*pixels.shape, 1)[:3]
+    height, width = pixels.shape[:2]
 
     def low_bits(count: int) -> bytes:
         return np.packbits([flat[p] & 1 for p in positions(flat.size, count)]).tobytes()
@@ -163,23 +163,32 @@ def read_payload(
         carriers[(i * len(carriers) // count + skipped) % len(carriers)] for i in range(count)
     ]
     if depth > 2:
-        symbols = {}
-        for place in sorted(places):
-            if place // width != (row if symbols else -1):
-                row, register = place // width, 0
-            symbol = 0
-            for channel, (plain, columns, out) in enumerate(code):
-                value = int(samples[place * channels + channel])
-                for i, column in enumerate(columns):
-                    register ^= column * (value >> (plain + i) & 1)
-                if plain:
-                    symbol = symbol << 1 | value & 1
-                if out:
-                    symbol = symbol << 1 | register & 1
-                    register >>= 1
-            symbols[place] = symbol
+        symbols = syndromes(samples, sorted(places), width, code)
     text = "".join(f"{symbols[place]:0{group_bits}b}" for place in places)
     return bytes(int(text[i : i + 8], 2) for i in range(0, len(text) // 8 * 8, 8))
+
+
+def syndromes(
+    samples: Pixels, places: list[int], width: int, code: list[tuple[int, tuple[int, ...], bool]]
+) -> dict[int, int]:
+    """Section 6.3: the group of each of these pixels, which are in order."""
+    symbols = {}
+    row, register = -1, 0
+    for place in places:
+        if place // width != row:
+            row, register = place // width, 0
+        symbol = 0
+        for channel, (plain, columns, out) in enumerate(code):
+            value = int(samples[place * len(code) + channel])
+            for i, column in enumerate(columns):
+                register ^= column * (value >> (plain + i) & 1)
+            if plain:
+                symbol = symbol << 1 | value & 1
+            if out:
+                symbol = symbol << 1 | register & 1
+                register >>= 1
+        symbols[place] = symbol
+    return symbols
 
 
 def hex_block(title: str) -> bytes:
