@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import hashlib
 import io
 import json
 import lzma
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from iicnet_cli.container.header import Header
-from iicnet_cli.container.png import EmbeddingReader, EmbeddingWriter
+from iicnet_cli.container.png import EmbeddingWriter, read_header
 from iicnet_cli.motion.field import MotionField
 from iicnet_cli.payload.mark import Mark, read_mark, write_mark
 from iicnet_cli.payload.static_map import StaticRegion
@@ -203,11 +204,15 @@ EXAMPLE = hex_block("### The file")
 LOW_BITS = hex_block("### The low bits of a mark with a payload")
 
 
+def example_pixels() -> Pixels:
+    with Image.open(io.BytesIO(EXAMPLE)) as image:
+        return np.asarray(image)
+
+
 def written_example() -> tuple[bytes, Pixels]:
     """The same file, written by this program; and its pixels."""
-    with EmbeddingReader(io.BytesIO(EXAMPLE)) as reader:
-        header = reader.header
-        assert header is not None
+    header = read_header(io.BytesIO(EXAMPLE))
+    assert header is not None
     flat = np.full((16, 16, 3), (200, 120, 40), np.uint8)
     pixels = write_mark(flat, Mark(task=5, model=0xAF7257, images=2, valid=2))
     file = io.BytesIO()
@@ -227,15 +232,18 @@ def chunks(data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def test_example_file_is_what_the_program_reads() -> None:
-    with EmbeddingReader(io.BytesIO(EXAMPLE)) as reader:
-        assert reader.header is not None
-        assert reader.mark is not None
-        assert reader.verify()
-        (pixels,) = reader
+    header, pixels = read_header(io.BytesIO(EXAMPLE)), example_pixels()
+    assert header is not None
+    assert [source.name for source in header.sources] == ["cover.png", "secret.png"]
+    hashed = hashlib.sha256(struct.pack(">III", 16, 16, 3) + pixels.tobytes())
+    assert header.pixels_sha256 == hashed.hexdigest()
+    mark = read_mark(pixels)
+    assert mark is not None
+    assert mark.to_bytes() == hex_block("### The twelve bytes of its mark")
     found = second_reader(pixels)
     assert found == Found(1, 5, 0xAF7257, 2, 2, (0, 0), 0, b"", b"", b"")
-    assert reader.mark.to_bytes() == hex_block("### The twelve bytes of its mark")
-    assert [source.name for source in reader.header.sources] == ["cover.png", "secret.png"]
+    model = hashlib.sha256(header.weights_sha256.encode("ascii")).digest()
+    assert found.model == int.from_bytes(model[:3], "big")
 
 
 def test_example_file_is_what_the_program_writes() -> None:
@@ -246,16 +254,15 @@ def test_example_file_is_what_the_program_writes() -> None:
     for (kind, body), (wanted_kind, wanted_body) in pairs:
         assert kind == wanted_kind
         assert kind == b"IDAT" or body == wanted_body
-    with Image.open(io.BytesIO(EXAMPLE)) as image:
-        assert np.array_equal(np.asarray(image), pixels)
+    assert np.array_equal(example_pixels(), pixels)
 
 
 def test_example_header_is_the_documented_json() -> None:
     block = re.search(r"```json\n(.*?)```", SPECIFICATION, re.DOTALL)
     assert block is not None
-    with EmbeddingReader(io.BytesIO(EXAMPLE)) as reader:
-        assert reader.header is not None
-        assert json.loads(reader.header.to_json()) == json.loads(block[1])
+    header = read_header(io.BytesIO(EXAMPLE))
+    assert header is not None
+    assert json.loads(header.to_json()) == json.loads(block[1])
 
 
 def test_example_payload() -> None:
@@ -314,7 +321,8 @@ def test_second_reader_finds_what_the_program_writes(
 def test_header_fields_are_all_documented() -> None:
     section = SPECIFICATION.partition("## 3. ")[2].partition("\n## 4. ")[0]
     documented = set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
-    assert set(Header.model_fields) <= documented
+    keys = {field.serialization_alias or name for name, field in Header.model_fields.items()}
+    assert keys <= documented
 
 
 def test_motion_field_bytes() -> None:
