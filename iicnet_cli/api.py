@@ -25,7 +25,7 @@ import numpy as np
 from iicnet_cli import __version__
 from iicnet_cli.container.header import Header
 from iicnet_cli.container.png import EmbeddingWriter
-from iicnet_cli.engines import DEFAULT_ENGINE, open_engine
+from iicnet_cli.engines import open_engine
 from iicnet_cli.engines.base import (
     Computing,
     EncodedGroup,
@@ -347,7 +347,7 @@ class Converter:
         chosen = task_named(task) if task else guess_task(paths, options)
         images = chosen.pictures_per_group(paths)
         engine = self._engine(
-            EngineRequest(DEFAULT_ENGINE, chosen.name, images, options.half, model)
+            EngineRequest(options.engine, chosen.name, images, options.half, model)
         )
         for name in options.given_for_tasks():
             if name not in chosen.takes:

@@ -96,6 +96,10 @@ def _by_header(
             f"{source} was made for the task '{header.task}', which is unknown here",
             hint="upgrade iicnet",
         )
+    chosen = task or header.task
+    if header.engine is not None:
+        request = EngineRequest(header.engine, chosen)
+        return Identity(header.model_copy(update={"task": chosen}), request, "header")
     if model:
         checkpoint = find(model)
     elif task and task != header.task:
@@ -103,7 +107,6 @@ def _by_header(
         checkpoint = find(name)
     else:
         checkpoint = find_by_weights(header.model, header.weights_sha256)
-    chosen = task or header.task
     if checkpoint.config.network.scale != header.scale:
         # The request is for a network of another kind than the one that the PNG was made with.
         return _by_checkpoint(checkpoint, chosen, reader.size, "request", fps=header.frame_rate)

@@ -137,7 +137,10 @@ class EncodedGroup:
 
 @dataclass(frozen=True)
 class EngineHeader:
-    """The fields of :class:`Header` that an engine fills in."""
+    """The fields of :class:`Header` that an engine fills in.
+
+    Every engine but the network sets ``engine`` to its name.
+    """
 
     model: str
     weights_sha256: str
@@ -145,6 +148,7 @@ class EngineHeader:
     padding: tuple[int, int] = (0, 0)
     scale: int = 1
     precision: str = "fp32"
+    engine: str | None = None
     static_regions: list[str] | None = None
     motion: list[str] | None = None
 

@@ -91,16 +91,17 @@ class LayersTask(PhotoTask):
 
         The layers of an ``.ora`` get an alpha again, estimated from the three pictures.
         """
-        photos = restored_photos(header, next(groups), ROLES[: header.images])
+        group = next(groups)
+        photos = restored_photos(header, group, ROLES[: len(group.images)])
         if target.suffix.lower() != ".ora":
             return write_photos(photos, target, self.name, overwrite=overwrite)
         layers = [Layer(ROLES[1], _opaque(photos[1].pixels))]
-        if header.images > 2:
+        if len(photos) > 2:
             on = _colour(header)
             pixels = estimate_alpha(*(photo.pixels for photo in photos), on=on)
             layers.append(Layer(ROLES[2], pixels))
         write_ora(target, layers, photos[0].pixels, overwrite=overwrite)
-        return Delivered((target,), header.images)
+        return Delivered((target,), len(photos))
 
     def evaluation_items(
         self, folder: Path, images: int, step: int, scratch: Path

@@ -73,8 +73,9 @@ class PhotoTask(Task):
     """A task whose PNG holds one group of photos."""
 
     def restored_pictures(self, header: Header, groups: Iterator[Group]) -> Iterator[Pixels]:
-        roles = [str(i) for i in range(header.images)]
-        for photo in restored_photos(header, next(groups), roles):
+        group = next(groups)
+        roles = [str(i) for i in range(len(group.images))]
+        for photo in restored_photos(header, group, roles):
             yield photo.pixels
 
 

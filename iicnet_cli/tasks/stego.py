@@ -63,8 +63,9 @@ class StegoTask(PhotoTask):
         options: RestoreOptions,
     ) -> Delivered:
         """Write every photo, the cover too, as ``NAME.png`` at its own size into a folder."""
-        roles = ["cover", *(f"hidden-{i}" for i in range(1, header.images))]
-        photos = restored_photos(header, next(groups), roles)
+        group = next(groups)
+        roles = ["cover", *(f"hidden-{i}" for i in range(1, len(group.images)))]
+        photos = restored_photos(header, group, roles)
         return write_photos(photos, target, self.name, overwrite=overwrite)
 
     def evaluation_items(

@@ -166,7 +166,7 @@ class Task(ABC):
 
     def pictures_in(self, header: Header) -> int:
         """How many pictures a PNG with this header holds: as many as :meth:`deliver` counts."""
-        return header.frames or header.images
+        return header.frames or len(header.sources) or header.images
 
     @abstractmethod
     def open(

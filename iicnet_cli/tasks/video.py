@@ -132,11 +132,11 @@ class VideoTask(Task):
         return Delivered((target,), writer.count, tuple(writer.notes))
 
     def restored_pictures(self, header: Header, groups: Iterator[Group]) -> Iterator[Pixels]:
-        order = in_time(header.images)
         remaining = header.frames
         for group in groups:
-            valid = group.valid if remaining is None else min(remaining, header.images)
-            for i in order[:valid]:
+            count = len(group.images)
+            valid = group.valid if remaining is None else min(remaining, count)
+            for i in in_time(count)[:valid]:
                 yield group.images[i]
             if remaining is not None:
                 remaining -= valid
