@@ -11,10 +11,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from iicnet_cli.api import Converter, EmbedReport
+from iicnet_cli.api import Converter
 from iicnet_cli.errors import UsageError
+from iicnet_cli.reports import EmbedReport
 from iicnet_cli.tasks import task_named
-from iicnet_cli.tasks.task import Item
+from iicnet_cli.tasks.task import EvaluationItem
 from iicnet_cli.zoo import Checkpoint
 
 T = TypeVar("T")
@@ -89,9 +90,8 @@ def evaluate(
                 Path(scratch) / "embedding.png",
                 task=config.task,
                 model=str(checkpoint.folder),
-                options=replace(item.options, align=align, enhance=enhance),
+                options=replace(item.options, align=align, enhance=enhance, with_ssim=True),
                 overwrite=True,
-                with_ssim=True,
             )
             yield _row(item.name, report)
 
@@ -99,7 +99,7 @@ def evaluate(
 @contextmanager
 def items_of(
     checkpoint: Checkpoint, folder: Path, *, step: int = 1, limit: int | None = None
-) -> Iterator[list[Item]]:
+) -> Iterator[list[EvaluationItem]]:
     """What a checkpoint is measured on, one item for each PNG, for as long as the context is open.
 
     Args, and errors: as :func:`evaluate`.

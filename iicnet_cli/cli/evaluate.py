@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from iicnet_cli.cli.common_options import DebugOption, DeviceOption, JsonOption, QuietOption
 from iicnet_cli.cli.console import (
-    DebugOption,
-    DeviceOption,
-    JsonOption,
-    QuietOption,
     command,
     print_json,
     say,
