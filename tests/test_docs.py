@@ -65,8 +65,6 @@ def test_modules_that_documents_name_exist() -> None:
         if document.startswith("examples/"):  # names files of other projects
             continue
         for path in re.findall(r"`(?:iicnet_cli/)?([a-z_]+/[a-z_/]+\.py)`", prose(document)):
-            if path == "engines/base.py":
-                continue
             assert (PACKAGE / path).exists() or (ROOT / path).exists(), f"{document}: {path}"
 
 
