@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
+import iicnet_cli
+from iicnet_cli.options import EmbedOptions, RestoreOptions
+from iicnet_cli.reports import EmbedReport, Estimate, Progress, RestoreReport
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted(
@@ -87,3 +92,12 @@ def test_readme_commands_name_sample_media_that_exist() -> None:
     assert len(media) >= 6
     for path in media:
         assert (ROOT / path).exists(), path
+
+
+def test_the_python_api_is_documented() -> None:
+    words = set(re.findall(r"\w+", text_of("docs/python-api.md")))
+    names = {name for name in iicnet_cli.__all__ if not name.startswith("__")}
+    for kind in (EmbedOptions, RestoreOptions, EmbedReport, RestoreReport, Estimate, Progress):
+        names |= {field.name for field in fields(kind)}
+    names |= {name for name in vars(iicnet_cli.Converter) if not name.startswith("_")}
+    assert names <= words, sorted(names - words)
