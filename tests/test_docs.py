@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -77,6 +78,36 @@ def test_every_room_is_described() -> None:
     rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     described = set(re.findall(r"^\*\*(\w+)/\*\*", text_of("docs/architecture.md"), re.MULTILINE))
     assert rooms == described
+
+
+def imports(file: Path) -> set[str]:
+    """The modules of the package that a file imports, as dotted names."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return {name for name in found if name.startswith("iicnet_cli.")}
+
+
+def test_imports_point_downwards() -> None:
+    """As the list of rooms in the architecture says; the modules of the top are one room, "api"."""
+    listed = re.findall(r"^\*\*(\w+)(?:/|\.py)\*\*", text_of("docs/architecture.md"), re.MULTILINE)
+    level = {room: number for number, room in enumerate(listed)}
+    free = {"options", "reports", "errors"}
+    upwards = set()
+    for file in PACKAGE.rglob("*.py"):
+        room = file.relative_to(PACKAGE).parts[0]
+        if room.startswith("__"):
+            continue
+        for name in imports(file):
+            target = name.split(".")[1]
+            if target in free:
+                continue
+            if level[target if target in level else "api"] < level.get(room, level["api"]):
+                upwards.add((room, target))
+    assert upwards <= {("container", "payload")}  # EmbeddingReader, on its way to payload
 
 
 def test_documents_that_the_code_names_exist() -> None:
