@@ -108,9 +108,7 @@ def test_thorough_coding_reduces_the_error_further() -> None:
             encode_plan(dataclasses.replace(plan, thorough=each), restored, size)
             for each in (False, True)
         )
-        ratios.append(
-            error_with(thorough, restored, wanted) / error_with(usual, restored, wanted)
-        )
+        ratios.append(error_with(thorough, restored, wanted) / error_with(usual, restored, wanted))
     # Qualities come in steps, so a single size may be better served by the usual speed.
     assert np.mean(ratios) < 0.99
 
@@ -400,11 +398,7 @@ def sample_layer() -> bytes:
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    changes=st.dictionaries(
-        st.integers(0, 9999), st.integers(0, 255), min_size=1, max_size=8
-    )
-)
+@given(changes=st.dictionaries(st.integers(0, 9999), st.integers(0, 255), min_size=1, max_size=8))
 def test_damaged_bytes_do_not_raise(changes: dict[int, int]) -> None:
     data = bytearray(sample_layer())
     for place, value in changes.items():
