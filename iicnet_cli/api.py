@@ -451,7 +451,7 @@ class Converter:
             self._runners[key] = Runner(
                 checkpoint.load(),
                 self.device.device,
-                feedback=checkpoint.feedback,
+                feedback=checkpoint.noise_shaping,
                 memory=self._memory,
                 compiled=self._compiled,
                 precision=self._precision,
@@ -619,7 +619,8 @@ def _compensated(
     """The pictures as the network gets them, and the motion that undoes it, as bytes."""
     if not options.align or "align" not in task.takes:
         return images, b""
-    from iicnet_cli.motion.estimation import estimate_motion, subtract_prediction
+    from iicnet_cli.motion.estimation import estimate_motion
+    from iicnet_cli.motion.lifting import subtract_prediction
 
     motion = estimate_motion(images)
     data = motion.to_bytes() if motion else b""
@@ -670,7 +671,7 @@ def _restored(
     if area is not None:
         area.put(levels, embedding)
     if motion:
-        from iicnet_cli.motion.estimation import add_prediction
+        from iicnet_cli.motion.lifting import add_prediction
 
         images = add_prediction(levels, MotionField.from_bytes(motion, header.images - 1))
     else:

@@ -15,7 +15,7 @@ from iicnet_cli.network.quantization import Quantization
 from iicnet_cli.quantize.error_diffusion import Rounding, rounded
 from iicnet_cli.quantize.lattice import NEIGHBOURS, unrounded_mse
 from iicnet_cli.zoo import find
-from iicnet_cli.zoo.golden import golden_noise_shaping
+from iicnet_cli.zoo.golden import fit_task_noise_shaping
 from tests.conftest import natural
 
 
@@ -170,7 +170,7 @@ def test_the_network_restores_less_of_the_rounding(name: str) -> None:
         wanted = net.inverse(values)
         rounding = to_pixels(values)[0], to_rounding_residual(values)[0]
         errors, shown = [], []
-        for feedback in (None, checkpoint.feedback):
+        for feedback in (None, checkpoint.noise_shaping):
             embedding = to_tensor(rounded(*rounding, feedback)[None])
             errors.append((net.inverse(embedding) - wanted).square().mean().item())
             shown.append((embedding - values).square().mean().item())
@@ -179,12 +179,14 @@ def test_the_network_restores_less_of_the_rounding(name: str) -> None:
 
 
 def test_noise_of_training_is_as_the_errors_are() -> None:
-    feedback = find("stego-2").feedback
+    feedback = find("stego-2").noise_shaping
     levels, rest = exact(200, 200, 3, 5)
     levels = levels // 2 + 60  # away from the ends
     errors = rounded(levels, rest, feedback) - (levels + rest / 256)
     values = torch.rand(1, 3, 200, 200) / 2 + 0.25
-    noise = 255 * (Quantization(feedback=feedback).train()(values) - values)[0].permute(1, 2, 0)
+    noise = 255 * (Quantization(noise_shaping=feedback).train()(values) - values)[0].permute(
+        1, 2, 0
+    )
     for y, x in ((0, 0), (0, 1), (1, 0), (1, 1), (2, 3)):
         made, found = (
             np.einsum("yxa,yxb->ab", n[: 200 - y, : 200 - x], n[y:, x:]) / 200**2
@@ -197,9 +199,9 @@ def test_noise_of_training_is_as_the_errors_are() -> None:
 @pytest.mark.parametrize("name", ["stego-3", "rescale"])
 def test_bundled_feedback_is_that_of_the_weights(name: str) -> None:
     checkpoint = find(name)
-    measured = golden_noise_shaping(checkpoint.load(), checkpoint.config.task)
-    assert measured is not None and checkpoint.feedback is not None
-    np.testing.assert_allclose(checkpoint.feedback, measured, atol=0.01)
+    measured = fit_task_noise_shaping(checkpoint.load(), checkpoint.config.task)
+    assert measured is not None and checkpoint.noise_shaping is not None
+    np.testing.assert_allclose(checkpoint.noise_shaping, measured, atol=0.01)
 
 
 def test_a_network_that_does_not_gain_has_none() -> None:
@@ -208,5 +210,5 @@ def test_a_network_that_does_not_gain_has_none() -> None:
 
     torch.manual_seed(0)
     net = IICNet(IICNetConfig.compact(2, blocks=1, width=4)).eval()
-    feedback = golden_noise_shaping(net, "stego")
+    feedback = fit_task_noise_shaping(net, "stego")
     assert feedback is None or feedback.shape == (5, 3, 3)
