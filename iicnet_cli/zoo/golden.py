@@ -25,7 +25,7 @@ _TOLERANCE = 1
 _EMBEDDING_WEIGHTS = {"stego": 0.1, "dual": 0.1}
 """Embedding weights of :func:`fit_noise_shaping` for tasks that differ from the usual one."""
 _USUAL_EMBEDDING_WEIGHT = 0.3
-"""Embedding weight of :func:`fit_noise_shaping` for all other tasks (docs/rounding.md)."""
+"""Embedding weight of :func:`fit_noise_shaping` for all other tasks (docs/notebook/rounding.md)."""
 
 
 @dataclass(frozen=True)
