@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from iicnet_cli.errors import ModelError
 from iicnet_cli.network.iicnet import IICNet
 from iicnet_cli.zoo.checkpoint import Provenance, TrainingRecord, read_config, write_checkpoint
-from tests.checkpoints import TINY, write_tiny
+from tests.tiny_checkpoint import TINY, write_tiny
 
 
 @pytest.fixture

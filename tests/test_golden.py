@@ -22,8 +22,8 @@ from iicnet_cli.zoo.golden import (
     write_golden,
 )
 from iicnet_cli.zoo.registry import bundled_folder
-from tests.checkpoints import write_tiny
 from tests.conftest import natural
+from tests.tiny_checkpoint import write_tiny
 
 BUNDLED = sorted(path.parent.name for path in bundled_folder().glob("*/config.json"))
 

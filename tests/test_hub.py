@@ -11,7 +11,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from iicnet_cli.errors import ModelError
 from iicnet_cli.zoo.hub import download
 from iicnet_cli.zoo.registry import find
-from tests.checkpoints import write_tiny
+from tests.tiny_checkpoint import write_tiny
 
 
 def test_a_checkpoint_is_fetched_by_its_pinned_revision(

@@ -9,8 +9,8 @@ import pytest
 
 from iicnet_cli.errors import ModelError
 from iicnet_cli.zoo.registry import available, bundled_folder, find, find_by_weights, user_folder
-from tests.checkpoints import write_tiny
 from tests.conftest import Run
+from tests.tiny_checkpoint import write_tiny
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ class SubnetFactory(Protocol):
 
 
 class DenseBlock(nn.Module):
-    """Subnet of the paper: five 3x3 layers, each of which sees the outputs of all before it, [15].
+    """Subnet of the paper, [15]: five 3x3 layers; each sees the outputs of all before it.
 
     Maps (B, inputs, H, W) to (B, outputs, H, W), zero at first.
 
