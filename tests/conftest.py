@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from iicnet_cli.cli import app
 from iicnet_cli.container.png import read_header
-from iicnet_cli.media.video import open_frames
+from iicnet_cli.media.video_reader import open_frames
 
 Pixels = NDArray[np.uint8]
 Run = Callable[..., Result]

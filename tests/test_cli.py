@@ -24,7 +24,8 @@ from PIL.PngImagePlugin import PngInfo
 from iicnet_cli import __version__
 from iicnet_cli.container.png import EmbeddingReader, read_header
 from iicnet_cli.errors import ExitCode, MediaError
-from iicnet_cli.media.video import open_frames, open_writer, probe
+from iicnet_cli.media.video_reader import open_frames, probe
+from iicnet_cli.media.video_writer import open_writer
 from iicnet_cli.payload.mark import read_mark, write_mark
 from iicnet_cli.pictures.metrics import psnr
 from tests.conftest import Run, frames_of, moving, natural

@@ -16,8 +16,10 @@ from psd_tools import PSDImage
 from psd_tools.constants import BlendMode
 
 from iicnet_cli.errors import MediaError, UsageError
-from iicnet_cli.media import layered
-from iicnet_cli.media.layered import Layer, composite, flatten, is_layered, read_layers, write_ora
+from iicnet_cli.media import openraster
+from iicnet_cli.media.layered_files import is_layered, read_layers
+from iicnet_cli.media.layered_image import Layer, composite, flatten
+from iicnet_cli.media.openraster import write_ora
 
 RED = (255, 0, 0, 255)
 ONE = '<image w="4" h="4"><stack><layer name="one" src="data/a.png"/></stack></image>'
@@ -161,7 +163,7 @@ def test_a_canvas_of_too_many_layers_is_refused_before_it_is_made(tmp_path: Path
 def test_members_that_inflate_too_much_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(layered, "_MAX_LAYER_BYTES", 1000)
+    monkeypatch.setattr(openraster, "MAX_LAYER_BYTES", 1000)
     path = ora(tmp_path / "a.ora", ONE, bytes(1_000_000))
     assert path.stat().st_size < 3000
     with pytest.raises(MediaError, match="longer than 1000 bytes"):

@@ -19,17 +19,12 @@ from PIL import Image, ImageCms, ImageOps
 
 from iicnet_cli.errors import MediaError, OutputExistsError, UsageError
 from iicnet_cli.media import ffmpeg
+from iicnet_cli.media.audio import extract_audio
+from iicnet_cli.media.frame_times import parse_time
+from iicnet_cli.media.motion_photo import is_motion_photo
 from iicnet_cli.media.stills import read_still, resize, still_size, write_still
-from iicnet_cli.media.video import (
-    extract_audio,
-    is_exact,
-    is_motion_photo,
-    is_video,
-    open_frames,
-    open_writer,
-    parse_time,
-    probe,
-)
+from iicnet_cli.media.video_reader import is_video, open_frames, probe
+from iicnet_cli.media.video_writer import is_exact, open_writer
 from tests.conftest import natural
 
 Pixels = NDArray[np.uint8]
@@ -991,7 +986,7 @@ def test_turned_tiffs_read_by_path_are_those_read_from_a_stream(
 def test_python_may_exit_with_a_clip_open(clips: Path) -> None:
     script = (
         "import sys\n"
-        "from iicnet_cli.media.video import open_frames\n"
+        "from iicnet_cli.media.video_reader import open_frames\n"
         "frames = open_frames(sys.argv[1])\n"
         "print(next(frames).shape)\n"
     )

@@ -14,16 +14,11 @@ from PIL import Image, ImageDraw
 from psd_tools import PSDImage
 
 from iicnet_cli.errors import MediaError, OutputExistsError, UsageError
-from iicnet_cli.media.layered import Layer, composite, flatten, is_layered, read_layers, write_ora
-from iicnet_cli.media.stereo_formats import (
-    LAYOUTS,
-    anaglyph,
-    is_stereo,
-    join,
-    read_pair,
-    split,
-    write_pair,
-)
+from iicnet_cli.media.layered_files import is_layered, read_layers
+from iicnet_cli.media.layered_image import Layer, composite, flatten
+from iicnet_cli.media.openraster import write_ora
+from iicnet_cli.media.stereo_formats import is_stereo, read_pair, write_pair
+from iicnet_cli.media.stereo_layouts import LAYOUTS, anaglyph, join, split
 from iicnet_cli.pictures.metrics import psnr
 from tests.conftest import Pixels, natural
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from iicnet_cli.errors import IICNetError, MediaError, OutputExistsError, UsageError
-from iicnet_cli.media.stereo_formats import anaglyph, is_stereo, join, read_pair, split, write_pair
+from iicnet_cli.media.stereo_formats import is_stereo, read_pair, write_pair
+from iicnet_cli.media.stereo_layouts import anaglyph, join, split
 from tests.conftest import Pixels, natural
 
 LEFT, RIGHT = natural(24, 36, 1), natural(24, 36, 2)

@@ -181,8 +181,9 @@ def embed(
 
     from iicnet_cli.api import Converter
     from iicnet_cli.engines.network.encoder import SEARCHED
+    from iicnet_cli.media.audio import extract_audio
     from iicnet_cli.media.files import check_target
-    from iicnet_cli.media.video import extract_audio, parse_time
+    from iicnet_cli.media.frame_times import parse_time
     from iicnet_cli.tasks import EmbedOptions
 
     try:

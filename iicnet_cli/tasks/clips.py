@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from iicnet_cli.container.header import Header
-from iicnet_cli.media.video import STILLS_RATE, FrameSource, VideoWriter, open_frames, open_writer
+from iicnet_cli.media.frame_source import FrameSource
+from iicnet_cli.media.frame_times import STILLS_RATE
+from iicnet_cli.media.video_reader import open_frames
+from iicnet_cli.media.video_writer import VideoWriter, open_writer
 from iicnet_cli.tasks.task import EmbedOptions, Job
 
 
