@@ -11,8 +11,8 @@ from PIL import Image, ImageCms, ImageOps
 
 from iicnet_cli.media.stills import read_still, still_size
 from iicnet_cli.pictures.metrics import psnr
-from tests.conftest import natural
 from tests.media_samples import display_p3_profile, moving_pattern, noise, run_ffmpeg
+from tests.samples import natural
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])

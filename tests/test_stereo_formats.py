@@ -13,8 +13,8 @@ from iicnet_cli.errors import IICNetError, MediaError, OutputExistsError, UsageE
 from iicnet_cli.media.stereo_formats import is_stereo, read_pair, write_pair
 from iicnet_cli.media.stereo_layouts import split
 from iicnet_cli.pictures.metrics import psnr
-from tests.conftest import natural
 from tests.media_samples import mpo
+from tests.samples import natural
 
 LEFT, RIGHT = natural(24, 36, 1), natural(24, 36, 2)
 DISPARITY, PANORAMA, BASELINE, UNDEFINED = 0x020002, 0x020001, 0x030000, 0

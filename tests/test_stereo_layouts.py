@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from iicnet_cli.errors import UsageError
 from iicnet_cli.media.stereo_layouts import LAYOUTS, anaglyph, join, split
 from iicnet_cli.pictures.metrics import psnr
-from tests.conftest import natural
+from tests.samples import natural
 
 LEFT, RIGHT = natural(24, 36, 1), natural(24, 36, 2)
 

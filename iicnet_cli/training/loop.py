@@ -33,7 +33,7 @@ from iicnet_cli.payload.static_map import CELL as STATIC_CELL
 from iicnet_cli.pictures.arrays import PixelArray
 from iicnet_cli.pictures.metrics import cap_psnr, psnr
 from iicnet_cli.quantize.error_diffusion import rounded
-from iicnet_cli.quantize.lattice import NoiseShapingFilter
+from iicnet_cli.quantize.lattice import NoiseShapingFilter, UnroundedEmbedding
 from iicnet_cli.training.data import batches
 from iicnet_cli.training.distributed import Team
 from iicnet_cli.training.losses import total_loss
@@ -269,7 +269,7 @@ def measure(
         values = net(images)
         reference = to_pixels(net.reference(images))[0]
         levels, rest = to_pixels(values)[0], to_rounding_residual(values)[0]
-        area = copy_static_region(sample, levels, rest)
+        area = copy_static_region(sample, UnroundedEmbedding(levels, rest))
         kept = area.mask(*levels.shape[:2]) if area else None
         embedding = rounded(levels, rest, feedback, kept=kept)
         back = to_levels(net.inverse(to_tensor(embedding[None], device)))[0]
