@@ -301,7 +301,7 @@ def test_from_the_first_slice_on_there_is_always_enough_to_carry(
 @pytest.mark.parametrize("name", ["layers-2", "stego-2", "rescale"])
 def test_neither_more_nor_fewer_bits_would_pay_with_bundled_weights(name: str) -> None:
     checkpoint = find(name)
-    runner = Runner(checkpoint.load(), noise_shaping=checkpoint.feedback)
+    runner = Runner(checkpoint.load(), noise_shaping=checkpoint.noise_shaping)
     wanted: PixelArray = group_of(runner.config.images, 192, 256, seed=0)
     usual = Encoding(runner, wanted)
     bits = layer_bits(usual.mark)
