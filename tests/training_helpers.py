@@ -15,7 +15,7 @@ from iicnet_cli.training.data import TrainingData
 from iicnet_cli.training.plan import Compute
 from iicnet_cli.training.recipe import Recipe, Stage
 from iicnet_cli.training.samplers import StegoSampler
-from tests.conftest import moving, natural
+from tests.conftest import Pixels, moving, natural
 
 CPU = Compute(torch.device("cpu"))
 
@@ -72,3 +72,14 @@ def write_clip(path: Path, frames: int, height: int, width: int, seed: int) -> N
     for frame in moving(frames, height, width, seed=seed):
         writer.send(np.ascontiguousarray(frame))
     writer.close()
+
+
+def find_disparity(left: Pixels, right: Pixels) -> int:
+    """Return the shift d for which left[:, x] is most like right[:, x - d]."""
+    width = left.shape[1]
+    a, b = left.astype(float), right.astype(float)
+    errors = {
+        d: np.abs(a[:, max(0, d) : width + min(0, d)] - b[:, max(0, -d) : width - max(0, d)]).mean()
+        for d in range(-20, 21)
+    }
+    return min(errors, key=errors.__getitem__)
