@@ -34,8 +34,7 @@ BASE: dict[str, Any] = {
 }
 
 DATA = BASE | {"stages": [{"until": 1.0, "crop": 160, "batch": 1}]}
-"""The recipe that reads the data of all runs: its crop is that of the held-out samples, which photos
-must hold."""
+"""The recipe that reads the data of all runs. Its crop is the size of the held-out samples."""
 
 CASES: dict[str, dict[str, Any]] = {
     "base: 8 blocks, width 32, depth 1, batch 4, Muon 5e-3": {},

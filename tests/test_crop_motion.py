@@ -6,7 +6,7 @@ import numpy as np
 
 from iicnet_cli.motion.estimation import estimate_motion, subtract_prediction
 from iicnet_cli.training.crop_motion import subtract_crop_prediction
-from tests.conftest import natural
+from tests.samples import natural
 
 
 def test_a_crop_of_the_whole_frames_is_compensated_as_before_embedding() -> None:

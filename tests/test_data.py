@@ -13,8 +13,8 @@ from iicnet_cli.training.data import batches, load_cutouts, load_data, load_pair
 from iicnet_cli.training.distributed import Team
 from iicnet_cli.training.recipe import Stage
 from iicnet_cli.training.samplers import LayersSampler, StereoSampler, VideoSampler
-from tests.conftest import natural
-from tests.training_helpers import tiny_data, tiny_recipe, write_clip
+from tests.samples import natural
+from tests.training_helpers import tiny_data, tiny_recipe, write_pan
 
 TWO_STAGES = (Stage(until=0.5, crop=16, batch=2), Stage(until=1, crop=24, batch=2))
 
@@ -37,8 +37,8 @@ def test_held_out_files_are_never_drawn(tmp_path: Path) -> None:
 
 def test_clips_and_photos_for_synthetic_motion_are_read(tmp_path: Path) -> None:
     for i in range(2):
-        write_clip(tmp_path / f"{i}.mkv", 5, 40, 48, i)
-    write_clip(tmp_path / "short.mkv", 2, 40, 48, 9)
+        write_pan(tmp_path / f"{i}.mkv", 5, 40, 48, i)
+    write_pan(tmp_path / "short.mkv", 2, 40, 48, 9)
     Image.fromarray(natural(100, 100, 9)).save(tmp_path / "photo.png")
     Image.fromarray(natural(60, 60, 9)).save(tmp_path / "small.png")
     for synthetic, photos in ((0.35, 1), (0.0, 0)):

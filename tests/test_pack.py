@@ -14,8 +14,8 @@ from iicnet_cli.pictures.metrics import psnr
 from iicnet_cli.training import scenes
 from iicnet_cli.training.data import load_clips, load_cutouts, load_data, load_photos
 from iicnet_cli.training.pack import LOSSLESS, Packing, PackSummary, pack, unpacked
-from tests.conftest import natural
-from tests.training_helpers import tiny_recipe, write_clip
+from tests.samples import natural
+from tests.training_helpers import tiny_recipe, write_pan
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cutout = np.dstack([natural(60, 60, 30 + i), np.zeros((60, 60), np.uint8)])
         cutout[10:50, 10:50, 3] = 255
         Image.fromarray(cutout).save(folder / f"cut{i}.png")
-        write_clip(folder / f"clip{i}.mkv", 4, 60, 72, i)
+        write_pan(folder / f"clip{i}.mkv", 4, 60, 72, i)
     Image.fromarray(natural(10, 200, 0)).save(folder / "flat.png")
     (folder / "broken.jpg").write_text("no picture")
     (folder / "notes.txt").write_text("no picture either")
@@ -45,7 +45,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two clips that are large enough for motion estimation."""
     folder = tmp_path_factory.mktemp("clips")
     for i in range(2):
-        write_clip(folder / f"clip{i}.mkv", 5, 66, 80, i)
+        write_pan(folder / f"clip{i}.mkv", 5, 66, 80, i)
     return folder
 
 

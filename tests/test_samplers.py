@@ -18,7 +18,7 @@ from iicnet_cli.training.samplers import (
     VideoSampler,
 )
 from iicnet_cli.training.synthetic_motion import stereo_photos
-from tests.conftest import Pixels, natural
+from tests.samples import Pixels, natural
 from tests.training_helpers import find_disparity
 
 

@@ -11,7 +11,7 @@ from iicnet_cli.motion.estimation import estimate_motion, subtract_prediction
 from iicnet_cli.training import scenes
 from iicnet_cli.training.samplers import VideoSampler
 from iicnet_cli.training.scenes import compensate_scenes, draw_scenes, encode_motion
-from tests.conftest import natural
+from tests.samples import natural
 
 
 @pytest.fixture(scope="module")

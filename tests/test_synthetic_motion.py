@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from iicnet_cli.training.synthetic_motion import moving_photos, stereo_photos
-from tests.conftest import natural
+from tests.samples import natural
 from tests.training_helpers import find_disparity
 
 

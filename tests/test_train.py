@@ -12,8 +12,8 @@ import pytest
 from iicnet_cli.cli.train import StepPrinter, StopOnSignal
 from iicnet_cli.errors import ExitCode
 from iicnet_cli.training.plan import StepReport
-from tests.conftest import Run, done
-from tests.training_helpers import write_clip, write_photos, write_recipe
+from tests.helpers import Run, done
+from tests.training_helpers import write_pan, write_photos, write_recipe
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_fine_tuning_uses_the_recipe_of_the_model(run: Run, tmp_path: Path) -> N
     clips = tmp_path / "clips"
     clips.mkdir()
     for i in range(2):
-        write_clip(clips / f"{i}.mkv", 5, 40, 48, i)
+        write_pan(clips / f"{i}.mkv", 5, 40, 48, i)
     recipe = write_recipe(tmp_path, "video", 3)
     first, second, third = tmp_path / "first", tmp_path / "second", tmp_path / "third"
     arguments = ("-d", clips, "--steps", 2)

@@ -10,7 +10,7 @@ from iicnet_cli.network import IICNet
 from iicnet_cli.network.pixels import to_levels, to_pixels, to_tensor
 from iicnet_cli.pictures.metrics import cap_psnr, psnr
 from iicnet_cli.training.validation import measure
-from tests.conftest import natural
+from tests.samples import natural
 from tests.training_helpers import tiny_recipe
 
 CPU = torch.device("cpu")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
 import numpy as np
 import torch
 from PIL import Image
@@ -15,7 +14,8 @@ from iicnet_cli.training.data import TrainingData
 from iicnet_cli.training.plan import Compute
 from iicnet_cli.training.recipe import Recipe, Stage
 from iicnet_cli.training.samplers import StegoSampler
-from tests.conftest import Pixels, moving, natural
+from tests.helpers import write_clip
+from tests.samples import Pixels, moving, natural
 
 CPU = Compute(torch.device("cpu"))
 
@@ -63,15 +63,9 @@ def write_photos(folder: Path, count: int = 10) -> Path:
     return folder
 
 
-def write_clip(path: Path, frames: int, height: int, width: int, seed: int) -> None:
+def write_pan(path: Path, frames: int, height: int, width: int, seed: int) -> None:
     """Write a lossless clip of a slow pan."""
-    writer = imageio_ffmpeg.write_frames(
-        str(path), (width, height), codec="ffv1", macro_block_size=1, pix_fmt_out="bgr0"
-    )
-    writer.send(None)
-    for frame in moving(frames, height, width, seed=seed):
-        writer.send(np.ascontiguousarray(frame))
-    writer.close()
+    write_clip(path, moving(frames, height, width, seed=seed))
 
 
 def find_disparity(left: Pixels, right: Pixels) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from iicnet_cli.cli.console import in_words, print_json, say_error
+from iicnet_cli.cli.console import print_json, say_error, system_error_message
 from iicnet_cli.errors import ExitCode, IICNetError, UsageError
 
 
@@ -80,7 +80,7 @@ def run_batch(
             if debug:
                 raise
             code = error.exit_code if isinstance(error, IICNetError) else ExitCode.FAILURE
-            message = str(error) if isinstance(error, IICNetError) else in_words(error)
+            message = str(error) if isinstance(error, IICNetError) else system_error_message(error)
             said = message if str(source) in message else f"{source}: {message}"
             say_error(said, error.hint if isinstance(error, IICNetError) else "")
             if as_json:

@@ -7,10 +7,8 @@ from typing import Annotated
 
 import typer
 
+from iicnet_cli.cli.common_options import DebugOption, JsonOption, OverwriteOption
 from iicnet_cli.cli.console import (
-    DebugOption,
-    JsonOption,
-    OverwriteOption,
     command,
     print_json,
     say,

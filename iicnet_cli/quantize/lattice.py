@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,3 +50,32 @@ def nearest(values: NDArray[np.float32], depths: Pixels, residues: Pixels) -> ND
     levels = np.floor((values - low) / step + np.float32(0.5)) * step + low
     clipped: NDArray[np.float32] = np.clip(levels, low, 256 - step + low, out=levels)
     return clipped
+
+
+@dataclass(frozen=True)
+class UnroundedEmbedding:
+    """An embedding before its final rounding: exact values, kept as 8-bit values and residuals.
+
+    Attributes:
+        pixels: (H, W, C) uint8, the values rounded to the nearest.
+        residual: (H, W, C) int8, what rounding took from each value, in 1/256 of a step.
+    """
+
+    pixels: Pixels
+    residual: NDArray[np.int8]
+
+    def values(self) -> NDArray[np.float32]:
+        """The exact values, 0..255."""
+        return exact(self.pixels, self.residual)
+
+    def mse(self, wanted: Pixels) -> float:
+        """Mean squared error of the exact values beside 8-bit pictures of the same shape."""
+        return unrounded_mse(self.pixels, self.residual, wanted)
+
+    def __getitem__(self, area: slice | tuple[slice, ...]) -> UnroundedEmbedding:
+        """A part of it, as views."""
+        return UnroundedEmbedding(self.pixels[area], self.residual[area])
+
+    def copy(self) -> UnroundedEmbedding:
+        """A copy whose arrays may be written to."""
+        return UnroundedEmbedding(self.pixels.copy(), self.residual.copy())

@@ -9,13 +9,14 @@ from pathlib import Path
 from iicnet_cli.errors import MediaError, UsageError
 from iicnet_cli.media.stereo_formats import is_stereo
 from iicnet_cli.media.video import is_motion_photo, is_video
+from iicnet_cli.options import EmbedOptions
 from iicnet_cli.tasks.dual import DualTask
 from iicnet_cli.tasks.grayscale import GrayscaleTask
 from iicnet_cli.tasks.layers import LayersTask
 from iicnet_cli.tasks.rescale import RescaleTask
 from iicnet_cli.tasks.stego import StegoTask
 from iicnet_cli.tasks.stereo import StereoTask
-from iicnet_cli.tasks.task import EmbedOptions, Group, Item, Job, RestoreOptions, Task
+from iicnet_cli.tasks.task import Task
 from iicnet_cli.tasks.video import VideoTask
 
 TASKS: dict[str, Task] = {
@@ -31,17 +32,7 @@ TASKS: dict[str, Task] = {
     )
 }
 
-__all__ = [
-    "TASKS",
-    "EmbedOptions",
-    "Group",
-    "Item",
-    "Job",
-    "RestoreOptions",
-    "Task",
-    "guess_task",
-    "task_named",
-]
+__all__ = ["TASKS", "Task", "guess_task", "task_named"]
 
 
 def task_named(name: str) -> Task:

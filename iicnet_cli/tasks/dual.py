@@ -8,16 +8,25 @@ from pathlib import Path
 from iicnet_cli.container.header import Header
 from iicnet_cli.errors import UsageError
 from iicnet_cli.media.stills import read_still, resize, still_size
+from iicnet_cli.options import EmbedOptions, RestoreOptions
 from iicnet_cli.pictures.arrays import Pixels
-from iicnet_cli.tasks.photos import Photo, PhotosJob, photos_in, restored_photos, write_photos
-from iicnet_cli.tasks.task import Delivered, EmbedOptions, Group, Item, RestoreOptions, Task
+from iicnet_cli.pictures.group import Group
+from iicnet_cli.tasks.photos import (
+    Photo,
+    PhotoSource,
+    PhotoTask,
+    photos_in,
+    restored_photos,
+    write_photos,
+)
+from iicnet_cli.tasks.task import Delivered, EvaluationItem
 
 ZOOMS = (2, 4, 8)
 SMALLEST = 16
 """Pixels of the shorter side of a view."""
 
 
-class DualTask(Task):
+class DualTask(PhotoTask):
     """Two views of any sizes; the normal one is the reference."""
 
     name = "dual"
@@ -25,10 +34,9 @@ class DualTask(Task):
     takes = frozenset({"zoom"})
     pictures = "views"
 
-    def default_model(self, images: int | None = None, *, half: bool = False) -> str:
-        return "dual"
-
-    def open(self, inputs: Sequence[Path], images: int, options: EmbedOptions) -> PhotosJob:
+    def open(
+        self, inputs: Sequence[Path], images: int | None, options: EmbedOptions
+    ) -> PhotoSource:
         if len(inputs) not in (1, 2) or (len(inputs) == 1) != (options.zoom is not None):
             raise UsageError(f"dual needs {self.needs}")
         stills = [read_still(path, background=options.background) for path in inputs]
@@ -41,10 +49,10 @@ class DualTask(Task):
                 Photo(f"{source.stem}-{role}{source.suffix}", view)
                 for role, view in zip(("normal", f"zoom{options.zoom}"), views, strict=True)
             ]
-        return PhotosJob(photos, notes)
+        return PhotoSource(photos, notes)
 
-    def default_target(self, source: Path, header: Header) -> Path:
-        return source.with_name(f"{source.stem}-restored")
+    def default_output(self, png: Path, header: Header) -> Path:
+        return png.with_name(f"{png.stem}-restored")
 
     def deliver(
         self,
@@ -59,10 +67,12 @@ class DualTask(Task):
         photos = restored_photos(header, next(groups), ("normal", "zoomed"))
         return write_photos(photos, target, self.name, overwrite=overwrite)
 
-    def evaluation_items(self, folder: Path, images: int, step: int, scratch: Path) -> list[Item]:
+    def evaluation_items(
+        self, folder: Path, images: int, step: int, scratch: Path
+    ) -> list[EvaluationItem]:
         """Every photo at every zoom that leaves views of 64 pixels or more."""
         return [
-            Item(f"{path.stem} x{zoom}", (path,), EmbedOptions(zoom=zoom))
+            EvaluationItem(f"{path.stem} x{zoom}", (path,), EmbedOptions(zoom=zoom))
             for zoom in ZOOMS
             for path in photos_in(folder)
             if min(still_size(path)) // zoom >= 64

@@ -21,23 +21,26 @@ from iicnet_cli.media.stills import (
     still_size,
     write_still,
 )
+from iicnet_cli.options import EmbedOptions, RestoreOptions
 from iicnet_cli.pictures.arrays import Pixels
+from iicnet_cli.pictures.group import Group
 from iicnet_cli.tasks.photos import (
     Photo,
-    PhotosJob,
+    PhotoSource,
+    PhotoTask,
     check_same_size,
     photos_in,
     restored_photos,
     stills_in,
     write_photos,
 )
-from iicnet_cli.tasks.task import Delivered, EmbedOptions, Group, Item, RestoreOptions, Task
+from iicnet_cli.tasks.task import Delivered, EvaluationItem
 
 ROLES = ("composite", "background", "foreground")
 """In the order of the published networks."""
 
 
-class LayersTask(Task):
+class LayersTask(PhotoTask):
     """The composed picture, the reference, with its background and, if there are three, foreground.
 
     A foreground with transparency is composited on the colour of ``--background`` for the network,
@@ -51,30 +54,29 @@ class LayersTask(Task):
     )
     pictures = "layers"
 
-    def default_model(self, images: int | None = None, *, half: bool = False) -> str:
-        return f"layers-{images or 3}"
-
-    def images_of(self, inputs: Sequence[Path]) -> int:
+    def pictures_per_group(self, inputs: Sequence[Path]) -> int:
         return 2 if len(inputs) == 2 and not has_alpha(inputs[0]) else 3
 
-    def open(self, inputs: Sequence[Path], images: int, options: EmbedOptions) -> PhotosJob:
+    def open(
+        self, inputs: Sequence[Path], images: int | None, options: EmbedOptions
+    ) -> PhotoSource:
         if len(inputs) == 1 and is_layered(inputs[0]):
             photos, notes = _from_layers(inputs[0], options)
         elif len(inputs) in (2, 3):
             photos, notes = _from_files(inputs, options)
         else:
             raise UsageError(f"layers needs {self.needs}")
-        if len(photos) < images:
+        if images is not None and len(photos) < images:
             raise UsageError(
                 f"the model takes {images} pictures, the inputs make {len(photos)}",
                 hint="leave --model out to get the one that fits",
             )
         check_same_size(photos, self.name)
         colour = "#{:02x}{:02x}{:02x}".format(*options.background)
-        return PhotosJob(photos[:images], notes, options={"background": colour})
+        return PhotoSource(photos[:images], notes, options={"background": colour})
 
-    def default_target(self, source: Path, header: Header) -> Path:
-        return source.with_name(f"{source.stem}-restored")
+    def default_output(self, png: Path, header: Header) -> Path:
+        return png.with_name(f"{png.stem}-restored")
 
     def deliver(
         self,
@@ -89,18 +91,21 @@ class LayersTask(Task):
 
         The layers of an ``.ora`` get an alpha again, estimated from the three pictures.
         """
-        photos = restored_photos(header, next(groups), ROLES[: header.images])
+        group = next(groups)
+        photos = restored_photos(header, group, ROLES[: len(group.images)])
         if target.suffix.lower() != ".ora":
             return write_photos(photos, target, self.name, overwrite=overwrite)
         layers = [Layer(ROLES[1], _opaque(photos[1].pixels))]
-        if header.images > 2:
+        if len(photos) > 2:
             on = _colour(header)
             pixels = estimate_alpha(*(photo.pixels for photo in photos), on=on)
             layers.append(Layer(ROLES[2], pixels))
         write_ora(target, layers, photos[0].pixels, overwrite=overwrite)
-        return Delivered((target,), header.images)
+        return Delivered((target,), len(photos))
 
-    def evaluation_items(self, folder: Path, images: int, step: int, scratch: Path) -> list[Item]:
+    def evaluation_items(
+        self, folder: Path, images: int, step: int, scratch: Path
+    ) -> list[EvaluationItem]:
         """Every still with transparency, fitted into every photo.
 
         The former may lie in a sub-folder ``cutouts``, the latter in one named ``backgrounds``.
@@ -121,7 +126,7 @@ class LayersTask(Task):
                 below = Layer("background", _opaque(read_still(back).pixels))
                 write_still(composed, composite([below, Layer("foreground", np.array(layer))]))
                 inputs = (composed, back)
-            items.append(Item(name, inputs))
+            items.append(EvaluationItem(name, inputs))
         return items
 
 

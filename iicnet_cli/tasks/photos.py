@@ -1,22 +1,22 @@
-"""What the tasks on single photos share: one group of pictures, restored as files."""
+"""Shared by the tasks on photos: one group of pictures, restored as picture files."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
-from iicnet_cli.container.header import Header
+from iicnet_cli.container.header import Header, Source
 from iicnet_cli.errors import OutputExistsError, UsageError
 from iicnet_cli.media.files import names_folder
 from iicnet_cli.media.stereo_formats import is_stereo
 from iicnet_cli.media.stills import STILL_SUFFIXES, has_alpha, resize, write_still
 from iicnet_cli.pictures.arrays import Pixels
-from iicnet_cli.tasks.task import Delivered, Group, Job
+from iicnet_cli.pictures.group import Group
+from iicnet_cli.tasks.task import Delivered, PictureSource, SourceDescription, Task
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,13 @@ class Photo:
     pixels: Pixels
 
 
-class PhotosJob(Job):
+class PhotoSource(PictureSource):
     """K photos; all are fitted to the first, the reference, and restored at their own sizes.
 
-    ``options`` go into the header.
+    Args:
+        photos: the reference first.
+        notes: what was changed when they were read.
+        options: settings that restoring needs, for the header.
     """
 
     def __init__(
@@ -44,7 +47,7 @@ class PhotosJob(Job):
         self.images = len(photos)
         self.height, self.width = reference.shape[:2]
         self.names = [photo.name for photo in photos]
-        self._sizes = [(p.pixels.shape[1], p.pixels.shape[0]) for p in photos]
+        self._sizes = [(photo.pixels.shape[1], photo.pixels.shape[0]) for photo in photos]
         fitted = [
             f"{name}: {width}x{height} is fitted to {photos[0].name}'s {self.width}x{self.height}"
             for name, (width, height) in zip(self.names, self._sizes, strict=True)
@@ -54,17 +57,26 @@ class PhotosJob(Job):
         self._options = dict(options)
         self._pictures = np.stack([resize(p.pixels, self.width, self.height) for p in photos])
 
-    def groups(self) -> Generator[Group, None, None]:
+    def _read(self) -> Generator[Group, None, SourceDescription]:
         yield Group(self._pictures, self.images)
-
-    def header_fields(self) -> dict[str, Any]:
-        return {
-            "sources": [
-                {"name": name, "width": width, "height": height}
+        return SourceDescription(
+            sources=[
+                Source(name=name, width=width, height=height)
                 for name, (width, height) in zip(self.names, self._sizes, strict=True)
             ],
-            "options": self._options,
-        }
+            options=self._options,
+            notes=self.notes,
+        )
+
+
+class PhotoTask(Task):
+    """A task whose PNG holds one group of photos."""
+
+    def restored_pictures(self, header: Header, groups: Iterator[Group]) -> Iterator[Pixels]:
+        group = next(groups)
+        roles = [str(i) for i in range(len(group.images))]
+        for photo in restored_photos(header, group, roles):
+            yield photo.pixels
 
 
 def check_same_size(photos: Sequence[Photo], task: str) -> None:

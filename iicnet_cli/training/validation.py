@@ -13,7 +13,7 @@ from iicnet_cli.network.pixels import to_levels, to_pixels, to_rounding_residual
 from iicnet_cli.pictures.arrays import PixelArray
 from iicnet_cli.pictures.metrics import cap_psnr, psnr
 from iicnet_cli.quantize.error_diffusion import rounded
-from iicnet_cli.quantize.lattice import NoiseShapingFilter
+from iicnet_cli.quantize.lattice import NoiseShapingFilter, UnroundedEmbedding
 
 
 @torch.inference_mode()
@@ -40,7 +40,7 @@ def measure(
         unrounded = net(images)
         reference = to_pixels(net.reference(images))[0]
         pixels, residual = to_pixels(unrounded)[0], to_rounding_residual(unrounded)[0]
-        region = copy_static_region(sample, pixels, residual)
+        region = copy_static_region(sample, UnroundedEmbedding(pixels, residual))
         mask = region.mask(*pixels.shape[:2]) if region else None
         embedding = rounded(pixels, residual, noise_shaping, kept=mask)
         restored = to_levels(net.inverse(to_tensor(embedding[None], device)))[0]

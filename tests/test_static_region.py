@@ -1,4 +1,4 @@
-"""Where all pictures are alike, the embedding shows it as it is."""
+"""Where all pictures of a group are alike, the embedding shows them as they are."""
 
 from __future__ import annotations
 
@@ -23,71 +23,20 @@ from iicnet_cli.pictures.metrics import psnr
 from iicnet_cli.quantize.error_diffusion import Rounding, rounded
 from iicnet_cli.quantize.trellis_codes import CODED
 from iicnet_cli.training.loop import static_pixels
-from tests.conftest import Run, done, frames_of, natural, rewrite_header
+from tests.conftest import rewrite_header
+from tests.helpers import (
+    Run,
+    done,
+    frames_of,
+    pixels,
+)
+from tests.samples import natural
+from tests.test_static_map import some_area
 
 MARK = Mark(task=4, model=0xABCDEF, images=2, valid=2)
 
 
-def some_area(height: int, width: int, seed: int, share: float = 0.5) -> StaticRegion:
-    rng = np.random.default_rng(seed)
-    return StaticRegion(rng.random((-(-height // 8), -(-width // 8))) < share)
-
-
 sides = st.integers(16, 90)
-
-
-# -------------------------------------------------------------------------------- the area
-
-
-@settings(deadline=None)
-@given(
-    rows=st.integers(1, 60),
-    columns=st.integers(1, 60),
-    share=st.floats(0, 1),
-    seed=st.integers(0, 99),
-)
-def test_bytes_and_back(rows: int, columns: int, share: float, seed: int) -> None:
-    area = some_area(8 * rows, 8 * columns, seed, share)
-    data = area.to_bytes()
-    again = StaticRegion.from_bytes(data)
-    assert again is not None and np.array_equal(again.cells, area.cells)
-    assert StaticRegion.from_bytes(data[:-1]) is None
-    assert StaticRegion.from_bytes(data[:3]) is None
-
-
-@given(st.binary(max_size=60))
-def test_bytes_of_anyone(data: bytes) -> None:
-    area = StaticRegion.from_bytes(data)
-    assert area is None or area.cells.dtype == bool
-
-
-def test_an_area_that_is_too_large_is_none() -> None:
-    data = StaticRegion(np.ones((4000, 4000), np.bool_)).to_bytes()
-    assert len(data) < 10_000
-    assert StaticRegion.from_bytes(data) is None
-
-
-def test_a_simple_area_takes_little() -> None:
-    cells = np.zeros((90, 120), np.bool_)
-    cells[20:70, 30:100] = True
-    assert len(StaticRegion(cells).to_bytes()) < 80
-
-
-@settings(deadline=None)
-@given(height=sides, width=sides, channels=st.sampled_from([1, 3]), seed=st.integers(0, 99))
-def test_runs_are_the_pixels_of_the_cells(
-    height: int, width: int, channels: int, seed: int
-) -> None:
-    area = some_area(height, width, seed)
-    assert area.fits((height, width, channels))
-    inside = np.zeros(height * width * channels, np.bool_)
-    for start, length in zip(*area.runs((height, width, channels)), strict=True):
-        assert not inside[start : start + length].any()
-        inside[start : start + length] = True
-    mask = area.mask(height, width)
-    assert np.array_equal(inside, mask[..., None].repeat(channels, axis=2).reshape(-1))
-    for y, x in np.ndindex(*area.cells.shape):
-        assert (mask[8 * y : 8 * y + 8, 8 * x : 8 * x + 8] == area.cells[y, x]).all()
 
 
 @settings(deadline=None)
@@ -143,9 +92,6 @@ def test_the_embedding_becomes_the_reference_there() -> None:
     assert np.array_equal(embedding[:, :40], reference[:, :40])
     assert np.array_equal(embedding[:, 40:], before[:, 40:])
     assert not remainder[:, :40].any() and remainder[:, 40:].all()
-
-
-# -------------------------------------------------------------------------------- the mark
 
 
 @settings(deadline=None)
@@ -234,9 +180,6 @@ def test_errors_of_rounding_end_at_what_is_kept() -> None:
     assert (rounding.levels & 1).all()
 
 
-# -------------------------------------------------------------------------------- as a user
-
-
 @pytest.fixture
 def composed(tmp_path: Path) -> list[Path]:
     """A composed picture and its background; they are alike but for 100x60 pixels."""
@@ -249,11 +192,6 @@ def composed(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def pixels_of(path: Path) -> np.ndarray:
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB")).copy()
-
-
 @pytest.mark.parametrize("options", [(), ("--no-enhance",), ("--effort", "2")])
 def test_layers_are_exact_where_they_are_alike(
     run: Run, composed: list[Path], tmp_path: Path, options: tuple[str, ...]
@@ -261,7 +199,7 @@ def test_layers_are_exact_where_they_are_alike(
     out = tmp_path / "out.png"
     report = done(run("embed", *composed, "--task", "layers", "-o", out, "--json", *options)).stdout
     front, back = map(pixels_of, composed)
-    shown = pixels_of(out)
+    shown = pixels(out)
     mark = read_mark(shown)
     assert mark is not None and mark.area is not None
     alike = mark.area.mask(200, 240)
@@ -272,7 +210,7 @@ def test_layers_are_exact_where_they_are_alike(
 
     done(run("restore", out, "-o", tmp_path / "back"))
     for name, wanted in (("composed.png", front), ("back.png", back)):
-        restored = pixels_of(tmp_path / "back" / name)
+        restored = pixels(tmp_path / "back" / name)
         assert np.array_equal(restored[alike], shown[alike])
         assert psnr(restored, wanted) > 40
     assert json.loads(report)["embed_psnr"] == pytest.approx(psnr(shown, front), abs=0.01)
@@ -282,7 +220,7 @@ def test_layers_are_exact_where_they_are_alike(
 def test_the_area_is_told_twice(run: Run, composed: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "out.png"
     done(run("embed", *composed, "--task", "layers", "-o", out))
-    header, shown = read_header(out), pixels_of(out)
+    header, shown = read_header(out), pixels(out)
     mark = read_mark(shown)
     assert header is not None and header.common is not None
     assert mark is not None and mark.area is not None
@@ -297,7 +235,7 @@ def test_the_area_is_told_twice(run: Run, composed: list[Path], tmp_path: Path) 
         altered = text is not None and not np.array_equal(pixels, shown)
         result = run("restore", tmp_path / f"{name}.png", "-o", tmp_path / name)
         assert result.exit_code == (3 if altered else 0)
-        return np.stack([pixels_of(path) for path in sorted((tmp_path / name).iterdir())])
+        return np.stack([pixels(path) for path in sorted((tmp_path / name).iterdir())])
 
     whole = restored("whole", shown, header.to_json())
     assert np.array_equal(restored("stripped", shown, None), whole)
@@ -329,7 +267,7 @@ def test_a_still_screen_is_exact(run: Run, tmp_path: Path) -> None:
         Image.fromarray(frame).save(folder / f"{t}.png")
     out = tmp_path / "out.png"
     done(run("embed", folder, "--task", "video", "-o", out))
-    mark = read_mark(pixels_of(out))
+    mark = read_mark(pixels(out))
     assert mark is not None and mark.area is not None and mark.area.cells.mean() > 0.6
     done(run("restore", out, "-o", tmp_path / "back.mkv"))
     alike = mark.area.mask(96, 128)
@@ -342,7 +280,7 @@ def test_pictures_that_are_all_alike(run: Run, composed: list[Path], tmp_path: P
     done(
         run("embed", composed[0], composed[0], "--task", "layers", "--model", "layers-2", "-o", out)
     )
-    wrong = np.abs(pixels_of(out).astype(int) - pixels_of(composed[0]))
+    wrong = np.abs(pixels(out).astype(int) - pixels(composed[0]))
     assert wrong.max() <= 1 and np.count_nonzero(wrong) < 400
 
 

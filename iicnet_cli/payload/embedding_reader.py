@@ -1,0 +1,3 @@
+"""Shim until the payload room is merged."""
+
+from iicnet_cli.container.png import EmbeddingReader as EmbeddingReader
