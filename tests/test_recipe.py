@@ -57,15 +57,16 @@ def test_bundled_recipes_are_valid(path: Path) -> None:
     IICNet(recipe.network)
 
 
+@pytest.mark.usefixtures("bundled_weights")
 def test_one_makefile_trains_every_bundled_checkpoint() -> None:
     folder = Path(__file__).parents[1] / "recipes"
-    done = subprocess.run(
+    dry_run = subprocess.run(
         ["make", "-n", "-C", folder, "OUT=/o", "PHOTOS=/p", "CLIPS=/c", "STEREO=/s", "CUTOUTS=/k"],
         capture_output=True,
         text=True,
         check=True,
     )
-    lines = re.findall(r"^iicnet train --recipe (\S+)\.toml (.*)$", done.stdout, re.M)
+    lines = re.findall(r"^iicnet train --recipe (\S+)\.toml (.*)$", dry_run.stdout, re.M)
     made: list[str] = []
     for name, options in lines:
         start = re.search(r"--from /o/(\S+)", options)
