@@ -209,4 +209,4 @@ def test_a_limit_includes_the_motion_of_scenes(
     summary = pack(SCENES, [clips], tmp_path / "q", limit=limit)
     assert (tmp_path / "q").stat().st_size == summary.size <= limit
     with pytest.raises(TrainingError, match="do not fit"):
-        pack(SCENES, [clips], tmp_path / "r", limit=reserved)
+        pack(SCENES, [clips], tmp_path / "r", packing=Packing(80, 512), limit=reserved)
