@@ -3,6 +3,7 @@
 All runs have the same seed, so they see the same pictures in the same order, and take the same
 number of steps. The table also gives the CPU time of a step. After few steps another seed makes as
 much difference as most settings do (2.4 dB after 150 steps), so compare several seeds (--seed).
+Figures of earlier runs are in docs/notebook/training.md.
 """
 
 from __future__ import annotations
