@@ -85,7 +85,7 @@ def train(
 
 
 class _Run:
-    """One sitting of a run."""
+    """One sitting of a run: from its start, or its last saved state, to its end or a stop."""
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class _Run:
         return self.team.once(lambda: self.budget.progress(step, self.state.seconds))
 
     def loss(self, images: Tensor, progress: float) -> Tensor:
-        """Embed, quantize and restore this process's rows (B, K, C, H, W) of the step's batch."""
+        """Embed and restore this process's rows (B, K, C, H, W) of a batch, and return their loss."""
         state, recipe = self.state, self.recipe
         torch.manual_seed(recipe.seed + state.step)
         self.quantization.straight_through = progress >= recipe.straight_through
