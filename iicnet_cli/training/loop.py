@@ -137,7 +137,7 @@ class _Run:
         return self.team.once(lambda: self.budget.progress(step, self.state.seconds))
 
     def loss(self, images: Tensor, progress: float) -> Tensor:
-        """Embed and restore this process's rows (B, K, C, H, W) of a batch, and return their loss."""
+        """Embed and restore this process's rows (B, K, C, H, W) of a batch; return the loss."""
         state, recipe = self.state, self.recipe
         torch.manual_seed(recipe.seed + state.step)
         self.quantization.straight_through = progress >= recipe.straight_through
