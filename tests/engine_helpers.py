@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -11,6 +12,7 @@ from iicnet_cli.inference.runner import Runner
 from iicnet_cli.network import IICNet, IICNetConfig
 from iicnet_cli.network.pixels import to_tensor
 from iicnet_cli.payload.mark import Mark
+from iicnet_cli.payload.static_map import StaticRegion
 from iicnet_cli.quantize.lattice import NoiseShapingFilter
 from iicnet_cli.quantize.trellis_codes import CODED
 from tests.samples import Pixels, natural
@@ -72,3 +74,8 @@ def layer_bits(mark: Mark) -> int:
 def mean_squared_error(a: Pixels, b: Pixels) -> float:
     """Over all pictures, in squared 8-bit values."""
     return float(np.square(a.astype(float) - b).mean())
+
+
+def mark_with_region(images: int, region: StaticRegion, *, motion: bytes = b"") -> Mark:
+    """The mark of a group with a static region."""
+    return replace(mark_of(images, motion=motion), common=region.to_bytes())
