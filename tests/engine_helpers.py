@@ -79,3 +79,8 @@ def mean_squared_error(a: Pixels, b: Pixels) -> float:
 def mark_with_region(images: int, region: StaticRegion, *, motion: bytes = b"") -> Mark:
     """The mark of a group with a static region."""
     return replace(mark_of(images, motion=motion), common=region.to_bytes())
+
+
+def static_region_of(mark: Mark) -> StaticRegion | None:
+    """The static region that a mark tells of."""
+    return mark.area

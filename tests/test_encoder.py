@@ -25,7 +25,14 @@ from iicnet_cli.pictures.metrics import mse_to_psnr, psnr
 from iicnet_cli.quantize.viterbi import TrellisRows, viterbi_quantize
 from iicnet_cli.reports import Stage
 from iicnet_cli.zoo import find
-from tests.engine_helpers import group_of, layer_bits, mark_of, mean_squared_error, small_runner
+from tests.engine_helpers import (
+    group_of,
+    layer_bits,
+    mark_of,
+    mean_squared_error,
+    small_runner,
+    static_region_of,
+)
 
 MEDIA = Path(__file__).parents[1] / "examples" / "media"
 WITHOUT_LAYER = EncoderSettings(adds_layer=False)
@@ -98,7 +105,7 @@ def test_the_static_region_shows_the_pictures_unchanged() -> None:
     images = group_of(2, 64, 96)
     images[1, :, :64] = images[0, :, :64]
     encoded = encode(small_runner(), images)
-    region = encoded.mark.area
+    region = static_region_of(encoded.mark)
     assert region is not None
     assert np.array_equal(region.mask(64, 96), np.arange(96) < 64 + np.zeros((64, 1)))
     # Only the beginning of the mark is carried there, by the lowest bits.

@@ -1,106 +1,103 @@
-"""``embed --dry-run``."""
+"""What encoding a group will cost and give, estimated from windows of its pictures."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+import io
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from iicnet_cli.engines.network.enhancement_layer import add
-from iicnet_cli.engines.network.estimate import forecast
-from iicnet_cli.engines.network.sliced_encoder import enhanced
+from iicnet_cli.engines.base import EncodingEstimate
+from iicnet_cli.engines.network import estimate
+from iicnet_cli.engines.network.encoder import EncoderSettings, encode_group
+from iicnet_cli.engines.network.estimate import estimate_group
+from iicnet_cli.engines.network.search import Search
+from iicnet_cli.engines.network.sliced_encoder import restored_pictures
 from iicnet_cli.inference.runner import Runner
-from iicnet_cli.payload.mark import Mark
-from iicnet_cli.pictures.arrays import from_fixed_point
-from iicnet_cli.quantize.lattice import unrounded_mse
-from iicnet_cli.zoo import find
-from tests.conftest import Run, natural
+from iicnet_cli.pictures.arrays import Pixels
+from iicnet_cli.pictures.metrics import cap_psnr, psnr
+from tests.engine_helpers import floyd_steinberg, group_of, mark_of, small_network, small_runner
+
+SETTINGS = EncoderSettings()
 
 
-def test_dry_run_writes_nothing_and_tells_what_embed_gives(
-    run: Run, photos: list[Path], tmp_path: Path
+def encode(runner: Runner, images: Pixels, settings: EncoderSettings) -> EncodingEstimate:
+    """What encoding really gives, without its time."""
+    encoded = encode_group(runner, images, mark_of(len(images)), settings)
+    restored = restored_pictures(runner, encoded.mark, encoded.pixels, images)
+    file = io.BytesIO()
+    Image.fromarray(encoded.pixels).save(file, "PNG")
+    psnrs = [cap_psnr(psnr(a, b)) for a, b in zip(images, restored, strict=True)]
+    return EncodingEstimate(
+        tiles=len(runner.tiles(*images.shape[1:3])),
+        seconds=0,
+        bytes=len(file.getvalue()),
+        embed_psnr=psnr(encoded.pixels, runner.reference(images)),
+        restored_psnr=float(np.mean(psnrs)),
+    )
+
+
+@pytest.mark.parametrize("adds_layer", [True, False])
+def test_small_pictures_are_estimated_from_the_whole(adds_layer: bool) -> None:
+    images, settings = group_of(2, 64, 96), EncoderSettings(adds_layer)
+    expected = estimate_group(small_runner(), images, 0, settings)
+    found = encode(small_runner(), images, settings)
+    # Only the fields of the mark differ.
+    assert expected.tiles == found.tiles == 1
+    assert expected.bytes == pytest.approx(found.bytes, rel=0.01)
+    assert expected.embed_psnr == pytest.approx(found.embed_psnr, abs=0.05)
+    assert expected.restored_psnr == pytest.approx(found.restored_psnr, abs=0.05)
+    assert expected.seconds > 0
+
+
+@pytest.mark.parametrize("half_size", [False, True])
+def test_windows_stand_for_a_large_picture(
+    monkeypatch: pytest.MonkeyPatch, half_size: bool
 ) -> None:
-    before = sorted(tmp_path.rglob("*"))
-    done = run("embed", *photos[:2], "--dry-run", "--json")
-    assert done.exit_code == 0, done.output
-    told = json.loads(done.stdout)
-    assert sorted(tmp_path.rglob("*")) == before
-    written = json.loads(run("embed", *photos[:2], "-o", tmp_path / "x.png", "--json").stdout)
-    for field in ("task", "model", "images", "width", "height", "embeddings", "guessed"):
-        assert told[field] == written[field], field
-    # Pictures this small are one window: only the mark and the header are missing.
-    assert told["embed_psnr"] == pytest.approx(written["embed_psnr"], abs=0.1)
-    assert told["restored_psnr"] == pytest.approx(written["restored_psnr"], abs=0.1)
-    assert told["bytes"] == pytest.approx(written["bytes"], rel=0.1)
-    assert told["seconds"] > 0
+    monkeypatch.setattr(estimate, "WINDOW_SIDE", 64)
+    net = small_network(half_size=half_size)
+    runner = Runner(net, noise_shaping=floyd_steinberg(), memory=1)
+    images = group_of(2, 160, 256)
+    expected = estimate_group(runner, images, 0, SETTINGS)
+    found = encode(runner, images, SETTINGS)
+    assert expected.tiles == found.tiles > 1
+    assert expected.embed_psnr == pytest.approx(found.embed_psnr, abs=1.5)
+    assert expected.restored_psnr == pytest.approx(found.restored_psnr, abs=1.5)
+    assert expected.bytes == pytest.approx(found.bytes, rel=0.15)
 
 
-def test_dry_run_of_a_clip_in_words(run: Run, clip: Path) -> None:
-    done = run("embed", clip, "--dry-run", "--effort", 2)
-    assert done.exit_code == 0, done.output
-    assert "96x64 with video-5, 3 embeddings, about 0.0 MB" in done.stdout
-    assert "without what the search gains" in done.stdout
-
-
-def test_dry_run_of_many_tells_each(run: Run, photos: list[Path], tmp_path: Path) -> None:
-    done = run(
-        "embed",
-        *photos[:2],
-        "--task",
-        "grayscale",
-        "--out-dir",
-        tmp_path / "o",
-        "--dry-run",
-        "--json",
+def test_the_layer_is_estimated() -> None:
+    images = group_of(2, 64, 96)
+    layered, plain = (
+        estimate_group(small_runner(), images, 0, EncoderSettings(each)) for each in (True, False)
     )
-    assert done.exit_code == 0, done.output
-    records = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [record["input"] for record in records] == [str(photo) for photo in photos[:2]]
-    assert {record["model"] for record in records} == {"grayscale"}
-    assert not (tmp_path / "o").exists()
+    assert layered.restored_psnr > plain.restored_psnr + 1
 
 
-def test_dry_run_needs_inputs_that_exist(run: Run, tmp_path: Path) -> None:
-    done = run("embed", tmp_path / "none.mp4", "--dry-run")
-    assert done.exit_code != 0
-    assert "none.mp4" in done.output
+def test_motion_takes_room_from_the_layer() -> None:
+    images = group_of(2, 64, 96)
+    still, moving = (estimate_group(small_runner(), images, n, SETTINGS) for n in (0, 1000))
+    assert moving.restored_psnr < still.restored_psnr
 
 
-def test_windows_stand_for_a_large_picture() -> None:
-    images = natural(512, 960, 1)[None]
-    checkpoint = find("rescale")
-    runner = Runner(
-        checkpoint.load(), torch.device("cpu"), feedback=checkpoint.noise_shaping, memory=1
-    )
-    told = forecast(runner, images)
-    assert told.tiles == 2
-    embedding, remainder = runner.embed_unrounded(images)
-    mark, embedding = enhanced(
-        Mark(task=0, model=0, images=1, valid=1),
-        images,
-        embedding,
-        remainder,
-        runner.feedback,
-        lambda pixels, rest, rows: runner.restore_fixed_point(pixels, np.uint8, rest, rows),
-        unrounded_mse(embedding, remainder, runner.reference(images)),
-    )
-    levels = runner.restore_fixed_point(embedding)
-    add(mark.enhancement, levels)
-
-    def psnr(a: np.ndarray, b: np.ndarray) -> float:  # type: ignore[type-arg]
-        return float(-10 * np.log10(np.square(a / 255 - b / 255).mean()))
-
-    assert told.embed_psnr == pytest.approx(psnr(embedding, runner.reference(images)), abs=1)
-    restored = [psnr(a, b) for a, b in zip(from_fixed_point(levels, np.uint8), images, strict=True)]
-    assert told.restored_psnr == pytest.approx(np.mean(restored), abs=1)
+def test_windows_with_another_static_share_than_the_whole_are_corrected_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(estimate, "WINDOW_SIDE", 64)
+    images = group_of(2, 96, 192)
+    images[1, :, :128] = images[0, :, :128]
+    settings = EncoderSettings(adds_layer=False)
+    expected = estimate_group(small_runner(), images, 0, settings)
+    found = encode(small_runner(), images, settings)
+    assert expected.embed_psnr == pytest.approx(found.embed_psnr, abs=1.5)
 
 
 def test_searching_takes_longer() -> None:
-    image = np.asarray(Image.fromarray(natural(64, 64, 1)))
-    runner = Runner(find("stego-2").load(), torch.device("cpu"))
-    images = np.stack([image, image[::-1]])
-    assert forecast(runner, images, 100).seconds > 5 * forecast(runner, images).seconds
+    images = group_of(2, 48, 48)
+    settings = EncoderSettings(adds_layer=False)
+    without, searching = (
+        estimate_group(small_runner(), images, 0, settings, search).seconds
+        for search in (None, Search(1000))
+    )
+    assert searching > 5 * without

@@ -1,61 +1,55 @@
-"""Several groups of a clip at once."""
+"""Encoding several groups of a clip at the same time."""
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iicnet_cli.engines.network.parallel import MOST, Groups, cores_for
-from iicnet_cli.inference.runner import Runner
-from iicnet_cli.zoo import find
-from tests.conftest import Run, done, frames_of
+from iicnet_cli import Converter
+from iicnet_cli.engines.network.parallel import GroupScheduler, share_cores
+from iicnet_cli.inference.runner import MAX_GROUPS_AT_ONCE, Runner
+from iicnet_cli.reports import Progress, Stage, ignore_progress
+from tests.helpers import Run
 
 
-def silent(what: str, done: float, total: int | None) -> None:
-    pass
-
-
-@given(count=st.integers(0, 9), at_once=st.integers(1, MOST))
-def test_results_come_in_order_and_groups_are_not_taken_far_ahead(count: int, at_once: int) -> None:
-    taken = 0
-    running = 0
-    most = 0
+@settings(max_examples=30, deadline=None)
+@given(count=st.integers(0, 9), at_once=st.integers(1, MAX_GROUPS_AT_ONCE))
+def test_results_come_in_order_and_groups_are_not_read_far_ahead(count: int, at_once: int) -> None:
+    read = running = most_running = 0
     lock = threading.Lock()
 
     def groups() -> Iterator[str]:
-        nonlocal taken
+        nonlocal read
         for i in range(count):
-            taken += 1
+            read += 1
             yield f"group {i}"
 
     def work(number: int, group: str) -> tuple[int, str]:
-        nonlocal running, most
+        nonlocal running, most_running
         with lock:
             running += 1
-            most = max(most, running)
+            most_running = max(most_running, running)
         time.sleep(0.001 * (number % 2))
         with lock:
             running -= 1
         return number, group
 
-    found = []
-    for result in Groups(at_once, count, silent).each(work, groups()):
-        found.append(result)
-        assert taken <= len(found) + at_once
-    assert found == [(i, f"group {i}") for i in range(count)]
-    assert most <= at_once
+    results = []
+    for result in GroupScheduler(at_once, count, ignore_progress).map(work, groups()):
+        results.append(result)
+        assert read <= len(results) + at_once
+    assert results == [(i, f"group {i}") for i in range(count)]
+    assert most_running <= at_once
 
 
-def test_they_are_at_once_and_share_the_cores() -> None:
+def test_groups_run_at_the_same_time_and_share_the_cores() -> None:
     together = threading.Barrier(2)
     before = torch.get_num_threads()
 
@@ -63,50 +57,54 @@ def test_they_are_at_once_and_share_the_cores() -> None:
         together.wait(timeout=30)
         return torch.get_num_threads()
 
-    with cores_for(1):
+    with share_cores(1):
         torch.set_num_threads(5)
-        assert list(Groups(2, 4, silent).each(work, [None] * 4)) == [2] * 4
+        scheduler = GroupScheduler(2, 4, ignore_progress)
+        assert list(scheduler.map(work, [None] * 4)) == [2] * 4
         assert torch.get_num_threads() == 5
     assert torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize("at_once", [1, 3])
-def test_progress_is_that_of_the_first_that_is_not_done(at_once: int) -> None:
-    told: list[float] = []
-    groups = Groups(at_once, 5, lambda what, done, total: told.append(done))
+def test_progress_is_that_of_the_first_unfinished_group(at_once: int) -> None:
+    reports: list[Progress] = []
+    scheduler = GroupScheduler(at_once, 5, reports.append)
 
     def work(number: int, group: None) -> None:
         for i in range(1, 5):
-            groups.tick("embedding", number, i / 4)
+            scheduler.progress_of(number)(Stage.SEARCHING, i / 4, 0.5)
 
-    assert len(list(groups.each(work, [None] * 5))) == 5
-    assert told == sorted(told)
-    assert 0 < told[0] <= 1
-    assert at_once > 1 or told[-1] == 5
+    assert len(list(scheduler.map(work, [None] * 5))) == 5
+    shares = [report.done for report in reports]
+    assert shares == sorted(shares)
+    assert 0 < shares[0] <= 1
+    assert at_once > 1 or shares[-1] == 5
+    first = reports[0]
+    assert first == Progress(Stage.SEARCHING, first.done, total=5, gained_psnr=0.5)
 
 
-@pytest.mark.parametrize("left", ["by an error", "by the reader"])
-def test_what_nobody_waits_for_is_given_up(left: str) -> None:
-    groups = Groups(2, None, silent)
+@pytest.mark.parametrize("end", ["an error", "the caller"])
+def test_work_that_nobody_waits_for_is_abandoned(end: str) -> None:
+    scheduler = GroupScheduler(2, None, ignore_progress)
     ended = []
     others_run = threading.Event()
 
     def work(number: int, group: int) -> int:
         if number == 0:
             others_run.wait(30)
-            if left == "by an error":
+            if end == "an error":
                 raise MemoryError("no more")
             return 0
         others_run.set()
         try:
             while True:
-                groups.tick("embedding", number, 0.5)
+                scheduler.progress_of(number)(Stage.EMBEDDING, 0.5, None)
                 time.sleep(0.001)
         finally:
             ended.append(number)
 
-    results = groups.each(work, range(100))
-    if left == "by an error":
+    results = scheduler.map(work, range(100))
+    if end == "an error":
         with pytest.raises(MemoryError, match="no more"):
             next(results)
     else:
@@ -115,49 +113,31 @@ def test_what_nobody_waits_for_is_given_up(left: str) -> None:
     assert 1 in ended and len(ended) <= 3
 
 
-def test_a_clip_is_the_same_one_after_the_other(
-    run: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_clip_is_the_same_however_many_groups_run_at_once(
+    panning: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reports = []
-    for at_once in (3, 1):
-        monkeypatch.setattr(Runner, "at_once", lambda self, height, width, n=at_once: n)
-        png, back = tmp_path / f"{at_once}.png", tmp_path / f"{at_once}.mkv"
-        with cores_for(torch.get_num_threads()):  # the last bits may depend on their number
-            report = json.loads(done(run("embed", clip, "-o", png, "--json")).stdout)
-            done(run("restore", png, "-o", back))
-        reports.append({k: v for k, v in report.items() if k not in ("output", "seconds")})
-    assert reports[0] == reports[1] and reports[0]["embeddings"] == 3
-    assert (tmp_path / "3.png").read_bytes() == (tmp_path / "1.png").read_bytes()
-    assert np.array_equal(frames_of(tmp_path / "3.mkv"), frames_of(tmp_path / "1.mkv"))
+    for at_once in (2, 1):
+        monkeypatch.setattr(Runner, "groups_at_once", lambda self, h, w, n=at_once: n)
+        output = tmp_path / f"{at_once}.png"
+        # The last bits may depend on the number of threads.
+        with share_cores(torch.get_num_threads()):
+            report = Converter(device="cpu").embed([panning], output)
+        reports.append((report.embeddings, report.bytes, report.embedding, report.restored))
+    assert reports[0] == reports[1] and reports[0][0] == 2
+    assert (tmp_path / "2.png").read_bytes() == (tmp_path / "1.png").read_bytes()
 
 
-def test_as_many_as_cores_and_memory_allow() -> None:
-    net = find("video-5").load()
-    with cores_for(1):
-        torch.set_num_threads(8)
-        ample = Runner(net, memory=1 << 36)
-        assert ample.at_once(480, 848) == MOST
-        assert ample.at_once(20_000, 20_000) < MOST
-        assert Runner(net, memory=1 << 20).at_once(480, 848) == 1
-        usual = Runner(net)
-        assert usual.at_once(2160, 3840) == 1
-        wanted = [usual.at_once(height, 2 * height) for height in range(64, 1500, 100)]
-        assert wanted == sorted(wanted, reverse=True)
-        assert Runner(net, memory=1 << 36, compiled=True).at_once(480, 848) == 1
-        torch.set_num_threads(2)
-        assert ample.at_once(480, 848) == 2
-
-
-def test_a_failing_group_is_told_and_leaves_nothing(
-    run: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_failing_group_is_reported_and_leaves_no_file(
+    run: Run, panning: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Runner, "at_once", lambda self, height, width: 2)
+    monkeypatch.setattr(Runner, "groups_at_once", lambda self, height, width: 2)
 
-    def failing(self: Runner, *_: object) -> None:
+    def fail(self: Runner, *_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(Runner, "embed_with_remainder", failing)
-    result = run("embed", clip, "-o", tmp_path / "out.png")
+    monkeypatch.setattr(Runner, "embed", fail)
+    result = run("embed", panning, "-o", tmp_path / "out.png")
     assert result.exit_code == 1
     assert result.stderr.strip() == "iicnet: not enough memory"
     assert not list(tmp_path.glob("out*"))

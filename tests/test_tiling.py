@@ -11,7 +11,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from iicnet_cli.inference.runner import bytes_per_pixel, default_memory, plan_tiles
+from iicnet_cli.inference.tiling import bytes_per_pixel, default_memory, plan_tiles, scale_area
 from iicnet_cli.network import IICNet, IICNetConfig
 
 SMALL = IICNetConfig.compact(2, blocks=2, width=8)
@@ -31,19 +31,19 @@ def test_tiles_cover_every_pixel_once_and_carry_their_halo(
     height: int, width: int, memory: int
 ) -> None:
     height, width = 2 * height, 2 * width
-    seen = np.zeros((height, width), int)
+    covered = np.zeros((height, width), int)
     tiles = plan_tiles(height, width, SMALL, memory)
     shapes = {tuple(side.stop - side.start for side in tile.compute) for tile in tiles}
     ((tall, wide),) = shapes
     # An odd halo is rounded up to whole cells.
     assert tall * wide <= max(memory // bytes_per_pixel(SMALL), (4 * (SMALL.halo + 1)) ** 2)
     for tile in tiles:
-        seen[tile.keep] += 1
+        covered[tile.keep] += 1
         for keep, compute, size in zip(tile.keep, tile.compute, (height, width), strict=True):
             assert compute.start == 0 or keep.start - compute.start >= SMALL.halo
             assert compute.stop == size or compute.stop - keep.stop >= SMALL.halo
             assert keep.start % 2 == compute.start % 2 == keep.stop % 2 == compute.stop % 2 == 0
-    assert (seen == 1).all()
+    assert (covered == 1).all()
 
 
 @given(
@@ -74,35 +74,42 @@ def test_no_other_grid_that_fits_computes_less(
     half_size=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_tiled_equals_whole_in_float64(height: int, width: int, half_size: bool, seed: int) -> None:
+def test_tiles_together_equal_the_whole_in_float64(
+    height: int, width: int, half_size: bool, seed: int
+) -> None:
     config = SMALL.model_copy(update={"half_size": half_size, "downscaling_conv": half_size})
     net = random_net(config, seed).double()
     images = torch.rand(1, 2, 3, 2 * height, 2 * width, dtype=torch.float64)
-    scale = 2 if half_size else 1
+    scale = config.scale
     with torch.inference_mode():
-        whole = net(images)
-        back = net.inverse(whole)
+        embedding = net(images)
+        restored = net.inverse(embedding)
         tiles = plan_tiles(2 * height, 2 * width, config, 1)
         assert len(tiles) > 1
         for tile in tiles:
-            cy, cx = ([s.start // scale, s.stop // scale] for s in tile.compute)
-            ky, kx = ([s.start // scale, s.stop // scale] for s in tile.keep)
-            inner = [(s.start // scale, s.stop // scale) for s in tile.inner]
-            part = net(images[..., tile.compute[0], tile.compute[1]])
-            part = part[..., slice(*inner[0]), slice(*inner[1])]
-            assert (part - whole[..., slice(*ky), slice(*kx)]).abs().max() < 1e-9
-            restored = net.inverse(whole[..., slice(*cy), slice(*cx)])
-            restored = restored[..., tile.inner[0], tile.inner[1]]
-            assert (restored - back[..., tile.keep[0], tile.keep[1]]).abs().max() < 1e-9
+            kept, computed, inner = (
+                scale_area(area, scale) for area in (tile.keep, tile.compute, tile.inner)
+            )
+            part = net(images[..., *tile.compute])[..., *inner]
+            assert (part - embedding[..., *kept]).abs().max() < 1e-9
+            part = net.inverse(embedding[..., *computed])[..., *tile.inner]
+            assert (part - restored[..., *tile.keep]).abs().max() < 1e-9
 
 
 def test_tiles_get_half_of_the_free_memory_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sysconf", {"SC_AVPHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}.__getitem__)
+    sizes = {"SC_AVPHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr(os, "sysconf", sizes.__getitem__, raising=False)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (80 << 30, 90 << 30))
     assert default_memory(torch.device("cpu")) == 500 * 4096
     assert default_memory(torch.device("cuda", 0)) == 40 << 30
 
 
-def test_bytes_per_pixel_grows_with_the_network() -> None:
+def test_larger_networks_take_more_bytes_a_pixel() -> None:
     assert bytes_per_pixel(IICNetConfig.compact(9)) > bytes_per_pixel(IICNetConfig.compact(2))
     assert bytes_per_pixel(IICNetConfig.paper(5)) > bytes_per_pixel(IICNetConfig.compact(5))
+
+
+def test_bf16_takes_less_memory_so_that_tiles_are_larger() -> None:
+    paper = IICNetConfig.paper(5)
+    exact, short = (len(plan_tiles(480, 856, paper, 1 << 30, each)) for each in ("fp32", "bf16"))
+    assert short == 1 < exact
