@@ -23,7 +23,7 @@ from iicnet_cli.container.png import read_header
 from iicnet_cli.errors import ExitCode, MediaError
 from iicnet_cli.media.video_writer import open_writer
 from iicnet_cli.pictures.metrics import psnr
-from tests.helpers import Run, pixels, save
+from tests.helpers import Run, done, pixels, save
 from tests.samples import moving, natural
 
 
@@ -312,3 +312,51 @@ def test_memory_budget_changes_nothing(run: Run, tmp_path: Path) -> None:
     )
     assert difference.max() <= 1
     assert (difference > 0).mean() < 1e-3
+
+
+def test_dry_run_writes_nothing(run: Run, photos: list[Path], tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    estimate = json.loads(done(run("embed", *photos[:2], "--dry-run", "--json")).stdout)
+    assert sorted(tmp_path.rglob("*")) == before
+    output = tmp_path / "x.png"
+    report = json.loads(done(run("embed", *photos[:2], "-o", output, "--json")).stdout)
+    for field in ("task", "model", "images", "width", "height", "embeddings", "guessed"):
+        assert estimate[field] == report[field], field
+    assert estimate["seconds"] > 0
+
+
+def test_dry_run_of_a_clip_in_words(run: Run, clip: Path) -> None:
+    result = done(run("embed", clip, "--dry-run", "--effort", 2))
+    assert "96x64 with video-5, 3 embeddings, about 0.0 MB" in result.stdout
+    assert "without what the search gains" in result.stdout
+
+
+def test_dry_run_of_many_inputs_has_a_line_for_each(
+    run: Run, photos: list[Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "o"
+    options = ("--task", "grayscale", "--out-dir", folder, "--dry-run", "--json")
+    result = done(run("embed", *photos[:2], *options))
+    records = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [record["input"] for record in records] == [str(photo) for photo in photos[:2]]
+    assert {record["model"] for record in records} == {"grayscale"}
+    assert not folder.exists()
+
+
+def test_dry_run_needs_inputs_that_exist(run: Run, tmp_path: Path) -> None:
+    result = run("embed", tmp_path / "none.mp4", "--dry-run")
+    assert result.exit_code != 0
+    assert "none.mp4" in result.output
+
+
+def test_a_missing_codec_is_said_when_embedding_and_restoring(
+    run: Run, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layered, plain = tmp_path / "layered.png", tmp_path / "plain.png"
+    done(run("embed", *photos[:2], "-o", layered))
+    assert "enhancement_layer" in json.loads(done(run("info", layered, "--json")).stdout)
+    monkeypatch.setattr("PIL.features.check", lambda feature: feature != "avif")
+    report = json.loads(done(run("embed", *photos[:2], "-o", plain, "--json")).stdout)
+    assert "AVIF" in " ".join(report["notes"])
+    assert "enhancement_layer" not in json.loads(done(run("info", plain, "--json")).stdout)
+    assert "AVIF" in done(run("restore", layered, "-o", tmp_path / "back")).stderr

@@ -10,6 +10,7 @@ import pytest
 
 from iicnet_cli.errors import ExitCode
 from iicnet_cli.payload.mark import read_mark, write_mark
+from tests.conftest import rewrite_header
 from tests.helpers import Run, done, pixels, save, strip, write_clip
 from tests.samples import moving, natural
 
@@ -49,3 +50,17 @@ def test_info_of_a_stripped_png_of_half_size(
         info = json.loads(done(run("info", out, "--json")).stdout)
         assert (info["task"], info["embedding_size"]) == (task, embedding_size)
         assert not {"width", "height", "model"} & set(info)
+
+
+def test_info_tells_the_share_of_the_static_region(run: Run, tmp_path: Path) -> None:
+    back = natural(64, 96, 0)
+    front = back.copy()
+    front[16:40, 24:56] = natural(24, 32, 1)
+    photos = [save(tmp_path / f"{i}.png", picture) for i, picture in enumerate((front, back))]
+    out = tmp_path / "out.png"
+    done(run("embed", *photos, "-o", out))
+    assert "88% of the picture" in done(run("info", out)).stdout
+    strip(out, tmp_path / "stripped.png")
+    assert "88% of the picture" in done(run("info", tmp_path / "stripped.png")).stdout
+    rewrite_header(out, common=[])
+    assert "0% of the picture" in run("info", out).stdout

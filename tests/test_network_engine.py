@@ -246,7 +246,9 @@ def test_motion_is_only_estimated_for_pictures_of_one_scene(make_engine: MakeEng
     group = panning_frames()
     errors = []
     for predicts in (True, False):
-        encoded = engine.encode_group(group, EncodingRequest("video", predicts=predicts, options=PLAIN))
+        encoded = engine.encode_group(
+            group, EncodingRequest("video", predicts=predicts, options=PLAIN)
+        )
         assert bool(encoded.side_info.motion) == predicts
         header = header_of(engine, "video", group, encoded.side_info)
         assert (header.motion is not None) == predicts
@@ -342,6 +344,26 @@ def test_a_mark_of_another_number_of_images_is_ignored(stego: NetworkEngine) -> 
     restored = stego.decode_group(encoded.pixels, other, 0)
     assert restored.valid == 3
     assert np.array_equal(restored.images, stego.runner.restore(encoded.pixels))
+
+
+def test_altered_pixels_cost_the_layer_but_neither_mark_nor_base_layer(
+    stego: NetworkEngine,
+) -> None:
+    encoded = stego.encode_group(hidden_photos(), STEGO)
+    header = header_of(stego, "stego", hidden_photos(), encoded.side_info)
+    mark = read_mark(encoded.pixels)
+    assert mark is not None and mark.enhancement
+    pasted = encoded.pixels.copy()
+    pasted[40:43, 30:33] = 0
+    found = read_mark(pasted)
+    assert found is not None and not found.enhancement
+    assert (found.images, found.valid, found.model) == (mark.images, mark.valid, mark.model)
+    restored = stego.decode_group(pasted, header, 0)
+    assert np.array_equal(restored.images, stego.runner.restore(pasted))
+    far = slice(None), slice(0, 24)
+    intact = stego.decode_group(encoded.pixels, header, 0)
+    originals = hidden_photos().images[far]
+    assert psnr(intact.images[far], originals) > psnr(restored.images[far], originals) > 20
 
 
 def test_what_is_left_after_the_alterations_that_it_survives_is_restored(
