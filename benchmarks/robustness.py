@@ -43,10 +43,10 @@ from iicnet_cli.inference.runner import Runner
 from iicnet_cli.media.stills import resize
 from iicnet_cli.motion.estimation import add_prediction, estimate_motion, subtract_prediction
 from iicnet_cli.motion.field import MotionField
-from iicnet_cli.payload.mark import Mark, read_mark
+from iicnet_cli.payload.mark import Mark
+from iicnet_cli.payload.mark_pixels import read_mark
 from iicnet_cli.pictures.arrays import PixelArray, from_fixed_point
 from iicnet_cli.pictures.metrics import cap_psnr, psnr
-from iicnet_cli.quantize.lattice import unrounded_mse
 from iicnet_cli.tasks import task_named
 from iicnet_cli.zoo import Checkpoint, find
 
@@ -257,7 +257,7 @@ def damaged(
     """Every damage on the PNG made of (K, H, W, 3)."""
     reference = runner.reference(images)
     wanted = subtract_prediction(images, motion)
-    embedding, remainder = runner.embed_unrounded(wanted)
+    unrounded = runner.embed_unrounded(wanted)
     bare = Mark(
         task=0,
         model=0,
@@ -268,11 +268,10 @@ def damaged(
     _, marked = enhanced(
         bare,
         wanted,
-        embedding,
-        remainder,
+        unrounded,
         runner.feedback,
         lambda pixels, rest, rows: runner.restore_fixed_point(pixels, np.int16, rest, rows),
-        unrounded_mse(embedding, remainder, reference),
+        unrounded.mse(reference),
     )
     embedding = through_png(marked)
     embed_psnr = cap_psnr(psnr(embedding, reference))

@@ -22,16 +22,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from iicnet_cli import __version__
-from iicnet_cli.container.header import Header
-from iicnet_cli.container.png import MAX_HEADER_BYTES, EmbeddingReader, EmbeddingWriter
+from iicnet_cli.container.header import MAX_HEADER_BYTES, Header
+from iicnet_cli.container.png_writer import PngWriter
 from iicnet_cli.engines.network import enhancement_layer as enhancement
 from iicnet_cli.engines.network.encoder import LAYERED, EncodedGroup, Search, marked
 from iicnet_cli.errors import DamagedError, QualityError, UsageError
 from iicnet_cli.identify import identify
 from iicnet_cli.media.files import check_target, replacing
 from iicnet_cli.motion.field import MotionField
+from iicnet_cli.payload.embedding_reader import EmbeddingReader
 from iicnet_cli.payload.mark import TASKS as MARK_TASKS
-from iicnet_cli.payload.mark import Mark, fps_code, model_id, payload_capacity, read_mark
+from iicnet_cli.payload.mark import Mark, fps_code, model_id
+from iicnet_cli.payload.mark_pixels import payload_capacity, read_mark
 from iicnet_cli.payload.static_map import StaticRegion
 from iicnet_cli.pictures.arrays import PixelArray, Pixels, crop, from_fixed_point, pad, padding_to
 from iicnet_cli.pictures.metrics import SSIM_WINDOW, cap_psnr, mse_to_psnr, psnr, psnr_to_mse, ssim
@@ -476,7 +478,7 @@ class Converter:
         all_motion: list[bytes] = []
         all_common: list[bytes] = []
         with open(path, "w+b") as file, ViterbiWorkers() as helpers:
-            writer = EmbeddingWriter(file, frame_delay=job.frame_delay)
+            writer = PngWriter(file, frame_delay=job.frame_delay)
             network = runner.config
             half = task.name == "video" and network.half_size
             mark_task = f"{task.name}-half" if half else task.name
@@ -514,7 +516,7 @@ class Converter:
             for found, why in groups.each(work, job.groups()):
                 obstacle = why
                 all_motion.append(found.mark.motion)
-                all_common.append(found.mark.common)
+                all_common.append(found.mark.static_region_bytes)
                 if found.gained_psnr is not None:
                     gains.append(found.gained_psnr)
                 pixels = found.pixels
@@ -529,7 +531,7 @@ class Converter:
                 padding=padding,
                 scale=runner.scale,
                 precision=self._precision,
-                common=_told(all_common),
+                static_regions=_told(all_common),
                 motion=_told(all_motion),
                 pixels_sha256="",
                 software=f"iicnet {__version__}",
@@ -625,7 +627,7 @@ def _compensated(
     data = motion.to_bytes() if motion else b""
     scale = 2 if network.half_size else 1
     shape = images.shape[1] // scale, images.shape[2] // scale, network.embedding_channels
-    if len(data) > payload_capacity(shape, to_a_bit=_SAMPLES_TO_A_MOTION_BIT):
+    if len(data) > payload_capacity(shape, carriers_per_symbol=_SAMPLES_TO_A_MOTION_BIT):
         return images, b""
     return subtract_prediction(images, motion), data
 
@@ -647,7 +649,7 @@ def _restored(
     if mark is not None and mark.images != header.images:
         mark = None
     motion = _of_group(header.motion, index) or (mark.motion if mark else b"")
-    common = _of_group(header.common, index) or (mark.common if mark else b"")
+    common = _of_group(header.static_regions, index) or (mark.static_region_bytes if mark else b"")
     # Both may come from anyone.
     area = StaticRegion.from_bytes(common)
     if area is not None and not (area.fits(embedding.shape) and runner.scale == 1):
@@ -668,7 +670,7 @@ def _restored(
     else:
         levels = crop(runner.restore(embedding, dtype, tick), header.width, header.height)
     if area is not None:
-        area.put(levels, embedding)
+        area.copy_into(levels, embedding)
     if motion:
         from iicnet_cli.motion.estimation import add_prediction
 

@@ -6,8 +6,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from iicnet_cli.container.header import Header
-from iicnet_cli.container.png import EmbeddingReader
 from iicnet_cli.errors import DamagedError, ModelError, NotAnEmbeddingError, UnsupportedVersionError
+from iicnet_cli.payload.embedding_reader import EmbeddingReader
 from iicnet_cli.payload.mark import Mark, fps_from_code, model_id
 from iicnet_cli.tasks import TASKS, task_named
 from iicnet_cli.zoo import Checkpoint, available, find, find_by_weights

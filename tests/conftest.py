@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from typer.testing import CliRunner, Result
 
 from iicnet_cli.cli import app
-from iicnet_cli.container.png import read_header
+from iicnet_cli.container.png_reader import read_header
 from iicnet_cli.media.video import open_frames
 
 Pixels = NDArray[np.uint8]

@@ -22,10 +22,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from iicnet_cli import __version__
-from iicnet_cli.container.png import EmbeddingReader, read_header
+from iicnet_cli.container.png_reader import read_header
 from iicnet_cli.errors import ExitCode, MediaError
 from iicnet_cli.media.video import open_frames, open_writer, probe
-from iicnet_cli.payload.mark import read_mark, write_mark
+from iicnet_cli.payload.embedding_reader import EmbeddingReader
+from iicnet_cli.payload.mark_pixels import read_mark, write_mark
 from iicnet_cli.pictures.metrics import psnr
 from tests.conftest import Run, frames_of, moving, natural
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from iicnet_cli.container.png import read_header
+from iicnet_cli.container.png_reader import read_header
 from iicnet_cli.engines.network.static_region import LEAST, copy_static_region, find_static_region
 from iicnet_cli.payload.mark import Mark, carried, payload_capacity, read_mark, write_mark
 from iicnet_cli.payload.static_map import StaticRegion

@@ -23,11 +23,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from iicnet_cli.container.png import EmbeddingReader, EmbeddingWriter, hash_frame, read_header
 from PIL import Image, ImageSequence, PngImagePlugin
 
 from iicnet_cli.container import png
 from iicnet_cli.container.header import Header, Source, safe_name
-from iicnet_cli.container.png import EmbeddingReader, EmbeddingWriter, hash_frame, read_header
 from iicnet_cli.errors import (
     ContainerError,
     DamagedError,

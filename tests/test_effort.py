@@ -16,10 +16,11 @@ from iicnet_cli.errors import UsageError
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.network import IICNet, IICNetConfig
 from iicnet_cli.network.pixels import to_tensor
-from iicnet_cli.payload.mark import read_mark
+from iicnet_cli.payload.mark_pixels import read_mark
 from iicnet_cli.pictures.arrays import FRACTION
 from iicnet_cli.pictures.metrics import psnr
-from iicnet_cli.quantize.error_diffusion import rounded
+from iicnet_cli.quantize.error_diffusion import round_embedding
+from iicnet_cli.quantize.lattice import UnroundedEmbedding
 from iicnet_cli.zoo import find
 from tests.conftest import Run, natural
 
@@ -120,8 +121,8 @@ def test_a_reference_between_levels_is_held_as_rounded() -> None:
     runner = Runner(checkpoint.load(), torch.device("cpu"), feedback=checkpoint.feedback)
     images = natural(64, 64, 12)[None]
     start = runner.embed_unrounded(images)
-    found = runner.improve(images, *start, 60, Target())
-    before, after = (rounded(*each, runner.feedback) for each in (start, found))
+    found = runner.improve(images, start, 60, Target())
+    before, after = (round_embedding(each, runner.feedback) for each in (start, found))
     reference = runner.reference(images)
     assert psnr(after, reference) > psnr(before, reference) - 0.05
     assert psnr(runner.restore(after), images) > psnr(runner.restore(before), images) + 0.1
@@ -218,8 +219,8 @@ def test_the_search_is_for_what_the_layer_leaves() -> None:
     start = runner.embed_unrounded(images)
     errors = []
     for each in (0, room):
-        embedding, remainder = runner.improve(images, *start, 32, Target(), room=each)
-        restored = runner.restore_fixed_point(embedding, remainder=remainder)
+        found = runner.improve(images, start, 32, Target(), room=each)
+        restored = runner.restore_fixed_point(found.pixels, remainder=found.residual)
         plan = planned(images, restored, room)
         assert plan is not None
         restored += plan.told(restored, room)
@@ -255,9 +256,9 @@ def quickly_trained(steps: int = 150) -> IICNet:
     return net.eval().requires_grad_(False)
 
 
-def error(runner: Runner, found: tuple[np.ndarray, np.ndarray], images: np.ndarray) -> float:  # type: ignore[type-arg]
+def error(runner: Runner, found: UnroundedEmbedding, images: np.ndarray) -> float:  # type: ignore[type-arg]
     """Of what is restored, when it was rounded."""
-    restored = runner.restore(rounded(*found, runner.feedback))
+    restored = runner.restore(round_embedding(found, runner.feedback))
     return float(np.square(restored.astype(float) - images).mean())
 
 
@@ -267,7 +268,7 @@ def test_effort_in_tiles() -> None:
     start = Runner(net, torch.device("cpu"), memory=None).embed_unrounded(images)
     tiled = Runner(net, torch.device("cpu"), memory=1)
     told: list[tuple[float, float]] = []
-    found = tiled.improve(images, *start, 20, Target(), lambda *each: told.append(each))
+    found = tiled.improve(images, start, 20, Target(), lambda *each: told.append(each))
     shares = [share for share, _ in told]
     assert len(shares) > 20  # more than one tile
     assert shares == sorted(shares)
@@ -283,12 +284,12 @@ def test_effort_leaves_what_is_known() -> None:
     start = runner.embed_unrounded(images)
     known = np.zeros((48, 64), bool)
     known[8:24, 16:40] = True
-    found = runner.improve(images, *start, 40, Target(), known=known)
-    for before, after in zip(start, found, strict=True):
-        assert np.array_equal(before[known], after[known])
-    assert not np.array_equal(start[0][~known], found[0][~known])
+    found = runner.improve(images, start, 40, Target(), known=known)
+    assert np.array_equal(start.pixels[known], found.pixels[known])
+    assert np.array_equal(start.residual[known], found.residual[known])
+    assert not np.array_equal(start.pixels[~known], found.pixels[~known])
     for each in (start, found):
-        each[0][known], each[1][known] = 0, 0  # it is not looked at
+        each.pixels[known], each.residual[known] = 0, 0  # it is not looked at
     assert error(runner, found, images) < error(runner, start, images)
 
 
@@ -323,7 +324,7 @@ def test_a_search_wins_back_what_more_bits_cost(run: Run, tmp_path: Path) -> Non
     record = embedded(run, files, richer, "--enhance", "--effort", 2)
     marks = [read_mark(np.asarray(Image.open(path))) for path in (usual, richer)]
     assert marks[0] is not None and marks[1] is not None
-    assert marks[1].depth > marks[0].depth
+    assert marks[1].code > marks[0].code
     assert record["restored_psnr"] > plain["restored_psnr"] + 0.5
     assert record["embed_psnr"] > plain["embed_psnr"] - 0.05
 

@@ -16,7 +16,6 @@ from iicnet_cli.engines.network.sliced_encoder import enhanced
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.payload.mark import Mark
 from iicnet_cli.pictures.arrays import from_fixed_point
-from iicnet_cli.quantize.lattice import unrounded_mse
 from iicnet_cli.zoo import find
 from tests.conftest import Run, natural
 
@@ -76,15 +75,14 @@ def test_windows_stand_for_a_large_picture() -> None:
     runner = Runner(checkpoint.load(), torch.device("cpu"), feedback=checkpoint.feedback, memory=1)
     told = forecast(runner, images)
     assert told.tiles == 2
-    embedding, remainder = runner.embed_unrounded(images)
+    unrounded = runner.embed_unrounded(images)
     mark, embedding = enhanced(
         Mark(task=0, model=0, images=1, valid=1),
         images,
-        embedding,
-        remainder,
+        unrounded,
         runner.feedback,
         lambda pixels, rest, rows: runner.restore_fixed_point(pixels, np.uint8, rest, rows),
-        unrounded_mse(embedding, remainder, runner.reference(images)),
+        unrounded.mse(runner.reference(images)),
     )
     levels = runner.restore_fixed_point(embedding)
     add(mark.enhancement, levels)

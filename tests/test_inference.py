@@ -111,7 +111,7 @@ def test_tiled_equals_whole_after_rounding_on_a_bundled_model() -> None:
     whole = Runner(net, memory=1 << 40)
     assert len(plan_tiles(768, 832, net.config, 1)) == 4
     for a, b in (
-        (tiled.embed_unrounded(images, shares.append)[0], embedding := whole.embed(images)),
+        (tiled.embed_unrounded(images, shares.append).pixels, embedding := whole.embed(images)),
         (tiled.restore(embedding, tick=shares.append), whole.restore(embedding)),
     ):
         difference = np.abs(a.astype(int) - b.astype(int))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from iicnet_cli.container.png import read_header
+from iicnet_cli.container.png_reader import read_header
 from iicnet_cli.motion import estimation as motion_module
 from iicnet_cli.motion.estimation import (
     add_prediction,
@@ -25,7 +25,7 @@ from iicnet_cli.motion.estimation import (
 )
 from iicnet_cli.motion.field import STEPS, MotionField
 from iicnet_cli.motion.phase_correlation import SMALLEST_SIDE
-from iicnet_cli.payload.mark import payload_capacity, read_mark, write_mark
+from iicnet_cli.payload.mark_pixels import payload_capacity, read_mark, write_mark
 from iicnet_cli.pictures.metrics import psnr
 from iicnet_cli.tasks.task import reference_first
 from tests.conftest import Pixels, Run, done, frames_of, natural, rewrite_header
@@ -291,7 +291,7 @@ def test_motion_takes_a_sample_for_each_bit(run: Run, panning: Path, tmp_path: P
     assert mark.motion == base64.b64decode(header.motion[0])
     pixels = natural(480, 640, 0)
     assert len(mark.motion) < payload_capacity(pixels.shape)
-    moving = dataclasses.replace(mark, common=b"", enhancement=b"")
+    moving = dataclasses.replace(mark, static_region_bytes=b"", enhancement=b"")
     change = write_mark(pixels, moving).astype(int) - pixels
     assert np.abs(change).max() == 1
     assert np.count_nonzero(change) < 0.6 * 8 * len(moving.to_bytes())

@@ -16,11 +16,10 @@ from iicnet_cli.engines.network import sliced_encoder as strips
 from iicnet_cli.engines.network.enhancement_layer import Plan, add
 from iicnet_cli.engines.network.sliced_encoder import enhanced
 from iicnet_cli.inference.runner import Runner
-from iicnet_cli.payload.mark import Mark, read_mark
+from iicnet_cli.payload.mark import Mark
+from iicnet_cli.payload.mark_pixels import read_mark
 from iicnet_cli.pictures.arrays import from_fixed_point, pad, padding_to
 from iicnet_cli.pictures.metrics import mse_to_psnr, psnr
-from iicnet_cli.quantize.lattice import unrounded_mse
-from iicnet_cli.quantize.trellis_codes import CODED
 from iicnet_cli.zoo import find
 from tests.conftest import natural
 
@@ -42,7 +41,7 @@ class Made:
         self.wanted = np.stack([natural(height, width, seed) for seed in range(count)])
         padding = padding_to(width, height, runner.config.multiple)
         padded = pad(self.wanted, padding)
-        embedding, remainder = runner.embed_unrounded(padded)
+        unrounded = runner.embed_unrounded(padded)
         reference = runner.reference(padded)
 
         def restore(pixels: np.ndarray, rest: np.ndarray | None, rows: slice) -> np.ndarray:
@@ -55,11 +54,10 @@ class Made:
         self.mark, self.pixels = enhanced(
             mark,
             self.wanted,
-            embedding,
-            remainder,
+            unrounded,
             runner.feedback,
             restore,
-            unrounded_mse(embedding, remainder, reference),
+            unrounded.mse(reference),
             tick=self.shares.append,
             bits=bits,
         )
@@ -119,7 +117,7 @@ def test_a_strip_tells_of_the_rounding_before_it(monkeypatch: pytest.MonkeyPatch
 def test_so_many_bits_to_a_pixel_as_are_asked_for(bits: int) -> None:
     made = Made("stego-5", 128, 160, bits=bits)
     assert read_mark(made.pixels) == made.mark
-    assert made.mark.depth - CODED == bits
+    assert made.mark.code.trellis_bits == bits
     assert 8 * len(made.mark.enhancement) / (128 * 160) == pytest.approx(bits, abs=0.15)
 
 
@@ -132,7 +130,7 @@ def test_fewer_bits_would_not_pay(monkeypatch: pytest.MonkeyPatch, name: str) ->
 
     monkeypatch.setattr(strips, "_DENSITIES", {math.inf: 5})
     usual = Made(name, 192, 256)
-    bits = usual.mark.depth - CODED
+    bits = usual.mark.code.trellis_bits
     assert usual.mark.enhancement and 0 < bits <= 5
     others = [Made(name, 192, 256, bits=n) for n in (bits - 1, bits + 1) if 0 < n <= 5]
     assert total(usual) > max(map(total, others)) - 0.3

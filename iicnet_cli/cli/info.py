@@ -19,7 +19,7 @@ from iicnet_cli.cli.console import (
 from iicnet_cli.errors import ExitCode, ModelError, NotAnEmbeddingError
 
 if TYPE_CHECKING:
-    from iicnet_cli.container.png import EmbeddingReader
+    from iicnet_cli.payload.embedding_reader import EmbeddingReader
 
 
 @command
@@ -32,8 +32,8 @@ def info(
 
     Exit status 3 if it is not an iicnet PNG, or its pixels were altered.
     """
-    from iicnet_cli.container.png import EmbeddingReader
     from iicnet_cli.identify import task_of
+    from iicnet_cli.payload.embedding_reader import EmbeddingReader
     from iicnet_cli.payload.mark import fps_from_code
 
     with input_paths([source]) as paths, EmbeddingReader(paths[0]) as reader:
@@ -46,7 +46,7 @@ def info(
     if header is not None:
         facts |= {
             "found_by": "header",
-            **header.model_dump(exclude_none=True, exclude_defaults=True),
+            **header.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True),
             "pixels": "altered" if altered else "intact",
         }
     elif mark is not None:
@@ -55,7 +55,11 @@ def info(
             "task": task_of(mark),
             "images": mark.images,
             **by_model,
-            **({"common": [base64.b64encode(mark.common).decode()]} if mark.common else {}),
+            **(
+                {"common": [base64.b64encode(mark.static_region_bytes).decode()]}
+                if mark.static_region_bytes
+                else {}
+            ),
             "fps": fps_from_code(mark.fps),
             "pixels": "unknown: the header was stripped",
         }

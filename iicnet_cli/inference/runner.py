@@ -28,7 +28,7 @@ from iicnet_cli.network.pixels import (
 )
 from iicnet_cli.network.precision import Precision, set_precision
 from iicnet_cli.pictures.arrays import FRACTION, FixedPoint, PixelArray, Pixels
-from iicnet_cli.quantize.lattice import NoiseShapingFilter, exact
+from iicnet_cli.quantize.lattice import NoiseShapingFilter, UnroundedEmbedding
 
 MOST_MEMORY = 1 << 30
 """Bytes for the tensors of one tile on a CPU, if nobody says."""
@@ -241,13 +241,13 @@ class Runner:
         Raises:
             ValueError: H or W is no multiple of ``config.multiple``, or K or C differ.
         """
-        return self.embed_unrounded(images)[0]
+        return self.embed_unrounded(images).pixels
 
     @torch.inference_mode()
     def embed_unrounded(
         self, images: PixelArray, tick: Callable[[float], None] = _silent
-    ) -> tuple[Pixels, NDArray[np.int8]]:
-        """As :meth:`embed`; and what rounding took from each sample (:func:`to_rounding_residual`)."""
+    ) -> UnroundedEmbedding:
+        """As :meth:`embed`, before rounding."""
         height, width = images.shape[1:3]
         scale = self.scale
         shape = (height // scale, width // scale, self.config.embedding_channels)
@@ -258,7 +258,7 @@ class Runner:
             kept, inner = _scaled(tile.keep, scale), _scaled(tile.inner, scale)
             out[kept] = to_pixels(values)[0][inner]
             rest[kept] = to_rounding_residual(values)[0][inner]
-        return out, rest
+        return UnroundedEmbedding(out, rest)
 
     @torch.inference_mode()
     def restore(
@@ -334,28 +334,26 @@ class Runner:
             area = _scaled(tile.compute, self.scale)
             part: Pixels | NDArray[np.float32] = embedding[area]
             if remainder is not None:
-                part = exact(embedding[area], remainder[area])
+                part = UnroundedEmbedding(embedding[area], remainder[area]).values()
             restored = self._inverse(to_tensor(part[None], self.device))
             yield (slice(None), *tile.keep), restored[0][..., *tile.inner]
 
     def improve(
         self,
         images: PixelArray,
-        embedding: Pixels,
-        remainder: NDArray[np.int8],
+        embedding: UnroundedEmbedding,
         steps: int,
         target: Target,
         tick: Callable[[float, float], None] = lambda share, gain: None,
         *,
         room: int = 0,
         known: NDArray[np.bool_] | None = None,
-    ) -> tuple[Pixels, NDArray[np.int8]]:
+    ) -> UnroundedEmbedding:
         """Improve an embedding by :func:`~iicnet_cli.inference.effort.improve`, tile by tile.
 
         Args:
             images: (K, H, W, C), the reference first.
-            embedding: (H_e, W_e, C_e) uint8.
-            remainder: of the same shape, what rounding took from it.
+            embedding: (H_e, W_e, C_e).
             steps: of the optimiser.
             target: what to hold.
             tick: called after each step with the share 0..1 that is done, and the dB gained so
@@ -365,15 +363,16 @@ class Runner:
                 only where an embedding is as large as the images.
 
         Returns:
-            Embedding and remainder.
+            The improved embedding.
         """
         scale = self.scale
-        out, rest = embedding.copy(), remainder.copy()
+        out, rest = embedding.pixels.copy(), embedding.residual.copy()
         height, width = images.shape[1:3]
         tiles = self.tiles(height, width, searching=True)
         for i, tile in enumerate(tiles):
             area, inner = _scaled(tile.compute, scale), _scaled(tile.inner, scale)
-            start = 255 * to_tensor(exact(out[area], rest[area])[None], self.device)
+            values = UnroundedEmbedding(out[area], rest[area]).values()
+            start = 255 * to_tensor(values[None], self.device)
             free = torch.zeros(start.shape, dtype=torch.bool, device=self.device)
             free[0, :, *inner] = True
             settled = None
@@ -401,7 +400,7 @@ class Runner:
             )
             out[kept] = np.where(changed, levels, out[kept])
             rest[kept] = np.where(changed, lost, rest[kept])
-        return out, rest
+        return UnroundedEmbedding(out, rest)
 
     def _ticking(self, height: int, width: int, tick: Callable[[float], None]) -> Iterator[Tile]:
         tiles = self.tiles(height, width)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from iicnet_cli.payload.raw_lzma2 import packed, unpacked
+from iicnet_cli.payload.raw_lzma2 import compress, decompress
 
 STEPS = 2
 """Steps of a vector to a pixel."""
@@ -49,7 +49,7 @@ class MotionField:
         folded = (differences << 1 ^ differences >> 15).astype(np.uint16)
         planes = np.ascontiguousarray(np.moveaxis(folded, 4, 2), "<u2")
         body = planes.reshape(-1, 1).view(np.uint8).T.tobytes() + self.shares.tobytes()
-        return _HEAD.pack(*self.shares.shape) + packed(body, _LZMA2)
+        return _HEAD.pack(*self.shares.shape) + compress(body, _LZMA2)
 
     @classmethod
     def from_bytes(cls, data: bytes, frames: int) -> MotionField | None:
@@ -61,7 +61,7 @@ class MotionField:
         size = _BYTES_PER_CELL * count * rows * columns
         if count != frames or not 0 < size <= MOST_BYTES:
             return None
-        body = unpacked(data[_HEAD.size :], size, _LZMA2)
+        body = decompress(data[_HEAD.size :], size, _LZMA2)
         if body is None:
             return None
         cells = np.frombuffer(body, np.uint8)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from iicnet_cli.network.iicnet import IICNet
 from iicnet_cli.network.pixels import to_pixels, to_rounding_residual, to_tensor
-from iicnet_cli.quantize.error_diffusion import rounded
-from iicnet_cli.quantize.lattice import NEIGHBOURS, NoiseShapingFilter
+from iicnet_cli.quantize.error_diffusion import round_embedding
+from iicnet_cli.quantize.lattice import NEIGHBOURS, NoiseShapingFilter, UnroundedEmbedding
 
 _DRAWS = 16
 
@@ -48,11 +48,14 @@ def fit_noise_shaping(net: IICNet, images: Tensor, share: float) -> NoiseShaping
     # The variance of the noise is 1/12.
     weights = 12 / (_DRAWS * embedding[0, 0].numel()) * correlation.numpy()
     feedback = _solved(weights, share)
-    rounding = to_pixels(embedding)[0], to_rounding_residual(embedding)[0]
+    unrounded = UnroundedEmbedding(to_pixels(embedding)[0], to_rounding_residual(embedding)[0])
     with torch.no_grad():
         exact = net.inverse(embedding)
         plain, diffused = (
-            (net.inverse(to_tensor(rounded(*rounding, how)[None])) - exact).square().mean().item()
+            (net.inverse(to_tensor(round_embedding(unrounded, how)[None])) - exact)
+            .square()
+            .mean()
+            .item()
             for how in (None, feedback)
         )
     return feedback if diffused < plain else None

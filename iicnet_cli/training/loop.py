@@ -29,11 +29,11 @@ from iicnet_cli.network.pixels import (
     to_tensor,
 )
 from iicnet_cli.network.precision import Precision, set_precision
-from iicnet_cli.payload.static_map import CELL as STATIC_CELL
+from iicnet_cli.payload.static_map import STATIC_CELL
 from iicnet_cli.pictures.arrays import PixelArray
 from iicnet_cli.pictures.metrics import cap_psnr, psnr
-from iicnet_cli.quantize.error_diffusion import rounded
-from iicnet_cli.quantize.lattice import NoiseShapingFilter
+from iicnet_cli.quantize.error_diffusion import round_embedding
+from iicnet_cli.quantize.lattice import NoiseShapingFilter, UnroundedEmbedding
 from iicnet_cli.training.data import batches
 from iicnet_cli.training.distributed import Team
 from iicnet_cli.training.losses import total_loss
@@ -268,13 +268,13 @@ def measure(
         images = to_tensor(sample[None], device)
         values = net(images)
         reference = to_pixels(net.reference(images))[0]
-        levels, rest = to_pixels(values)[0], to_rounding_residual(values)[0]
-        area = copy_static_region(sample, levels, rest)
-        kept = area.mask(*levels.shape[:2]) if area else None
-        embedding = rounded(levels, rest, feedback, kept=kept)
+        unrounded = UnroundedEmbedding(to_pixels(values)[0], to_rounding_residual(values)[0])
+        area = copy_static_region(sample, unrounded)
+        static_mask = area.mask(*unrounded.pixels.shape[:2]) if area else None
+        embedding = round_embedding(unrounded, feedback, static_mask=static_mask)
         back = to_levels(net.inverse(to_tensor(embedding[None], device)))[0]
         if area:
-            area.put(back, embedding)
+            area.copy_into(back, embedding)
         embed.append(cap_psnr(psnr(embedding, reference)))
         restored += [cap_psnr(psnr(a, b)) for a, b in zip(back, sample, strict=True)]
     return float(np.mean(embed)), float(np.mean(restored))

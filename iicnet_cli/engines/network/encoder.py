@@ -13,19 +13,17 @@ from numpy.typing import NDArray
 from iicnet_cli.engines.network.sliced_encoder import enhanced, restored_error, room_for
 from iicnet_cli.engines.network.static_region import copy_static_region
 from iicnet_cli.errors import UsageError
-from iicnet_cli.payload.mark import Mark, write_mark
+from iicnet_cli.payload.mark import Mark
+from iicnet_cli.payload.mark_pixels import write_mark
 from iicnet_cli.pictures.arrays import FixedPoint, PixelArray, Pixels, pad
 from iicnet_cli.pictures.metrics import cap_psnr, mse, mse_to_psnr
-from iicnet_cli.quantize.lattice import unrounded_mse
-from iicnet_cli.quantize.trellis_codes import CODED, CODES
-from iicnet_cli.quantize.viterbi import Quantizer, viterbi_quantize
+from iicnet_cli.quantize.lattice import UnroundedEmbedding
+from iicnet_cli.quantize.trellis_codes import TRELLIS_CODES
+from iicnet_cli.quantize.viterbi import TrellisQuantizer, viterbi_quantize
 
 if TYPE_CHECKING:
     from iicnet_cli.engines.network.search import Target
     from iicnet_cli.inference.runner import Runner
-
-Unrounded = tuple[Pixels, NDArray[np.int8]]
-"""An embedding, and what rounding took from each of its samples."""
 
 LAYERED, SEARCHED = 1, 2
 """Efforts from which on there is an enhancement layer, and a search."""
@@ -100,7 +98,7 @@ def marked(
     *,
     enhance: bool = True,
     search: Search | None = None,
-    along: Quantizer = viterbi_quantize,
+    along: TrellisQuantizer = viterbi_quantize,
     embedding: Callable[[float], None] = lambda share: None,
     enhancing: Callable[[float], None] = lambda share: None,
     improving: Callable[[float, float], None] = lambda share, gain: None,
@@ -117,28 +115,28 @@ def marked(
         mark: with the padding and the motion, if any.
         enhance: add an enhancement layer where one gains.
         search: for a better embedding; none by default.
-        along: as of :class:`Rounding`.
+        along: as ``quantizer`` of :class:`RowQuantizer`.
         embedding: called with the share 0..1 of the network's pass that is done.
         enhancing: likewise, of a layer.
         improving: called with the share of a search that is done, and the dB gained so far.
     """
     padded = pad(images, mark.padding)
     found = runner.embed_unrounded(padded, embedding)
-    if area := copy_static_region(padded, *found, load=len(mark.motion)):
-        mark = replace(mark, common=area.to_bytes())
+    if area := copy_static_region(padded, found, load=len(mark.motion)):
+        mark = replace(mark, static_region_bytes=area.to_bytes())
     restore = partial(_levels, runner, images)
     reference = cache(partial(runner.reference, padded))
 
-    def laden(found: Unrounded, bits: int | None = None) -> tuple[Mark, Pixels]:
+    def laden(found: UnroundedEmbedding, bits: int | None = None) -> tuple[Mark, Pixels]:
         if not enhance or bits == 0:
-            return mark, write_mark(found[0], mark, found[1], runner.feedback)
+            return mark, write_mark(found, mark, runner.feedback)
         return enhanced(
             mark,
             images,
-            *found,
+            found,
             runner.feedback,
             restore,
-            unrounded_mse(*found, reference()),
+            found.mse(reference()),
             enhancing,
             thorough=search is not None,
             bits=bits,
@@ -154,14 +152,14 @@ def marked(
         return _Psnrs(*(cap_psnr(mse_to_psnr(error)) for error in errors))
 
     before = start = quality(*usual)
-    bits = usual[0].depth - CODED if usual[0].enhancement else 0
-    while 0 < bits < len(CODES):
+    bits = usual[0].code.trellis_bits if usual[0].enhancement else 0
+    while 0 < bits < len(TRELLIS_CODES):
         richer = quality(*laden(found, bits + 1))
         if richer.total <= start.total:
             break
         start, bits = richer, bits + 1
     target = search.target
-    known = None if area is None else area.mask(*found[0].shape[:2])
+    known = None if area is None else area.mask(*found.pixels.shape[:2])
 
     def searched(bits: int, start: _Psnrs) -> tuple[tuple[Mark, Pixels], _Psnrs]:
         """The best embedding with a layer of so many bits to a pixel, which starts with that."""
@@ -170,14 +168,14 @@ def marked(
             aim = replace(target, embed_psnr=before.embed_psnr)
         # What is held is told before there is a layer; so what it lacks with one is aimed at, too.
         if aim.embed_psnr is not None:
-            bare = unrounded_mse(*found, reference())
+            bare = found.mse(reference())
             aim = aim.raised(cap_psnr(mse_to_psnr(bare)) - start.embed_psnr)
-        room = room_for(found[0], mark, bits) if bits else 0
+        room = room_for(found.pixels, mark, bits) if bits else 0
         better = found
         for attempt in range(1 if target.free else _ATTEMPTS):
             better = runner.improve(
                 padded,
-                *better,
+                better,
                 search.steps >> attempt,
                 aim,
                 improving,

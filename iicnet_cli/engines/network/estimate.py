@@ -15,10 +15,11 @@ from iicnet_cli.engines.network.search import Target
 from iicnet_cli.engines.network.sliced_encoder import complete, enhanced
 from iicnet_cli.engines.network.static_region import copy_static_region, find_static_region
 from iicnet_cli.inference.runner import Runner
-from iicnet_cli.payload.mark import Mark, write_mark
+from iicnet_cli.payload.mark import Mark
+from iicnet_cli.payload.mark_pixels import write_mark
 from iicnet_cli.pictures.arrays import FixedPoint, PixelArray, Pixels, from_fixed_point
 from iicnet_cli.pictures.metrics import cap_psnr, mse, mse_to_psnr
-from iicnet_cli.quantize.lattice import unrounded_mse
+from iicnet_cli.quantize.lattice import UnroundedEmbedding
 
 WINDOW = 128
 """Side of a window, in pixels of the pictures."""
@@ -65,9 +66,12 @@ def forecast(
     parts = [np.ascontiguousarray(images[:, *window]) for window in windows]
     area = sum(part.shape[1] * part.shape[2] for part in parts)
     began = time.perf_counter()
-    embeddings, remainders = zip(*map(runner.embed_unrounded, parts), strict=True)
+    embeddings = [runner.embed_unrounded(part) for part in parts]
     # Together, as if they were one picture: a layer for each would be too small.
-    embedding, remainder = np.concatenate(embeddings), np.concatenate(remainders)
+    unrounded = UnroundedEmbedding(
+        np.concatenate([each.pixels for each in embeddings]),
+        np.concatenate([each.residual for each in embeddings]),
+    )
     wanted = np.concatenate(parts, axis=1)
 
     def restored_from(
@@ -83,18 +87,22 @@ def forecast(
         return restored[:, rows.start - some.start * high : rows.stop - some.start * high]
 
     mark = Mark(task=0, model=0, images=len(images), valid=1)
-    if common := copy_static_region(wanted, embedding, remainder):
-        mark = replace(mark, common=common.to_bytes())
-    exact = embedding, remainder, runner.feedback
+    if common := copy_static_region(wanted, unrounded):
+        mark = replace(mark, static_region_bytes=common.to_bytes())
     reference = np.concatenate([runner.reference(part) for part in parts])
     laying = time.perf_counter()
     if enhance:
-        shown_error = unrounded_mse(embedding, remainder, reference)
         mark, embedding = enhanced(
-            mark, wanted, *exact, restored_from, shown_error, thorough=search_steps > 0
+            mark,
+            wanted,
+            unrounded,
+            runner.feedback,
+            restored_from,
+            unrounded.mse(reference),
+            thorough=search_steps > 0,
         )
     else:
-        embedding = write_mark(embedding, mark, remainder, runner.feedback)
+        embedding = write_mark(unrounded, mark, runner.feedback)
     laying = time.perf_counter() - laying
     restored = restored_from(embedding, None, slice(0, wanted.shape[1]))
     complete(mark, embedding, restored)
@@ -119,11 +127,10 @@ def forecast(
     total = seconds / area * computed
     if search_steps:
         part = parts[0]
-        searched_from = embeddings[0], remainders[0]
         room = len(mark.enhancement) // len(parts)
-        runner.improve(part, *searched_from, 1, Target())  # likewise
+        runner.improve(part, embeddings[0], 1, Target())  # likewise
         began = time.perf_counter()
-        runner.improve(part, *searched_from, _TIMED_STEPS, Target(), room=room)
+        runner.improve(part, embeddings[0], _TIMED_STEPS, Target(), room=room)
         step = (time.perf_counter() - began) / (part.shape[1] * part.shape[2] * _TIMED_STEPS)
         searched = runner.tiles(height, width, searching=True)
         computed = sum(math.prod(s.stop - s.start for s in tile.compute) for tile in searched)

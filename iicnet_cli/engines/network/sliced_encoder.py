@@ -16,13 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iicnet_cli.engines.network.enhancement_layer import Plan, add, planned
-from iicnet_cli.payload.mark import Mark, carried, payload_capacity, write_mark
+from iicnet_cli.payload.mark import Mark
+from iicnet_cli.payload.mark_pixels import constrain_samples, payload_capacity, write_mark
+from iicnet_cli.payload.payload_code import PayloadCode
 from iicnet_cli.pictures.arrays import FRACTION, FixedPoint, PixelArray, Pixels, from_fixed_point
 from iicnet_cli.pictures.metrics import cap_psnr, mse, mse_to_psnr
-from iicnet_cli.quantize.error_diffusion import Rounding
-from iicnet_cli.quantize.lattice import NoiseShapingFilter, unrounded_mse
-from iicnet_cli.quantize.trellis_codes import CODED, CODES
-from iicnet_cli.quantize.viterbi import Quantizer, viterbi_quantize
+from iicnet_cli.quantize.error_diffusion import RowQuantizer
+from iicnet_cli.quantize.lattice import NoiseShapingFilter, UnroundedEmbedding
+from iicnet_cli.quantize.trellis_codes import TRELLIS_CODES
+from iicnet_cli.quantize.viterbi import TrellisQuantizer, viterbi_quantize
 
 GOOD = 1.0
 """Mean squared error, in levels, below which a base layer may be disturbed more than mended; as any
@@ -52,8 +54,7 @@ of the pictures, in parts of a level."""
 def enhanced(
     mark: Mark,
     wanted: PixelArray,
-    embedding: Pixels,
-    remainder: NDArray[np.int8],
+    unrounded: UnroundedEmbedding,
     feedback: NoiseShapingFilter | None,
     restore: Restore,
     shown_error: float,
@@ -61,53 +62,54 @@ def enhanced(
     *,
     thorough: bool = False,
     bits: int | None = None,
-    along: Quantizer = viterbi_quantize,
+    along: TrellisQuantizer = viterbi_quantize,
 ) -> tuple[Mark, Pixels]:
     """The embedding with its mark and, if that makes it better, its enhancement layer.
 
     Args:
         mark: without one.
         wanted: (K, H, W, C), the pictures as the network got them, before padding.
-        embedding: (H_e, W_e, C_e), not yet marked.
-        remainder: as of :func:`write_mark`.
-        feedback: likewise.
+        unrounded: (H_e, W_e, C_e), the embedding, not yet marked.
+        feedback: as of :func:`write_mark`.
         restore: what the network makes of such an embedding, within the range of ``wanted``.
         shown_error: mean squared error, in levels, of the embedding before it is rounded.
         tick: called after each strip with the share 0..1 that is done.
         thorough: as of :class:`Plan`.
         bits: of the layer, to a pixel, for which there is a code, whether they pay or not; by
             default as many as do.
-        along: as of :class:`Rounding`.
+        along: as ``quantizer`` of :class:`RowQuantizer`.
 
     Returns:
         The mark that it carries, and the embedding.
     """
     restore = _with_common(restore, mark)
-    base = restore(embedding, remainder, slice(0, wanted.shape[1]))
+    embedding = unrounded.pixels
+    base = restore(embedding, unrounded.residual, slice(0, wanted.shape[1]))
     base_error = _error(wanted, base)
     sure = bits is not None
     bits, plan = _planned(wanted, base, base_error, mark, embedding, shown_error, bits)
     if plan is None:
-        return mark, write_mark(embedding, mark, remainder, feedback)
+        return mark, write_mark(unrounded, mark, feedback)
     plain = None
     if not sure and (len(plan.sizes) == 1 or base_error < GOOD * _open(mark)):
-        plain = mark, write_mark(embedding, mark, remainder, feedback)
-    kept = None if mark.area is None else mark.area.mask(*embedding.shape[:2])
+        plain = mark, write_mark(unrounded, mark, feedback)
+    area = mark.static_region
+    kept = None if area is None else area.mask(*embedding.shape[:2])
     areas = _areas(plan, embedding.shape, kept)
     first = _first(plan.sizes, [area.samples for area in areas])
     plan = replace(plan, first=first, thorough=thorough)
     told = base[:, plan.rows(plan.first)].copy()
     del base
-    rounding = Rounding(embedding, remainder, feedback, kept, along)
+    rounding = RowQuantizer(unrounded, feedback, kept, along)
     room = room_for(embedding, mark, bits)
-    marked = replace(mark, depth=CODED + bits)
+    marked = replace(mark, code=PayloadCode.trellis(bits))
     layered = _laid(plan, areas, marked, room, told, rounding, restore, tick)
     if plain is None:
         return layered
 
     def worth(mark: Mark, marked: Pixels) -> float:
         # The reference is not known here; what rounding does has nothing to do with it.
-        shown = shown_error + unrounded_mse(embedding, remainder, marked)
+        shown = shown_error + unrounded.mse(marked)
         errors = shown, restored_error(mark, marked, wanted, restore)
         return sum(cap_psnr(mse_to_psnr(error)) for error in errors)
 
@@ -116,12 +118,15 @@ def enhanced(
 
 def room_for(embedding: Pixels, mark: Mark, bits: int) -> int:
     """Bytes for a layer of so many bits to a pixel."""
-    return payload_capacity(embedding.shape, mark.common, depth=CODED + bits) - len(mark.motion)
+    code = PayloadCode.trellis(bits)
+    capacity = payload_capacity(embedding.shape, mark.static_region_bytes, code=code)
+    return capacity - len(mark.motion)
 
 
 def _open(mark: Mark) -> float:
     """Share of the samples that may carry bits, where the errors are that these can mend."""
-    return 1.0 if mark.area is None else max(1 - float(mark.area.cells.mean()), _LEAST)
+    area = mark.static_region
+    return 1.0 if area is None else max(1 - float(area.cells.mean()), _LEAST)
 
 
 def _planned(
@@ -149,7 +154,7 @@ def _planned(
     def worth(bits: int, plan: Plan | None) -> float:
         if plan is None:
             return -math.inf
-        noise = CODES[bits - 1].noise(embedding.shape[2]) * open_share
+        noise = TRELLIS_CODES[bits].expected_mse(embedding.shape[2]) * open_share
         left = base_error - plan.gained + _KEPT * noise
         return mse_to_psnr(shown_error + noise) + mse_to_psnr(left)
 
@@ -182,13 +187,14 @@ def complete(mark: Mark, marked: Pixels, restored: FixedPoint) -> None:
     """
     if mark.enhancement:
         add(mark.enhancement, restored)
-    if mark.area is not None:
-        mark.area.put(restored, marked, parts=FRACTION)
+    area = mark.static_region
+    if area is not None:
+        area.copy_into(restored, marked, scale=FRACTION)
 
 
 def _with_common(restore: Restore, mark: Mark) -> Restore:
     """The same, but for the common area."""
-    area = mark.area
+    area = mark.static_region
     if area is None:
         return restore
 
@@ -196,7 +202,7 @@ def _with_common(restore: Restore, mark: Mark) -> Restore:
         embedding: Pixels, remainder: NDArray[np.int8] | None, rows: slice
     ) -> FixedPoint:
         restored = restore(embedding, remainder, rows)
-        area.put(restored, embedding, rows.start, parts=FRACTION)
+        area.copy_into(restored, embedding, rows.start, scale=FRACTION)
         return restored
 
     return with_common
@@ -262,7 +268,7 @@ def _laid(
     mark: Mark,
     room: int,
     restored: FixedPoint,
-    rounding: Rounding,
+    rounding: RowQuantizer,
     restore: Restore,
     tick: Callable[[float], None],
 ) -> tuple[Mark, Pixels]:
@@ -270,11 +276,11 @@ def _laid(
 
     Of the plan's first strip it needs what is restored from the exact values.
     """
-    shape = rounding.levels.shape
+    shape = rounding.pixels.shape
     row = shape[1] * shape[2]
-    remainder = rounding.remainder.copy()  # 0 of what is rounded
+    remainder = rounding.unrounded.residual.copy()  # 0 of what is rounded
     order = plan.order[1:] + plan.order[:1]
-    mark = replace(mark, enhancement=bytes(room), first=areas[order[0]].rows.start * row)
+    mark = replace(mark, enhancement=bytes(room), first_sample=areas[order[0]].rows.start * row)
     load = len(mark.to_bytes())
     samples = accumulate(areas[i].samples for i in order)
     of_all = sum(area.samples for area in areas)
@@ -291,10 +297,10 @@ def _laid(
         mark = replace(mark, enhancement=layer.ljust(room, b"\0"))
         rows = areas[strip].rows
         some = slice(rows.start * row, rows.stop * row)
-        rounding.rows(rows, *carried(shape, mark, some))
+        rounding.quantize(rows, constrain_samples(shape, mark, some))
         remainder[rows] = 0
         tick(1 - left / room)
         if strip != order[-1]:
-            restored = restore(rounding.levels, remainder, plan.rows(strip))
+            restored = restore(rounding.pixels, remainder, plan.rows(strip))
     tick(1)
-    return mark, rounding.levels
+    return mark, rounding.pixels

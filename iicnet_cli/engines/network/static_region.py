@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from iicnet_cli.payload.mark import payload_capacity
-from iicnet_cli.payload.static_map import CELL as STATIC_CELL
-from iicnet_cli.payload.static_map import StaticRegion
-from iicnet_cli.pictures.arrays import PixelArray, Pixels
+from iicnet_cli.payload.mark_pixels import payload_capacity
+from iicnet_cli.payload.static_map import STATIC_CELL, StaticRegion
+from iicnet_cli.pictures.arrays import PixelArray
+from iicnet_cli.quantize.lattice import UnroundedEmbedding
 
 LEAST = 1 / 64
 """Share of the cells below which an area is not worth its map."""
@@ -44,25 +44,25 @@ def find_static_region(images: PixelArray, shape: tuple[int, ...]) -> StaticRegi
 
 
 def copy_static_region(
-    images: PixelArray, embedding: Pixels, remainder: NDArray[np.int8], *, load: int = 0
+    images: PixelArray, embedding: UnroundedEmbedding, *, load: int = 0
 ) -> StaticRegion | None:
     """Make an embedding the reference in the common area, in place.
 
     Args:
         images: (K, H, W, C), the reference first.
         embedding: (H_e, W_e, C_e).
-        remainder: of the embedding, as of :func:`write_mark`.
         load: bytes that it is to carry outside of this area.
 
     Returns:
         The area; ``None``, and nothing is done, where there is none or too little is left.
     """
-    area = find_static_region(images, embedding.shape)
-    if area is None or load > payload_capacity(embedding.shape, area.to_bytes()):
+    shape = embedding.pixels.shape
+    area = find_static_region(images, shape)
+    if area is None or load > payload_capacity(shape, area.to_bytes()):
         return None
-    mask = area.mask(*embedding.shape[:2])
-    embedding[mask] = images[0][mask]
-    remainder[mask] = 0
+    mask = area.mask(*shape[:2])
+    embedding.pixels[mask] = images[0][mask]
+    embedding.residual[mask] = 0
     return area
 
 
