@@ -23,6 +23,7 @@ class EmbedOptions:
     """What to take of the inputs, how to embed it, and what the result must be worth.
 
     Attributes:
+        engine: how pictures get into the PNG; a key of ``engines.ENGINES``.
         start: first moment of a clip, in seconds.
         end: last moment of a clip, in seconds.
         step: take every n-th frame.
@@ -49,6 +50,7 @@ class EmbedOptions:
             with an effort that does not search.
     """
 
+    engine: str = "network"
     start: float | None = None
     end: float | None = None
     step: int = 1

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-
-import numpy as np
+from statistics import fmean
 
 
 class Stage(StrEnum):
@@ -18,6 +17,7 @@ class Stage(StrEnum):
     SEARCHING = "searching"
     VERIFYING = "verifying"
     RESTORING = "restoring"
+    PACKING = "packing"
 
 
 @dataclass(frozen=True)
@@ -107,13 +107,13 @@ class EmbedReport:
     @property
     def restored_psnr(self) -> float | None:
         """Mean PSNR in dB of all restored pictures, the reference included, as in the paper."""
-        return float(np.mean([p.psnr for p in self.restored])) if self.restored else None
+        return fmean(p.psnr for p in self.restored) if self.restored else None
 
     @property
     def hidden_psnr(self) -> float | None:
         """Mean PSNR in dB of the restored pictures without the reference."""
         hidden = self.restored[1:]
-        return float(np.mean([p.psnr for p in hidden])) if hidden else None
+        return fmean(p.psnr for p in hidden) if hidden else None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What all commands share: talk on stderr, bars, errors to exit statuses, common options."""
+"""Shared by all commands: messages on stderr, bars, errors to exit statuses, pipes."""
 
 from __future__ import annotations
 
@@ -12,55 +12,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import typer
 
 from iicnet_cli.errors import ExitCode, IICNetError, UsageError
-
-if TYPE_CHECKING:
-    from iicnet_cli.api import Progress
+from iicnet_cli.reports import Progress, ProgressListener, Stage, ignore_progress
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
-VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-DebugOption = Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")]
-OverwriteOption = Annotated[bool, typer.Option("--yes", "-y", help="Overwrite existing outputs.")]
-DeviceOption = Annotated[
-    str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.", metavar="DEVICE")
-]
-MemoryOption = Annotated[
-    str | None,
-    typer.Option(
-        "--memory",
-        help="Memory for tiles, as 512M or 2G: larger pictures are cut into several, and as many "
-        "groups of a clip are embedded at once as fit.",
-        metavar="SIZE",
-    ),
-]
-CompileOption = Annotated[
-    bool,
-    typer.Option(
-        "--compile",
-        help="Compile the network first: half a minute or more, then 5 to 20 % faster. For "
-        "long clips; needs a C++ compiler.",
-    ),
-]
-
-Precision = Literal["fp32", "tf32", "bf16"]
-"""As in ``network/precision.py``, which would load torch."""
-
-PrecisionOption = Annotated[
-    Precision,
-    typer.Option(
-        "--precision",
-        help="tf32 (CUDA only) and bf16 are faster on GPUs, bf16 also on CPUs that have its "
-        "instructions (far slower on others); both restore a little worse.",
-    ),
-]
 
 
 def command(function: Callable[P, R]) -> Callable[P, R]:
@@ -85,33 +45,33 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
         except (MemoryError, OSError) as error:
             if kwargs.get("debug"):
                 raise
-            say_error(in_words(error))
+            say_error(system_error_message(error))
             raise typer.Exit(ExitCode.FAILURE) from None
 
     return run
 
 
-def in_words(error: MemoryError | OSError) -> str:
-    """What the system refused."""
+def system_error_message(error: MemoryError | OSError) -> str:
+    """What the system refused, in words."""
     text = f": {error}" if str(error) else ""
     return f"not enough memory{text}" if isinstance(error, MemoryError) else f"system error{text}"
 
 
 def say(message: str, *, quiet: bool = False) -> None:
-    """One line of talk."""
+    """Print one line on stderr."""
     if not quiet:
         typer.echo(message, err=True)
 
 
 def say_error(message: str, hint: str = "") -> None:
-    """One line of error, in red on a terminal unless NO_COLOR is set."""
+    """Print one line of error, in red on a terminal unless NO_COLOR is set."""
     colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     label = typer.style("iicnet: ", fg="red", bold=True) if colour else "iicnet: "
     typer.echo(label + message + (f" ({hint})" if hint else ""), err=True)
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """One line of JSON on stdout."""
+    """Print one line of JSON on stdout."""
     typer.echo(json.dumps(value, default=str))
 
 
@@ -130,13 +90,14 @@ def parse_memory(text: str | None) -> int | None:
 
 
 @contextmanager
-def progress_bar(quiet: bool) -> Iterator[Progress]:
-    """A bar on stderr, on a terminal only."""
+def progress_bar(quiet: bool) -> Iterator[ProgressListener]:
+    """A bar on stderr for the progress of the converter, on a terminal only."""
     if quiet or not sys.stderr.isatty():
-        yield lambda what, done, total: None
+        yield ignore_progress
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
     columns = (
         TextColumn("{task.description}"),
@@ -144,16 +105,21 @@ def progress_bar(quiet: bool) -> Iterator[Progress]:
         TextColumn("{task.completed:.1f}/{task.total}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, Any] = {}
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[Stage, Any] = {}
 
-        def update(what: str, done: float, total: float | None) -> None:
-            stage = what.partition(" (")[0]
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(what, total=total)
-            for name, task in tasks.items():
-                bar.update(task, visible=name == stage)
-            bar.update(tasks[stage], description=what, completed=done, total=total)
+        def update(progress: Progress) -> None:
+            if progress.stage not in tasks:
+                tasks[progress.stage] = bar.add_task(progress.stage, total=progress.total)
+            for stage, task in tasks.items():
+                bar.update(task, visible=stage == progress.stage)
+            gain = "" if progress.gained_psnr is None else f" (+{progress.gained_psnr:.2f} dB)"
+            bar.update(
+                tasks[progress.stage],
+                description=f"{progress.stage}{gain}",
+                completed=progress.done,
+                total=progress.total,
+            )
 
         yield update
 
@@ -190,7 +156,7 @@ def output_path(argument: Path, suffix: str) -> Iterator[Path]:
 
 
 def refuse_terminal() -> None:
-    """Pictures and clips do not belong on a screen.
+    """Refuse to write a picture or clip to a terminal.
 
     Raises:
         UsageError: stdout is a terminal.
@@ -200,7 +166,7 @@ def refuse_terminal() -> None:
 
 
 def copy_to_stdout(path: Path) -> None:
-    """Write what a file holds to stdout."""
+    """Write the content of a file to stdout."""
     with path.open("rb") as file:
         shutil.copyfileobj(file, sys.stdout.buffer)
     sys.stdout.buffer.flush()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from iicnet_cli.cli.batch import run_batch, same_names
-from iicnet_cli.cli.console import (
+from iicnet_cli.cli.common_options import (
     CompileOption,
     DebugOption,
     DeviceOption,
@@ -19,6 +19,8 @@ from iicnet_cli.cli.console import (
     PrecisionOption,
     QuietOption,
     VerboseOption,
+)
+from iicnet_cli.cli.console import (
     command,
     input_paths,
     output_path,
@@ -28,125 +30,144 @@ from iicnet_cli.cli.console import (
     say,
 )
 from iicnet_cli.errors import UsageError
+from iicnet_cli.options import MAX_EFFORT, EmbedOptions
 
 if TYPE_CHECKING:
-    from iicnet_cli.api import EmbedReport, Estimate
+    from iicnet_cli.api import Converter
+    from iicnet_cli.reports import EmbedReport, Estimate
+
+InputsArgument = Annotated[
+    list[Path],
+    typer.Argument(help="A clip, photos, views or layers, as the task needs.", metavar="INPUT..."),
+]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", help="The PNG to write; - is stdout.")
+]
+OutDirOption = Annotated[
+    Path | None, typer.Option(help="Make one PNG of each input: NAME.png in this folder.")
+]
+TaskOption = Annotated[
+    str | None,
+    typer.Option(
+        help="video, stereo, dual, layers, stego, grayscale or rescale; guessed from the inputs "
+        "where they leave no doubt."
+    ),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(help="Model name or folder, such as video-9; by default the task's own."),
+]
+HalfOption = Annotated[
+    bool, typer.Option("--half", help="Clip: the PNG has half its width and height.")
+]
+StartOption = Annotated[
+    str | None, typer.Option(help="Clip: first moment, such as 12.5 or 1:02.5.", metavar="TIME")
+]
+EndOption = Annotated[str | None, typer.Option(help="Clip: last moment.", metavar="TIME")]
+StepOption = Annotated[int, typer.Option(help="Clip: take every n-th frame.", min=1)]
+FramesOption = Annotated[
+    int | None, typer.Option(help="Clip: take at most this many frames.", min=1)
+]
+KeepAudioOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Clip: save its sound from --start to --end in this file, because the PNG does not "
+        "carry it. A .mka file takes any codec unchanged."
+    ),
+]
+LayoutOption = Annotated[
+    str | None,
+    typer.Option(help="Stereo in one file: side-by-side, top-bottom or cross-eyed."),
+]
+ZoomOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Dual view of one photo: magnification of its centre. The bundled model is trained "
+        "with 2, 4 and 8.",
+        min=2,
+    ),
+]
+AlignOption = Annotated[
+    bool,
+    typer.Option(
+        help="Clip, stereo: predict each picture from the others by motion compensation, so that "
+        "less has to be hidden."
+    ),
+]
+EnhanceOption = Annotated[
+    bool,
+    typer.Option(
+        help="Carry corrections of the restored pictures in the low bits of the PNG. Any change to "
+        "the pixels loses them, but not the pictures themselves."
+    ),
+]
+BackgroundOption = Annotated[
+    str, typer.Option(help="Colour behind transparent pictures: a name or #rrggbb.")
+]
+EffortOption = Annotated[
+    int,
+    typer.Option(
+        help="0: the network alone, in a third of the time. 1: with the corrections of --enhance. "
+        "2 to 10: also search for an embedding that restores better; 2 takes about ten times as "
+        "long as 1, 5 twenty times, 10 forty times.",
+        min=0,
+        max=MAX_EFFORT,
+    ),
+]
+TargetEmbedOption = Annotated[
+    float | None,
+    typer.Option(
+        help="The search keeps the embedding at this many dB; by default, as good as without it.",
+        metavar="DB",
+    ),
+]
+TargetRestoredOption = Annotated[
+    float | None,
+    typer.Option(
+        help="The search keeps the restored pictures at this many dB and improves the embedding.",
+        metavar="DB",
+    ),
+]
+MinPsnrOption = Annotated[
+    float | None,
+    typer.Option(help="Write nothing if the embedding or the restored pictures are below, in dB."),
+]
+DryRunOption = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Write nothing. Estimate size, tiles, seconds and dB from parts of the pictures.",
+    ),
+]
+VerifyOption = Annotated[
+    bool, typer.Option(help="Read the file back, restore it and print its quality.")
+]
 
 
 @command
 def embed(
-    inputs: Annotated[
-        list[Path],
-        typer.Argument(
-            help="A clip, photos, views or layers, as the task needs.", metavar="INPUT..."
-        ),
-    ],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The PNG to write; - is stdout.")
-    ] = None,
-    out_dir: Annotated[
-        Path | None,
-        typer.Option(help="Make one PNG of each input, NAME.png in this folder."),
-    ] = None,
-    task: Annotated[
-        str | None,
-        typer.Option(
-            help="video, stereo, dual, layers, stego, grayscale or rescale; told from the inputs "
-            "where they leave no doubt."
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(help="Model name or folder, e.g. video-9; else the task's default."),
-    ] = None,
-    half: Annotated[
-        bool, typer.Option("--half", help="Clip: the PNG has half its width and height.")
-    ] = False,
-    start: Annotated[
-        str | None, typer.Option(help="Clip: first moment, as 12.5 or 1:02.5.", metavar="TIME")
-    ] = None,
-    end: Annotated[str | None, typer.Option(help="Clip: last moment.", metavar="TIME")] = None,
-    step: Annotated[int, typer.Option(help="Clip: take every n-th frame.", min=1)] = 1,
-    frames: Annotated[
-        int | None, typer.Option(help="Clip: take at most so many frames.", min=1)
-    ] = None,
-    keep_audio: Annotated[
-        Path | None,
-        typer.Option(
-            help="Clip: save its sound from --start to --end, which no PNG carries; .mka takes all "
-            "codecs as they are."
-        ),
-    ] = None,
-    layout: Annotated[
-        str | None,
-        typer.Option(help="Stereo in one file: side-by-side, top-bottom or cross-eyed."),
-    ] = None,
-    zoom: Annotated[
-        int | None,
-        typer.Option(
-            help="Dual view of one photo: its centre, so many times enlarged; the bundled model is "
-            "trained with 2, 4 and 8.",
-            min=2,
-        ),
-    ] = None,
-    align: Annotated[
-        bool,
-        typer.Option(
-            help="Clip, stereo: take out of each picture what others show of it, moved along; and "
-            "undo it when restored."
-        ),
-    ] = True,
-    enhance: Annotated[
-        bool,
-        typer.Option(
-            help="Carry in the low bits of the PNG what the network restores worst. Lost where the "
-            "PNG is altered; the rest is not."
-        ),
-    ] = True,
-    background: Annotated[
-        str,
-        typer.Option(help="Colour behind transparent pictures: a name or #rrggbb."),
-    ] = "white",
-    effort: Annotated[
-        int,
-        typer.Option(
-            help="0: the network alone, in a third of the time. 1: what --enhance adds, too. 2 to "
-            "10: and search for an embedding that restores better; 2 takes about ten times as long "
-            "as 1, 5 twenty times, 10 forty.",
-            min=0,
-            max=10,
-        ),
-    ] = 1,
-    target_embed_psnr: Annotated[
-        float | None,
-        typer.Option(
-            help="The search holds the embedding at so many dB; else at the network's own.",
-            metavar="DB",
-        ),
-    ] = None,
-    target_restored_psnr: Annotated[
-        float | None,
-        typer.Option(
-            help="The search holds the restored pictures at so many dB, and improves the "
-            "embedding.",
-            metavar="DB",
-        ),
-    ] = None,
-    min_psnr: Annotated[
-        float | None,
-        typer.Option(help="Write nothing if embedding or restored pictures are below, dB."),
-    ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run",
-            help="Write nothing; tell size, tiles, seconds and dB to expect, from parts of the "
-            "pictures.",
-        ),
-    ] = False,
-    verify: Annotated[
-        bool, typer.Option(help="Read the file back, restore it and tell its quality.")
-    ] = True,
+    inputs: InputsArgument,
+    output: OutputOption = None,
+    out_dir: OutDirOption = None,
+    task: TaskOption = None,
+    model: ModelOption = None,
+    half: HalfOption = False,
+    start: StartOption = None,
+    end: EndOption = None,
+    step: StepOption = 1,
+    frames: FramesOption = None,
+    keep_audio: KeepAudioOption = None,
+    layout: LayoutOption = None,
+    zoom: ZoomOption = None,
+    align: AlignOption = True,
+    enhance: EnhanceOption = True,
+    background: BackgroundOption = "white",
+    effort: EffortOption = 1,
+    target_embed_psnr: TargetEmbedOption = None,
+    target_restored_psnr: TargetRestoredOption = None,
+    min_psnr: MinPsnrOption = None,
+    dry_run: DryRunOption = False,
+    verify: VerifyOption = True,
     device: DeviceOption = "auto",
     memory: MemoryOption = None,
     compiled: CompileOption = False,
@@ -157,59 +178,49 @@ def embed(
     verbose: VerboseOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Embed a clip, a stereo pair, a dual view, layers or photos in one PNG, and tell its quality.
+    """Embed a clip, a stereo pair, a dual view, layers or photos in one PNG; print its quality.
 
-    video: a clip, an animation, a motion photo, a folder or quoted pattern of frames. More frames
-    than the model takes make an animated PNG. It shows the middle frame of each group.
+    video: a clip, an animation, a motion photo, or a folder or quoted pattern of frames. If it has
+    more frames than the model takes, the PNG is animated. It shows the middle frame of each group.
 
-    stereo: left and right view, pictures or clips of one size; or one MPO or JPS; or one file and
-    --layout. The PNG shows the left view.
+    stereo: the left and the right view, as pictures or clips of one size; or one MPO or JPS file;
+    or one file and --layout. The PNG shows the left view.
 
-    dual: normal and zoomed view, any sizes; or one large photo and --zoom. It shows the normal
-    view.
+    dual: the normal and the zoomed view, of any sizes; or one large photo and --zoom. The PNG shows
+    the normal view.
 
-    layers: a foreground with transparency, and a background of its size; or the composed picture,
+    layers: a foreground with transparency and a background of its size; or the composed picture,
     foreground and background; or the composed picture and background; or one .ora, .psd or
-    multi-page TIFF. It shows the composed picture.
+    multi-page TIFF file. The PNG shows the composed picture.
 
-    stego: the cover first, then one to four photos to hide; all are fitted to the cover's size
-    and restored at their own.
+    stego: the cover first, then one to four photos to hide. All are fitted to the size of the cover
+    and restored at their own sizes.
 
     grayscale: one photo; the PNG is grey. rescale: one photo; the PNG has half its size.
     """
-    from PIL import ImageColor
-
     from iicnet_cli.api import Converter
-    from iicnet_cli.engines.network.encoder import SEARCHED
-    from iicnet_cli.media.files import check_target
-    from iicnet_cli.media.video import extract_audio, parse_time
-    from iicnet_cli.tasks import EmbedOptions
+    from iicnet_cli.media.video import parse_time
 
-    try:
-        colour = ImageColor.getrgb(background)
-    except ValueError:
-        raise UsageError(f"'{background}' is no colour", hint="write a name, or #rrggbb") from None
     options = EmbedOptions(
         start=parse_time(start) if start else None,
         end=parse_time(end) if end else None,
         step=step,
         frames=frames,
-        background=(colour[0], colour[1], colour[2]),
+        background=_parse_colour(background),
         half=half,
         layout=layout,
         zoom=zoom,
         align=align,
         enhance=enhance,
+        effort=effort,
+        target_embed_psnr=target_embed_psnr,
+        target_restored_psnr=target_restored_psnr,
+        verify=verify,
+        min_psnr=min_psnr,
     )
-    if (output is None) == (out_dir is None) and not (dry_run and output is None):
-        raise UsageError("say where to write: -o FILE for one PNG, --out-dir FOLDER for many")
-    if as_json and str(output) == "-":
-        raise UsageError("--json and -o - cannot both go to stdout")
-    if keep_audio is not None:
-        if len(inputs) != 1 or out_dir is not None:
-            raise UsageError("--keep-audio saves the sound of one clip; give one input and -o")
-        check_target(keep_audio, yes)
-
+    style = _Style(as_json, quiet, verbose, debug)
+    target = _Target(output, out_dir, keep_audio, overwrite=yes)
+    target.check(inputs, style, writes=not dry_run)
     with progress_bar(quiet or as_json) as progress:
         converter = Converter(
             device=device,
@@ -218,82 +229,170 @@ def embed(
             precision=precision,
             progress=progress,
         )
-        wanted: dict[str, Any] = {
-            "task": task,
-            "model": model,
-            "options": options,
-            "effort": effort,
-            "target_embed_psnr": target_embed_psnr,
-            "target_restored_psnr": target_restored_psnr,
-        }
+        run = _EmbedRun(converter, task, model, options, target, style)
         if dry_run:
+            run.estimate(inputs)
+        elif out_dir is not None:
+            run.embed_each(inputs)
+        else:
+            run.embed_together(inputs)
 
-            def foretell(sources: list[Path], source: Path | None = None) -> None:
-                with input_paths(sources) as paths:
-                    forecast = converter.forecast(paths, **wanted)
-                _tell_forecast(
-                    forecast, source, searched=effort >= SEARCHED, as_json=as_json, quiet=quiet
-                )
 
-            if out_dir is None:
-                foretell(inputs)
-            else:
-                run_batch(inputs, lambda one: foretell([one], one), as_json=as_json, debug=debug)
-            return
-        settings = {**wanted, "overwrite": yes, "verify": verify, "min_psnr": min_psnr}
+@dataclass(frozen=True)
+class _Style:
+    """How results are printed."""
 
-        def tell(report: EmbedReport, shown: Path, *, source: Path | None = None) -> None:
-            if as_json:
-                print_json(_record(report, shown, source))
-            else:
-                _tell(report, shown, quiet=quiet, verbose=verbose)
+    as_json: bool
+    quiet: bool
+    verbose: bool
+    debug: bool
 
-        if out_dir is not None:
-            targets = same_names(inputs, out_dir, ".png")
 
-            def one(source: Path) -> None:
-                target = targets[source]
-                tell(converter.embed([source], target, **settings), target, source=source)
+@dataclass(frozen=True)
+class _Target:
+    """Where results go."""
 
-            run_batch(inputs, one, as_json=as_json, debug=debug)
-            return
+    output: Path | None
+    out_dir: Path | None
+    keep_audio: Path | None
+    overwrite: bool
+
+    def check(self, inputs: list[Path], style: _Style, *, writes: bool) -> None:
+        """Refuse targets that contradict each other.
+
+        Raises:
+            UsageError: saying which.
+            OutputExistsError: the file for the sound exists.
+        """
+        from iicnet_cli.media.files import check_target
+
+        chosen = (self.output is not None) + (self.out_dir is not None)
+        if chosen != 1 and (writes or self.output is not None):
+            raise UsageError("say where to write: -o FILE for one PNG, --out-dir FOLDER for many")
+        if style.as_json and str(self.output) == "-":
+            raise UsageError("--json and -o - cannot both go to stdout")
+        if self.keep_audio is not None:
+            if len(inputs) != 1 or self.out_dir is not None:
+                raise UsageError("--keep-audio saves the sound of one clip; give one input and -o")
+            check_target(self.keep_audio, self.overwrite)
+
+
+class _EmbedRun:
+    """One call of the command."""
+
+    def __init__(
+        self,
+        converter: Converter,
+        task: str | None,
+        model: str | None,
+        options: EmbedOptions,
+        target: _Target,
+        style: _Style,
+    ) -> None:
+        self._converter, self._task, self._model = converter, task, model
+        self._options, self._target, self._style = options, target, style
+
+    def estimate(self, inputs: list[Path]) -> None:
+        """Print what to expect of one PNG, or of one for each input."""
+        if self._target.out_dir is None:
+            self._estimate(inputs, None)
+        else:
+            self._batch(inputs, lambda source: self._estimate([source], source))
+
+    def embed_each(self, inputs: list[Path]) -> None:
+        """One PNG for each input."""
+        assert self._target.out_dir is not None
+        targets = same_names(inputs, self._target.out_dir, ".png")
+
+        def one(source: Path) -> None:
+            target = targets[source]
+            self._print_report(self._embed([source], target), target, source)
+
+        self._batch(inputs, one)
+
+    def embed_together(self, inputs: list[Path]) -> None:
+        """One PNG of all inputs, and their sound if it is wanted."""
+        from iicnet_cli.media.video import extract_audio
+
+        output, keep_audio = self._target.output, self._target.keep_audio
         assert output is not None
         with input_paths(inputs) as paths, output_path(output, ".png") as target:
             sound = keep_audio and extract_audio(
-                paths[0], keep_audio, start=options.start, end=options.end, overwrite=yes
+                paths[0],
+                keep_audio,
+                start=self._options.start,
+                end=self._options.end,
+                overwrite=self._target.overwrite,
             )
-            report = converter.embed(paths, target, **settings)
-    tell(report, output)
-    if verbose:
-        say(f"device {converter.device.device}: {converter.device.reason}")
-    if keep_audio is not None:
-        say(
-            f"sound: {keep_audio} ({sound})" if sound else "note: there is no sound to keep",
-            quiet=quiet,
+            report = self._embed(paths, target)
+        self._print_report(report, output, None)
+        if self._style.verbose:
+            device = self._converter.device
+            say(f"device {device.device}: {device.reason}")
+        if keep_audio is not None:
+            found = f"sound: {keep_audio} ({sound})" if sound else "note: there is no sound to keep"
+            say(found, quiet=self._style.quiet)
+
+    def _embed(self, paths: list[Path], target: Path) -> EmbedReport:
+        return self._converter.embed(
+            paths,
+            target,
+            task=self._task,
+            model=self._model,
+            options=self._options,
+            overwrite=self._target.overwrite,
         )
 
+    def _batch(self, inputs: list[Path], one: Any) -> None:
+        run_batch(inputs, one, as_json=self._style.as_json, debug=self._style.debug)
 
-def _tell_forecast(
-    forecast: Estimate, source: Path | None, *, searched: bool, as_json: bool, quiet: bool
-) -> None:
-    named = {} if source is None else {"input": str(source)}
-    if as_json:
-        print_json({**named, **dataclasses.asdict(forecast)})
-        return
-    _tell_guess(forecast.task, forecast.guessed, forecast.notes, quiet=quiet)
-    known = forecast.embeddings is not None
-    count = "" if forecast.embeddings == 1 else f", {forecast.embeddings or '?'} embeddings"
-    each = "" if known else " for each embedding"
-    tiles = f" in {forecast.tiles} tiles" if forecast.tiles > 1 else ""
+    def _estimate(self, sources: list[Path], named: Path | None) -> None:
+        with input_paths(sources) as paths:
+            estimate = self._converter.estimate(
+                paths, task=self._task, model=self._model, options=self._options
+            )
+        if self._style.as_json:
+            print_json(_input_field(named) | asdict(estimate))
+            return
+        _print_guess(estimate.task, estimate.guessed, estimate.notes, quiet=self._style.quiet)
+        _print_estimate(estimate, named, searches=self._options.searches)
+
+    def _print_report(self, report: EmbedReport, output: Path, source: Path | None) -> None:
+        if self._style.as_json:
+            print_json(_record(report, output, source))
+        else:
+            _print_report(report, output, quiet=self._style.quiet, verbose=self._style.verbose)
+
+
+def _parse_colour(text: str) -> tuple[int, int, int]:
+    from PIL import ImageColor
+
+    try:
+        red, green, blue = ImageColor.getrgb(text)[:3]
+    except ValueError:
+        raise UsageError(f"'{text}' is no colour", hint="write a name, or #rrggbb") from None
+    return red, green, blue
+
+
+def _input_field(source: Path | None) -> dict[str, Any]:
+    """In a batch, each JSON line names its input."""
+    return {} if source is None else {"input": str(source)}
+
+
+def _print_estimate(estimate: Estimate, source: Path | None, *, searches: bool) -> None:
+    is_known = estimate.embeddings is not None
+    count = "" if estimate.embeddings == 1 else f", {estimate.embeddings or '?'} embeddings"
+    each = "" if is_known else " for each embedding"
+    tiles = f" in {estimate.tiles} tiles" if estimate.tiles > 1 else ""
     which = "" if source is None else f"{source}: "
     typer.echo(
-        f"{which}{forecast.width}x{forecast.height}{tiles} with {forecast.model}{count}, about "
-        f"{forecast.bytes / 1e6:.1f} MB, {_duration(forecast.seconds)}{each}"
+        f"{which}{estimate.width}x{estimate.height}{tiles} with {estimate.model}{count}, about "
+        f"{estimate.bytes / 1e6:.1f} MB, {_duration(estimate.seconds)}{each}"
     )
-    gain = ", without what the search gains" if searched else ""
+    gain = ", without what the search gains" if searches else ""
     typer.echo(
-        f"embedding about {forecast.embed_psnr:.1f} dB, restored about "
-        f"{forecast.restored_psnr:.1f} dB{gain}"
+        f"embedding about {estimate.embed_psnr:.1f} dB, restored about "
+        f"{estimate.restored_psnr:.1f} dB{gain}"
     )
 
 
@@ -301,17 +400,17 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
-def _tell_guess(task: str, guessed: bool, notes: tuple[str, ...], *, quiet: bool) -> None:
+def _print_guess(task: str, guessed: bool, notes: tuple[str, ...], *, quiet: bool) -> None:
     if guessed:
-        say(f"task: {task}, told from the inputs (--task decides)", quiet=quiet)
+        say(f"task: {task}, guessed from the inputs (--task decides)", quiet=quiet)
     for note in notes:
         say(f"note: {note}", quiet=quiet)
 
 
 def _record(report: EmbedReport, output: Path, source: Path | None) -> dict[str, Any]:
     return {
-        **({} if source is None else {"input": str(source)}),
-        **dataclasses.asdict(report),
+        **_input_field(source),
+        **asdict(report),
         "output": str(output),
         "embed_psnr": report.embed_psnr,
         "restored_psnr": report.restored_psnr,
@@ -319,10 +418,10 @@ def _record(report: EmbedReport, output: Path, source: Path | None) -> dict[str,
     }
 
 
-def _tell(report: EmbedReport, output: Path, *, quiet: bool, verbose: bool) -> None:
+def _print_report(report: EmbedReport, output: Path, *, quiet: bool, verbose: bool) -> None:
     from iicnet_cli.tasks import task_named
 
-    _tell_guess(report.task, report.guessed, report.notes, quiet=quiet)
+    _print_guess(report.task, report.guessed, report.notes, quiet=quiet)
     what = task_named(report.task).pictures
     animated = f", animated PNG of {report.embeddings} pictures" if report.embeddings > 1 else ""
     say(

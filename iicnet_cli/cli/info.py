@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from iicnet_cli.cli.common_options import DebugOption, JsonOption
 from iicnet_cli.cli.console import (
-    DebugOption,
-    JsonOption,
     command,
     input_paths,
     print_json,
@@ -20,6 +19,7 @@ from iicnet_cli.errors import ExitCode, ModelError, NotAnEmbeddingError
 
 if TYPE_CHECKING:
     from iicnet_cli.payload.embedding_reader import EmbeddingReader
+    from iicnet_cli.payload.mark import Mark
 
 
 @command
@@ -28,9 +28,9 @@ def info(
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Tell what a PNG holds, without restoring it.
+    """Print what a PNG holds, without restoring it.
 
-    Exit status 3 if it is not an iicnet PNG, or its pixels were altered.
+    The exit status is 3 if it is not an iicnet PNG, or if its pixels were altered.
     """
     from iicnet_cli.identify import task_of
     from iicnet_cli.payload.embedding_reader import EmbeddingReader
@@ -41,7 +41,7 @@ def info(
         embeddings = reader.n_frames
         header, mark = reader.header, reader.mark
         altered = header is not None and not reader.verify()
-        by_model = _told_by_model(reader, source) if header is None and mark is not None else {}
+        by_model = _size_by_model(reader, source) if header is None and mark is not None else {}
     facts: dict[str, object] = {"file": str(source)}
     if header is not None:
         facts |= {
@@ -55,11 +55,7 @@ def info(
             "task": task_of(mark),
             "images": mark.images,
             **by_model,
-            **(
-                {"common": [base64.b64encode(mark.static_region_bytes).decode()]}
-                if mark.static_region_bytes
-                else {}
-            ),
+            **_static_region_field(mark),
             "fps": fps_from_code(mark.fps),
             "pixels": "unknown: the header was stripped",
         }
@@ -81,34 +77,40 @@ def info(
         raise typer.Exit(ExitCode.NOT_EMBEDDING)
 
 
-def _told_by_model(reader: EmbeddingReader, source: Path) -> dict[str, object]:
-    """Size of the pictures, by the model that the mark names; empty if that model is not here.
+def _size_by_model(reader: EmbeddingReader, source: Path) -> dict[str, object]:
+    """Size of the pictures, which only the model that the mark names knows; else empty.
 
-    A mark itself does not say by how much the embedding is smaller than the pictures.
+    A mark does not say by how much the embedding is smaller than the pictures.
     """
     from iicnet_cli.identify import identify
 
     try:
-        told, _, _ = identify(reader, source)
+        header = identify(reader, source).header
     except ModelError:
         return {}
-    return told.model_dump(include={"model", "width", "height", "scale"}, exclude_defaults=True)
+    return header.model_dump(include={"model", "width", "height", "scale"}, exclude_defaults=True)
+
+
+def _static_region_field(mark: Mark) -> dict[str, list[str]]:
+    """The static region of a mark, as the header names and encodes it; empty without one."""
+    data = mark.static_region_bytes
+    return {"common": [base64.b64encode(data).decode()]} if data else {}
 
 
 def _readable(key: str, value: Any) -> str:
     if key == "sources":
         return ", ".join(f"{s['name']} ({s['width']}x{s['height']})" for s in value)
     if key == "common":
-        return f"{_common_share(value):.0%} of the picture"
+        return f"{_static_share(value):.0%} of the picture"
     if key == "motion":
         groups = sum(map(bool, value))
         return f"of {groups} of {len(value)} groups, {sum(map(len, value))} characters"
     return str(value)
 
 
-def _common_share(of_groups: list[str]) -> float:
-    """Of all pictures, where the embedding shows what its group has in common."""
+def _static_share(of_groups: list[str]) -> float:
+    """Share of the embeddings that the static regions cover."""
     from iicnet_cli.payload.static_map import StaticRegion
 
-    areas = [StaticRegion.from_bytes(base64.b64decode(told)) for told in of_groups]
-    return sum(float(area.cells.mean()) for area in areas if area) / max(1, len(areas))
+    regions = [StaticRegion.from_bytes(base64.b64decode(text)) for text in of_groups]
+    return sum(float(region.cells.mean()) for region in regions if region) / max(1, len(regions))

@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from iicnet_cli.cli.common_options import DebugOption, DeviceOption, OverwriteOption, QuietOption
 from iicnet_cli.cli.console import (
-    DebugOption,
-    DeviceOption,
-    OverwriteOption,
-    Precision,
-    QuietOption,
     command,
     parse_memory,
     progress_bar,
     say,
 )
 from iicnet_cli.errors import ExitCode, UsageError
+from iicnet_cli.options import Precision
+from iicnet_cli.reports import Progress, Stage
 
 if TYPE_CHECKING:
     from iicnet_cli.training.loop import Report
@@ -110,9 +108,10 @@ def train(
     if task is None and recipe is None and model is None:
         raise UsageError("say what to train: --task, --from or --recipe")
     if task is not None and model is None and recipe is None:
+        from iicnet_cli.engines.network.checkpoints import default_checkpoint
         from iicnet_cli.tasks import task_named
 
-        model = task_named(task).default_model()
+        model = default_checkpoint(task_named(task).name)
     start = find(model) if model else None
     recipe_file = recipe or (start.folder / RECIPE_FILE if start else None)
     assert recipe_file is not None
@@ -201,7 +200,7 @@ def _pack(
             packing=Packing(quality),
             limit=limit,
             overwrite=overwrite,
-            progress=lambda share: progress("packing", 100 * share, 100),
+            progress=lambda share: progress(Progress(Stage.PACKING, 100 * share, 100)),
         )
     files = f"{packed.stills} stills and {packed.clips} clips of {packed.found} files"
     if packed.scenes:

@@ -137,6 +137,8 @@ class Header(BaseModel):
     weights_sha256: str = Field(pattern=r"^[0-9a-f]{0,64}$")
     images: int = Field(ge=1, le=16)
     """Number of network inputs in a group (per embedding picture)."""
+    engine: str | None = Field(None, pattern=r"^[a-z0-9-]{1,40}$")
+    """Name of the engine that embedded the pictures; ``None`` for the network."""
     precision: str = Field("fp32", pattern=r"^[a-z0-9]{1,20}$")
     """Arithmetic with which the pictures were embedded: fp32, tf32 or bf16."""
     width: PixelCount

@@ -81,6 +81,11 @@ class IICNetConfig(BaseModel):
         return self
 
     @property
+    def scale(self) -> int:
+        """Pixels of a picture to one pixel of the embedding, on each axis."""
+        return 2 if self.half_size else 1
+
+    @property
     def multiple(self) -> int:
         """Height and width of the images must be multiples of this."""
         return self.cell * (2 if self.detail else 1)

@@ -63,6 +63,10 @@ class UnroundedEmbedding:
         """The samples at a NumPy index; slices share memory with the whole."""
         return UnroundedEmbedding(self.pixels[index], self.residual[index])
 
+    def copy(self) -> UnroundedEmbedding:
+        """A copy that shares no memory."""
+        return UnroundedEmbedding(self.pixels.copy(), self.residual.copy())
+
     def reshape(self, *shape: int) -> UnroundedEmbedding:
         """The same samples in another shape."""
         return UnroundedEmbedding(self.pixels.reshape(shape), self.residual.reshape(shape))

@@ -1,4 +1,4 @@
-"""The tasks of the paper, one file each. Adding one = one file and one row here."""
+"""The tasks of the paper, one file each. A new task is one file and one row here."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pathlib import Path
 from iicnet_cli.errors import MediaError, UsageError
 from iicnet_cli.media.stereo_formats import is_stereo
 from iicnet_cli.media.video import is_motion_photo, is_video
+from iicnet_cli.options import EmbedOptions
 from iicnet_cli.tasks.dual import DualTask
 from iicnet_cli.tasks.grayscale import GrayscaleTask
 from iicnet_cli.tasks.layers import LayersTask
 from iicnet_cli.tasks.rescale import RescaleTask
 from iicnet_cli.tasks.stego import StegoTask
 from iicnet_cli.tasks.stereo import StereoTask
-from iicnet_cli.tasks.task import EmbedOptions, Group, Item, Job, RestoreOptions, Task
+from iicnet_cli.tasks.task import Task
 from iicnet_cli.tasks.video import VideoTask
 
 TASKS: dict[str, Task] = {
@@ -31,24 +32,14 @@ TASKS: dict[str, Task] = {
     )
 }
 
-__all__ = [
-    "TASKS",
-    "EmbedOptions",
-    "Group",
-    "Item",
-    "Job",
-    "RestoreOptions",
-    "Task",
-    "guess_task",
-    "task_named",
-]
+__all__ = ["TASKS", "Task", "guess_task", "task_named"]
 
 
 def task_named(name: str) -> Task:
-    """A task by its name.
+    """The task of that name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such task.
     """
     try:
         return TASKS[name]
@@ -57,14 +48,14 @@ def task_named(name: str) -> Task:
 
 
 def guess_task(inputs: Sequence[Path], options: EmbedOptions) -> Task:
-    """The task, where the inputs leave no doubt.
+    """Guess the task from inputs that leave no doubt.
 
     One clip, folder or pattern is video; one MPO or JPS, or a file with ``layout``, is stereo; one
     OpenRaster or PSD is layers; one photo with ``zoom`` is dual; two or more photos are stego.
 
     Raises:
-        UsageError: they leave doubt.
-        MediaError: one is not there.
+        UsageError: they fit several tasks, or none.
+        MediaError: an input does not exist.
     """
     first = inputs[0]
     for path in inputs:

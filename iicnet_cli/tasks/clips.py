@@ -1,67 +1,75 @@
-"""What the tasks on clips share: parts of clips, read as often as needed, and their times."""
+"""Shared by the tasks on clips: parts of clips, read as often as needed, and their frame times."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
-from iicnet_cli.container.header import Header
-from iicnet_cli.media.video import STILLS_RATE, FrameSource, VideoWriter, open_frames, open_writer
-from iicnet_cli.tasks.task import EmbedOptions, Job
+from iicnet_cli.container.header import Header, Source
+from iicnet_cli.media.video import (
+    STILLS_RATE,
+    FrameSource,
+    VideoWriter,
+    open_frames,
+    open_writer,
+)
+from iicnet_cli.options import EmbedOptions
+from iicnet_cli.tasks.task import PictureSource, SourceDescription
 
 
-class ClipJob(Job):
+class ClipSource(PictureSource):
     """A clip, or several that run side by side, cut as ``options`` say."""
 
     fps: Fraction
 
     def __init__(self, options: EmbedOptions) -> None:
         self._options = options
-        self._sound: list[str] = []
         self._variable_rate = False
-        self._frames = 0
-        self._timestamps: list[float] | None = None
+        self._has_audio = False
 
-    def header_fields(self) -> dict[str, Any]:
-        return {
-            "frames": self._frames,
-            "fps": str(self.fps),
-            "timestamps": self._timestamps,
-            "options": {key: value for key, value in self._cut().items() if value is not None},
-        }
+    def _open(self, clip: Path | Sequence[Path]) -> FrameSource:
+        options = self._options
+        return open_frames(
+            clip,
+            start=options.start,
+            end=options.end,
+            step=options.step,
+            frames=options.frames,
+            background=options.background,
+        )
 
-    def _open(self, source: Path | Sequence[Path]) -> FrameSource:
-        return open_frames(source, **self._cut(), background=self._options.background)
-
-    def _begin(self, clips: Sequence[FrameSource]) -> None:
-        """The clips were opened: of several, the first one's rate counts."""
+    def _use_facts_of(self, clips: Sequence[FrameSource]) -> None:
+        """Take rate and notes from clips that were just opened; the first one gives the rate."""
         info = clips[0].info
         self.fps = info.fps / self._options.step
         self._variable_rate = info.variable_rate
-        self._sound = ["sound is not carried in the picture"] if info.has_audio else []
-        self._note(clips)
+        self._has_audio = info.has_audio
+        self.notes = self._notes_of(clips)
 
-    def _finish(self, clips: Sequence[FrameSource]) -> None:
-        """All frames were read."""
+    def _description(
+        self, clips: Sequence[FrameSource], sources: Sequence[Source]
+    ) -> SourceDescription:
+        """Describe clips whose frames have all been read."""
         times = clips[0].timestamps
-        self._frames = len(times)
-        self._timestamps = list(times) if self._variable_rate else None
-        self._note(clips)
-
-    def _note(self, clips: Sequence[FrameSource]) -> None:
-        noticed = dict.fromkeys(note for clip in clips for note in clip.notes)
-        self.notes = [*noticed, *self._sound]
-
-    def _cut(self) -> dict[str, Any]:
-        options = self._options
-        return {
-            "start": options.start,
-            "end": options.end,
-            "step": options.step,
-            "frames": options.frames,
+        cut = {
+            "start": self._options.start,
+            "end": self._options.end,
+            "step": self._options.step,
+            "frames": self._options.frames,
         }
+        return SourceDescription(
+            sources=sources,
+            frames=len(times),
+            fps=self.fps,
+            timestamps=list(times) if self._variable_rate else None,
+            options={key: value for key, value in cut.items() if value is not None},
+            notes=self._notes_of(clips),
+        )
+
+    def _notes_of(self, clips: Sequence[FrameSource]) -> list[str]:
+        notes = list(dict.fromkeys(note for clip in clips for note in clip.notes))
+        return [*notes, "sound is not carried in the picture"] if self._has_audio else notes
 
 
 def clip_writer(
@@ -72,19 +80,19 @@ def clip_writer(
     names: Sequence[str] | None = None,
     overwrite: bool,
 ) -> VideoWriter:
-    """Open a clip for writing at the times that a header gives, as far as it gives any.
+    """Open a clip for writing, with the frame times that a header gives.
 
     Args:
         header: of the embedding.
-        target: as of `open_writer`.
+        target: as for :func:`open_writer`.
         size: width and height of the frames, pixels.
-        names: as of `open_writer`.
+        names: as for :func:`open_writer`.
         overwrite: replace existing files.
 
     Raises:
-        UsageError, OutputExistsError, MediaError: as `open_writer`.
+        UsageError, OutputExistsError, MediaError: as :func:`open_writer`.
     """
-    # The header may come from anyone: times that do not fit the frames are left out.
+    # The header may come from anyone: if it has more or fewer times than frames, they are ignored.
     fit = len(header.timestamps or ()) == header.frames
     return open_writer(
         target,

@@ -8,27 +8,35 @@ from pathlib import Path
 from iicnet_cli.container.header import Header
 from iicnet_cli.errors import UsageError
 from iicnet_cli.media.stills import read_still, resize, still_size
+from iicnet_cli.options import EmbedOptions, RestoreOptions
 from iicnet_cli.pictures.arrays import Pixels
-from iicnet_cli.tasks.photos import Photo, PhotosJob, photos_in, restored_photos, write_photos
-from iicnet_cli.tasks.task import Delivered, EmbedOptions, Group, Item, RestoreOptions, Task
+from iicnet_cli.pictures.group import Group
+from iicnet_cli.tasks.photos import (
+    Photo,
+    PhotoSource,
+    PhotoTask,
+    photos_in,
+    restored_photos,
+    write_photos,
+)
+from iicnet_cli.tasks.task import Delivered, EvaluationItem
 
 ZOOMS = (2, 4, 8)
-SMALLEST = 16
-"""Pixels of the shorter side of a view."""
+MIN_VIEW_SIDE = 16
+"""A view has at least this many pixels on its shorter side."""
 
 
-class DualTask(Task):
-    """Two views of any sizes; the normal one is the reference."""
+class DualTask(PhotoTask):
+    """Two views of any sizes; the normal view is the reference."""
 
     name = "dual"
     needs = "two photos (normal view, zoomed view), or one large photo and --zoom 2, 4 or 8"
     takes = frozenset({"zoom"})
     pictures = "views"
 
-    def default_model(self, images: int | None = None, *, half: bool = False) -> str:
-        return "dual"
-
-    def open(self, inputs: Sequence[Path], images: int, options: EmbedOptions) -> PhotosJob:
+    def open(
+        self, inputs: Sequence[Path], images: int | None, options: EmbedOptions
+    ) -> PhotoSource:
         if len(inputs) not in (1, 2) or (len(inputs) == 1) != (options.zoom is not None):
             raise UsageError(f"dual needs {self.needs}")
         stills = [read_still(path, background=options.background) for path in inputs]
@@ -41,10 +49,10 @@ class DualTask(Task):
                 Photo(f"{source.stem}-{role}{source.suffix}", view)
                 for role, view in zip(("normal", f"zoom{options.zoom}"), views, strict=True)
             ]
-        return PhotosJob(photos, notes)
+        return PhotoSource(photos, notes)
 
-    def default_target(self, source: Path, header: Header) -> Path:
-        return source.with_name(f"{source.stem}-restored")
+    def default_output(self, png: Path, header: Header) -> Path:
+        return png.with_name(f"{png.stem}-restored")
 
     def deliver(
         self,
@@ -55,14 +63,16 @@ class DualTask(Task):
         overwrite: bool,
         options: RestoreOptions,
     ) -> Delivered:
-        """Write both views as ``NAME.png``, at their own sizes, into a folder."""
+        """Write both views into a folder as ``NAME.png``, at their own sizes."""
         photos = restored_photos(header, next(groups), ("normal", "zoomed"))
         return write_photos(photos, target, self.name, overwrite=overwrite)
 
-    def evaluation_items(self, folder: Path, images: int, step: int, scratch: Path) -> list[Item]:
+    def evaluation_items(
+        self, folder: Path, images: int, step: int, scratch: Path
+    ) -> list[EvaluationItem]:
         """Every photo at every zoom that leaves views of 64 pixels or more."""
         return [
-            Item(f"{path.stem} x{zoom}", (path,), EmbedOptions(zoom=zoom))
+            EvaluationItem(f"{path.stem} x{zoom}", (path,), EmbedOptions(zoom=zoom))
             for zoom in ZOOMS
             for path in photos_in(folder)
             if min(still_size(path)) // zoom >= 64
@@ -70,7 +80,7 @@ class DualTask(Task):
 
 
 def dual_views(photo: Pixels, zoom: int) -> tuple[Pixels, Pixels]:
-    """The whole photo made ``zoom`` times smaller, and its centre of the same size in full detail.
+    """The whole photo reduced by ``zoom``, and its centre of the same size in full detail.
 
     Args:
         photo: (H, W, 3).
@@ -80,10 +90,10 @@ def dual_views(photo: Pixels, zoom: int) -> tuple[Pixels, Pixels]:
         Two views (H // zoom, W // zoom, 3).
 
     Raises:
-        UsageError: they would have less than 16 pixels on a side.
+        UsageError: the views would have less than 16 pixels on a side.
     """
     height, width = photo.shape[0] // zoom, photo.shape[1] // zoom
-    if min(height, width) < SMALLEST:
+    if min(height, width) < MIN_VIEW_SIDE:
         raise UsageError(
             f"{photo.shape[1]}x{photo.shape[0]} is too small for zoom {zoom}: the views would be "
             f"{width}x{height}"

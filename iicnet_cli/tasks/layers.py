@@ -21,27 +21,30 @@ from iicnet_cli.media.stills import (
     still_size,
     write_still,
 )
+from iicnet_cli.options import EmbedOptions, RestoreOptions
 from iicnet_cli.pictures.arrays import Pixels
+from iicnet_cli.pictures.group import Group
 from iicnet_cli.tasks.photos import (
     Photo,
-    PhotosJob,
+    PhotoSource,
+    PhotoTask,
     check_same_size,
     photos_in,
     restored_photos,
     stills_in,
     write_photos,
 )
-from iicnet_cli.tasks.task import Delivered, EmbedOptions, Group, Item, RestoreOptions, Task
+from iicnet_cli.tasks.task import Delivered, EvaluationItem
 
 ROLES = ("composite", "background", "foreground")
-"""In the order of the published networks."""
+"""Roles of the pictures, in the order of the published networks."""
 
 
-class LayersTask(Task):
-    """The composed picture, the reference, with its background and, if there are three, foreground.
+class LayersTask(PhotoTask):
+    """The composed picture, which is the reference, its background and perhaps its foreground.
 
-    A foreground with transparency is composited on the colour of ``--background`` for the network,
-    which has no alpha.
+    The network has no alpha channel: a foreground with transparency is composited on the colour of
+    ``--background``.
     """
 
     name = "layers"
@@ -51,30 +54,29 @@ class LayersTask(Task):
     )
     pictures = "layers"
 
-    def default_model(self, images: int | None = None, *, half: bool = False) -> str:
-        return f"layers-{images or 3}"
-
-    def images_of(self, inputs: Sequence[Path]) -> int:
+    def pictures_per_group(self, inputs: Sequence[Path]) -> int:
         return 2 if len(inputs) == 2 and not has_alpha(inputs[0]) else 3
 
-    def open(self, inputs: Sequence[Path], images: int, options: EmbedOptions) -> PhotosJob:
+    def open(
+        self, inputs: Sequence[Path], images: int | None, options: EmbedOptions
+    ) -> PhotoSource:
         if len(inputs) == 1 and is_layered(inputs[0]):
             photos, notes = _from_layers(inputs[0], options)
         elif len(inputs) in (2, 3):
             photos, notes = _from_files(inputs, options)
         else:
             raise UsageError(f"layers needs {self.needs}")
-        if len(photos) < images:
+        if images is not None and len(photos) < images:
             raise UsageError(
                 f"the model takes {images} pictures, the inputs make {len(photos)}",
                 hint="leave --model out to get the one that fits",
             )
         check_same_size(photos, self.name)
         colour = "#{:02x}{:02x}{:02x}".format(*options.background)
-        return PhotosJob(photos[:images], notes, options={"background": colour})
+        return PhotoSource(photos[:images], notes, options={"background": colour})
 
-    def default_target(self, source: Path, header: Header) -> Path:
-        return source.with_name(f"{source.stem}-restored")
+    def default_output(self, png: Path, header: Header) -> Path:
+        return png.with_name(f"{png.stem}-restored")
 
     def deliver(
         self,
@@ -85,25 +87,28 @@ class LayersTask(Task):
         overwrite: bool,
         options: RestoreOptions,
     ) -> Delivered:
-        """Write each picture as ``NAME.png`` into a folder, or one OpenRaster file (``.ora``).
+        """Write each picture as ``NAME.png`` into a folder, or all in one OpenRaster file.
 
-        The layers of an ``.ora`` get an alpha again, estimated from the three pictures.
+        The foreground of an ``.ora`` gets an alpha channel, estimated from the three pictures.
         """
-        photos = restored_photos(header, next(groups), ROLES[: header.images])
+        group = next(groups)
+        photos = restored_photos(header, group, ROLES[: len(group.images)])
         if target.suffix.lower() != ".ora":
             return write_photos(photos, target, self.name, overwrite=overwrite)
         layers = [Layer(ROLES[1], _opaque(photos[1].pixels))]
-        if header.images > 2:
+        if len(photos) > 2:
             on = _colour(header)
             pixels = estimate_alpha(*(photo.pixels for photo in photos), on=on)
             layers.append(Layer(ROLES[2], pixels))
         write_ora(target, layers, photos[0].pixels, overwrite=overwrite)
-        return Delivered((target,), header.images)
+        return Delivered((target,), len(photos))
 
-    def evaluation_items(self, folder: Path, images: int, step: int, scratch: Path) -> list[Item]:
-        """Every still with transparency, fitted into every photo.
+    def evaluation_items(
+        self, folder: Path, images: int, step: int, scratch: Path
+    ) -> list[EvaluationItem]:
+        """Every still with transparency before every photo.
 
-        The former may lie in a sub-folder ``cutouts``, the latter in one named ``backgrounds``.
+        Cut-outs may lie in a sub-folder ``cutouts``, photos in a sub-folder ``backgrounds``.
         """
         stills = [*stills_in(folder), *stills_in(folder / "cutouts")]
         fronts = [path for path in stills if has_alpha(path)]
@@ -121,18 +126,18 @@ class LayersTask(Task):
                 below = Layer("background", _opaque(read_still(back).pixels))
                 write_still(composed, composite([below, Layer("foreground", np.array(layer))]))
                 inputs = (composed, back)
-            items.append(Item(name, inputs))
+            items.append(EvaluationItem(name, inputs))
         return items
 
 
 def estimate_alpha(
     composed: Pixels, background: Pixels, foreground: Pixels, *, on: tuple[int, int, int]
 ) -> Pixels:
-    """The foreground with alpha, from three pictures that hold it only together.
+    """Estimate the alpha channel of the foreground from the three pictures.
 
-    With alpha a and colour F, the composed picture is a F + (1 - a) background and the foreground
-    as given is a F + (1 - a) on. Their difference gives a by least squares over the three
-    channels; where background and ``on`` are alike, a is 1 unless the foreground is like them too.
+    With alpha a and colour F, the composed picture is a F + (1 - a) background, and the foreground
+    as given is a F + (1 - a) on. Their difference gives a by least squares over the three channels.
+    Where the background equals ``on``, a is 1 unless the foreground equals it, too.
 
     Args:
         composed: (H, W, 3).
@@ -145,7 +150,7 @@ def estimate_alpha(
     """
     flat = np.array(on, np.float64)
     known = background - flat
-    # Alike: a prior of 8 levels keeps noise from deciding.
+    # Where background and flat colour are similar, a prior keeps noise from deciding.
     opaque = (np.abs(foreground - flat).max(axis=-1) > 8).astype(np.float64)
     weight = 64.0
     through = ((composed.astype(np.float64) - foreground) * known).sum(-1) + weight * (1 - opaque)
@@ -173,7 +178,7 @@ def _from_files(inputs: Sequence[Path], options: EmbedOptions) -> tuple[list[Pho
     stills = [read_still(path, background=options.background) for path in inputs]
     notes = [f"{still.name}: {note}" for still in stills for note in still.notes]
     photos = [Photo(still.name, still.pixels) for still in stills]
-    # Given as composed, foreground, background; the network has the background second.
+    # Given as composed, foreground, background; the network wants the background second.
     return [photos[0], *photos[:0:-1]], notes
 
 
@@ -201,7 +206,7 @@ def _opaque(pixels: Pixels) -> NDArray[np.uint8]:
 
 
 def _colour(header: Header) -> tuple[int, int, int]:
-    """The colour that the foreground was composited on, from the header; else white."""
+    """The colour that the foreground was composited on, as the header says; white by default."""
     value: Any = header.options.get("background", "white")
     try:
         red, green, blue = ImageColor.getrgb(str(value))[:3]

@@ -1,36 +1,39 @@
-"""What the tasks on single photos share: one group of pictures, restored as files."""
+"""Shared by the tasks on photos: one group of pictures, restored as picture files."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
-from iicnet_cli.container.header import Header
+from iicnet_cli.container.header import Header, Source
 from iicnet_cli.errors import OutputExistsError, UsageError
 from iicnet_cli.media.files import names_folder
 from iicnet_cli.media.stereo_formats import is_stereo
 from iicnet_cli.media.stills import STILL_SUFFIXES, has_alpha, resize, write_still
 from iicnet_cli.pictures.arrays import Pixels
-from iicnet_cli.tasks.task import Delivered, Group, Job
+from iicnet_cli.pictures.group import Group
+from iicnet_cli.tasks.task import Delivered, PictureSource, SourceDescription, Task
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A picture (H, W, 3) with the name under which it is to come back."""
+    """A picture (H, W, 3) and the name under which it is restored."""
 
     name: str
     pixels: Pixels
 
 
-class PhotosJob(Job):
+class PhotoSource(PictureSource):
     """K photos; all are fitted to the first, the reference, and restored at their own sizes.
 
-    ``options`` go into the header.
+    Args:
+        photos: the reference first.
+        notes: what was changed when they were read.
+        options: settings that restoring needs, for the header.
     """
 
     def __init__(
@@ -44,7 +47,7 @@ class PhotosJob(Job):
         self.images = len(photos)
         self.height, self.width = reference.shape[:2]
         self.names = [photo.name for photo in photos]
-        self._sizes = [(p.pixels.shape[1], p.pixels.shape[0]) for p in photos]
+        self._sizes = [(photo.pixels.shape[1], photo.pixels.shape[0]) for photo in photos]
         fitted = [
             f"{name}: {width}x{height} is fitted to {photos[0].name}'s {self.width}x{self.height}"
             for name, (width, height) in zip(self.names, self._sizes, strict=True)
@@ -54,24 +57,33 @@ class PhotosJob(Job):
         self._options = dict(options)
         self._pictures = np.stack([resize(p.pixels, self.width, self.height) for p in photos])
 
-    def groups(self) -> Generator[Group, None, None]:
+    def _read(self) -> Generator[Group, None, SourceDescription]:
         yield Group(self._pictures, self.images)
-
-    def header_fields(self) -> dict[str, Any]:
-        return {
-            "sources": [
-                {"name": name, "width": width, "height": height}
+        return SourceDescription(
+            sources=[
+                Source(name=name, width=width, height=height)
                 for name, (width, height) in zip(self.names, self._sizes, strict=True)
             ],
-            "options": self._options,
-        }
+            options=self._options,
+            notes=self.notes,
+        )
+
+
+class PhotoTask(Task):
+    """A task whose PNG holds one group of photos."""
+
+    def restored_pictures(self, header: Header, groups: Iterator[Group]) -> Iterator[Pixels]:
+        group = next(groups)
+        roles = [str(i) for i in range(len(group.images))]
+        for photo in restored_photos(header, group, roles):
+            yield photo.pixels
 
 
 def check_same_size(photos: Sequence[Photo], task: str) -> None:
     """Refuse photos of different sizes.
 
     Raises:
-        UsageError: naming the two that differ.
+        UsageError: two differ; the message names them.
     """
     first = photos[0]
     for photo in photos[1:]:
@@ -83,12 +95,12 @@ def check_same_size(photos: Sequence[Photo], task: str) -> None:
 
 
 def restored_photos(header: Header, group: Group, roles: Sequence[str]) -> list[Photo]:
-    """The pictures of a group at their own sizes, under their distinct names without suffix.
+    """The photos of a restored group at their own sizes, with distinct names without suffix.
 
     Args:
-        header: its sources give names and sizes, as far as it has them.
+        header: gives names and sizes, unless it was lost.
         group: restored pictures.
-        roles: names for the pictures whose source is unknown.
+        roles: names for pictures whose source is unknown.
     """
     sources = dict(enumerate(header.sources))
     stems = distinct(
@@ -104,8 +116,8 @@ def write_photos(photos: Sequence[Photo], target: Path, task: str, *, overwrite:
     """Write every photo as ``NAME.png`` into the folder ``target``.
 
     Raises:
-        UsageError: ``target`` is the name of a file.
-        OutputExistsError: one of them exists and ``overwrite`` is False.
+        UsageError: ``target`` names a file.
+        OutputExistsError: one of the files exists and ``overwrite`` is False.
     """
     if not names_folder(target):
         raise UsageError(
@@ -122,7 +134,7 @@ def write_photos(photos: Sequence[Photo], target: Path, task: str, *, overwrite:
 
 
 def distinct(stems: Sequence[str]) -> list[str]:
-    """The same names, told apart by -2, -3, ... where they repeat (case does not count)."""
+    """The names, with -2, -3 and so on added to repetitions, which ignore upper and lower case."""
     result: list[str] = []
     taken: set[str] = set()
     for stem in stems:
@@ -136,12 +148,12 @@ def distinct(stems: Sequence[str]) -> list[str]:
 
 
 def stills_in(folder: Path) -> list[Path]:
-    """The stills of a folder, sorted by name; none if there is no such folder."""
+    """The stills of a folder, sorted by name; empty if there is no such folder."""
     if not folder.is_dir():
         return []
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in STILL_SUFFIXES)
 
 
 def photos_in(folder: Path) -> list[Path]:
-    """The stills of a folder that are neither cut-outs nor stereo pairs, sorted by name."""
+    """The stills of a folder, sorted by name, without cut-outs and stereo pairs."""
     return [p for p in stills_in(folder) if not (has_alpha(p) or is_stereo(p))]

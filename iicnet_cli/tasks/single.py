@@ -1,4 +1,4 @@
-"""One photo in a picture of fewer samples: its grey version, or its half-size one (supplement)."""
+"""Shared by grayscale and rescale: one photo in its grey or half-size version (supplement)."""
 
 from __future__ import annotations
 
@@ -8,30 +8,31 @@ from pathlib import Path
 from iicnet_cli.container.header import Header
 from iicnet_cli.errors import UsageError
 from iicnet_cli.media.stills import read_still, write_still
-from iicnet_cli.tasks.photos import Photo, PhotosJob, photos_in, restored_photos
-from iicnet_cli.tasks.task import Delivered, EmbedOptions, Group, Item, RestoreOptions, Task
+from iicnet_cli.options import EmbedOptions, RestoreOptions
+from iicnet_cli.pictures.group import Group
+from iicnet_cli.tasks.photos import Photo, PhotoSource, PhotoTask, photos_in, restored_photos
+from iicnet_cli.tasks.task import Delivered, EvaluationItem
 
 
-class SinglePhotoTask(Task):
-    """One photo in, the same photo out."""
+class SinglePhotoTask(PhotoTask):
+    """One photo, whose embedding has fewer samples than it."""
 
     needs = "one photo"
     pictures = "photo"
 
-    def default_model(self, images: int | None = None, *, half: bool = False) -> str:
-        return self.name
-
-    def open(self, inputs: Sequence[Path], images: int, options: EmbedOptions) -> PhotosJob:
+    def open(
+        self, inputs: Sequence[Path], images: int | None, options: EmbedOptions
+    ) -> PhotoSource:
         if len(inputs) != 1:
             raise UsageError(
                 f"{self.name} needs {self.needs}; {len(inputs)} files were given",
                 hint="with --out-dir FOLDER each of many photos gets its own PNG",
             )
         still = read_still(inputs[0], background=options.background)
-        return PhotosJob([Photo(still.name, still.pixels)], still.notes)
+        return PhotoSource([Photo(still.name, still.pixels)], still.notes)
 
-    def default_target(self, source: Path, header: Header) -> Path:
-        return source.with_name(f"{source.stem}-restored.png")
+    def default_output(self, png: Path, header: Header) -> Path:
+        return png.with_name(f"{png.stem}-restored.png")
 
     def deliver(
         self,
@@ -42,13 +43,15 @@ class SinglePhotoTask(Task):
         overwrite: bool,
         options: RestoreOptions,
     ) -> Delivered:
-        """Write the photo; the suffix says how, ``.png`` is exact to the network's result."""
+        """Write the photo in the format of its suffix; ``.png`` is exact."""
         photo = restored_photos(header, next(groups), ("photo",))[0]
         if target.is_dir():
             target = target / f"{photo.name}.png"
         write_still(target, photo.pixels, overwrite=overwrite)
         return Delivered((target,), 1)
 
-    def evaluation_items(self, folder: Path, images: int, step: int, scratch: Path) -> list[Item]:
+    def evaluation_items(
+        self, folder: Path, images: int, step: int, scratch: Path
+    ) -> list[EvaluationItem]:
         """Every photo of the folder."""
-        return [Item(path.stem, (path,)) for path in photos_in(folder)]
+        return [EvaluationItem(path.stem, (path,)) for path in photos_in(folder)]

@@ -9,41 +9,49 @@ from pathlib import Path
 from iicnet_cli.container.header import Header
 from iicnet_cli.errors import UsageError
 from iicnet_cli.media.stills import read_still, still_size
-from iicnet_cli.tasks.photos import Photo, PhotosJob, photos_in, restored_photos, write_photos
-from iicnet_cli.tasks.task import Delivered, EmbedOptions, Group, Item, RestoreOptions, Task
+from iicnet_cli.options import EmbedOptions, RestoreOptions
+from iicnet_cli.pictures.group import Group
+from iicnet_cli.tasks.photos import (
+    Photo,
+    PhotoSource,
+    PhotoTask,
+    photos_in,
+    restored_photos,
+    write_photos,
+)
+from iicnet_cli.tasks.task import Delivered, EvaluationItem
 
-MOST = 5
-"""Photos, as in the paper; a model of the user's own may take more."""
+MAX_PHOTOS = 5
+"""Most photos in one PNG, the cover included, as in the paper."""
 
 
-class StegoTask(Task):
+class StegoTask(PhotoTask):
     """K photos; the first is the reference."""
 
     name = "stego"
     needs = "two or more photos: the cover, then the photos to hide in it"
 
-    def default_model(self, images: int | None = None, *, half: bool = False) -> str:
-        return f"stego-{images or 2}"
-
-    def images_of(self, inputs: Sequence[Path]) -> int:
-        if len(inputs) > MOST:
-            raise UsageError(f"stego takes {MOST} photos at most, the cover included")
+    def pictures_per_group(self, inputs: Sequence[Path]) -> int:
+        if len(inputs) > MAX_PHOTOS:
+            raise UsageError(f"stego takes {MAX_PHOTOS} photos at most, the cover included")
         return len(inputs)
 
-    def open(self, inputs: Sequence[Path], images: int, options: EmbedOptions) -> PhotosJob:
+    def open(
+        self, inputs: Sequence[Path], images: int | None, options: EmbedOptions
+    ) -> PhotoSource:
         if len(inputs) < 2:
             raise UsageError(f"stego needs {self.needs}", hint="give the cover first")
-        if len(inputs) != images:
+        if images is not None and len(inputs) != images:
             raise UsageError(
                 f"the model takes {images} photos, {len(inputs)} were given",
-                hint=f"leave --model out to get {self.default_model(len(inputs))}",
+                hint="leave --model out to get the one that fits",
             )
         stills = [read_still(path, background=options.background) for path in inputs]
         notes = [f"{still.name}: {note}" for still in stills for note in still.notes]
-        return PhotosJob([Photo(still.name, still.pixels) for still in stills], notes)
+        return PhotoSource([Photo(still.name, still.pixels) for still in stills], notes)
 
-    def default_target(self, source: Path, header: Header) -> Path:
-        return source.with_name(f"{source.stem}-restored")
+    def default_output(self, png: Path, header: Header) -> Path:
+        return png.with_name(f"{png.stem}-restored")
 
     def deliver(
         self,
@@ -55,12 +63,15 @@ class StegoTask(Task):
         options: RestoreOptions,
     ) -> Delivered:
         """Write every photo, the cover too, as ``NAME.png`` at its own size into a folder."""
-        roles = ["cover", *(f"hidden-{i}" for i in range(1, header.images))]
-        photos = restored_photos(header, next(groups), roles)
+        group = next(groups)
+        roles = ["cover", *(f"hidden-{i}" for i in range(1, len(group.images)))]
+        photos = restored_photos(header, group, roles)
         return write_photos(photos, target, self.name, overwrite=overwrite)
 
-    def evaluation_items(self, folder: Path, images: int, step: int, scratch: Path) -> list[Item]:
-        """Every picture is the cover once; the next of its size, by name, are hidden in it."""
+    def evaluation_items(
+        self, folder: Path, images: int, step: int, scratch: Path
+    ) -> list[EvaluationItem]:
+        """Every photo is the cover once; the next ones of its size, by name, are hidden in it."""
         by_size: dict[tuple[int, int], list[Path]] = defaultdict(list)
         for path in photos_in(folder):
             by_size[still_size(path)].append(path)
@@ -70,4 +81,4 @@ class StegoTask(Task):
             if len(same) >= images
             for i in range(len(same))
         )
-        return [Item(paths[0].stem, paths) for paths in chosen]
+        return [EvaluationItem(paths[0].stem, paths) for paths in chosen]

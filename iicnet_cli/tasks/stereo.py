@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from iicnet_cli.container.header import Header
+from iicnet_cli.container.header import Header, Source
 from iicnet_cli.errors import MediaError, UsageError
 from iicnet_cli.media.files import names_folder
 from iicnet_cli.media.stereo_formats import (
@@ -23,25 +23,33 @@ from iicnet_cli.media.stereo_formats import (
 )
 from iicnet_cli.media.stills import STILL_SUFFIXES, read_still
 from iicnet_cli.media.video import is_video
+from iicnet_cli.options import EmbedOptions, RestoreOptions
 from iicnet_cli.pictures.arrays import Pixels
-from iicnet_cli.tasks.clips import ClipJob, clip_writer
+from iicnet_cli.pictures.group import Group
+from iicnet_cli.tasks.clips import ClipSource, clip_writer
 from iicnet_cli.tasks.photos import (
     Photo,
-    PhotosJob,
+    PhotoSource,
     check_same_size,
     restored_photos,
     stills_in,
     write_photos,
 )
-from iicnet_cli.tasks.task import Delivered, EmbedOptions, Group, Item, Job, RestoreOptions, Task
+from iicnet_cli.tasks.task import (
+    Delivered,
+    EvaluationItem,
+    PictureSource,
+    SourceDescription,
+    Task,
+)
 
 VIEWS = ("left", "right")
 OUTPUT_LAYOUTS = (*LAYOUTS, "anaglyph")
 _PAIR_SUFFIXES = STILL_SUFFIXES | {".mpo", ".jps", ".pns"}
 
 
-class StereoClipJob(ClipJob):
-    """A stereo clip, one embedding for each moment: a file of a layout, or one for each eye."""
+class StereoClipSource(ClipSource):
+    """A stereo clip, one embedding for each moment: one file in a layout, or one for each eye."""
 
     images = 2
     names = VIEWS
@@ -56,10 +64,10 @@ class StereoClipJob(ClipJob):
         self._inputs = inputs
         self._layout = options.layout
         with ExitStack() as stack:
-            sources = [stack.enter_context(self._open(path)) for path in inputs]
-            left, right = self._views([next(source) for source in sources])
-            info = sources[0].info
-            self._begin(sources)
+            clips = [stack.enter_context(self._open(path)) for path in inputs]
+            left, right = self._views([next(clip) for clip in clips])
+            info = clips[0].info
+            self._use_facts_of(clips)
         if left.shape != right.shape:
             raise UsageError(
                 f"the views of stereo must have one size, but they are {left.shape[1]}x"
@@ -67,34 +75,29 @@ class StereoClipJob(ClipJob):
             )
         self.height, self.width = left.shape[:2]
         self.frame_delay = 1 / self.fps
-        whole = options.start is None and options.end is None and info.frames is not None
-        self.total = -(-(info.frames or 0) // options.step) if whole else options.frames
+        is_uncut = options.start is None and options.end is None and info.frames is not None
+        self.total = -(-(info.frames or 0) // options.step) if is_uncut else options.frames
         if self.total and options.frames:
             self.total = min(self.total, options.frames)
 
-    def groups(self) -> Generator[Group, None, None]:
+    def _read(self) -> Generator[Group, None, SourceDescription]:
         with ExitStack() as stack:
-            sources = [stack.enter_context(self._open(path)) for path in self._inputs]
+            clips = [stack.enter_context(self._open(path)) for path in self._inputs]
             try:
-                for frames in zip(*sources, strict=True):
+                for frames in zip(*clips, strict=True):
                     yield Group(np.stack(self._views(frames)), 2)
             except ValueError as error:
-                count = min(len(source.timestamps) for source in sources)
+                count = min(len(clip.timestamps) for clip in clips)
                 raise MediaError(
                     f"the clips of the two eyes have different lengths: one ends after {count} "
                     "frames",
                     hint="cut them with --frames",
                 ) from error
-            self._finish(sources)
-
-    def header_fields(self) -> dict[str, Any]:
-        return {
-            **super().header_fields(),
-            "sources": [
-                {"name": path.name, "width": self.width, "height": self.height}
+            sources = [
+                Source(name=path.name, width=self.width, height=self.height)
                 for path in self._inputs
-            ],
-        }
+            ]
+            return self._description(clips, sources)
 
     def _views(self, frames: Sequence[Pixels]) -> tuple[Pixels, Pixels]:
         if len(frames) == 2:
@@ -111,13 +114,12 @@ class StereoTask(Task):
     takes = frozenset({"start", "end", "step", "frames", "layout", "align"})
     pictures = "views"
 
-    def default_model(self, images: int | None = None, *, half: bool = False) -> str:
-        return "stereo"
-
     def pictures_in(self, header: Header) -> int:
         return 2 * (header.frames or 1)
 
-    def open(self, inputs: Sequence[Path], images: int, options: EmbedOptions) -> Job:
+    def open(
+        self, inputs: Sequence[Path], images: int | None, options: EmbedOptions
+    ) -> PictureSource:
         if len(inputs) not in (1, 2):
             raise UsageError(f"stereo needs {self.needs}; {len(inputs)} files were given")
         if options.layout is not None and options.layout not in LAYOUTS:
@@ -125,7 +127,7 @@ class StereoTask(Task):
         if len(inputs) == 2 and options.layout is not None:
             raise UsageError("--layout is for a pair in one file, but two files were given")
         if any(is_video(path) or path.is_dir() for path in inputs):
-            return StereoClipJob(inputs, options)
+            return StereoClipSource(inputs, options)
         if len(inputs) == 2:
             stills = [read_still(path, background=options.background) for path in inputs]
             photos = [Photo(still.name, still.pixels) for still in stills]
@@ -139,11 +141,11 @@ class StereoTask(Task):
             ]
             notes = [f"{inputs[0].name}: {note}" for note in pair.notes]
         check_same_size(photos, self.name)
-        return PhotosJob(photos, notes)
+        return PhotoSource(photos, notes)
 
-    def default_target(self, source: Path, header: Header) -> Path:
+    def default_output(self, png: Path, header: Header) -> Path:
         suffix = ".mkv" if _is_clip(header) else ""
-        return source.with_name(f"{source.stem}-restored{suffix}")
+        return png.with_name(f"{png.stem}-restored{suffix}")
 
     def deliver(
         self,
@@ -183,6 +185,10 @@ class StereoTask(Task):
         write_pair(target, left, right, layout, overwrite=overwrite)
         return Delivered((target,), 2)
 
+    def restored_pictures(self, header: Header, groups: Iterator[Group]) -> Iterator[Pixels]:
+        for group in islice(groups, header.frames):
+            yield from group.images
+
     def _deliver_clip(
         self,
         header: Header,
@@ -192,7 +198,6 @@ class StereoTask(Task):
         overwrite: bool,
         layout: str | None,
     ) -> Delivered:
-        left_frames = header.frames
         if folder:
             target.mkdir(parents=True, exist_ok=True)
             targets = tuple(target / f"{view}.mkv" for view in VIEWS)
@@ -204,26 +209,26 @@ class StereoTask(Task):
                 stack.enter_context(clip_writer(header, path, size, overwrite=overwrite))
                 for path in targets
             ]
-            for group in groups:
-                if left_frames is not None and writers[0].count >= left_frames:
-                    break
+            for group in islice(groups, header.frames):
                 left, right = group.images
                 views = (left, right) if folder else (_joined(left, right, layout),)
                 for writer, pixels in zip(writers, views, strict=True):
                     writer.add(pixels)
         return Delivered(targets, 2 * writers[0].count, tuple(writers[0].notes))
 
-    def evaluation_items(self, folder: Path, images: int, step: int, scratch: Path) -> list[Item]:
+    def evaluation_items(
+        self, folder: Path, images: int, step: int, scratch: Path
+    ) -> list[EvaluationItem]:
         """Every pair NAME_left and NAME_right of stills, every MPO and every JPS."""
         stills = stills_in(folder)
         by_stem = {path.stem: path for path in stills}
         pairs = [
-            Item(path.stem.removesuffix("_left"), (path, by_stem[right]))
+            EvaluationItem(path.stem.removesuffix("_left"), (path, by_stem[right]))
             for path in stills
             if path.stem.endswith("_left")
             and (right := path.stem.removesuffix("_left") + "_right") in by_stem
         ]
-        return pairs + [Item(path.stem, (path,)) for path in stills if is_stereo(path)]
+        return pairs + [EvaluationItem(path.stem, (path,)) for path in stills if is_stereo(path)]
 
 
 def _is_clip(header: Header) -> bool:

@@ -2,76 +2,117 @@
 
 ::
 
-    inputs --Task.open--> Job --groups()--> (K, H, W, 3), reference first --> network --> PNG
-    PNG --> network --> (K, H, W, 3) --Task.deliver--> files
+    input files --Task.open--> PictureSource --groups()--> groups of pictures --engine--> PNG
+    PNG --engine--> groups of pictures --Task.deliver--> output files
+
+A task knows what people put in and want back. It does not know which engine hides the pictures.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from iicnet_cli.container.header import Header
+from iicnet_cli.container.header import Header, Source
+from iicnet_cli.options import EmbedOptions, RestoreOptions
 from iicnet_cli.pictures.arrays import Pixels
+from iicnet_cli.pictures.group import Group
 
 
 @dataclass(frozen=True)
-class EmbedOptions:
-    """What a user may say about the inputs.
+class SourceDescription:
+    """What the header tells about the original files.
 
     Attributes:
-        start: first moment of a clip, seconds.
-        end: last moment of a clip, seconds.
-        step: take every n-th frame.
-        frames: take at most so many frames.
-        background: colour (R, G, B) that transparent pictures are composited on.
-        half: a clip's embedding gets half its width and height.
-        layout: how one file holds a stereo pair; one of ``media.stereo.LAYOUTS``.
-        zoom: dual view of one photo: the centre, so many times enlarged.
-        align: compensate motion (``motion.py``), and undo that when restored.
-        enhance: carry an enhancement layer (``enhancement.py``) beside the mark.
+        sources: the original files in order, the reference first.
+        frames: frames of a clip; ``None`` for photos.
+        fps: frames per second of a clip; ``None`` for photos.
+        timestamps: seconds of every frame of a clip whose frame rate varies.
+        options: settings of the task that restoring needs.
+        notes: what was changed while reading, in words.
     """
 
-    start: float | None = None
-    end: float | None = None
-    step: int = 1
+    sources: Sequence[Source] = ()
     frames: int | None = None
-    background: tuple[int, int, int] = (255, 255, 255)
-    half: bool = False
-    layout: str | None = None
-    zoom: int | None = None
-    align: bool = True
-    enhance: bool = True
+    fps: Fraction | None = None
+    timestamps: Sequence[float] | None = None
+    options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class RestoreOptions:
-    """What a user may say about the outputs.
+class GroupReader(Iterator[Group]):
+    """Reads the groups of a source one after the other, and then describes what was read.
 
-    Attributes:
-        layout: how one file is to hold a stereo pair; ``media.stereo.LAYOUTS`` or ``anaglyph``.
+    Some facts, such as the number of frames, are known only when the last group has been read.
+
+    Args:
+        groups: a generator of the groups that returns the description.
     """
 
-    layout: str | None = None
+    def __init__(self, groups: Generator[Group, None, SourceDescription]) -> None:
+        self._groups = groups
+        self._description: SourceDescription | None = None
+
+    def __next__(self) -> Group:
+        try:
+            return next(self._groups)
+        except StopIteration as end:
+            if end.value is not None:
+                self._description = end.value
+            raise
+
+    @property
+    def description(self) -> SourceDescription:
+        """What was read.
+
+        Raises:
+            RuntimeError: there are groups that have not been read yet.
+        """
+        if self._description is None:
+            raise RuntimeError("a source is described after all its groups have been read")
+        return self._description
+
+    def close(self) -> None:
+        """Stop reading; files that are open are closed."""
+        self._groups.close()
 
 
-@dataclass(frozen=True)
-class Group:
-    """The pictures of one embedding.
+class PictureSource(ABC):
+    """The inputs of one task, opened: one PNG is to be made of them.
 
     Attributes:
-        images: (K, H, W, 3) uint8, the reference first.
-        valid: how many of them, in the task's own order, are real and not padding.
+        images: K, the number of pictures in a group.
+        width: of every picture, in pixels.
+        height: of every picture, in pixels.
+        names: what to call the K pictures of a group, the reference first.
+        total: number of groups, if it is known beforehand.
+        frame_delay: seconds that each embedding is shown in an animated PNG.
+        fps: frames per second of a clip; ``None`` for photos.
+        notes: what was changed when the inputs were opened, in words.
     """
 
-    images: Pixels
-    valid: int
+    images: int
+    width: int
+    height: int
+    names: Sequence[str]
+    total: int | None = 1
+    frame_delay: Fraction | None = None
+    fps: Fraction | None = None
+    notes: Sequence[str] = ()
+
+    def groups(self) -> GroupReader:
+        """All groups from the first one on; each call reads them anew and gives the same."""
+        return GroupReader(self._read())
+
+    @abstractmethod
+    def _read(self) -> Generator[Group, None, SourceDescription]:
+        """Yield every group, and return what the header is to tell about the source."""
 
 
 @dataclass(frozen=True)
@@ -89,41 +130,9 @@ class Delivered:
     notes: tuple[str, ...] = ()
 
 
-class Job(ABC):
-    """Inputs of one task, opened: one PNG is to be made of them.
-
-    Attributes:
-        images: K of the network that is needed.
-        width: of every picture, pixels.
-        height: of every picture, pixels.
-        names: what to call the K pictures of a group, in the network's order.
-        total: number of groups, if known beforehand.
-        frame_delay: seconds that each embedding is shown in an animated PNG.
-        fps: frame rate for the in-pixel mark.
-        notes: what was changed while reading, in words.
-    """
-
-    images: int
-    width: int
-    height: int
-    names: Sequence[str]
-    total: int | None = 1
-    frame_delay: Fraction | None = None
-    fps: Fraction | None = None
-    notes: Sequence[str] = ()
-
-    @abstractmethod
-    def groups(self) -> Generator[Group, None, None]:
-        """All groups; may be called again, and gives the same again."""
-
-    def header_fields(self) -> dict[str, Any]:
-        """Fields of the :class:`Header` that this task fills; asked for after ``groups`` ended."""
-        return {}
-
-
 @dataclass(frozen=True)
-class Item:
-    """One PNG of an evaluation: what to embed in it.
+class EvaluationItem:
+    """The inputs of one PNG of an evaluation.
 
     Attributes:
         name: for the table.
@@ -133,35 +142,37 @@ class Item:
 
     name: str
     inputs: tuple[Path, ...]
-    options: EmbedOptions = EmbedOptions()
+    options: EmbedOptions = field(default_factory=EmbedOptions)
 
 
 class Task(ABC):
-    """One row of the task table."""
+    """One kind of input: how it is read into groups of pictures and written again.
+
+    Attributes:
+        name: as in ``--task NAME``.
+        needs: what has to be given, in words, for errors and help.
+        takes: fields of :class:`EmbedOptions` in ``options.TASK_FIELDS`` that the task can use.
+        pictures: what to call the restored pictures.
+    """
 
     name: ClassVar[str]
     needs: ClassVar[str]
-    """What has to be given, in words; said in errors and help."""
     takes: ClassVar[frozenset[str]] = frozenset()
-    """Fields of :class:`EmbedOptions` that mean something here, beside ``background``."""
     pictures: ClassVar[str] = "photos"
-    """What to call the restored pictures."""
 
-    @abstractmethod
-    def default_model(self, images: int | None = None, *, half: bool = False) -> str:
-        """Name of the checkpoint for ``images`` images, or the task's usual number of them."""
-
-    def images_of(self, inputs: Sequence[Path]) -> int | None:
-        """Images that the network must have for these inputs; ``None`` if any number will do."""
+    def pictures_per_group(self, inputs: Sequence[Path]) -> int | None:
+        """Number of pictures that these inputs make; ``None`` if a group may have any number."""
         return None
 
     def pictures_in(self, header: Header) -> int:
-        """How many pictures a PNG with this header holds: as many as ``deliver`` counts."""
-        return header.frames or header.images
+        """How many pictures a PNG with this header holds: as many as :meth:`deliver` counts."""
+        return header.frames or len(header.sources) or header.images
 
     @abstractmethod
-    def open(self, inputs: Sequence[Path], images: int, options: EmbedOptions) -> Job:
-        """Open inputs for a network of ``images`` images.
+    def open(
+        self, inputs: Sequence[Path], images: int | None, options: EmbedOptions
+    ) -> PictureSource:
+        """Open inputs, to be read in groups of ``images`` pictures, or all of them in one group.
 
         Raises:
             UsageError: the inputs are not what the task needs.
@@ -169,8 +180,8 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def default_target(self, source: Path, header: Header) -> Path:
-        """Where ``restore`` writes when nothing was said."""
+    def default_output(self, png: Path, header: Header) -> Path:
+        """Where ``restore`` writes the content of a PNG unless it is told."""
 
     @abstractmethod
     def deliver(
@@ -189,23 +200,41 @@ class Task(ABC):
             groups: restored pictures without padding, the reference first.
             target: file or folder, as the task takes it.
             overwrite: replace existing files.
-            options: what the user said about the outputs.
+            options: how to write it.
+
+        Raises:
+            UsageError: the target does not fit the task.
+            OutputExistsError: the target exists and ``overwrite`` is False.
+            MediaError: the target cannot be written.
         """
 
     @abstractmethod
-    def evaluation_items(self, folder: Path, images: int, step: int, scratch: Path) -> list[Item]:
-        """What a folder of evaluation data gives for a network of ``images`` images.
+    def restored_pictures(self, header: Header, groups: Iterator[Group]) -> Iterator[Pixels]:
+        """The restored pictures (H, W, 3) at their own sizes, the reference first.
+
+        The frames of a clip come in time.
+
+        Args:
+            header: as for :meth:`deliver`.
+            groups: likewise.
+        """
+
+    @abstractmethod
+    def evaluation_items(
+        self, folder: Path, images: int, step: int, scratch: Path
+    ) -> list[EvaluationItem]:
+        """The PNGs that a folder of evaluation data makes, with K = ``images``.
 
         Args:
             folder: data, laid out as the task says.
-            images: K.
+            images: pictures in a group.
             step: take every n-th frame of clips.
             scratch: an empty folder for files that have to be made first.
         """
 
 
 def reference_first(images: int) -> list[int]:
-    """Order of the network's inputs for frames in time: the middle one, then the others."""
+    """Indices of frames in time, in the order of a group: the middle one, then the others."""
     middle = images // 2
     return [middle, *(i for i in range(images) if i != middle)]
 

@@ -4,76 +4,75 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from iicnet_cli.container.header import Header
+from iicnet_cli.container.header import Header, Source
 from iicnet_cli.errors import UsageError
 from iicnet_cli.media.stills import VIDEO_SUFFIXES
 from iicnet_cli.media.video import open_frames
+from iicnet_cli.options import EmbedOptions, RestoreOptions
 from iicnet_cli.pictures.arrays import Pixels
-from iicnet_cli.tasks.clips import ClipJob, clip_writer
+from iicnet_cli.pictures.group import Group
+from iicnet_cli.tasks.clips import ClipSource, clip_writer
 from iicnet_cli.tasks.photos import stills_in
 from iicnet_cli.tasks.task import (
     Delivered,
-    EmbedOptions,
-    Group,
-    Item,
-    RestoreOptions,
+    EvaluationItem,
+    SourceDescription,
     Task,
     in_time,
     reference_first,
 )
 
 
-class VideoJob(ClipJob):
-    """A clip, read as often as it is needed, K frames at a time."""
+class VideoSource(ClipSource):
+    """A clip, read as often as it is needed, K frames at a time.
 
-    def __init__(self, source: Path | Sequence[Path], images: int, options: EmbedOptions) -> None:
+    Args:
+        clip: a file, or the frames as files.
+        images: K; ``None`` for all frames in one group.
+        options: which part to take.
+    """
+
+    def __init__(
+        self, clip: Path | Sequence[Path], images: int | None, options: EmbedOptions
+    ) -> None:
         super().__init__(options)
-        self._source = source
-        self.images = images
-        self.names = [f"frame {i + 1} of {images}" for i in reference_first(images)]
-        self._names: tuple[str, ...] = ()
-        with self._open(source) as frames:
+        self._clip = clip
+        with self._open(clip) as frames:
             info = frames.info
-            self._begin([frames])
+            self._use_facts_of([frames])
+            self.images = images or sum(1 for _ in frames)
+        self.names = [f"frame {i + 1} of {self.images}" for i in reference_first(self.images)]
         self.width, self.height = info.width, info.height
-        self.frame_delay = images / self.fps
+        self.frame_delay = self.images / self.fps
         self.total = self._expected_groups(info.frames)
 
-    def groups(self) -> Generator[Group, None, None]:
+    def _read(self) -> Generator[Group, None, SourceDescription]:
         """Consecutive frames; the last group is filled by repeating the last frame."""
         order = reference_first(self.images)
         pending: list[Pixels] = []
-        with self._open(self._source) as frames:
+        with self._open(self._clip) as frames:
             for frame in frames:
                 pending.append(frame)
                 if len(pending) == self.images:
                     yield Group(np.stack([pending[i] for i in order]), self.images)
                     pending = []
-            self._names = frames.names
-            self._finish([frames])
+            first_file = self._clip if isinstance(self._clip, Path) else self._clip[0]
+            sources = [
+                Source(name=name, width=self.width, height=self.height)
+                for name in frames.names or [first_file.name]
+            ]
+            description = self._description([frames], sources)
         if pending:
             valid = len(pending)
             pending += [pending[-1]] * (self.images - valid)
             yield Group(np.stack([pending[i] for i in order]), valid)
-
-    def header_fields(self) -> dict[str, Any]:
-        return {
-            **super().header_fields(),
-            "sources": [
-                {"name": name, "width": self.width, "height": self.height}
-                for name in self._names or [self._source_name()]
-            ],
-        }
-
-    def _source_name(self) -> str:
-        return (self._source if isinstance(self._source, Path) else self._source[0]).name
+        return description
 
     def _expected_groups(self, frames: int | None) -> int | None:
-        """For the progress bar only; the exact count is known when the clip has been read."""
+        """Number of groups for the progress bar; the exact one is known after reading the clip."""
         options = self._options
         if options.frames is not None and frames is None:
             return -(-options.frames // self.images)
@@ -96,17 +95,16 @@ class VideoTask(Task):
     takes = frozenset({"start", "end", "step", "frames", "half", "align"})
     pictures = "frames"
 
-    def default_model(self, images: int | None = None, *, half: bool = False) -> str:
-        return f"video-{images or 3}-half" if half else f"video-{images or 5}"
-
-    def open(self, inputs: Sequence[Path], images: int, options: EmbedOptions) -> VideoJob:
+    def open(
+        self, inputs: Sequence[Path], images: int | None, options: EmbedOptions
+    ) -> VideoSource:
         if not inputs:
             raise UsageError(f"video needs {self.needs}")
-        source = inputs[0] if len(inputs) == 1 else list(inputs)
-        return VideoJob(source, images, options)
+        clip = inputs[0] if len(inputs) == 1 else list(inputs)
+        return VideoSource(clip, images, options)
 
-    def default_target(self, source: Path, header: Header) -> Path:
-        return source.with_name(f"{source.stem}-restored.mkv")
+    def default_output(self, png: Path, header: Header) -> Path:
+        return png.with_name(f"{png.stem}-restored.mkv")
 
     def deliver(
         self,
@@ -117,13 +115,11 @@ class VideoTask(Task):
         overwrite: bool,
         options: RestoreOptions,
     ) -> Delivered:
-        """Write the clip as its suffix says; a folder gets numbered frames.
+        """Write the clip in the format of its suffix; a folder gets one picture a frame.
 
-        FFV1 in .mkv or .avi, animated .png, lossless .webp and frames are exact to the network's
-        result.
+        FFV1 in .mkv or .avi, animated .png, lossless .webp and single frames are exact to the
+        network's result.
         """
-        order = in_time(header.images)
-        left = header.frames
         with clip_writer(
             header,
             target,
@@ -131,18 +127,26 @@ class VideoTask(Task):
             names=[source.name for source in header.sources] if _from_stills(header) else None,
             overwrite=overwrite,
         ) as writer:
-            for group in groups:
-                valid = group.valid if left is None else min(left, header.images)
-                for i in order[:valid]:
-                    writer.add(group.images[i])
-                if left is not None:
-                    left -= valid
+            for frame in self.restored_pictures(header, groups):
+                writer.add(frame)
         return Delivered((target,), writer.count, tuple(writer.notes))
 
-    def evaluation_items(self, folder: Path, images: int, step: int, scratch: Path) -> list[Item]:
+    def restored_pictures(self, header: Header, groups: Iterator[Group]) -> Iterator[Pixels]:
+        remaining = header.frames
+        for group in groups:
+            count = len(group.images)
+            valid = group.valid if remaining is None else min(remaining, count)
+            for i in in_time(count)[:valid]:
+                yield group.images[i]
+            if remaining is not None:
+                remaining -= valid
+
+    def evaluation_items(
+        self, folder: Path, images: int, step: int, scratch: Path
+    ) -> list[EvaluationItem]:
         """Every sub-folder of frames, and every clip, cut into whole groups of frames."""
         return [
-            Item(path.name, (path,), EmbedOptions(step=step, frames=frames))
+            EvaluationItem(path.name, (path,), EmbedOptions(step=step, frames=frames))
             for path in _sequences(folder)
             if (frames := _count(path, step) // images * images)
         ]

@@ -1,89 +1,68 @@
-"""One group of pictures to the embedding that the PNG shows, with its mark, layer and search."""
+"""From a group of pictures to the embedding that the PNG shows, with all that it carries.
+
+::
+
+    pictures --network--> embedding --static region--> [--search-->] --rounding, mark, layer--> PNG
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache, partial
-from typing import TYPE_CHECKING
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from iicnet_cli.engines.network.sliced_encoder import enhanced, restored_error, room_for
+from iicnet_cli.engines.base import EncodingProgress, ignore_encoding
+from iicnet_cli.engines.network.search import Search, Target, refine_tiles
+from iicnet_cli.engines.network.sliced_encoder import (
+    LayerRequest,
+    encode_with_layer,
+    layer_capacity,
+    restored_pictures,
+)
 from iicnet_cli.engines.network.static_region import copy_static_region
-from iicnet_cli.errors import UsageError
+from iicnet_cli.inference.runner import Passes, Runner
 from iicnet_cli.payload.mark import Mark
 from iicnet_cli.payload.mark_pixels import write_mark
-from iicnet_cli.pictures.arrays import FixedPoint, PixelArray, Pixels, pad
+from iicnet_cli.pictures.arrays import PixelArray, Pixels, pad
 from iicnet_cli.pictures.metrics import cap_psnr, mse, mse_to_psnr
 from iicnet_cli.quantize.lattice import UnroundedEmbedding
 from iicnet_cli.quantize.trellis_codes import TRELLIS_CODES
 from iicnet_cli.quantize.viterbi import TrellisQuantizer, viterbi_quantize
+from iicnet_cli.reports import Stage
 
-if TYPE_CHECKING:
-    from iicnet_cli.engines.network.search import Target
-    from iicnet_cli.inference.runner import Runner
-
-LAYERED, SEARCHED = 1, 2
-"""Efforts from which on there is an enhancement layer, and a search."""
-_ATTEMPTS = 3
-"""Searches for a target, at most."""
-_NEAR = 0.03
-"""dB of it that will do."""
+_MAX_SEARCHES = 3
+"""A target is searched for at most this many times."""
+_TARGET_TOLERANCE = 0.03
+"""A target counts as reached within this many dB."""
 
 
 @dataclass(frozen=True)
-class Search:
-    """Per-picture optimisation: so many steps towards a target."""
-
-    steps: int
-    target: Target
-
-    @classmethod
-    def of(
-        cls, effort: int, embed_psnr: float | None = None, restored_psnr: float | None = None
-    ) -> Search | None:
-        """The search of an effort of 0 to 10, and of a target in dB; ``None`` where there is none.
-
-        Raises:
-            UsageError: an effort that is none, a target without a search, or two.
-        """
-        if not 0 <= effort <= 10:
-            raise UsageError(f"effort is 0 to 10, not {effort}")
-        if embed_psnr is not None and restored_psnr is not None:
-            raise UsageError("only one of the two targets can be held")
-        if effort < SEARCHED:
-            if embed_psnr is not None or restored_psnr is not None:
-                raise UsageError("a target needs a search", hint=f"add --effort, {SEARCHED} to 10")
-            return None
-        from iicnet_cli.engines.network.search import STEPS, Target
-
-        return cls(STEPS[effort], Target(embed_psnr, restored_psnr))
-
-
-@dataclass(frozen=True)
-class _Psnrs:
-    """In dB; of the restored pictures that of the mean squared error over all of them."""
-
-    embed_psnr: float
-    restored_psnr: float
-
-    @property
-    def total(self) -> float:
-        """Of both."""
-        return self.embed_psnr + self.restored_psnr
-
-
-@dataclass(frozen=True)
-class EncodedGroup:
-    """An embedding (H_e, W_e, C_e) that carries its mark.
+class EncoderSettings:
+    """How to encode.
 
     Attributes:
-        mark: that it carries.
-        pixels: its levels.
+        adds_layer: carry an enhancement layer where one gains.
+        thorough: code it with more care, which takes eight times as long.
+        quantizer: rounds the rows that carry a trellis code.
+    """
+
+    adds_layer: bool = True
+    thorough: bool = False
+    quantizer: TrellisQuantizer = viterbi_quantize
+
+
+@dataclass(frozen=True)
+class MarkedEmbedding:
+    """A rounded embedding.
+
+    Attributes:
+        mark: what it carries.
+        pixels: (H_e, W_e, C_e) uint8.
         gained_psnr: dB that the search gained, on restored pictures or, with a target for those,
-            on the embedding; ``None`` without one.
+            on the embedding; ``None`` without a search.
     """
 
     mark: Mark
@@ -91,129 +70,214 @@ class EncodedGroup:
     gained_psnr: float | None = None
 
 
-def marked(
+def encode_group(
+    passes: Passes,
+    images: PixelArray,
+    mark: Mark,
+    settings: EncoderSettings = EncoderSettings(),
+    progress: EncodingProgress = ignore_encoding,
+) -> MarkedEmbedding:
+    """Embed one group of pictures.
+
+    Args:
+        passes: the network.
+        images: (K, H, W, C) after prediction, the reference first, before padding.
+        mark: with the padding and the motion field, if any.
+        settings: how.
+        progress: called while it works.
+    """
+    encoder = _GroupEncoder(passes, images, mark, settings, progress)
+    return MarkedEmbedding(*encoder.carry(encoder.network_embedding))
+
+
+def encode_group_with_search(
     runner: Runner,
     images: PixelArray,
     mark: Mark,
-    *,
-    enhance: bool = True,
-    search: Search | None = None,
-    along: TrellisQuantizer = viterbi_quantize,
-    embedding: Callable[[float], None] = lambda share: None,
-    enhancing: Callable[[float], None] = lambda share: None,
-    improving: Callable[[float, float], None] = lambda share, gain: None,
-) -> EncodedGroup:
-    """Embed one group of pictures.
+    search: Search,
+    settings: EncoderSettings = EncoderSettings(),
+    progress: EncodingProgress = ignore_encoding,
+) -> MarkedEmbedding:
+    """Embed one group of pictures, and refine the embedding before it is rounded.
 
-    A search goes on from the network's own embedding, and holds what that looks like. It is for
-    what an enhancement layer leaves, which has more bits than usual, or is there at all, where it
-    so restores more dB than it costs the embedding: what it costs is won back.
+    The search starts from the network's own embedding and keeps its distance from the reference, or
+    its target. It is made for what an enhancement layer leaves. The layer has more bits than usual,
+    or is there at all, where it so restores more dB than it costs the embedding: the search wins
+    back what it costs.
 
-    Args:
-        runner: the network.
-        images: (K, H, W, C) as the network gets them, the reference first, before padding.
-        mark: with the padding and the motion, if any.
-        enhance: add an enhancement layer where one gains.
-        search: for a better embedding; none by default.
-        along: as ``quantizer`` of :class:`RowQuantizer`.
-        embedding: called with the share 0..1 of the network's pass that is done.
-        enhancing: likewise, of a layer.
-        improving: called with the share of a search that is done, and the dB gained so far.
+    Args, except ``search``, and result: as :func:`encode_group`.
     """
-    padded = pad(images, mark.padding)
-    found = runner.embed_unrounded(padded, embedding)
-    if area := copy_static_region(padded, found, load=len(mark.motion)):
-        mark = replace(mark, static_region_bytes=area.to_bytes())
-    restore = partial(_levels, runner, images)
-    reference = cache(partial(runner.reference, padded))
+    encoder = _GroupEncoder(runner, images, mark, replace(settings, thorough=True), progress)
+    return _SearchingEncoder(runner, encoder, search).encode()
 
-    def laden(found: UnroundedEmbedding, bits: int | None = None) -> tuple[Mark, Pixels]:
-        if not enhance or bits == 0:
-            return mark, write_mark(found, mark, runner.feedback)
-        return enhanced(
-            mark,
-            images,
-            found,
-            runner.feedback,
-            restore,
-            found.mse(reference()),
-            enhancing,
-            thorough=search is not None,
-            bits=bits,
-            along=along,
+
+@dataclass(frozen=True)
+class _Quality:
+    """PSNR in dB of an embedding, and of the mean squared error over its restored pictures."""
+
+    embed_psnr: float
+    restored_psnr: float
+
+    @property
+    def total(self) -> float:
+        return self.embed_psnr + self.restored_psnr
+
+
+class _GroupEncoder:
+    """One group on its way into an embedding.
+
+    Attributes:
+        padded: (K, H', W', C), the pictures as the network gets them.
+        network_embedding: the network's own embedding, with the static region copied.
+        mark: what every embedding of the group carries.
+    """
+
+    def __init__(
+        self,
+        passes: Passes,
+        images: PixelArray,
+        mark: Mark,
+        settings: EncoderSettings,
+        progress: EncodingProgress,
+    ) -> None:
+        self._passes, self._images = passes, images
+        self._settings, self._progress = settings, progress
+        self.padded = pad(images, mark.padding)
+        self.network_embedding = passes.embed(self.padded, self.tick(Stage.EMBEDDING))
+        region = copy_static_region(self.padded, self.network_embedding, payload=len(mark.motion))
+        self.mark = replace(mark, static_region_bytes=region.to_bytes()) if region else mark
+
+    @property
+    def settings(self) -> EncoderSettings:
+        return self._settings
+
+    @property
+    def static(self) -> NDArray[np.bool_] | None:
+        """(H_e, W_e), the static region."""
+        region = self.mark.static_region
+        if region is None:
+            return None
+        return region.mask(*self.network_embedding.pixels.shape[:2])
+
+    @cached_property
+    def reference(self) -> Pixels:
+        """What the embedding should look like."""
+        return self._passes.reference(self.padded)
+
+    def tick(self, stage: Stage) -> Callable[[float], None]:
+        """A listener for the share of a stage that is done."""
+        return lambda share: self._progress(stage, share, None)
+
+    def report_search(self, share: float, gained_psnr: float) -> None:
+        """Tell how far a search is."""
+        self._progress(Stage.SEARCHING, share, gained_psnr)
+
+    def carry(self, embedding: UnroundedEmbedding, bits: int | None = None) -> tuple[Mark, Pixels]:
+        """Round an embedding so that it carries mark and layer.
+
+        Args:
+            embedding: (H_e, W_e, C_e).
+            bits: payload bits a pixel of the layer, 0 for none; by default as many as pay.
+        """
+        if not self._settings.adds_layer or bits == 0:
+            return self.mark, write_mark(embedding, self.mark, self._passes.noise_shaping)
+        request = LayerRequest(
+            self._passes,
+            self._images,
+            self.mark,
+            embedding,
+            embedding.mse(self.reference),
+            self._settings.quantizer,
+            self._settings.thorough,
+            self.tick(Stage.ENHANCING),
         )
+        return encode_with_layer(request, bits)
 
-    usual = laden(found)
-    if search is None:
-        return EncodedGroup(*usual)
+    def quality(self, mark: Mark, pixels: Pixels) -> _Quality:
+        """What a rounded embedding is worth."""
+        restored = restored_pictures(self._passes, mark, pixels, self._images)
+        errors = mse(pixels, self.reference), mse(self._images, restored)
+        return _Quality(*(cap_psnr(mse_to_psnr(error)) for error in errors))
 
-    def quality(mark: Mark, pixels: Pixels) -> _Psnrs:
-        errors = mse(pixels, reference()), restored_error(mark, pixels, images, restore)
-        return _Psnrs(*(cap_psnr(mse_to_psnr(error)) for error in errors))
 
-    before = start = quality(*usual)
-    bits = usual[0].code.trellis_bits if usual[0].enhancement else 0
-    while 0 < bits < len(TRELLIS_CODES):
-        richer = quality(*laden(found, bits + 1))
-        if richer.total <= start.total:
-            break
-        start, bits = richer, bits + 1
-    target = search.target
-    known = None if area is None else area.mask(*found.pixels.shape[:2])
+class _SearchingEncoder:
+    """Searches for a better embedding of one group, with a layer of the best size."""
 
-    def searched(bits: int, start: _Psnrs) -> tuple[tuple[Mark, Pixels], _Psnrs]:
-        """The best embedding with a layer of so many bits to a pixel, which starts with that."""
-        aim = target
-        if target.free and start is not before:
-            aim = replace(target, embed_psnr=before.embed_psnr)
-        # What is held is told before there is a layer; so what it lacks with one is aimed at, too.
-        if aim.embed_psnr is not None:
-            bare = found.mse(reference())
-            aim = aim.raised(cap_psnr(mse_to_psnr(bare)) - start.embed_psnr)
-        room = room_for(found.pixels, mark, bits) if bits else 0
-        better = found
-        for attempt in range(1 if target.free else _ATTEMPTS):
-            better = runner.improve(
-                padded,
-                better,
-                search.steps >> attempt,
-                aim,
-                improving,
-                room=room,
-                known=known,
-            )
-            loaded = laden(better, bits)
-            after = quality(*loaded)
-            lacking = target.lacking(after.embed_psnr, after.restored_psnr)
-            # An embedding may be better than it must be, for there was no use for the room.
-            if lacking < _NEAR and (target.restored_psnr is None or lacking > -_NEAR):
+    def __init__(self, runner: Runner, encoder: _GroupEncoder, search: Search) -> None:
+        self._runner, self._encoder, self._search = runner, encoder, search
+        self._usual = encoder.carry(encoder.network_embedding)
+        self._before = encoder.quality(*self._usual)
+
+    def encode(self) -> MarkedEmbedding:
+        """The better of the network's own embedding and those that were found."""
+        encoder, target, before = self._encoder, self._search.target, self._before
+        bits, start = self._bits_to_start_with()
+        found, after = self._searched(bits, start)
+        if encoder.settings.adds_layer and not bits:
+            # A layer that is not worth it for the network's own embedding may be for one that is
+            # made for it.
+            smallest = encoder.carry(encoder.network_embedding, 1)
+            if smallest[0].enhancement:
+                other = self._searched(1, encoder.quality(*smallest))
+                found, after = max((found, after), other, key=lambda each: each[1].total)
+        if target.is_default and after.restored_psnr <= before.restored_psnr:
+            return MarkedEmbedding(*self._usual, 0.0)
+        if target.restored_psnr is None:
+            gained = after.restored_psnr - before.restored_psnr
+        else:
+            gained = after.embed_psnr - before.embed_psnr
+        return MarkedEmbedding(*found, max(0.0, gained))
+
+    def _bits_to_start_with(self) -> tuple[int, _Quality]:
+        """Payload bits a pixel at which both PSNRs together are highest before the search."""
+        encoder, best = self._encoder, self._before
+        mark = self._usual[0]
+        bits = mark.code.trellis_bits if mark.enhancement else 0
+        while 0 < bits < len(TRELLIS_CODES):
+            richer = encoder.quality(*encoder.carry(encoder.network_embedding, bits + 1))
+            if richer.total <= best.total:
                 break
-            aim = aim.raised(lacking)
-        return loaded, after
+            best, bits = richer, bits + 1
+        return bits, best
 
-    better, after = searched(bits, start)
-    if enhance and not bits:
-        # Not worth it for the network's own embedding, a layer may be for one that is made for it.
-        least = laden(found, 1)
-        if least[0].enhancement:
-            other = searched(1, quality(*least))
-            better, after = max((better, after), other, key=lambda each: each[1].total)
-    if target.free and after.restored_psnr <= before.restored_psnr:
-        return EncodedGroup(*usual, 0.0)
-    if target.restored_psnr is None:
-        gained = after.restored_psnr - before.restored_psnr
-    else:
-        gained = after.embed_psnr - before.embed_psnr
-    return EncodedGroup(*better, max(0.0, gained))
+    def _searched(self, bits: int, start: _Quality) -> tuple[tuple[Mark, Pixels], _Quality]:
+        """The best embedding with a layer of ``bits`` bits a pixel, and what it is worth.
 
+        Args:
+            bits: of the layer; 0 for none.
+            start: quality of the network's own embedding with such a layer.
+        """
+        encoder, target = self._encoder, self._search.target
+        unrounded = encoder.network_embedding
+        layer_bytes = layer_capacity(unrounded.pixels, encoder.mark, bits) if bits else 0
+        aim = self._aim(start)
+        refined = unrounded
+        for attempt in range(1 if target.is_default else _MAX_SEARCHES):
+            refined = refine_tiles(
+                self._runner,
+                encoder.padded,
+                refined,
+                Search(self._search.steps >> attempt, aim),
+                layer_bytes=layer_bytes,
+                static=encoder.static,
+                progress=encoder.report_search,
+            )
+            found = encoder.carry(refined, bits)
+            after = encoder.quality(*found)
+            shortfall = target.shortfall(after.embed_psnr, after.restored_psnr)
+            is_near = shortfall < _TARGET_TOLERANCE
+            # An embedding that is better than its target is fine: there was no use for the rest.
+            if is_near and (target.restored_psnr is None or shortfall > -_TARGET_TOLERANCE):
+                break
+            aim = aim.raised(shortfall)
+        return found, after
 
-def _levels(
-    runner: Runner,
-    wanted: PixelArray,
-    embedding: Pixels,
-    remainder: NDArray[np.int8] | None,
-    rows: slice,
-) -> FixedPoint:
-    """Rows that the network restores, in range and width of what it got before padding."""
-    restored = runner.restore_fixed_point(embedding, wanted.dtype, remainder, rows)
-    return restored[:, :, : wanted.shape[2]]
+    def _aim(self, start: _Quality) -> Target:
+        """The target before the layer is added, which costs the embedding some dB."""
+        target, before = self._search.target, self._before
+        if target.is_default and start is not before:
+            target = replace(target, embed_psnr=before.embed_psnr)
+        if target.embed_psnr is None:
+            return target
+        bare = self._encoder.network_embedding.mse(self._encoder.reference)
+        return target.raised(cap_psnr(mse_to_psnr(bare)) - start.embed_psnr)

@@ -1,156 +1,212 @@
-"""What embedding will take and give, told from small windows of the pictures."""
+"""What embedding will cost and give, estimated from small windows of the pictures.
+
+The windows are put below each other and encoded as if they were one picture, because an enhancement
+layer for each of them would be too small.
+"""
 
 from __future__ import annotations
 
 import io
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
 from PIL import Image
 
-from iicnet_cli.engines.network.search import Target
-from iicnet_cli.engines.network.sliced_encoder import complete, enhanced
-from iicnet_cli.engines.network.static_region import copy_static_region, find_static_region
-from iicnet_cli.inference.runner import Runner
+from iicnet_cli.engines.base import EncodingEstimate
+from iicnet_cli.engines.network.encoder import EncoderSettings, encode_group
+from iicnet_cli.engines.network.search import Search, Target, refine_tiles
+from iicnet_cli.engines.network.sliced_encoder import restored_pictures
+from iicnet_cli.engines.network.static_region import find_static_region
+from iicnet_cli.inference.runner import Runner, Tick, ignore_tick
+from iicnet_cli.network import IICNetConfig
 from iicnet_cli.payload.mark import Mark
-from iicnet_cli.payload.mark_pixels import write_mark
-from iicnet_cli.pictures.arrays import FixedPoint, PixelArray, Pixels, from_fixed_point
+from iicnet_cli.payload.static_map import StaticRegion
+from iicnet_cli.pictures.arrays import FixedPoint, PixelArray, Pixels
 from iicnet_cli.pictures.metrics import cap_psnr, mse, mse_to_psnr
-from iicnet_cli.quantize.lattice import UnroundedEmbedding
+from iicnet_cli.quantize.lattice import NoiseShapingFilter, UnroundedEmbedding
 
-WINDOW = 128
+WINDOW_SIDE = 128
 """Side of a window, in pixels of the pictures."""
 _TIMED_STEPS = 16
-"""Of a search; the layer is coded twice in them."""
-_LAID_AGAIN = 2.5
-"""Times that a search marks an embedding, beside the first: with more bits until these are too
+"""A search is timed over this many steps; the layer is coded twice in them."""
+_ENCODINGS_OF_SEARCH = 2.5
+"""A search encodes about this many embeddings beside the first: with more bits until these are too
 many, and at the end."""
 
 
-@dataclass(frozen=True)
-class GroupForecast:
-    """For the PNG of one group of pictures.
-
-    Attributes:
-        tiles: that each pass is cut into.
-        seconds: to embed (with the search, if any), write, read back and restore.
-        bytes: of the PNG.
-        embed_psnr: dB, of the network's own embedding.
-        restored_psnr: dB, mean over all pictures.
-    """
-
-    tiles: int
-    seconds: float
-    bytes: int
-    embed_psnr: float
-    restored_psnr: float
-
-
-def forecast(
-    runner: Runner, images: PixelArray, search_steps: int = 0, *, enhance: bool = True
-) -> GroupForecast:
-    """Embed and restore a few windows of the pictures, and draw the conclusion for the whole.
+def estimate_group(
+    runner: Runner,
+    images: PixelArray,
+    motion_bytes: int,
+    settings: EncoderSettings,
+    search: Search | None = None,
+) -> EncodingEstimate:
+    """Encode and decode a few windows of a group, and scale the result to the whole.
 
     Args:
         runner: the network.
-        images: (K, H, W, C), padded to the network's multiple.
-        search_steps: of :meth:`Runner.improve`; what it will gain is not told.
-        enhance: with an enhancement layer.
+        images: (K, H, W, C) after prediction, padded to the network's multiple.
+        motion_bytes: size of the motion field that the mark has to carry.
+        settings: as for :func:`encode_group`.
+        search: its time is estimated, but not what it gains.
     """
     height, width = images.shape[1:3]
     windows = _windows(height, width, runner.config.multiple)
-    runner.restore(runner.embed(images[:, *windows[0]]))  # the first call sets up much
-    parts = [np.ascontiguousarray(images[:, *window]) for window in windows]
-    area = sum(part.shape[1] * part.shape[2] for part in parts)
-    began = time.perf_counter()
-    embeddings = [runner.embed_unrounded(part) for part in parts]
-    # Together, as if they were one picture: a layer for each would be too small.
-    unrounded = UnroundedEmbedding(
-        np.concatenate([each.pixels for each in embeddings]),
-        np.concatenate([each.residual for each in embeddings]),
+    runner.restore(runner.embed(images[:, *windows[0]]).pixels)  # the first call is slow
+    passes = _WindowedPasses(runner, len(windows))
+    wanted = np.concatenate([images[:, *window] for window in windows], axis=1)
+    area = wanted.shape[1] * wanted.shape[2]
+    share = area / (height * width)
+    mark = Mark(
+        task=0,
+        model=0,
+        images=len(images),
+        valid=len(images),
+        motion=bytes(round(motion_bytes * share)),
     )
-    wanted = np.concatenate(parts, axis=1)
-
-    def restored_from(
-        embedding: Pixels, remainder: NDArray[np.int8] | None, rows: slice
-    ) -> FixedPoint:
-        high = parts[0].shape[1]
-        some = range(rows.start // high, -(-rows.stop // high))
-        shown = np.split(embedding, len(parts))
-        rests = [None] * len(parts) if remainder is None else np.split(remainder, len(parts))
-        restored = np.concatenate(
-            [runner.restore_fixed_point(shown[i], images.dtype, rests[i]) for i in some], axis=1
-        )
-        return restored[:, rows.start - some.start * high : rows.stop - some.start * high]
-
-    mark = Mark(task=0, model=0, images=len(images), valid=1)
-    if common := copy_static_region(wanted, unrounded):
-        mark = replace(mark, static_region_bytes=common.to_bytes())
-    reference = np.concatenate([runner.reference(part) for part in parts])
-    laying = time.perf_counter()
-    if enhance:
-        mark, embedding = enhanced(
-            mark,
-            wanted,
-            unrounded,
-            runner.feedback,
-            restored_from,
-            unrounded.mse(reference),
-            thorough=search_steps > 0,
-        )
-    else:
-        embedding = write_mark(unrounded, mark, runner.feedback)
-    laying = time.perf_counter() - laying
-    restored = restored_from(embedding, None, slice(0, wanted.shape[1]))
-    complete(mark, embedding, restored)
-    shown = np.split(embedding, len(parts))
-    files = [io.BytesIO() for _ in shown]
-    for picture, file in zip(shown, files, strict=True):
-        Image.fromarray(picture.squeeze()).save(file, "PNG")
+    began = time.perf_counter()
+    encoded = encode_group(passes, wanted, mark, replace(settings, thorough=search is not None))
+    encoding_seconds = time.perf_counter() - began
+    restored = restored_pictures(passes, encoded.mark, encoded.pixels, wanted)
+    size = sum(_png_size(part) for part in np.split(encoded.pixels, len(windows)))
     seconds = time.perf_counter() - began
-    size = sum(len(file.getbuffer()) for file in files)
-    # Nothing is lost in what pictures have in common, and windows may have more or less of that.
-    scale = runner.scale
-    shape = height // scale, width // scale, runner.config.embedding_channels
-    whole_area = find_static_region(images, shape)
-    opened = [1 - float(area.cells.mean()) if area else 1.0 for area in (whole_area, common)]
-    of_whole = opened[0] / opened[1] if opened[1] else 1.0
-    psnrs = [
-        cap_psnr(mse_to_psnr(of_whole * mse(a, from_fixed_point(b, a.dtype))))
-        for a, b in zip(wanted, restored, strict=True)
-    ]
+
     tiles = runner.tiles(height, width)
     computed = sum(math.prod(s.stop - s.start for s in tile.compute) for tile in tiles)
-    total = seconds / area * computed
-    if search_steps:
-        part = parts[0]
-        room = len(mark.enhancement) // len(parts)
-        runner.improve(part, embeddings[0], 1, Target())  # likewise
-        began = time.perf_counter()
-        runner.improve(part, embeddings[0], _TIMED_STEPS, Target(), room=room)
-        step = (time.perf_counter() - began) / (part.shape[1] * part.shape[2] * _TIMED_STEPS)
-        searched = runner.tiles(height, width, searching=True)
-        computed = sum(math.prod(s.stop - s.start for s in tile.compute) for tile in searched)
-        total += step * computed * search_steps + _LAID_AGAIN * laying / area * height * width
-    return GroupForecast(
+    total_seconds = seconds / area * computed
+    if search is not None:
+        total_seconds += _search_seconds(
+            runner, images, windows[0], search, len(encoded.mark.enhancement) // len(windows)
+        )
+        total_seconds += _ENCODINGS_OF_SEARCH * encoding_seconds / share
+    error_scale = _open_share_ratio(images, wanted, passes)
+    psnrs = [
+        cap_psnr(mse_to_psnr(error_scale * mse(a, b)))
+        for a, b in zip(wanted, restored, strict=True)
+    ]
+    embedding_mse = error_scale * mse(encoded.pixels, passes.reference(wanted))
+    return EncodingEstimate(
         tiles=len(tiles),
-        seconds=total,
-        bytes=round(size / area * height * width),
-        embed_psnr=cap_psnr(mse_to_psnr(of_whole * mse(embedding, reference))),
+        seconds=total_seconds,
+        bytes=round(size / share),
+        embed_psnr=cap_psnr(mse_to_psnr(embedding_mse)),
         restored_psnr=float(np.mean(psnrs)),
     )
+
+
+class _WindowedPasses:
+    """Passes of a network over windows that lie below each other in one tall picture.
+
+    Args:
+        runner: the network.
+        count: number of windows; they have equal heights.
+    """
+
+    def __init__(self, runner: Runner, count: int) -> None:
+        self._runner = runner
+        self._count = count
+        self.config: IICNetConfig = runner.config
+        self.noise_shaping: NoiseShapingFilter | None = runner.noise_shaping
+
+    @property
+    def scale(self) -> int:
+        return self._runner.scale
+
+    def reference(self, images: PixelArray) -> Pixels:
+        return np.concatenate([self._runner.reference(part) for part in self._split(images)])
+
+    def embed(self, images: PixelArray, tick: Tick = ignore_tick) -> UnroundedEmbedding:
+        parts = [self._runner.embed(np.ascontiguousarray(part)) for part in self._split(images)]
+        return UnroundedEmbedding(
+            np.concatenate([part.pixels for part in parts]),
+            np.concatenate([part.residual for part in parts]),
+        )
+
+    def restore_fixed_point(
+        self,
+        embedding: Pixels | UnroundedEmbedding,
+        dtype: DTypeLike = np.uint8,
+        rows: slice | None = None,
+        tick: Tick = ignore_tick,
+    ) -> FixedPoint:
+        pixels = embedding if isinstance(embedding, np.ndarray) else embedding.pixels
+        window = len(pixels) // self._count
+        height = window * self.scale
+        rows = rows or slice(0, self._count * height)
+        some = range(rows.start // height, -(-rows.stop // height))
+        restored = np.concatenate(
+            [
+                self._runner.restore_fixed_point(embedding[i * window : (i + 1) * window], dtype)
+                for i in some
+            ],
+            axis=1,
+        )
+        return restored[:, rows.start - some.start * height : rows.stop - some.start * height]
+
+    def restore(
+        self, embedding: Pixels, dtype: DTypeLike = np.uint8, tick: Tick = ignore_tick
+    ) -> PixelArray:
+        parts = np.split(embedding, self._count)
+        return np.concatenate([self._runner.restore(part, dtype) for part in parts], axis=1)
+
+    def _split(self, images: PixelArray) -> list[PixelArray]:
+        return np.split(images, self._count, axis=1)
 
 
 def _windows(height: int, width: int, multiple: int) -> list[tuple[slice, slice]]:
     """Up to nine windows, spread evenly; the whole of a small picture."""
 
     def spans(length: int) -> list[slice]:
-        size = min(WINDOW, length)
+        size = min(WINDOW_SIDE, length)
         count = min(3, length // size)
         starts = [(length - size) * (2 * i + 1) // (2 * count) for i in range(count)]
         return [slice(s // multiple * multiple, s // multiple * multiple + size) for s in starts]
 
     return [(y, x) for y in spans(height) for x in spans(width)]
+
+
+def _open_share_ratio(images: PixelArray, wanted: PixelArray, passes: _WindowedPasses) -> float:
+    """Share of the whole pictures outside of the static region, relative to that of the windows.
+
+    Static regions have no errors, and windows may hold more or less of them than the whole.
+    """
+
+    def open_share(pictures: PixelArray) -> float:
+        scale = passes.scale
+        shape = pictures.shape[1] // scale, pictures.shape[2] // scale
+        region: StaticRegion | None = find_static_region(
+            pictures, (*shape, passes.config.embedding_channels)
+        )
+        return 1 - float(region.cells.mean()) if region else 1.0
+
+    of_windows = open_share(wanted)
+    return open_share(images) / of_windows if of_windows else 1.0
+
+
+def _png_size(embedding: Pixels) -> int:
+    file = io.BytesIO()
+    Image.fromarray(embedding.squeeze()).save(file, "PNG")
+    return len(file.getbuffer())
+
+
+def _search_seconds(
+    runner: Runner,
+    images: PixelArray,
+    window: tuple[slice, slice],
+    search: Search,
+    layer_bytes: int,
+) -> float:
+    """Time of the optimiser's steps for the whole pictures, from some steps on one window."""
+    part = np.ascontiguousarray(images[:, *window])
+    embedding = runner.embed(part)
+    refine_tiles(runner, part, embedding, Search(1))  # the first call is slow
+    began = time.perf_counter()
+    timed = Search(_TIMED_STEPS, Target())
+    refine_tiles(runner, part, embedding, timed, layer_bytes=layer_bytes)
+    of_pixel = (time.perf_counter() - began) / (part.shape[1] * part.shape[2] * _TIMED_STEPS)
+    tiles = runner.tiles(*images.shape[1:3], searching=True)
+    computed = sum(math.prod(s.stop - s.start for s in tile.compute) for tile in tiles)
+    return float(of_pixel * computed * search.steps)

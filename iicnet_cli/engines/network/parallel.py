@@ -1,7 +1,7 @@
-"""Groups of pictures of one clip, some of them worked on at once.
+"""Encoding several groups of one clip at the same time.
 
-Most of what embedding takes is a matter for one core: motion, the codec of the enhancement layer
-and the trellis of the rounding. So each core does its own group.
+Most of the time that embedding takes is spent on one core: motion, the codec of the enhancement
+layer, and the Viterbi algorithm. So each core works on a group of its own.
 """
 
 from __future__ import annotations
@@ -16,61 +16,59 @@ from typing import TypeVar
 
 import torch
 
-MOST = 4
-"""Groups at once, at most: Python itself runs for one of them at a time."""
+from iicnet_cli.engines.base import EncodingProgress
+from iicnet_cli.reports import Progress, ProgressListener, Stage
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Groups:
-    """Work on groups, with its progress.
+class GroupScheduler:
+    """Works on groups in order, several at a time, and tells how far that is.
 
     Args:
-        at_once: how many are worked on together, each by its share of the cores.
-        total: how many there are, if known.
-        progress: called with what is being done, how many groups are done, and the total; what it
-            is told is that of the first group that is not done yet.
+        at_once: how many groups are worked on at the same time, each by its share of the cores.
+        total: number of groups, if it is known.
+        listener: told the progress of the first group that is not finished.
     """
 
-    def __init__(
-        self,
-        at_once: int,
-        total: int | None,
-        progress: Callable[[str, float, int | None], None],
-    ) -> None:
+    def __init__(self, at_once: int, total: int | None, listener: ProgressListener) -> None:
         self._at_once = at_once
         self._total = total
-        self._progress = progress
-        self._done = 0
-        self._given_up = Event()
+        self._listener = listener
+        self._finished = 0
+        self._abandoned = Event()
 
-    def tick(self, what: str, group: int, share: float) -> None:
-        """Tell that so much, 0..1, of a group is done; ends its work if that is given up."""
-        if self._given_up.is_set():
-            raise _GivenUpError
-        if group == self._done:
-            self._progress(what, group + share, self._total)
+    def progress_of(self, group: int) -> EncodingProgress:
+        """The progress to give to the work on one group; it ends that work if it is abandoned."""
 
-    def each(self, work: Callable[[int, T], R], groups: Iterable[T]) -> Generator[R, None, None]:
-        """What ``work`` makes of each group and its number from 0 on, in their order.
+        def tell(stage: Stage, share: float, gained_psnr: float | None = None) -> None:
+            if self._abandoned.is_set():
+                raise _AbandonedError
+            if group == self._finished:
+                self._listener(Progress(stage, group + share, self._total, gained_psnr))
 
-        The groups are taken by this thread, one more than are worked on. If it is left early, those
-        under way are ended at their next tick.
+        return tell
+
+    def map(self, work: Callable[[int, T], R], groups: Iterable[T]) -> Generator[R, None, None]:
+        """The results of ``work`` for each group and its number from 0 on, in order.
+
+        The calling thread reads the groups, one more than are worked on. If the generator is closed
+        early, the work that is under way ends at its next progress report.
         """
         if self._at_once == 1:
             for group in groups:
-                yield work(self._done, group)
-                self._done += 1
+                yield work(self._finished, group)
+                self._finished += 1
             return
         under_way: deque[Future[R]] = deque()
 
         def first() -> R:
             result = under_way.popleft().result()
-            self._done += 1
+            self._finished += 1
             return result
 
-        with cores_for(self._at_once), ThreadPoolExecutor(self._at_once) as pool:
+        with share_cores(self._at_once), ThreadPoolExecutor(self._at_once) as pool:
             try:
                 for number, group in zip(count(), groups):
                     under_way.append(pool.submit(work, number, group))
@@ -79,19 +77,19 @@ class Groups:
                 while under_way:
                     yield first()
             finally:
-                self._given_up.set()
+                self._abandoned.set()
                 pool.shutdown(cancel_futures=True)
 
 
-class _GivenUpError(Exception):
+class _AbandonedError(Exception):
     """Nobody wants the result any more."""
 
 
 @contextmanager
-def cores_for(at_once: int) -> Iterator[None]:
-    """Let what runs so many times at once have its share of the cores that torch uses."""
+def share_cores(workers: int) -> Iterator[None]:
+    """Give each of so many threads an equal share of the cores that torch uses."""
     cores = torch.get_num_threads()
-    torch.set_num_threads(max(1, cores // at_once))
+    torch.set_num_threads(max(1, cores // workers))
     try:
         yield
     finally:

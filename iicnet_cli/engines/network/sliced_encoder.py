@@ -1,8 +1,9 @@
-"""An embedding that carries its own enhancement layer, rounded strip by strip.
+"""Encoding an embedding that carries its own enhancement layer, slice by slice.
 
-The layer is to mend what rounding does, too; but its bits decide how the samples that carry them
-are rounded. So the bits of a strip are those of the layer of strips that were rounded before it.
-Only the last strip's layer is made from the exact values; its bits are the first strip's.
+The layer corrects the errors of rounding, too; but its own bits decide how the samples that carry
+them are rounded. So each slice of the embedding carries the part of the layer that corrects the
+slice rounded before it. Only the part for the last slice is made from the exact values; it is
+carried by the first slice.
 """
 
 from __future__ import annotations
@@ -15,292 +16,309 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from iicnet_cli.engines.network.enhancement_layer import Plan, add, planned
+from iicnet_cli.engines.network.decoder import (
+    Carried,
+    decode_pictures,
+    restore_before_prediction,
+)
+from iicnet_cli.engines.network.enhancement_layer import LayerPlan, plan_layer
+from iicnet_cli.inference.runner import Passes
 from iicnet_cli.payload.mark import Mark
 from iicnet_cli.payload.mark_pixels import constrain_samples, payload_capacity, write_mark
 from iicnet_cli.payload.payload_code import PayloadCode
-from iicnet_cli.pictures.arrays import FRACTION, FixedPoint, PixelArray, Pixels, from_fixed_point
+from iicnet_cli.pictures.arrays import FixedPoint, PixelArray, Pixels, from_fixed_point
 from iicnet_cli.pictures.metrics import cap_psnr, mse, mse_to_psnr
 from iicnet_cli.quantize.error_diffusion import RowQuantizer
-from iicnet_cli.quantize.lattice import NoiseShapingFilter, UnroundedEmbedding
+from iicnet_cli.quantize.lattice import UnroundedEmbedding
 from iicnet_cli.quantize.trellis_codes import TRELLIS_CODES
 from iicnet_cli.quantize.viterbi import TrellisQuantizer, viterbi_quantize
 
-GOOD = 1.0
-"""Mean squared error, in levels, below which a base layer may be disturbed more than mended; as any
-may by a layer in one strip."""
-_DENSITIES = {1.6: 1, 2.2: 2, 64.0: 3, 512.0: 4, float("inf"): 6}
-"""Where the base layer has a lower mean squared error: bits of the layer to a pixel of the PNG, at
-most."""
-_KEPT = 1.0
-"""How much of the mean squared error of rounding is left in the restored pictures, beside what the
-layer leaves: 0.6 to 3, by picture and network."""
-_LEAST = 1e-3
-"""Share of the samples that may carry bits, if there are none."""
-_MOST = 8
-"""Strips; more of them take more time and gain little."""
-_BYTES, _ROWS = 4096, 48
-"""Of a strip, at least, in the layer and in the embedding."""
-_AT_ONCE = 256
-"""Rows of the pictures that are compared, to save memory."""
-_SPARE = 256
-"""Bytes more than a strip's share of all: pixels that carry the mark's head shift the load."""
+UNCERTAIN_BASE_MSE = 1.0
+"""Where the base layer has a smaller mean squared error than this, carrying a layer may cost more
+than it gains, so both ways are tried and compared."""
+MAX_SLICES = 8
+"""More slices take more time and gain little."""
 
-Restore = Callable[[Pixels, NDArray[np.int8] | None, slice], FixedPoint]
-"""Of an embedding and, if it is to be restored from before its rounding, the remainder: some rows
-of the pictures, in parts of a level."""
+_BITS_BY_BASE_MSE = {1.6: 1, 2.2: 2, 64.0: 3, 512.0: 4, math.inf: 6}
+"""Where the base layer's mean squared error is below the key: most payload bits a pixel of the
+embedding that the layer may take."""
+_ROUNDING_MSE_KEPT = 1.0
+"""About this share of the mean squared error of rounding remains in the restored pictures, beside
+what the layer leaves; 0.6 to 3, depending on picture and network."""
+_MIN_OPEN_SHARE = 1e-3
+"""The share of samples that may carry payload is taken to be at least this."""
+_MIN_SLICE_BYTES, _MIN_SLICE_ROWS = 4096, 48
+"""A slice has at least this many bytes of the layer and rows of the embedding."""
+_ROWS_AT_ONCE = 256
+"""Pictures are compared this many rows at a time, to save memory."""
+_SPARE_BYTES = 256
+"""Bytes more than a slice's share of the payload: the samples that carry the mark's first part
+shift the others."""
 
 
-def enhanced(
-    mark: Mark,
-    wanted: PixelArray,
-    unrounded: UnroundedEmbedding,
-    feedback: NoiseShapingFilter | None,
-    restore: Restore,
-    shown_error: float,
-    tick: Callable[[float], None] = lambda share: None,
-    *,
-    thorough: bool = False,
-    bits: int | None = None,
-    along: TrellisQuantizer = viterbi_quantize,
-) -> tuple[Mark, Pixels]:
-    """The embedding with its mark and, if that makes it better, its enhancement layer.
+@dataclass(frozen=True)
+class LayerRequest:
+    """An embedding that is to get an enhancement layer.
+
+    Attributes:
+        passes: the network.
+        wanted: (K, H, W, C), the pictures as the network got them, before padding.
+        mark: what the embedding carries without a layer.
+        embedding: (H_e, W_e, C_e), before rounding.
+        embedding_mse: mean squared error of these values beside the reference.
+        quantizer: rounds the rows that carry a trellis code.
+        thorough: whether coding may take eight times as long.
+        tick: called after each slice with the share 0..1 that is done.
+    """
+
+    passes: Passes
+    wanted: PixelArray
+    mark: Mark
+    embedding: UnroundedEmbedding
+    embedding_mse: float
+    quantizer: TrellisQuantizer = viterbi_quantize
+    thorough: bool = False
+    tick: Callable[[float], None] = lambda share: None
+
+    def restore(
+        self, embedding: Pixels | UnroundedEmbedding, rows: slice | None = None
+    ) -> FixedPoint:
+        """What the network restores of some rows, with the static region put back."""
+        region = self.mark.static_region
+        return restore_before_prediction(self.passes, embedding, self.wanted, region, rows)
+
+    @property
+    def open_share(self) -> float:
+        """Share of the samples outside of the static region: those that may carry payload."""
+        region = self.mark.static_region
+        if region is None:
+            return 1.0
+        return max(1 - float(region.cells.mean()), _MIN_OPEN_SHARE)
+
+
+def encode_with_layer(request: LayerRequest, bits: int | None = None) -> tuple[Mark, Pixels]:
+    """Round an embedding so that it carries its mark and, if that is better, a layer.
 
     Args:
-        mark: without one.
-        wanted: (K, H, W, C), the pictures as the network got them, before padding.
-        unrounded: (H_e, W_e, C_e), the embedding, not yet marked.
-        feedback: as of :func:`write_mark`.
-        restore: what the network makes of such an embedding, within the range of ``wanted``.
-        shown_error: mean squared error, in levels, of the embedding before it is rounded.
-        tick: called after each strip with the share 0..1 that is done.
-        thorough: as of :class:`Plan`.
-        bits: of the layer, to a pixel, for which there is a code, whether they pay or not; by
-            default as many as do.
-        along: as ``quantizer`` of :class:`RowQuantizer`.
+        request: the embedding.
+        bits: payload bits a pixel, 1 to 6, whether they pay or not; by default as many as pay.
 
     Returns:
         The mark that it carries, and the embedding.
     """
-    restore = _with_common(restore, mark)
-    embedding = unrounded.pixels
-    base = restore(embedding, unrounded.residual, slice(0, wanted.shape[1]))
-    base_error = _error(wanted, base)
-    sure = bits is not None
-    bits, plan = _planned(wanted, base, base_error, mark, embedding, shown_error, bits)
+    base = request.restore(request.embedding)
+    base_mse = _rounded_mse(request.wanted, base)
+    is_forced = bits is not None
+    if bits is None:
+        bits, plan = _choose_bits(request, base, base_mse)
+    else:
+        plan = _plan(request, base, bits)
     if plan is None:
-        return mark, write_mark(unrounded, mark, feedback)
-    plain = None
-    if not sure and (len(plan.sizes) == 1 or base_error < GOOD * _open(mark)):
-        plain = mark, write_mark(unrounded, mark, feedback)
-    area = mark.static_region
-    kept = None if area is None else area.mask(*embedding.shape[:2])
-    areas = _areas(plan, embedding.shape, kept)
-    first = _first(plan.sizes, [area.samples for area in areas])
-    plan = replace(plan, first=first, thorough=thorough)
-    told = base[:, plan.rows(plan.first)].copy()
-    del base
-    rounding = RowQuantizer(unrounded, feedback, kept, along)
-    room = room_for(embedding, mark, bits)
-    marked = replace(mark, code=PayloadCode.trellis(bits))
-    layered = _laid(plan, areas, marked, room, told, rounding, restore, tick)
-    if plain is None:
+        return _encode_plain(request)
+    needs_comparison = not is_forced and (
+        len(plan.sizes) == 1 or base_mse < UNCERTAIN_BASE_MSE * request.open_share
+    )
+    plain = _encode_plain(request) if needs_comparison else None
+    layered = _SliceEncoder(request, plan, bits).encode(base)
+    if plain is None or _total_psnr(request, *layered) > _total_psnr(request, *plain):
         return layered
-
-    def worth(mark: Mark, marked: Pixels) -> float:
-        # The reference is not known here; what rounding does has nothing to do with it.
-        shown = shown_error + unrounded.mse(marked)
-        errors = shown, restored_error(mark, marked, wanted, restore)
-        return sum(cap_psnr(mse_to_psnr(error)) for error in errors)
-
-    return layered if worth(*layered) > worth(*plain) else plain
+    return plain
 
 
-def room_for(embedding: Pixels, mark: Mark, bits: int) -> int:
-    """Bytes for a layer of so many bits to a pixel."""
+def layer_capacity(embedding: Pixels, mark: Mark, bits: int) -> int:
+    """Bytes that are available for a layer of ``bits`` payload bits a pixel."""
     code = PayloadCode.trellis(bits)
     capacity = payload_capacity(embedding.shape, mark.static_region_bytes, code=code)
     return capacity - len(mark.motion)
 
 
-def _open(mark: Mark) -> float:
-    """Share of the samples that may carry bits, where the errors are that these can mend."""
-    area = mark.static_region
-    return 1.0 if area is None else max(1 - float(area.cells.mean()), _LEAST)
+def restored_pictures(
+    passes: Passes, mark: Mark, embedding: Pixels, wanted: PixelArray
+) -> PixelArray:
+    """What a marked embedding restores, before prediction.
 
+    Args:
+        passes: the network.
+        mark: of the embedding.
+        embedding: (H_e, W_e, C_e), rounded.
+        wanted: (K, H, W, C), the pictures as the network got them; they give size and range.
 
-def _planned(
-    wanted: PixelArray,
-    base: FixedPoint,
-    base_error: float,
-    mark: Mark,
-    embedding: Pixels,
-    shown_error: float,
-    bits: int | None,
-) -> tuple[int, Plan | None]:
-    """Bits to a pixel, those asked for or as many as pay, and what to do with them.
-
-    Each bit enlarges the layer, and makes the rounding coarser, by which embedding and restored
-    pictures lose. So from the usual number on one bit less is taken for as long as the sum of both
-    PSNRs seems to gain by that.
+    Returns:
+        Pictures like ``wanted``.
     """
-    open_share = _open(mark)
+    carried = Carried(layer=mark.enhancement, region=mark.static_region)
+    size = wanted.shape[2], wanted.shape[1]
+    return decode_pictures(passes, embedding, carried, size, wanted.dtype)
 
-    def plan_of(bits: int) -> Plan | None:
-        room = room_for(embedding, mark, bits)
-        count = max(1, min(_MOST, room // _BYTES, len(embedding) // _ROWS))
-        return planned(wanted, base, room, count)
 
-    def worth(bits: int, plan: Plan | None) -> float:
+def _encode_plain(request: LayerRequest) -> tuple[Mark, Pixels]:
+    """The embedding with its mark, but without a layer."""
+    mark, noise_shaping = request.mark, request.passes.noise_shaping
+    return mark, write_mark(request.embedding, mark, noise_shaping)
+
+
+def _plan(request: LayerRequest, base: FixedPoint, bits: int) -> LayerPlan | None:
+    """A plan for a layer of so many payload bits a pixel."""
+    embedding = request.embedding.pixels
+    room = layer_capacity(embedding, request.mark, bits)
+    slices = max(1, min(MAX_SLICES, room // _MIN_SLICE_BYTES, len(embedding) // _MIN_SLICE_ROWS))
+    return plan_layer(request.wanted, base, room, slices)
+
+
+def _choose_bits(
+    request: LayerRequest, base: FixedPoint, base_mse: float
+) -> tuple[int, LayerPlan | None]:
+    """Payload bits a pixel that pay, and the plan for them.
+
+    Each bit makes the layer larger and the rounding coarser, which costs both the embedding and the
+    restored pictures. So, starting from the usual number, a bit is given up as long as the sum of
+    the two expected PSNRs gains by that.
+    """
+
+    def expected_psnr(bits: int, plan: LayerPlan | None) -> float:
         if plan is None:
             return -math.inf
-        noise = TRELLIS_CODES[bits].expected_mse(embedding.shape[2]) * open_share
-        left = base_error - plan.gained + _KEPT * noise
-        return mse_to_psnr(shown_error + noise) + mse_to_psnr(left)
+        channels = request.embedding.pixels.shape[2]
+        rounding = TRELLIS_CODES[bits].expected_mse(channels) * request.open_share
+        remaining = base_mse - plan.mse_reduction + _ROUNDING_MSE_KEPT * rounding
+        return mse_to_psnr(request.embedding_mse + rounding) + mse_to_psnr(remaining)
 
-    if bits is not None:
-        return bits, plan_of(bits)
-    bits = next(n for below, n in _DENSITIES.items() if base_error / open_share < below)
-    plan = plan_of(bits)
+    base_mse_outside = base_mse / request.open_share
+    bits = next(n for limit, n in _BITS_BY_BASE_MSE.items() if base_mse_outside < limit)
+    plan = _plan(request, base, bits)
     while plan is not None and bits > 1:
-        fewer = plan_of(bits - 1)
-        if worth(bits - 1, fewer) <= worth(bits, plan):
+        smaller = _plan(request, base, bits - 1)
+        if expected_psnr(bits - 1, smaller) <= expected_psnr(bits, plan):
             break
-        bits, plan = bits - 1, fewer
+        bits, plan = bits - 1, smaller
     return bits, plan
 
 
-def restored_error(mark: Mark, marked: Pixels, wanted: PixelArray, restore: Restore) -> float:
-    """Mean squared error of what a marked embedding restores, with all that the mark carries."""
-    restored = restore(marked, None, slice(0, wanted.shape[1]))
-    complete(mark, marked, restored)
-    return _error(wanted, restored)
+def _total_psnr(request: LayerRequest, mark: Mark, embedding: Pixels) -> float:
+    """Sum of the PSNRs of embedding and restored pictures, in dB.
 
-
-def complete(mark: Mark, marked: Pixels, restored: FixedPoint) -> None:
-    """Give restored pictures what an embedding carries for them, but their motion, in place.
-
-    Args:
-        mark: of the embedding.
-        marked: (H_e, W_e, C_e), the embedding.
-        restored: (K, H, W, C), what the network restores from it, in parts of a level.
+    The error of rounding is independent of that of the values, so the two are added.
     """
-    if mark.enhancement:
-        add(mark.enhancement, restored)
-    area = mark.static_region
-    if area is not None:
-        area.copy_into(restored, marked, scale=FRACTION)
+    shown = request.embedding_mse + request.embedding.mse(embedding)
+    restored = restored_pictures(request.passes, mark, embedding, request.wanted)
+    errors = shown, mse(request.wanted, restored)
+    return sum(cap_psnr(mse_to_psnr(error)) for error in errors)
 
 
-def _with_common(restore: Restore, mark: Mark) -> Restore:
-    """The same, but for the common area."""
-    area = mark.static_region
-    if area is None:
-        return restore
-
-    def with_common(
-        embedding: Pixels, remainder: NDArray[np.int8] | None, rows: slice
-    ) -> FixedPoint:
-        restored = restore(embedding, remainder, rows)
-        area.copy_into(restored, embedding, rows.start, scale=FRACTION)
-        return restored
-
-    return with_common
-
-
-def _error(wanted: PixelArray, restored: FixedPoint) -> float:
+def _rounded_mse(wanted: PixelArray, restored: FixedPoint) -> float:
+    """Mean squared error of restored pictures after they are rounded."""
     height = len(wanted[0])
     total = 0.0
-    for top in range(0, height, _AT_ONCE):
-        some = wanted[:, top : top + _AT_ONCE]
-        levels = from_fixed_point(restored[:, top : top + _AT_ONCE], some.dtype)
-        total += mse(some, levels) * some.shape[1]
+    for top in range(0, height, _ROWS_AT_ONCE):
+        some = wanted[:, top : top + _ROWS_AT_ONCE]
+        rounded = from_fixed_point(restored[:, top : top + _ROWS_AT_ONCE], some.dtype)
+        total += mse(some, rounded) * some.shape[1]
     return total / height
 
 
 @dataclass(frozen=True)
-class _Area:
-    """Of the embedding, what a strip of the pictures lies in: rows, and how many samples carry."""
+class _SliceArea:
+    """The rows of the embedding that belong to a slice, and how many samples there can carry."""
 
     rows: slice
     samples: int
 
 
-def _areas(plan: Plan, shape: tuple[int, ...], kept: NDArray[np.bool_] | None) -> list[_Area]:
-    """The area of each strip; outside of what is kept samples can carry."""
-    height, (high, wide, channels) = plan.wanted.shape[1], shape
-    scale = -(-height // high)
+class _SliceEncoder:
+    """Rounds the slices of one embedding in turn."""
+
+    def __init__(self, request: LayerRequest, plan: LayerPlan, bits: int) -> None:
+        embedding, region = request.embedding, request.mark.static_region
+        self._request = request
+        self._static = None if region is None else region.mask(*embedding.pixels.shape[:2])
+        self._areas = _areas_of_slices(plan, embedding.pixels.shape, self._static)
+        first = _first_slice(plan.sizes, [area.samples for area in self._areas])
+        self._plan = replace(plan, first=first, thorough=request.thorough)
+        self._room = layer_capacity(embedding.pixels, request.mark, bits)
+        self._mark = replace(request.mark, code=PayloadCode.trellis(bits))
+        self._row_quantizer = RowQuantizer(
+            embedding,
+            request.passes.noise_shaping,
+            self._static,
+            request.quantizer,
+        )
+
+    def encode(self, base: FixedPoint) -> tuple[Mark, Pixels]:
+        """Code the layer and round all slices.
+
+        Args:
+            base: (K, H, W, C), restored from the exact values.
+        """
+        plan, quantizer = self._plan, self._row_quantizer
+        samples_of_row = math.prod(quantizer.pixels.shape[1:])
+        restored = base[:, plan.rows(plan.first)].copy()
+        del base
+        residual = quantizer.unrounded.residual.copy()  # 0 where the embedding is rounded already
+        carriers = plan.order[1:] + plan.order[:1]
+        mark = replace(
+            self._mark,
+            enhancement=bytes(self._room),
+            first_sample=self._areas[carriers[0]].rows.start * samples_of_row,
+        )
+        payload = len(mark.to_bytes())
+        carried_samples = accumulate(self._areas[i].samples for i in carriers)
+        all_samples = sum(area.samples for area in self._areas)
+        layer = plan.header
+        remaining_size = sum(plan.sizes)
+        for corrected, carrier in zip(plan.order, carriers, strict=True):
+            left = self._room - len(layer)
+            # What a slice carries has to be known before it is rounded.
+            needed = payload * next(carried_samples) // all_samples + _SPARE_BYTES
+            min_size = min(needed - len(mark.motion) - len(layer), left)
+            share = left * plan.sizes[corrected] // remaining_size
+            remaining_size -= plan.sizes[corrected]
+            layer += plan.encode_slice(corrected, restored, max(share, min_size), min_size)
+            mark = replace(mark, enhancement=layer.ljust(self._room, b"\0"))
+            rows = self._areas[carrier].rows
+            samples = slice(rows.start * samples_of_row, rows.stop * samples_of_row)
+            quantizer.quantize(rows, constrain_samples(quantizer.pixels.shape, mark, samples))
+            residual[rows] = 0
+            self._request.tick(1 - left / self._room)
+            if carrier != carriers[-1]:
+                partly_rounded = UnroundedEmbedding(quantizer.pixels, residual)
+                restored = self._request.restore(partly_rounded, plan.rows(carrier))
+        self._request.tick(1)
+        return mark, quantizer.pixels
+
+
+def _areas_of_slices(
+    plan: LayerPlan, shape: tuple[int, ...], static: NDArray[np.bool_] | None
+) -> list[_SliceArea]:
+    """The area of each slice in an embedding of this shape; static pixels carry nothing."""
+    height, (rows_of_embedding, columns, channels) = plan.wanted.shape[1], shape
+    scale = -(-height // rows_of_embedding)
     areas = []
-    for strip in range(len(plan.sizes)):
-        rows = plan.rows(strip)
-        stop = high if rows.stop == height else rows.stop // scale
+    for index in range(len(plan.sizes)):
+        rows = plan.rows(index)
+        stop = rows_of_embedding if rows.stop == height else rows.stop // scale
         inside = slice(rows.start // scale, stop)
-        pixels = (stop - inside.start) * wide
-        if kept is not None:
-            pixels -= np.count_nonzero(kept[inside])
-        areas.append(_Area(inside, pixels * channels))
+        pixels = (stop - inside.start) * columns
+        if static is not None:
+            pixels -= np.count_nonzero(static[inside])
+        areas.append(_SliceArea(inside, pixels * channels))
     return areas
 
 
-def _first(sizes: list[int], samples: list[int]) -> int:
-    """The strip whose layer is made from the exact values.
+def _first_slice(sizes: list[int], samples: list[int]) -> int:
+    """The slice whose part of the layer is best made from the exact values.
 
-    If the strips after it are rounded in this order, each is to find as many bytes of the layer as
-    it can carry; so those that need many come first.
+    The slices after it are then rounded in cyclic order, and each should find as many bytes of the
+    layer as it can carry; so the slices that need many bytes should come early.
 
     Args:
-        sizes: bytes of each strip in the layer.
-        samples: in each strip, that can carry.
+        sizes: bytes of the layer that each slice needs.
+        samples: number of samples in each slice that can carry payload.
     """
     needed = np.array(sizes, float)
     room = np.array(samples) / sum(samples) * needed.sum()
 
-    def least_left(first: int) -> float:
+    def smallest_reserve(first: int) -> float:
         made, filled = np.roll(needed, -first), np.roll(room, -first - 1)
         return float(min(np.cumsum(made) - np.cumsum(filled)))
 
-    return max(range(len(sizes)), key=least_left)
-
-
-def _laid(
-    plan: Plan,
-    areas: list[_Area],
-    mark: Mark,
-    room: int,
-    restored: FixedPoint,
-    rounding: RowQuantizer,
-    restore: Restore,
-    tick: Callable[[float], None],
-) -> tuple[Mark, Pixels]:
-    """What :func:`enhanced` gives with a layer of so many bytes as there is room.
-
-    Of the plan's first strip it needs what is restored from the exact values.
-    """
-    shape = rounding.pixels.shape
-    row = shape[1] * shape[2]
-    remainder = rounding.unrounded.residual.copy()  # 0 of what is rounded
-    order = plan.order[1:] + plan.order[:1]
-    mark = replace(mark, enhancement=bytes(room), first_sample=areas[order[0]].rows.start * row)
-    load = len(mark.to_bytes())
-    samples = accumulate(areas[i].samples for i in order)
-    of_all = sum(area.samples for area in areas)
-    layer = plan.head
-    unmade = sum(plan.sizes)
-    for told, strip in zip(plan.order, order, strict=True):
-        left = room - len(layer)
-        # What the next strip is to carry has to be there before it is rounded.
-        needed = load * next(samples) // of_all + _SPARE - len(mark.motion) - len(layer)
-        least = min(needed, left)
-        share = left * plan.sizes[told] // unmade
-        unmade -= plan.sizes[told]
-        layer += plan.coded(told, restored, max(share, least), least)
-        mark = replace(mark, enhancement=layer.ljust(room, b"\0"))
-        rows = areas[strip].rows
-        some = slice(rows.start * row, rows.stop * row)
-        rounding.quantize(rows, constrain_samples(shape, mark, some))
-        remainder[rows] = 0
-        tick(1 - left / room)
-        if strip != order[-1]:
-            restored = restore(rounding.pixels, remainder, plan.rows(strip))
-    tick(1)
-    return mark, rounding.pixels
+    return max(range(len(sizes)), key=smallest_reserve)

@@ -1,8 +1,8 @@
-"""What pictures have in common, so that their embedding can show it as it is.
+"""The static region of a group: where all its pictures are equal, so that nothing has to be hidden.
 
-A composed picture and its background, screen recordings and letterboxed clips are alike over wide
-areas, down to the last bit. There is nothing to hide there: what the network would change, and
-what would carry bits, were loss only.
+A composed picture and its background, screen recordings and letterboxed clips are equal over wide
+areas, to the last bit. The embedding shows those areas unchanged and carries no payload there;
+whatever the network would change in them would only be loss.
 """
 
 from __future__ import annotations
@@ -15,70 +15,72 @@ from iicnet_cli.payload.static_map import STATIC_CELL, StaticRegion
 from iicnet_cli.pictures.arrays import PixelArray
 from iicnet_cli.quantize.lattice import UnroundedEmbedding
 
-LEAST = 1 / 64
-"""Share of the cells below which an area is not worth its map."""
-_ROWS = 32 * STATIC_CELL
-"""That are compared at once, to save memory."""
+MIN_STATIC_SHARE = 1 / 64
+"""A region that covers a smaller share of the cells is not worth the bytes of its map."""
+_ROWS_AT_ONCE = 32 * STATIC_CELL
+"""Pictures are compared this many rows at a time, to save memory."""
 
 
 def find_static_region(images: PixelArray, shape: tuple[int, ...]) -> StaticRegion | None:
-    """Where all pictures are the reference.
+    """Where all pictures equal the reference.
 
     Args:
         images: (K, H, W, C), the reference first.
         shape: of the embedding.
 
     Returns:
-        ``None`` where there is little of that, for single pictures, and if the embedding has
-        another size or number of channels than pictures.
+        ``None`` where the region is too small, for single pictures, and if the embedding differs
+        from the pictures in size or number of channels.
     """
     if images.shape[1:] != shape or len(images) == 1:
         return None
-    # Most pictures have next to nothing in common, and a pixel of each cell shows it.
-    some = images[:, ::STATIC_CELL, ::STATIC_CELL]
-    if np.count_nonzero(_alike(some)) < LEAST * some[0, ..., 0].size:
+    # Most groups have next to no static region, and one pixel of each cell shows that.
+    sampled = images[:, ::STATIC_CELL, ::STATIC_CELL]
+    if np.count_nonzero(_equal_pixels(sampled)) < MIN_STATIC_SHARE * sampled[0, ..., 0].size:
         return None
-    tops = range(0, images.shape[1], _ROWS)
-    cells = np.concatenate([_cells(images[:, top : top + _ROWS]) for top in tops])
-    return StaticRegion(cells) if np.count_nonzero(cells) >= LEAST * cells.size else None
+    tops = range(0, images.shape[1], _ROWS_AT_ONCE)
+    cells = np.concatenate([_equal_cells(images[:, top : top + _ROWS_AT_ONCE]) for top in tops])
+    if np.count_nonzero(cells) < MIN_STATIC_SHARE * cells.size:
+        return None
+    return StaticRegion(cells)
 
 
 def copy_static_region(
-    images: PixelArray, embedding: UnroundedEmbedding, *, load: int = 0
+    images: PixelArray, embedding: UnroundedEmbedding, *, payload: int = 0
 ) -> StaticRegion | None:
-    """Make an embedding the reference in the common area, in place.
+    """Replace the embedding by the reference in the static region, in place.
 
     Args:
         images: (K, H, W, C), the reference first.
         embedding: (H_e, W_e, C_e).
-        load: bytes that it is to carry outside of this area.
+        payload: bytes that it has to carry outside of the region.
 
     Returns:
-        The area; ``None``, and nothing is done, where there is none or too little is left.
+        The region; ``None``, and nothing is changed, where there is none or what is left of the
+        embedding could not carry the payload.
     """
-    shape = embedding.pixels.shape
-    area = find_static_region(images, shape)
-    if area is None or load > payload_capacity(shape, area.to_bytes()):
+    region = find_static_region(images, embedding.pixels.shape)
+    if region is None or payload > payload_capacity(embedding.pixels.shape, region.to_bytes()):
         return None
-    mask = area.mask(*shape[:2])
+    mask = region.mask(*embedding.pixels.shape[:2])
     embedding.pixels[mask] = images[0][mask]
     embedding.residual[mask] = 0
-    return area
+    return region
 
 
-def _alike(images: PixelArray) -> NDArray[np.bool_]:
-    """(H, W), where nothing differs."""
-    alike = np.ones(images.shape[1:3], np.bool_)
+def _equal_pixels(images: PixelArray) -> NDArray[np.bool_]:
+    """(H, W), true where no picture differs from the first."""
+    equal = np.ones(images.shape[1:3], np.bool_)
     for picture in images[1:]:
         for channel in range(images.shape[3]):
-            alike &= picture[..., channel] == images[0, ..., channel]
-    return alike
+            equal &= picture[..., channel] == images[0, ..., channel]
+    return equal
 
 
-def _cells(images: PixelArray) -> NDArray[np.bool_]:
-    """(rows, columns), where nothing differs."""
-    alike = _alike(images)
+def _equal_cells(images: PixelArray) -> NDArray[np.bool_]:
+    """(rows, columns), true for the cells where no picture differs from the first."""
+    equal = _equal_pixels(images)
     for axis in (0, 1):
-        starts = np.arange(0, alike.shape[axis], STATIC_CELL)
-        alike = np.logical_and.reduceat(alike, starts, axis=axis)
-    return alike
+        starts = np.arange(0, equal.shape[axis], STATIC_CELL)
+        equal = np.logical_and.reduceat(equal, starts, axis=axis)
+    return equal

@@ -1,0 +1,81 @@
+"""What the tests of the command line share: pictures and clips in files, and edits of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from typer.testing import Result
+
+from iicnet_cli.media.video import open_frames, open_writer
+from tests.samples import Pixels
+
+Run = Callable[..., Result]
+"""Runs the command line in this process: ``run("embed", path, "-o", out)``."""
+
+
+def done(result: Result) -> Result:
+    """``result``, of a command that has to succeed."""
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    return result
+
+
+def pixels(path: Path) -> Pixels:
+    """A picture as RGB, (height, width, 3)."""
+    with Image.open(path) as image:
+        return np.array(image.convert("RGB"))
+
+
+def frames_of(path: Path) -> Pixels:
+    """All frames of a clip or of a folder, (T, height, width, 3)."""
+    with open_frames(path) as frames:
+        return np.stack(list(frames))
+
+
+def save(path: Path, picture: Pixels) -> Path:
+    """Write a picture in the format of its suffix."""
+    Image.fromarray(picture).save(path)
+    return path
+
+
+def save_all(folder: Path, pictures: Pixels) -> Path:
+    """Write pictures as 0.png, 1.png, ... into a new folder."""
+    folder.mkdir(parents=True)
+    for i, picture in enumerate(pictures):
+        save(folder / f"{i}.png", picture)
+    return folder
+
+
+def write_clip(path: Path, frames: Pixels, **options: Any) -> Path:
+    """Write frames at 30000/1001 a second in the format of the suffix."""
+    height, width = frames.shape[1:3]
+    with open_writer(path, width, height, Fraction(30000, 1001), **options) as writer:
+        for frame in frames:
+            writer.add(frame)
+    return path
+
+
+def strip(source: Path, target: Path | None = None) -> Path:
+    """Copy a PNG without its text chunks, as many sites do; in place without ``target``."""
+    target = target or source
+    with Image.open(source) as image:
+        image.load()
+        image.save(target, save_all=True, pnginfo=PngInfo())
+    return target
+
+
+def change_header(source: Path, target: Path, **changes: object) -> Path:
+    """Copy a PNG with other fields in its header, unchecked, as a stranger may write them."""
+    with Image.open(source) as image:
+        image.load()  # the chunk stands after the pixels
+        header = json.loads(image.info["iicnet"]) | changes
+        chunks = PngInfo()
+        chunks.add_itxt("iicnet", json.dumps(header))
+        image.save(target, pnginfo=chunks)
+    return target

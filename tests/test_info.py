@@ -1,0 +1,51 @@
+"""``iicnet info``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from iicnet_cli.errors import ExitCode
+from iicnet_cli.payload.mark_pixels import read_mark, write_mark
+from tests.helpers import Run, done, pixels, save, strip, write_clip
+from tests.samples import moving, natural
+
+
+def test_info_reads_stdin(run: Run, photos: list[Path], tmp_path: Path) -> None:
+    run("embed", *photos[:2], "-o", tmp_path / "out.png")
+    result = run("info", "-", "--json", input=(tmp_path / "out.png").read_bytes())
+    assert result.exit_code == 0, result.output
+    info = json.loads(result.stdout)
+    assert (info["file"], info["task"], info["pixels"]) == ("-", "stego", "intact")
+    result = run("info", "-", input=photos[0].read_bytes())
+    assert result.exit_code == ExitCode.NOT_EMBEDDING
+    assert run("info", "-", input=b"").exit_code == ExitCode.USAGE
+
+
+def test_info_of_a_stripped_png_of_half_size(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = save(tmp_path / "photo.png", natural(37, 51, 8))
+    clip = write_clip(tmp_path / "clip.mkv", moving(3, 45, 62))
+    cases = [
+        ((photo, "--task", "rescale"), "rescale", "rescale", (51, 37), "26x19"),
+        ((clip, "--half"), "video", "video-3-half", (62, 45), "32x24"),
+    ]
+    for arguments, task, model, size, embedding_size in cases:
+        out = tmp_path / "out.png"
+        done(run("embed", *arguments, "-o", out, "-y"))
+        strip(out)
+        info = json.loads(done(run("info", out, "--json")).stdout)
+        assert info["found_by"] == "mark"
+        assert (info["task"], info["model"], info["scale"]) == (task, model, 2)
+        assert (info["width"], info["height"]) == size
+        assert info["embedding_size"] == embedding_size
+        mark = read_mark(pixels(out))
+        assert mark is not None
+        save(out, write_mark(pixels(out), dataclasses.replace(mark, model=mark.model ^ 1)))
+        info = json.loads(done(run("info", out, "--json")).stdout)
+        assert (info["task"], info["embedding_size"]) == (task, embedding_size)
+        assert not {"width", "height", "model"} & set(info)
