@@ -19,6 +19,7 @@ from iicnet_cli.network.pixels import to_tensor
 from iicnet_cli.payload.mark_pixels import read_mark
 from iicnet_cli.pictures.arrays import FRACTION
 from iicnet_cli.pictures.metrics import psnr
+from iicnet_cli.quantize.error_diffusion import round_embedding
 from iicnet_cli.zoo import find
 from tests.conftest import Run, natural
 
