@@ -18,11 +18,10 @@ from PIL import Image
 from iicnet_cli.engines.network import enhancement_layer as enhancement
 from iicnet_cli.engines.network import sliced_encoder as strips
 from iicnet_cli.engines.network.enhancement_layer import Plan, add, best_quality, planned
-from iicnet_cli.payload.mark import Mark
-from iicnet_cli.payload.mark_pixels import constrain_samples, read_mark, write_mark
-from iicnet_cli.payload.payload_code import PayloadCode
+from iicnet_cli.payload.mark import Mark, carried, read_mark, write_mark
 from iicnet_cli.pictures.arrays import FRACTION, from_fixed_point, to_fixed_point
 from iicnet_cli.pictures.metrics import psnr
+from iicnet_cli.quantize.trellis_codes import CODED
 from tests.conftest import Run, done, natural
 
 MARK = Mark(task=5, model=0xABCDEF, images=2, valid=2)
@@ -352,30 +351,26 @@ def test_flipped_bytes_of_a_layer_do_not_raise(places: list[int], values: list[i
 @given(
     motion=st.binary(max_size=200),
     layer=st.binary(min_size=1, max_size=400),
-    code=st.sampled_from(PayloadCode),
+    depth=st.sampled_from([1, 2, *(CODED + bits for bits in range(1, 7))]),
     first=st.integers(0, 80 * 90 * 3 - 1),
     seed=st.integers(0, 99),
 )
 def test_a_mark_carries_both(
-    motion: bytes, layer: bytes, code: PayloadCode, first: int, seed: int
+    motion: bytes, layer: bytes, depth: int, first: int, seed: int
 ) -> None:
-    mark = dataclasses.replace(
-        MARK, motion=motion, enhancement=layer, code=code, first_sample=first
-    )
+    mark = dataclasses.replace(MARK, motion=motion, enhancement=layer, depth=depth, first=first)
     pixels = np.random.default_rng(seed).integers(0, 256, (80, 90, 3), np.uint8)
     marked = write_mark(pixels, mark)
     assert read_mark(marked) == mark
-    constraints = constrain_samples(pixels.shape, mark)
+    depths, residues = carried(pixels.shape, mark)
     changed = np.abs(marked.astype(int) - pixels).reshape(-1)
-    assert changed.any() and not changed[constraints.low_bits == 0].any()
-    if not code.trellis_bits:
-        assert changed.max() <= 2 * code - 1
-        low = marked.reshape(-1) & (1 << constraints.low_bits) - 1
-        assert np.array_equal(low, constraints.residues)
+    assert changed.any() and not changed[depths == 0].any()
+    if depth <= CODED:
+        assert changed.max() <= 2 * depth - 1
+        assert np.array_equal(marked.reshape(-1) & (1 << depths) - 1, residues)
     some = slice(first // 2, first)
-    part = constrain_samples(pixels.shape, mark, some)
-    assert np.array_equal(constraints.low_bits[some], part.low_bits)
-    assert np.array_equal(constraints.residues[some], part.residues)
+    for all_of, part in zip((depths, residues), carried(pixels.shape, mark, some), strict=True):
+        assert np.array_equal(all_of[some], part)
 
 
 def test_a_mark_does_without_a_broken_layer() -> None:

@@ -85,6 +85,32 @@ def test_round_trip_with_motion(
 
 @settings(deadline=None, max_examples=40)
 @given(
+    motion=st.binary(max_size=100),
+    enhancement=st.binary(min_size=1, max_size=200),
+    code=st.sampled_from(PayloadCode),
+    first_sample=st.integers(0, 50 * 60 * 3 - 1),
+    seed=st.integers(0, 99),
+)
+def test_round_trip_with_motion_and_enhancement_layer(
+    motion: bytes, enhancement: bytes, code: PayloadCode, first_sample: int, seed: int
+) -> None:
+    mark = dataclasses.replace(
+        MARK, motion=motion, enhancement=enhancement, code=code, first_sample=first_sample
+    )
+    pixels = random_pixels(50, 60, seed=seed)
+    marked = write_mark(pixels, mark)
+    assert read_mark(marked) == mark
+    constraints = constrain_samples(pixels.shape, mark)
+    change = np.abs(marked.astype(int) - pixels).reshape(-1)
+    assert change.any() and not change[constraints.low_bits == 0].any()
+    if not code.trellis_bits:
+        assert change.max() <= (1 << code) - 1
+        low = marked.reshape(-1) & (1 << constraints.low_bits) - 1
+        assert np.array_equal(low, constraints.residues)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
     height=larger_sides,
     width=larger_sides,
     grey=st.booleans(),

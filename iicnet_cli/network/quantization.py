@@ -17,8 +17,8 @@ class Quantization(nn.Module):
 
     Args:
         straight_through: round in training mode too, and pass the gradient on unchanged.
-        noise_shaping: filter by which :class:`RowQuantizer` diffuses rounding errors; it also shapes
-            the noise of the training mode.
+        noise_shaping: filter by which :class:`RowQuantizer` diffuses rounding errors; it shapes
+            the noise of the training mode, too.
     """
 
     def __init__(
