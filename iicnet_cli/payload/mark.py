@@ -84,9 +84,9 @@ class PartsHeader:
     """The second header of a mark that has parts.
 
     Attributes:
-        static_region_size: bytes of the static region, without its checksum; likewise the others.
-        motion_size: of the motion field.
-        enhancement_size: of the enhancement layer.
+        static_region_size: bytes of the static region, without its CRC; 0 if there is none.
+        motion_size: bytes of the motion field, likewise.
+        enhancement_size: bytes of the enhancement layer, likewise.
         code: how the payload is carried.
         first_sample: the payload begins with the carriers from this sample of the picture on.
     """
