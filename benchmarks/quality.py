@@ -8,10 +8,10 @@ what the paper reports. The paper's figures are of other pictures: they show the
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from baselines import Figures, codec_for, mean_figures, measure_codec, measure_l
 from evaluation_data import MEDIA, bundled_checkpoints, display_name
 from tables import table_head, table_row
 
-from iicnet_cli import Converter, __version__
+from iicnet_cli import Converter, EmbedOptions, __version__
 from iicnet_cli.engines.base import Computing
 from iicnet_cli.engines.network.network_engine import NetworkEngine
 from iicnet_cli.errors import ExitCode, IICNetError
@@ -86,7 +86,7 @@ BASELINE_COLUMNS = (
 """Titles of the columns of the baselines, which stand before the paper's."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Baselines:
     """What the same pictures give without a network.
 
@@ -127,10 +127,10 @@ def _cell(figures: Figures | Row | None) -> str:
 
 
 def _fields(figures: Figures | None) -> dict[str, Any] | None:
-    return None if figures is None else dataclasses.asdict(figures)
+    return None if figures is None else asdict(figures)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Measurement:
     """One model over one folder.
 
@@ -177,9 +177,9 @@ class Measurement:
     def record(self) -> dict[str, Any]:
         """The same for JSON, with every PNG."""
         return {
-            **dataclasses.asdict(self.evaluation),
-            "mean": dataclasses.asdict(self.evaluation.mean),
-            "network_alone": dataclasses.asdict(self.alone.mean),
+            **asdict(self.evaluation),
+            "mean": asdict(self.evaluation.mean),
+            "network_alone": asdict(self.alone.mean),
             "weights_sha256": self.checkpoint.config.weights_sha256,
             "parameters": self.parameters,
             "bytes": self.checkpoint.size,
@@ -190,7 +190,7 @@ class Measurement:
         }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Plan:
     """What to measure models on.
 
@@ -219,37 +219,33 @@ class Plan:
 
 def measure(checkpoint: Checkpoint, plan: Plan, converter: Converter) -> Measurement:
     """Measure one model."""
+    options = EmbedOptions(step=plan.step_for(checkpoint))
     evaluation, alone = (
-        _evaluate(checkpoint, plan, converter, enhance=enhance) for enhance in (True, False)
+        _evaluate(checkpoint, plan, converter, replace(options, enhance=enhance))
+        for enhance in (True, False)
     )
     engine = NetworkEngine(checkpoint, Computing(device=plan.device))
-    return Measurement(
-        checkpoint,
-        evaluation,
-        alone,
-        parameters=sum(p.numel() for p in engine.runner.net.parameters()),
-        baselines=_measure_baselines(evaluation, plan, engine, checkpoint)
-        if plan.baselines
-        else None,
-    )
+    baselines = None
+    if plan.baselines:
+        baselines = _measure_baselines(evaluation, plan, engine, checkpoint)
+    parameters = sum(p.numel() for p in engine.runner.net.parameters())
+    return Measurement(checkpoint, evaluation, alone, parameters, baselines)
 
 
 def _evaluate(
-    checkpoint: Checkpoint, plan: Plan, converter: Converter, *, enhance: bool
+    checkpoint: Checkpoint, plan: Plan, converter: Converter, options: EmbedOptions
 ) -> Evaluation:
     """Evaluate one model, and tell about each PNG on stderr."""
-    folder, step = plan.folder_for(checkpoint), plan.step_for(checkpoint)
+    folder = plan.folder_for(checkpoint)
     rows = []
-    for row in evaluate(
-        checkpoint, folder, converter=converter, step=step, limit=plan.limit, enhance=enhance
-    ):
+    for row in evaluate(checkpoint, folder, converter=converter, options=options, limit=plan.limit):
         rows.append(row)
         print(
-            f"{checkpoint.name}{'' if enhance else ' alone'}, {row.name}: embedding "
+            f"{checkpoint.name}{'' if options.enhance else ' alone'}, {row.name}: embedding "
             f"{row.embed_psnr:.2f} dB, restored {row.restored_psnr:.2f} dB",
             file=sys.stderr,
         )
-    return Evaluation(checkpoint.name, display_name(folder), step, tuple(rows))
+    return Evaluation(checkpoint.name, display_name(folder), options.step, tuple(rows))
 
 
 def _measure_baselines(
