@@ -34,7 +34,8 @@ from iicnet_cli.engines.network.search import Search
 from iicnet_cli.engines.network.sliced_encoder import restored_pictures
 from iicnet_cli.errors import ExitCode, IICNetError
 from iicnet_cli.inference.runner import Runner
-from iicnet_cli.motion.estimation import estimate_motion, subtract_prediction
+from iicnet_cli.motion.estimation import estimate_motion
+from iicnet_cli.motion.lifting import subtract_prediction
 from iicnet_cli.options import EmbedOptions
 from iicnet_cli.payload.mark import Mark
 from iicnet_cli.pictures.arrays import PixelArray

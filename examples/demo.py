@@ -13,7 +13,7 @@ import numpy as np
 from contact_sheet import contact_sheet
 
 from iicnet_cli.media.stills import read_still
-from iicnet_cli.media.video import open_frames
+from iicnet_cli.media.video_reader import open_frames
 from iicnet_cli.payload.embedding_reader import EmbeddingReader
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -73,7 +73,9 @@ def test_dry_run_needs_inputs_that_exist(run: Run, tmp_path: Path) -> None:
 def test_windows_stand_for_a_large_picture() -> None:
     images = natural(512, 960, 1)[None]
     checkpoint = find("rescale")
-    runner = Runner(checkpoint.load(), torch.device("cpu"), feedback=checkpoint.feedback, memory=1)
+    runner = Runner(
+        checkpoint.load(), torch.device("cpu"), feedback=checkpoint.noise_shaping, memory=1
+    )
     told = forecast(runner, images)
     assert told.tiles == 2
     embedding, remainder = runner.embed_unrounded(images)

@@ -11,7 +11,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
 from iicnet_cli.errors import TrainingError
-from iicnet_cli.motion.estimation import estimate_motion, subtract_prediction
+from iicnet_cli.motion.estimation import estimate_motion
+from iicnet_cli.motion.lifting import subtract_prediction
 from iicnet_cli.network.config import IICNetConfig
 from iicnet_cli.tasks.dual import dual_views
 from iicnet_cli.training.data import build_samplers, load_cutouts, load_pairs

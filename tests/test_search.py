@@ -117,7 +117,7 @@ def test_wrong_efforts(
 def test_a_reference_between_levels_is_held_as_rounded() -> None:
     # Half the size, the reference is no whole levels; the closeness to hold is to those of the PNG.
     checkpoint = find("rescale")
-    runner = Runner(checkpoint.load(), torch.device("cpu"), feedback=checkpoint.feedback)
+    runner = Runner(checkpoint.load(), torch.device("cpu"), feedback=checkpoint.noise_shaping)
     images = natural(64, 64, 12)[None]
     start = runner.embed_unrounded(images)
     found = runner.improve(images, *start, 60, Target())
@@ -212,7 +212,7 @@ def test_a_layer_that_mends_nothing_changes_nothing() -> None:
 
 def test_the_search_is_for_what_the_layer_leaves() -> None:
     checkpoint = find("stego-2")
-    runner = Runner(checkpoint.load(), torch.device("cpu"), feedback=checkpoint.feedback)
+    runner = Runner(checkpoint.load(), torch.device("cpu"), feedback=checkpoint.noise_shaping)
     images = np.stack([natural(96, 96, 1), natural(96, 96, 2)])
     room = 96 * 96 // 4
     start = runner.embed_unrounded(images)

@@ -28,7 +28,7 @@ from tests.conftest import natural
 @cache
 def runner_of(name: str) -> Runner:
     checkpoint = find(name)
-    return Runner(checkpoint.load(), feedback=checkpoint.feedback)
+    return Runner(checkpoint.load(), feedback=checkpoint.noise_shaping)
 
 
 class Made:

@@ -26,7 +26,7 @@ from iicnet_cli.training.recipe import Recipe
 from iicnet_cli.training.run import run_training
 from iicnet_cli.training.samplers import StegoSampler
 from iicnet_cli.zoo import Checkpoint
-from iicnet_cli.zoo.golden import golden_noise_shaping
+from iicnet_cli.zoo.golden import fit_task_noise_shaping
 from tests.conftest import Run, moving, natural
 
 CPU = torch.device("cpu")
@@ -137,9 +137,9 @@ def test_fine_tuning_diffuses_noise_as_rounding_is(
     seen = []
 
     class Spy(Quantization):
-        def __init__(self, *, feedback: NoiseShapingFilter | None) -> None:
-            seen.append(feedback)
-            super().__init__(feedback=feedback)
+        def __init__(self, *, noise_shaping: NoiseShapingFilter | None) -> None:
+            seen.append(noise_shaping)
+            super().__init__(noise_shaping=noise_shaping)
 
     monkeypatch.setattr(loop, "Quantization", Spy)
     recipe = recipe_file(tmp_path, "stego", 2)
@@ -148,17 +148,17 @@ def test_fine_tuning_diffuses_noise_as_rounding_is(
     assert first is not None
     told = first.checkpoint
     given = tuple(tuple((0.1 * i, 0.0, 0.2) for i in range(3)) for _ in range(5))
-    start = Checkpoint(told.folder, told.config.model_copy(update={"feedback": given}))
+    start = Checkpoint(told.folder, told.config.model_copy(update={"noise_shaping": given}))
     second = run(tmp_path / "second", start=start)
     assert seen[0] is None
     np.testing.assert_allclose(seen[1], given)
     # Its own is measured anew.
     assert second is not None
-    measured = golden_noise_shaping(second.checkpoint.load(), second.checkpoint.config.task)
+    measured = fit_task_noise_shaping(second.checkpoint.load(), second.checkpoint.config.task)
     if measured is None:
-        assert second.checkpoint.feedback is None
+        assert second.checkpoint.noise_shaping is None
     else:
-        np.testing.assert_allclose(second.checkpoint.feedback, measured, atol=0.02)
+        np.testing.assert_allclose(second.checkpoint.noise_shaping, measured, atol=0.02)
 
 
 def test_training_lowers_the_loss(photo_folder: Path, tmp_path: Path) -> None:

@@ -14,14 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iicnet_cli.errors import IICNetError, TrainingError
-from iicnet_cli.media.stills import (
-    STILL_SUFFIXES,
-    VIDEO_SUFFIXES,
-    has_alpha,
-    read_still,
-    read_still_with_alpha,
-)
-from iicnet_cli.media.video import open_frames
+from iicnet_cli.media.stills import has_alpha, read_still, read_still_with_alpha
+from iicnet_cli.media.suffixes import STILL_SUFFIXES, VIDEO_SUFFIXES
+from iicnet_cli.media.video_reader import open_frames
 from iicnet_cli.pictures.arrays import PixelArray, Pixels
 from iicnet_cli.tasks.dual import ZOOMS
 from iicnet_cli.training.distributed import Team

@@ -23,9 +23,9 @@ from iicnet_cli.network import IICNet, Quantization
 from iicnet_cli.network.compiling import compile_blocks
 from iicnet_cli.network.pixels import (
     channels_last,
-    to_levels,
     to_pixels,
     to_rounding_residual,
+    to_signed_pixels,
     to_tensor,
 )
 from iicnet_cli.network.precision import Precision, set_precision
@@ -142,7 +142,7 @@ def train(
     averaged: IICNet = average.module  # type: ignore[assignment]
     if compiled:
         compile_blocks(net)
-    quantization = Quantization(feedback=feedback).train()
+    quantization = Quantization(noise_shaping=feedback).train()
     optimizers = build_optimizers(
         net, recipe.learning_rate, recipe.bias_learning_rate, recipe.weight_decay
     )
@@ -272,7 +272,7 @@ def measure(
         area = copy_static_region(sample, UnroundedEmbedding(levels, rest))
         kept = area.mask(*levels.shape[:2]) if area else None
         embedding = rounded(levels, rest, feedback, kept=kept)
-        back = to_levels(net.inverse(to_tensor(embedding[None], device)))[0]
+        back = to_signed_pixels(net.inverse(to_tensor(embedding[None], device)))[0]
         if area:
             area.put(back, embedding)
         embed.append(cap_psnr(psnr(embedding, reference)))

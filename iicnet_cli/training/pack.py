@@ -24,14 +24,8 @@ from PIL import Image
 from iicnet_cli.errors import IICNetError, MediaError, TrainingError
 from iicnet_cli.media import ffmpeg
 from iicnet_cli.media.files import replacing
-from iicnet_cli.media.stills import (
-    STILL_SUFFIXES,
-    VIDEO_SUFFIXES,
-    has_alpha,
-    read_still,
-    read_still_with_alpha,
-    resize,
-)
+from iicnet_cli.media.stills import has_alpha, read_still, read_still_with_alpha, resize
+from iicnet_cli.media.suffixes import STILL_SUFFIXES, VIDEO_SUFFIXES
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.training.data import SYNTHETIC_MARGIN, find_files, read_clip, video_samplers
 from iicnet_cli.training.recipe import Recipe

@@ -23,10 +23,11 @@ from iicnet_cli.zoo.checkpoint import (
     CARD_FILE,
     RECIPE_FILE,
     Checkpoint,
+    Provenance,
     TrainingRecord,
     write_checkpoint,
 )
-from iicnet_cli.zoo.golden import golden_noise_shaping, write_golden
+from iicnet_cli.zoo.golden import fit_task_noise_shaping, write_golden
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def run_training(
         compiled=compiled,
         team=team,
         start=start_net,
-        feedback=start.feedback if start else None,
+        feedback=start.noise_shaping if start else None,
         report=report,
         stop=stop,
     )
@@ -153,13 +154,13 @@ def _write_model(
         outcome.net,
         name=recipe.name,
         task=recipe.task,
-        licence=licence,
-        origin="trained with iicnet train",
-        training=record,
-        feedback=golden_noise_shaping(outcome.net, recipe.task),
+        noise_shaping=fit_task_noise_shaping(outcome.net, recipe.task),
+        provenance=Provenance(licence, "trained with iicnet train", record),
     )
     write_golden(checkpoint)
-    embed, restored = measure(checkpoint.load(), held_out, torch.device("cpu"), checkpoint.feedback)
+    embed, restored = measure(
+        checkpoint.load(), held_out, torch.device("cpu"), checkpoint.noise_shaping
+    )
     result = TrainingResult(checkpoint, outcome.steps, outcome.seconds, embed, restored)
     (folder / CARD_FILE).write_text(card(result), encoding="utf-8")
     copy = folder / RECIPE_FILE

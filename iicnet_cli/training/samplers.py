@@ -17,17 +17,20 @@ from PIL import Image
 
 from iicnet_cli.errors import TrainingError
 from iicnet_cli.motion.estimation import (
-    cells_of,
-    estimate,
+    Search,
+    choose_grid,
+    choose_octave,
+    estimate_field,
     estimate_motion,
-    fine_level,
-    halved_grey,
-    neighbours,
+)
+from iicnet_cli.motion.lifting import (
+    neighbour_indices,
     predict_frame,
     predict_step,
     subtract_prediction,
 )
-from iicnet_cli.motion.phase_correlation import SMALLEST_SIDE, phase_correlate
+from iicnet_cli.motion.phase_correlation import MIN_SIDE, phase_correlate
+from iicnet_cli.motion.planes import downscale_to_grey
 from iicnet_cli.pictures.arrays import PixelArray, Pixels
 from iicnet_cli.tasks.dual import dual_views
 from iicnet_cli.tasks.task import reference_first
@@ -250,12 +253,12 @@ def _over(layer: Pixels, below: NDArray[Any]) -> Pixels:
 def _compensated(frames: Pixels, y: int, x: int, crop: int) -> PixelArray:
     """A crop of the frames as the network gets it: without what other frames show of it."""
     height, width = frames.shape[1:3]
-    if min(height, width) < SMALLEST_SIDE:
+    if min(height, width) < MIN_SIDE:
         return frames[:, y : y + crop, x : x + crop]
     top, left = max(0, y - _AROUND), max(0, x - _AROUND)
     bottom, right = min(height, y + crop + _AROUND), min(width, x + crop + _AROUND)
     window = frames[:, top:bottom, left:right]
-    level = fine_level(height, width)
+    octave = choose_octave(height, width)
     rows, columns = np.arange(top, bottom), np.arange(left, right)
     # Motion of whole pictures is found in them; the rest is looked for around the crop only, which
     # is enough and much faster.
@@ -267,20 +270,21 @@ def _compensated(frames: Pixels, y: int, x: int, crop: int) -> PixelArray:
         places = np.ix_((rows + dy).clip(0, height - 1), (columns + dx).clip(0, width - 1))
         return frames[source][places]
 
-    near = neighbours(len(frames))
+    near = neighbour_indices(len(frames))
     references = np.stack([moved(0, k) for k in range(1, len(frames))])
     others = np.stack([moved(source, k) for k, source in enumerate(near, 1)])
     far = [source > 0 for source in near]
     sources = np.concatenate([references, others[far]])
-    vectors, shares = estimate(
-        halved_grey(window[1:], level),
-        halved_grey(sources, level),
+    search = Search(
+        downscale_to_grey(window[1:], octave),
+        downscale_to_grey(sources, octave),
         torch.zeros(len(sources), 2),
         far,
-        cells_of(len(frames), bottom - top, right - left, level),
-        level,
     )
-    out = predict_step(window, map(predict_frame, references, others, vectors, shares))
+    grid = choose_grid(len(frames), bottom - top, right - left, octave)
+    motion = estimate_field(search, grid, octave)
+    predictions = map(predict_frame, references, others, motion.vectors, motion.blend_weights)
+    out = predict_step(window, predictions)
     return out[:, y - top :, x - left :][:, :crop, :crop]
 
 

@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from iicnet_cli.motion.estimation import estimate_motion, subtract_prediction
+from iicnet_cli.motion.estimation import estimate_motion
 from iicnet_cli.motion.field import MotionField
+from iicnet_cli.motion.lifting import subtract_prediction
 from iicnet_cli.pictures.arrays import PixelArray, Pixels
 from iicnet_cli.training.samplers import VideoSampler
 

@@ -1,4 +1,4 @@
-"""Stereo pairs that are odd, foreign or damaged."""
+"""Files that hold stereo pairs, of this package, of others, and damaged."""
 
 from __future__ import annotations
 
@@ -7,35 +7,62 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from iicnet_cli.errors import IICNetError, MediaError, OutputExistsError, UsageError
-from iicnet_cli.media.stereo_formats import anaglyph, is_stereo, join, read_pair, split, write_pair
-from tests.conftest import Pixels, natural
+from iicnet_cli.media.stereo_formats import is_stereo, read_pair, write_pair
+from iicnet_cli.media.stereo_layouts import split
+from iicnet_cli.pictures.metrics import psnr
+from tests.media_samples import mpo
+from tests.samples import natural
 
 LEFT, RIGHT = natural(24, 36, 1), natural(24, 36, 2)
 DISPARITY, PANORAMA, BASELINE, UNDEFINED = 0x020002, 0x020001, 0x030000, 0
 
 
-def mpo(path: Path, *pictures: Pixels, types: tuple[int, ...] = ()) -> Path:
-    """An MPO of Pillow, its index entries typed as ``types``."""
-    first, *others = map(Image.fromarray, pictures)
-    first.save(path, "MPO", save_all=True, append_images=others, quality=95)
-    data = bytearray(path.read_bytes())
-    with Image.open(path) as image:
-        sizes = [entry["Size"] for entry in image.mpinfo[0xB002]]  # type: ignore[attr-defined]
-    for kind, size in zip(types, sizes, strict=False):
-        at = data.index(struct.pack("<L", size)) - 4  # an entry starts with type and size
-        data[at : at + 4] = struct.pack("<L", kind)
-    path.write_bytes(data)
-    return path
-
-
 def second_offset(path: Path) -> int:
     with Image.open(path) as image:
         return int(image.mpinfo[0xB002][0]["Size"])  # type: ignore[attr-defined]
+
+
+def test_an_mpo_of_this_package_is_typed_as_stereo(tmp_path: Path) -> None:
+    path = tmp_path / "pair.mpo"
+    write_pair(path, LEFT, RIGHT)
+    with Image.open(path) as image:
+        assert image.format == "MPO"
+        kinds = [entry["Attribute"]["MPType"] for entry in image.mpinfo[0xB002]]  # type: ignore
+        assert kinds == ["Multi-Frame Image: (Disparity)"] * 2
+    renamed = path.rename(tmp_path / "pair.jpg")
+    assert is_stereo(renamed)
+    pair = read_pair(renamed)
+    assert psnr(pair.left, LEFT) > 30 and psnr(pair.right, RIGHT) > 30
+    assert pair.notes == ()
+
+
+def test_both_pictures_of_an_mpo_have_full_colour_resolution(tmp_path: Path) -> None:
+    """The second one's options go through a private way of Pillow."""
+    path = tmp_path / "a.mpo"
+    write_pair(path, LEFT, RIGHT)
+    with Image.open(path) as image:
+        tables = []
+        for frame in range(2):
+            image.seek(frame)
+            assert [part[1:3] for part in image.layer] == [(1, 1)] * 3  # type: ignore[attr-defined]
+            tables.append(image.quantization)  # type: ignore[attr-defined]
+        flags = [e["Attribute"]["RepresentativeImageFlag"] for e in image.mpinfo[0xB002]]  # type: ignore[attr-defined]
+    assert tables[0] == tables[1]
+    assert flags == [True, False]
+
+
+def test_mpos_of_phones_are_no_pairs(tmp_path: Path) -> None:
+    assert not is_stereo(mpo(tmp_path / "preview.mpo", LEFT, RIGHT[:12, :18]))
+    assert not is_stereo(mpo(tmp_path / "IMG_1.jpg", LEFT, RIGHT))
+    assert is_stereo(mpo(tmp_path / "untyped.mpo", LEFT, RIGHT))
+    Image.fromarray(LEFT).save(tmp_path / "plain.jpg")
+    assert not is_stereo(tmp_path / "plain.jpg")
+    assert not is_stereo(tmp_path / "missing.mpo")
+    (tmp_path / "text.mpo").write_text("no picture")
+    assert not is_stereo(tmp_path / "text.mpo")
 
 
 @pytest.mark.parametrize(
@@ -69,20 +96,32 @@ def test_a_phone_picture_with_its_preview_is_no_pair(tmp_path: Path) -> None:
     assert np.abs(pair.right.astype(int) - right).mean() < 4
 
 
-@pytest.mark.parametrize("name", ["a.jps", "a.pns", "a.mpo"])
-def test_what_cannot_be_read_is_no_stereo(tmp_path: Path, name: str) -> None:
-    path = tmp_path / name
-    assert not is_stereo(path)
-    path.write_bytes(b"no picture")
-    assert not is_stereo(path)
-    with pytest.raises(MediaError):
-        read_pair(path)
-    path.unlink()
-    path.mkdir()
-    assert not is_stereo(path)
+def test_orientation_holds_for_each_view(tmp_path: Path) -> None:
+    path = tmp_path / "turned.mpo"
+    first, second = (Image.fromarray(np.rot90(view)) for view in (LEFT, RIGHT))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    second.encoderinfo = {"exif": exif, "quality": 95}
+    first.save(path, "MPO", save_all=True, append_images=[second], exif=exif, quality=95)
+    pair = read_pair(path)
+    assert pair.left.shape == LEFT.shape
+    assert psnr(pair.left, LEFT) > 28
+    assert pair.notes == ("turned upright as its EXIF orientation says",)
 
 
-def test_pns_is_exact_and_other_layouts_are_read_as_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".jps", ".pns"])
+def test_jps_and_pns_are_cross_eyed(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"pair{suffix}"
+    write_pair(path, LEFT, RIGHT)
+    assert is_stereo(path)
+    with Image.open(path) as image:
+        joined = np.asarray(image)
+    assert psnr(joined[:, :36], RIGHT) > 30
+    pair = read_pair(path)
+    assert psnr(pair.left, LEFT) > 30
+
+
+def test_a_given_layout_overrides_that_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.pns"
     write_pair(path, LEFT, RIGHT)
     pair = read_pair(path)
@@ -101,7 +140,7 @@ def test_a_png_of_each_layout_is_exact(tmp_path: Path, layout: str) -> None:
 
 @pytest.mark.parametrize("suffix", [".jps", ".pns"])
 @pytest.mark.parametrize("layout", ["side-by-side", "top-bottom", "anaglyph"])
-def test_cross_eyed_formats_hold_nothing_else(tmp_path: Path, suffix: str, layout: str) -> None:
+def test_cross_eyed_formats_hold_no_other_layout(tmp_path: Path, suffix: str, layout: str) -> None:
     with pytest.raises(UsageError, match="by convention"):
         write_pair(tmp_path / f"a{suffix}", LEFT, RIGHT, layout)
     assert list(tmp_path.iterdir()) == []
@@ -112,14 +151,10 @@ def test_views_of_two_sizes_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="36x24 and 36x12"):
         write_pair(tmp_path / name, LEFT, RIGHT[:12])
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(UsageError, match="one size"):
-        anaglyph(LEFT, RIGHT[:12])
-    with pytest.raises(UsageError, match="one size"):
-        join(LEFT, RIGHT[:, :12], "top-bottom")
 
 
 @pytest.mark.parametrize("name", ["a.mpo", "a.jps", "a.pns", "a.png"])
-def test_files_are_not_overwritten_unasked(tmp_path: Path, name: str) -> None:
+def test_files_are_only_overwritten_when_asked_to(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(b"mine")
     with pytest.raises(OutputExistsError):
@@ -130,19 +165,33 @@ def test_files_are_not_overwritten_unasked(tmp_path: Path, name: str) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_both_pictures_of_an_mpo_have_full_colour_resolution(tmp_path: Path) -> None:
-    """The second one's options go through a private way of Pillow."""
-    path = tmp_path / "a.mpo"
-    write_pair(path, LEFT, RIGHT)
-    with Image.open(path) as image:
-        tables = []
-        for frame in range(2):
-            image.seek(frame)
-            assert [part[1:3] for part in image.layer] == [(1, 1)] * 3  # type: ignore[attr-defined]
-            tables.append(image.quantization)  # type: ignore[attr-defined]
-        flags = [e["Attribute"]["RepresentativeImageFlag"] for e in image.mpinfo[0xB002]]  # type: ignore[attr-defined]
-    assert tables[0] == tables[1]
-    assert flags == [True, False]
+def test_pictures_without_a_layout_and_cut_files_are_errors(tmp_path: Path) -> None:
+    plain = tmp_path / "plain.png"
+    Image.fromarray(LEFT).save(plain)
+    with pytest.raises(UsageError) as error:
+        read_pair(plain)
+    assert "--layout" in error.value.hint
+    with pytest.raises(UsageError, match="leave --layout out"):
+        write_pair(tmp_path / "a.mpo", LEFT, RIGHT, "top-bottom")
+    with pytest.raises(OutputExistsError):
+        write_pair(plain, LEFT, RIGHT)
+    whole = mpo(tmp_path / "whole.mpo", LEFT, RIGHT).read_bytes()
+    (tmp_path / "cut.mpo").write_bytes(whole[: len(whole) - 900])
+    with pytest.raises(MediaError):
+        read_pair(tmp_path / "cut.mpo")
+
+
+@pytest.mark.parametrize("name", ["a.jps", "a.pns", "a.mpo"])
+def test_what_cannot_be_read_is_no_stereo(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    assert not is_stereo(path)
+    path.write_bytes(b"no picture")
+    assert not is_stereo(path)
+    with pytest.raises(MediaError):
+        read_pair(path)
+    path.unlink()
+    path.mkdir()
+    assert not is_stereo(path)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -180,37 +229,3 @@ def test_damage_anywhere_raises_only_our_errors(tmp_path: Path) -> None:
             assert "\n" not in str(error)
             failed += 1
     assert 30 < failed < 300
-
-
-# --- anaglyph ------------------------------------------------------------------------------
-
-
-def test_equal_grey_views_give_their_grey() -> None:
-    grey = np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(1, 256, 3)
-    assert np.abs(anaglyph(grey, grey).astype(int) - grey).max() <= 1
-
-
-def test_equal_views_keep_their_lightness() -> None:
-    """Colours shift by design; the luminance, which carries the picture, stays within 12 levels."""
-    weights = np.array([0.2126, 0.7152, 0.0722])
-    shift = anaglyph(LEFT, LEFT).astype(float) @ weights - LEFT.astype(float) @ weights
-    assert np.abs(shift).mean() < 12
-
-
-def test_anaglyph_mixes_linear_light() -> None:
-    """The red of 50 % grey on the left alone: 1.1330 of its light, coded again."""
-    grey, black = np.full((1, 1, 3), 128, np.uint8), np.zeros((1, 1, 3), np.uint8)
-    light = ((128 / 255 + 0.055) / 1.055) ** 2.4 * (0.4561 + 0.500484 + 0.176381)
-    expected = 255 * (1.055 * light ** (1 / 2.4) - 0.055)
-    assert anaglyph(grey, black)[0, 0].tolist() == [round(expected), 0, 0]
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 99))
-def test_anaglyph_of_any_size(height: int, width: int, seed: int) -> None:
-    left, right = np.random.default_rng(seed).integers(0, 256, (2, height, width, 3), np.uint8)
-    picture = anaglyph(left, right)
-    assert picture.shape == (height, width, 3)
-    assert picture.dtype == np.uint8
-    # A pixel depends on its own place alone.
-    assert np.array_equal(picture[:1, -1:], anaglyph(left[:1, -1:], right[:1, -1:]))

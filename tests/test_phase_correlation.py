@@ -1,4 +1,4 @@
-"""Shifts of whole pictures that are found."""
+"""Shifts between whole pictures."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iicnet_cli.motion.phase_correlation import SMALLEST_SIDE, phase_correlate
+from iicnet_cli.motion.phase_correlation import MIN_SIDE, phase_correlate
 from tests.conftest import natural, pan
 
 
 @settings(deadline=None, max_examples=30)
 @given(
-    st.integers(SMALLEST_SIDE, 500),
-    st.integers(SMALLEST_SIDE, 500),
+    st.integers(MIN_SIDE, 500),
+    st.integers(MIN_SIDE, 500),
     st.floats(-0.4, 0.4),
     st.floats(-0.4, 0.4),
     st.integers(0, 99),
@@ -30,7 +30,7 @@ def test_a_pan_is_found_beside_new_content() -> None:
     assert phase_correlate(clip) == ((0, -34), (0, -17), (0, 17), (0, 34))
 
 
-def test_what_does_not_lie_on_the_reference_stays() -> None:
+def test_pictures_that_a_shift_does_not_improve_stay() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (6, 100, 120, 3), dtype=np.uint8)
     assert phase_correlate(noise) == ((0, 0),) * 5
     assert phase_correlate(np.stack([natural(100, 120, 0)] * 3)) == ((0, 0),) * 2
@@ -40,5 +40,5 @@ def test_what_does_not_lie_on_the_reference_stays() -> None:
 
 
 def test_small_pictures_stay() -> None:
-    image = natural(SMALLEST_SIDE - 1, 100, 0)
+    image = natural(MIN_SIDE - 1, 100, 0)
     assert phase_correlate(np.stack([image, np.roll(image, 9, axis=1)])) == ((0, 0),)
