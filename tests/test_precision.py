@@ -17,7 +17,9 @@ from iicnet_cli.network.config import IICNetConfig
 from iicnet_cli.network.coupling import CouplingBlock
 from iicnet_cli.network.iicnet import IICNet
 from iicnet_cli.network.pixels import to_tensor
-from iicnet_cli.training.loop import Budget, train
+from iicnet_cli.training.data import TrainingData
+from iicnet_cli.training.loop import train
+from iicnet_cli.training.plan import Budget, Compute, Hooks, TrainingPlan
 from iicnet_cli.training.recipe import Recipe, Stage
 from iicnet_cli.training.samplers import StegoSampler
 from iicnet_cli.zoo import find
@@ -88,14 +90,12 @@ def test_training_in_this_precision(precision: str, tmp_path: Path) -> None:
     sampler = StegoSampler([natural(20, 20, i) for i in range(3)], 2)
     losses: list[float] = []
     outcome = train(
-        recipe,
-        sampler,
-        [],
-        Budget(3, None),
+        TrainingPlan(recipe),
+        TrainingData(sampler, []),
         tmp_path,
-        device=torch.device("cpu"),
-        precision=precision,
-        report=lambda report: losses.append(report.loss),  # type: ignore
+        Budget(steps=3),
+        Compute(torch.device("cpu"), precision),  # type: ignore[arg-type]
+        Hooks(report=lambda report: losses.append(report.loss)),
     )
     assert all(p.dtype == torch.float32 for p in outcome.net.parameters())
     assert len(losses) == 3 and np.isfinite(losses).all()
@@ -106,13 +106,11 @@ def test_tf32_is_refused_on_the_cpu(tmp_path: Path) -> None:
     sampler = StegoSampler([natural(20, 20, i) for i in range(3)], 2)
     with pytest.raises(UsageError, match="CUDA only"):
         train(
-            recipe,
-            sampler,
-            [],
-            Budget(1, None),
+            TrainingPlan(recipe),
+            TrainingData(sampler, []),
             tmp_path,
-            device=torch.device("cpu"),
-            precision="tf32",
+            Budget(steps=1),
+            Compute(torch.device("cpu"), "tf32"),
         )
 
 

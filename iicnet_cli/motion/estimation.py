@@ -61,7 +61,7 @@ The neighbour is restored with errors; they would be repeated in the frame.
 """
 
 
-class Search(NamedTuple):
+class MotionSearch(NamedTuple):
     """Frames, and where to look for their content.
 
     Attributes:
@@ -133,7 +133,7 @@ def choose_grid(
 
 
 @torch.inference_mode()
-def estimate_field(search: Search, grid: CellGrid, octave: int) -> MotionField:
+def estimate_field(search: MotionSearch, grid: CellGrid, octave: int) -> MotionField:
     """Estimate the motion field of some frames.
 
     Args:
@@ -163,7 +163,7 @@ def estimate_field(search: Search, grid: CellGrid, octave: int) -> MotionField:
     return MotionField(vectors, blend_weights)
 
 
-def _prepare_searches(images: Pixels, octave: int) -> list[Search]:
+def _prepare_searches(images: Pixels, octave: int) -> list[MotionSearch]:
     """Prepare one search for each picture but the first, from the shifts of whole pictures."""
     planes = [downscale_to_grey(image[None], octave) for image in images]
     searches = []
@@ -174,7 +174,9 @@ def _prepare_searches(images: Pixels, octave: int) -> list[Search]:
             predictors.append(planes[neighbour])
             starts += phase_correlate(images[[neighbour, k]])
         searches.append(
-            Search(planes[k], torch.cat(predictors), torch.tensor(starts).float(), [neighbour > 0])
+            MotionSearch(
+                planes[k], torch.cat(predictors), torch.tensor(starts).float(), [neighbour > 0]
+            )
         )
     return searches
 

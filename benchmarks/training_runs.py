@@ -1,9 +1,9 @@
-"""Short training runs that differ in one thing each, as a Markdown table.
+"""Compare short training runs that differ in one setting each, as a Markdown table.
 
-All start from random weights with the same seed, so from the same pictures in the same order, and
-take the same number of steps; what a step costs stands beside. See docs/notebook/training.md for
-the figures that the bundled recipes came from. After few steps another seed makes as much
-difference as most changes do (150 steps: 2.4 dB): compare with several (--seed).
+All runs have the same seed, so they see the same pictures in the same order, and take the same
+number of steps. The table also gives the CPU time of a step. After few steps another seed makes as
+much difference as most settings do (2.4 dB after 150 steps), so compare several seeds (--seed).
+Figures of earlier runs are in docs/notebook/training.md.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Any
 
 from iicnet_cli.errors import ExitCode, IICNetError
 from iicnet_cli.inference.device import choose_device
-from iicnet_cli.pictures.arrays import PixelArray
-from iicnet_cli.training.data import build_samplers
-from iicnet_cli.training.loop import Budget, measure, train
+from iicnet_cli.training.data import TrainingData, load_data
+from iicnet_cli.training.loop import train
 from iicnet_cli.training.pack import unpacked
+from iicnet_cli.training.plan import Budget, Compute, Hooks, TrainingPlan
 from iicnet_cli.training.recipe import Recipe
-from iicnet_cli.training.samplers import Sampler
+from iicnet_cli.training.validation import measure
 
 BASE: dict[str, Any] = {
     "name": "base",
@@ -35,7 +35,7 @@ BASE: dict[str, Any] = {
 }
 
 DATA = BASE | {"stages": [{"until": 1.0, "crop": 160, "batch": 1}]}
-"""What all draw from: photos that hold this crop, the size of the held-out ones."""
+"""The recipe that reads the data of all runs. Its crop is the size of the held-out samples."""
 
 CASES: dict[str, dict[str, Any]] = {
     "base: 8 blocks, width 32, depth 1, batch 4, Muon 5e-3": {},
@@ -60,14 +60,14 @@ CASES: dict[str, dict[str, Any]] = {
     "weight of the embedding 6": {"loss": {"embedding": 6.0}},
     "weight of the embedding 20": {"loss": {"embedding": 20.0}},
 }
-"""Each is the base with these fields of the recipe changed."""
+"""Fields of the base recipe that each run changes."""
 
 COLUMNS = ("change", "parameters", "CPU s / step", "embed dB", "restored dB", "sum", "gain")
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One run; dB on held-out crops after rounding."""
+    """The figures of one run; PSNRs are in dB, of held-out crops after rounding."""
 
     change: str
     parameters: int
@@ -78,12 +78,12 @@ class Row:
 
     @property
     def total(self) -> float:
-        """Both PSNRs together, dB."""
+        """Sum of both PSNRs, in dB."""
         return self.embed_psnr + self.restored_psnr
 
 
 def changed(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """The base with some fields changed, those of its tables one by one."""
+    """Return a copy of the base with some fields changed; tables are merged field by field."""
     result = dict(base)
     for key, value in change.items():
         nested = isinstance(value, Mapping)
@@ -91,41 +91,32 @@ def changed(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
-def run(
-    change: str,
-    sampler: Sampler,
-    held_out: list[PixelArray],
-    *,
-    steps: int,
-    seed: int,
-    device: str,
-) -> Row:
-    """Train one case, and measure it on held-out crops (K, H, W, 3).
+def run(change: str, data: TrainingData, *, steps: int, seed: int, device: str) -> Row:
+    """Train one of the :data:`CASES`, and measure it on the held-out samples.
 
     Raises:
-        TrainingError: the loss is not finite.
+        TrainingError: the loss diverged.
     """
     recipe = Recipe.model_validate(changed(BASE, CASES[change]) | {"seed": seed})
     chosen = choose_device(device).device
     with tempfile.TemporaryDirectory() as scratch:
         begin = time.process_time()
         outcome = train(
-            recipe,
-            sampler,
-            held_out,
-            Budget(steps, None),
+            TrainingPlan(recipe),
+            data,
             Path(scratch),
-            device=chosen,
-            evaluate_every=steps + 1,
+            Budget(steps),
+            Compute(chosen),
+            Hooks(evaluate_every=steps + 1),
         )
         seconds = time.process_time() - begin
-    embed, restored = measure(outcome.net, held_out, chosen)
+    embed, restored = measure(outcome.net, data.held_out, chosen)
     parameters = sum(p.numel() for p in outcome.net.parameters())
     return Row(change, parameters, outcome.steps, seconds, embed, restored)
 
 
 def cells(row: Row, base: Row | None) -> list[str]:
-    """A row of the table, beside the base's."""
+    """Format a row of the table, with its gain over the base."""
     return [
         row.change,
         f"{row.parameters:,}",
@@ -137,37 +128,49 @@ def cells(row: Row, base: Row | None) -> list[str]:
     ]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status."""
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument(
-        "-d", "--data", type=Path, action="append", required=True, help="photos; repeatable"
+        "-d",
+        "--data",
+        type=Path,
+        action="append",
+        required=True,
+        help="folder of photos; repeatable",
     )
-    parser.add_argument("--steps", type=int, default=300, help="of each run (default 300)")
+    parser.add_argument("--steps", type=int, default=300, help="steps of each run (default 300)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--case",
         action="append",
         choices=list(CASES),
         metavar="CHANGE",
-        help="repeatable; all by default, in the order of the table",
+        help="run to make; repeatable, all by default",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there too")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write all figures to this file"
+    )
     options = parser.parse_args(arguments)
     if options.steps < 1:
         parser.error("--steps must be 1 or more")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the chosen cases, print the table, and return the exit status."""
+    options = parse(arguments)
     rows: list[Row] = []
     try:
         with unpacked(options.data) as folders:
-            sampler, held_out = build_samplers(Recipe.model_validate(DATA), folders)
+            data = load_data(Recipe.model_validate(DATA), folders)
             print(f"| {' | '.join(COLUMNS)} |")
             print(f"|{'|'.join(['---', *['---:'] * (len(COLUMNS) - 1)])}|")
             for change in options.case or CASES:
                 row = run(
                     change,
-                    sampler,
-                    held_out,
+                    data,
                     steps=options.steps,
                     seed=options.seed,
                     device=options.device,
@@ -176,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 base = next((r for r in rows if not CASES[r.change]), None)
                 print(f"| {' | '.join(cells(row, base))} |", flush=True)
     except IICNetError as error:
-        print(f"training: {error}", file=sys.stderr)
+        print(f"training_runs: {error}", file=sys.stderr)
         return error.exit_code
     if options.json:
         record = [dataclasses.asdict(row) for row in rows]
