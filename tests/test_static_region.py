@@ -187,8 +187,8 @@ def composed(tmp_path: Path) -> list[Path]:
     front = back.copy()
     front[90:150, 40:140] = natural(60, 100, 1)
     paths = [tmp_path / "composed.png", tmp_path / "back.png"]
-    for path, pixels in zip(paths, (front, back), strict=True):
-        Image.fromarray(pixels).save(path)
+    for path, picture in zip(paths, (front, back), strict=True):
+        Image.fromarray(picture).save(path)
     return paths
 
 
@@ -198,7 +198,7 @@ def test_layers_are_exact_where_they_are_alike(
 ) -> None:
     out = tmp_path / "out.png"
     report = done(run("embed", *composed, "--task", "layers", "-o", out, "--json", *options)).stdout
-    front, back = map(pixels_of, composed)
+    front, back = map(pixels, composed)
     shown = pixels(out)
     mark = read_mark(shown)
     assert mark is not None and mark.area is not None
