@@ -153,7 +153,6 @@ class Converter:
             quality: list[PictureQuality] = []
             if options.verify or options.min_psnr is not None:
                 quality = self._measure(job, temporary)
-            gains = [group.gained_psnr for group in encoded if group.gained_psnr is not None]
             report = EmbedReport(
                 output=output,
                 task=job.task.name,
@@ -168,7 +167,7 @@ class Converter:
                 restored=tuple(quality[1:]),
                 notes=notes,
                 guessed=job.guessed,
-                gained_psnr=float(np.mean(gains)) if gains else None,
+                gained_psnr=_mean_gain(encoded),
             )
             check_quality(report, options.min_psnr)
         return replace(report, notes=(*report.notes, *missed_targets(report, options)))
@@ -444,6 +443,11 @@ def _header(job: _Job, description: SourceDescription, encoded: list[SideInfo]) 
         software=f"iicnet {__version__}",
         **engine_fields,
     )
+
+
+def _mean_gain(encoded: list[EncodedGroup]) -> float | None:
+    gains = [group.gained_psnr for group in encoded if group.gained_psnr is not None]
+    return float(np.mean(gains)) if gains else None
 
 
 def _groups_at_once(job: _Job) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 
 from iicnet_cli.api import Converter
 from iicnet_cli.errors import UsageError
+from iicnet_cli.options import EmbedOptions
 from iicnet_cli.reports import EmbedReport
 from iicnet_cli.tasks import task_named
 from iicnet_cli.tasks.task import EvaluationItem
@@ -58,30 +59,28 @@ def evaluate(
     folder: Path,
     *,
     converter: Converter,
-    step: int = 1,
+    options: EmbedOptions = EmbedOptions(),
     limit: int | None = None,
-    align: bool = True,
-    enhance: bool = True,
 ) -> Iterator[Row]:
     """Measure a checkpoint, one PNG after the other.
 
-    What a folder must hold and how it is used is said in ``evaluation_items`` of each task.
+    ``evaluation_items`` of each task says what a folder must hold and how it is used.
 
     Args:
         checkpoint: what to measure.
         folder: evaluation data for its task.
-        converter: does the work.
-        step: video: take every n-th frame.
-        limit: measure at most so many PNGs, evenly chosen (:func:`spread`).
-        align: as of :class:`EmbedOptions`.
-        enhance: likewise.
+        converter: embeds and measures.
+        options: ``step``, ``align``, ``enhance`` and ``effort`` are used; the rest is up to the
+            task.
+        limit: measure at most this many PNGs, evenly chosen (:func:`spread`).
 
     Raises:
-        UsageError: the folder holds nothing that fits, or ``align`` is False where nothing moves.
+        UsageError: the folder holds nothing that fits, or ``options.align`` is False for a task
+            that does not predict.
     """
     config = checkpoint.config
     with (
-        items_of(checkpoint, folder, step=step, limit=limit) as items,
+        items_of(checkpoint, folder, step=options.step, limit=limit) as items,
         tempfile.TemporaryDirectory() as scratch,
     ):
         for item in items:
@@ -90,7 +89,13 @@ def evaluate(
                 Path(scratch) / "embedding.png",
                 task=config.task,
                 model=str(checkpoint.folder),
-                options=replace(item.options, align=align, enhance=enhance, with_ssim=True),
+                options=replace(
+                    item.options,
+                    align=options.align,
+                    enhance=options.enhance,
+                    effort=options.effort,
+                    with_ssim=True,
+                ),
                 overwrite=True,
             )
             yield _row(item.name, report)
@@ -100,9 +105,9 @@ def evaluate(
 def items_of(
     checkpoint: Checkpoint, folder: Path, *, step: int = 1, limit: int | None = None
 ) -> Iterator[list[EvaluationItem]]:
-    """What a checkpoint is measured on, one item for each PNG, for as long as the context is open.
+    """The items that a checkpoint is measured on, one for each PNG, while the context is open.
 
-    Args, and errors: as :func:`evaluate`.
+    Args and errors: as for :func:`evaluate`; ``step`` takes every n-th frame of clips.
     """
     if not folder.is_dir():
         raise UsageError(f"no folder {folder}")
@@ -116,7 +121,7 @@ def items_of(
 
 
 def spread(items: Sequence[T], limit: int | None) -> list[T]:
-    """At most ``limit`` of the items, at even distances over all of them; None takes all."""
+    """At most ``limit`` of the items, evenly spaced over all of them; ``None`` takes all."""
     count = len(items) if limit is None else min(limit, len(items))
     return [items[i * len(items) // count] for i in range(count)]
 

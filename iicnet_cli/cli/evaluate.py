@@ -16,7 +16,7 @@ from iicnet_cli.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from iicnet_cli.evaluation import Row
+    from iicnet_cli.evaluation import Evaluation, Row
 
 
 @command
@@ -25,12 +25,12 @@ def evaluate(
         Path, typer.Argument(help="Pictures or clips for the model's task.", metavar="FOLDER")
     ],
     model: Annotated[str, typer.Option("--model", "-m", help="Model name or folder.")],
-    step: Annotated[int, typer.Option(help="Video: take every n-th frame.", min=1)] = 1,
+    step: Annotated[int, typer.Option(help="Clip: take every n-th frame.", min=1)] = 1,
     limit: Annotated[
-        int | None, typer.Option(help="Measure at most so many PNGs, evenly chosen.", min=1)
+        int | None, typer.Option(help="Measure at most this many PNGs, evenly chosen.", min=1)
     ] = None,
     align: Annotated[
-        bool, typer.Option(help="Video, stereo: compensate motion, as embed does.")
+        bool, typer.Option(help="Clip, stereo: predict by motion compensation, as embed does.")
     ] = True,
     enhance: Annotated[
         bool,
@@ -41,33 +41,28 @@ def evaluate(
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Measure a model over a folder: PSNR and SSIM of PNGs written and read back.
+    """Measure a model over a folder: PSNR and SSIM of PNGs that are written and read back.
 
     video: each clip or sub-folder of frames is cut into whole groups. stereo: each pair NAME_left,
-    NAME_right, each MPO and JPS. dual: each photo at zoom 2, 4 and 8. layers: each cut-out, also of
-    FOLDER/cutouts, before each photo, also of FOLDER/backgrounds. stego: each photo is the cover
-    once; the next ones of the same size, by name, are hidden. grayscale, rescale: each photo.
+    NAME_right, and each MPO and JPS file. dual: each photo at zoom 2, 4 and 8. layers: each cut-out
+    (also of FOLDER/cutouts) before each photo (also of FOLDER/backgrounds). stego: each photo is
+    the cover once; the next ones of the same size, by name, are hidden. grayscale, rescale: each
+    photo.
 
-    "restored" is the mean over all pictures, the cover or reference included, as in the paper;
-    "hidden" is without it.
+    "restored" is the mean over all pictures, the reference included, as in the paper; "hidden" is
+    the mean without it.
     """
     from iicnet_cli.api import Converter
     from iicnet_cli.evaluation import Evaluation
     from iicnet_cli.evaluation import evaluate as run
+    from iicnet_cli.options import EmbedOptions
     from iicnet_cli.zoo import find
 
     checkpoint = find(model)
-    rows: list[Row] = []
+    options = EmbedOptions(step=step, align=align, enhance=enhance)
     converter = Converter(device=device)
-    for row in run(
-        checkpoint,
-        folder,
-        converter=converter,
-        step=step,
-        limit=limit,
-        align=align,
-        enhance=enhance,
-    ):
+    rows: list[Row] = []
+    for row in run(checkpoint, folder, converter=converter, options=options, limit=limit):
         rows.append(row)
         say(
             f"{row.name}: embedding {row.embed_psnr:.2f} dB, restored {row.restored_psnr:.2f} dB",
@@ -76,10 +71,14 @@ def evaluate(
     result = Evaluation(checkpoint.name, folder.name, step, tuple(rows))
     if as_json:
         print_json(dataclasses.asdict(result) | {"mean": dataclasses.asdict(result.mean)})
-        return
-    typer.echo(f"{checkpoint.name} on {folder.name}, {len(rows)} PNGs, step {step}")
+    else:
+        _print_table(result)
+
+
+def _print_table(result: Evaluation) -> None:
+    typer.echo(f"{result.model} on {result.data}, {len(result.rows)} PNGs, step {result.step}")
     typer.echo(_line("", "embed dB", "restored", "hidden", "embed SSIM", "restored"))
-    for row in (*rows, result.mean):
+    for row in (*result.rows, result.mean):
         hidden = f"{row.hidden_psnr:.2f}" if row.hidden_psnr is not None else "-"
         typer.echo(
             _line(
