@@ -1,9 +1,9 @@
 """Short training runs that differ in one thing each, as a Markdown table.
 
 All start from random weights with the same seed, so from the same pictures in the same order, and
-take the same number of steps; what a step costs stands beside. See docs/training.md for the figures
-that the bundled recipes came from. After few steps another seed makes as much difference as most
-changes do (150 steps: 2.4 dB): compare with several (--seed).
+take the same number of steps; what a step costs stands beside. See docs/notebook/training.md for
+the figures that the bundled recipes came from. After few steps another seed makes as much
+difference as most changes do (150 steps: 2.4 dB): compare with several (--seed).
 """
 
 from __future__ import annotations

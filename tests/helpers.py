@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from fractions import Fraction
@@ -64,9 +65,8 @@ def write_clip(path: Path, frames: Pixels, **options: Any) -> Path:
 def strip(source: Path, target: Path | None = None) -> Path:
     """Copy a PNG without its text chunks, as many sites do; in place without ``target``."""
     target = target or source
-    with Image.open(source) as image:
-        image.load()
-        image.save(target, save_all=True, pnginfo=PngInfo())
+    with Image.open(io.BytesIO(source.read_bytes())) as image:
+        image.save(target, save_all=getattr(image, "is_animated", False), pnginfo=PngInfo())
     return target
 
 

@@ -5,11 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.helpers import (
-    Run,
-    done,
-    write_clip,
-)
+from tests.helpers import Run, done, write_clip
 from tests.samples import moving
 
 

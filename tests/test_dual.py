@@ -9,12 +9,7 @@ import pytest
 
 from iicnet_cli.pictures.metrics import psnr
 from iicnet_cli.tasks.dual import dual_views
-from tests.helpers import (
-    Run,
-    done,
-    pixels,
-    save,
-)
+from tests.helpers import Run, done, pixels, save
 from tests.samples import natural
 
 

@@ -9,13 +9,7 @@ import numpy as np
 import pytest
 
 from iicnet_cli.pictures.metrics import psnr
-from tests.helpers import (
-    Run,
-    done,
-    pixels,
-    save,
-    strip,
-)
+from tests.helpers import Run, done, pixels, save, strip
 from tests.samples import natural
 
 

@@ -24,12 +24,7 @@ from iicnet_cli.quantize.error_diffusion import Rounding, rounded
 from iicnet_cli.quantize.trellis_codes import CODED
 from iicnet_cli.training.loop import common_pixels
 from tests.conftest import rewrite_header
-from tests.helpers import (
-    Run,
-    done,
-    frames_of,
-    pixels,
-)
+from tests.helpers import Run, done, frames_of, pixels
 from tests.samples import natural
 from tests.test_static_map import some_area
 

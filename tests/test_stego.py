@@ -8,10 +8,7 @@ import pytest
 from PIL import Image
 
 from iicnet_cli.pictures.metrics import psnr
-from tests.helpers import (
-    Run,
-    pixels,
-)
+from tests.helpers import Run, pixels
 from tests.samples import natural
 
 

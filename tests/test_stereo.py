@@ -15,15 +15,7 @@ from iicnet_cli.media.stereo_formats import anaglyph, join, split
 from iicnet_cli.media.video import open_frames, open_writer, probe
 from iicnet_cli.pictures.metrics import psnr
 from iicnet_cli.tasks import task_named
-from tests.helpers import (
-    Run,
-    done,
-    frames_of,
-    pixels,
-    save,
-    strip,
-    write_clip,
-)
+from tests.helpers import Run, done, frames_of, pixels, save, strip, write_clip
 from tests.samples import Pixels, moving, natural
 
 

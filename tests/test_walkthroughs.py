@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -14,18 +16,30 @@ from PIL import Image
 from iicnet_cli import Converter, EmbedOptions
 from iicnet_cli.engines import ENGINES
 from iicnet_cli.tasks import TASKS
+from iicnet_cli.zoo import find
+from tests.helpers import Run
+from tests.samples import natural
 
 CONTRIBUTING = Path(__file__).parents[1] / "CONTRIBUTING.md"
 
 
+def section(title: str) -> str:
+    """The text under a heading of the guide, blocks inside of lists moved to the left."""
+    _, _, rest = CONTRIBUTING.read_text(encoding="utf-8").partition(f"\n## {title}\n")
+    assert rest, title
+    return re.sub(r"^   (?! )", "", rest.split("\n## ")[0], flags=re.MULTILINE)
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
 def code_of(heading: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The first Python block of a section, as a module."""
-    section = CONTRIBUTING.read_text(encoding="utf-8").split(f"## {heading}\n", 1)[1]
-    block = re.search(r"```python\n(.*?)```", section, re.DOTALL)
-    assert block is not None
+    """The Python block of a section, as a module."""
+    (code,) = blocks(section(heading), "python")
     module = ModuleType("walkthrough_" + heading.replace(" ", "_"))
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    exec(compile(block[1], str(CONTRIBUTING), "exec"), module.__dict__)
+    exec(compile(code, str(CONTRIBUTING), "exec"), module.__dict__)
     return module
 
 
@@ -90,3 +104,49 @@ def test_a_task_knows_no_engine(
     assert Image.open(tmp_path / "out.png").size == (32, 32)
     report = converter.restore(tmp_path / "out.png")
     assert np.array_equal(np.asarray(Image.open(report.outputs[0])), wide)
+
+
+@pytest.mark.slow
+def test_add_a_checkpoint(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = section("Add a checkpoint")
+    monkeypatch.chdir(tmp_path)
+    for name in ("recipes", "photos", "models"):
+        (tmp_path / name).mkdir()
+    for i in range(6):
+        Image.fromarray(natural(80, 96, seed=i)).save(tmp_path / "photos" / f"{i}.png")
+    (recipe,) = blocks(guide, "toml")
+    (tmp_path / "recipes" / "stego-2-small.toml").write_text(recipe, encoding="utf-8")
+
+    commands = [line for block in blocks(guide, "sh") for line in block.splitlines()]
+    assert [shlex.split(line)[1] for line in commands] == [
+        "train",
+        "models",
+        "embed",
+        "restore",
+        "evaluate",
+    ]
+    for line in commands:
+        words = shlex.split(line)[1:]
+        if words[0] == "train":
+            words += ["--steps", "2"]
+        result = run(*words)
+        assert result.exit_code == 0, f"{line}\n{result.output}"
+    assert (tmp_path / "models" / "stego-2-small" / "README.md").exists()
+    assert len(list((tmp_path / "out-restored").iterdir())) == 2
+
+    # By its name, once the folder is where models are looked for.
+    monkeypatch.setenv("IICNET_MODELS", os.fspath(tmp_path / "models"))
+    assert find("stego-2-small").config.task == "stego"
+    result = run("restore", "out.png", "-o", "again")
+    assert result.exit_code == 0, result.output
+    first, second = (
+        np.asarray(Image.open(tmp_path / folder / "0.png")) for folder in ("out-restored", "again")
+    )
+    assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("title", ["Add a task", "Add an engine", "Add a checkpoint"])
+def test_files_that_the_walkthroughs_name_exist(title: str) -> None:
+    named = re.findall(r"`((?:iicnet_cli|docs|recipes|tests)/[\w/-]+\.\w+)`", section(title))
+    missing = {path for path in named if not (CONTRIBUTING.parent / path).exists()}
+    assert missing <= {"recipes/stego-2-small.toml"}

@@ -1,4 +1,4 @@
-"""The command line: parse, call the API, print. Nothing here imports torch when it is loaded."""
+"""The command line: parse, call the API, print. Loading it imports neither torch nor numpy."""
 
 from __future__ import annotations
 
@@ -52,6 +52,6 @@ app.add_typer(models.app, name="models")
 
 def main() -> None:
     """Entry point of the console script."""
-    # As Ctrl-C does: temporary files are removed on the way out.
+    # Leave as Ctrl-C does, so that temporary files are removed on the way out.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     app()

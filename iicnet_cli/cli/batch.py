@@ -1,4 +1,4 @@
-"""Many inputs, one after the other: a bad one does not stop the rest."""
+"""Many inputs in one call: a bad one does not stop the rest."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from iicnet_cli.errors import ExitCode, IICNetError, UsageError
 
 
 def same_names(inputs: Sequence[Path], folder: Path, suffix: str) -> dict[Path, Path]:
-    """Where each input goes: its name with another suffix, in ``folder``, which is made.
+    """The output of each input: its name with another suffix, in ``folder``, which is created.
 
     Raises:
-        UsageError: stdin is among them, two would go to one file, or one would be overwritten.
+        UsageError: stdin is among the inputs, two of them would go to one file, or one would be
+            overwritten.
     """
     targets: dict[Path, Path] = {}
     taken: dict[Path, Path] = {}
@@ -34,10 +35,10 @@ def same_names(inputs: Sequence[Path], folder: Path, suffix: str) -> dict[Path, 
 
 
 def check_distinct(sources: Sequence[Path], folder: Path | None) -> None:
-    """Refuse PNGs whose default outputs, in ``folder`` or beside each, would have one name.
+    """Refuse PNGs whose default outputs, in ``folder`` or beside each, would have the same name.
 
     Raises:
-        UsageError: naming the two.
+        UsageError: two of them would; the message names them.
     """
     taken: dict[Path, Path] = {}
     for source in sources:
@@ -51,10 +52,10 @@ def check_distinct(sources: Sequence[Path], folder: Path | None) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder, and those above it.
+    """Create a folder and its parents.
 
     Raises:
-        UsageError: a file has its name.
+        UsageError: there is a file of that name.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,10 +66,10 @@ def make_folder(folder: Path) -> None:
 def run_batch(
     sources: Sequence[Path], one: Callable[[Path], None], *, as_json: bool, debug: bool
 ) -> None:
-    """Call ``one`` for each source; errors are said and counted, and decide the exit status.
+    """Call ``one`` for each source; print and count its errors.
 
     Raises:
-        typer.Exit: some failed; with their exit status if they agree, else with 1.
+        typer.Exit: some sources failed; with their common exit status, else with 1.
     """
     failed: list[int] = []
     for source in sources:
@@ -81,8 +82,8 @@ def run_batch(
                 raise
             code = error.exit_code if isinstance(error, IICNetError) else ExitCode.FAILURE
             message = str(error) if isinstance(error, IICNetError) else system_error_message(error)
-            said = message if str(source) in message else f"{source}: {message}"
-            say_error(said, error.hint if isinstance(error, IICNetError) else "")
+            named = message if str(source) in message else f"{source}: {message}"
+            say_error(named, error.hint if isinstance(error, IICNetError) else "")
             if as_json:
                 print_json({"input": str(source), "error": message, "exit_code": int(code)})
             failed.append(code)

@@ -29,7 +29,7 @@ def info(
 ) -> None:
     """Print what a PNG holds, without restoring it.
 
-    Exit status 3 if it is not an iicnet PNG, or its pixels were altered.
+    The exit status is 3 if it is not an iicnet PNG, or if its pixels were altered.
     """
     from iicnet_cli.identify import task_of
     from iicnet_cli.payload.embedding_reader import EmbeddingReader

@@ -1,4 +1,4 @@
-"""``iicnet models``: list, path, verify, import."""
+"""``iicnet models``: list, path, verify and import checkpoints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from iicnet_cli.cli.console import (
 )
 from iicnet_cli.errors import ExitCode, ModelError
 
-app = typer.Typer(no_args_is_help=True, help="The checkpoints that are here.")
+app = typer.Typer(no_args_is_help=True, help="List, check and import checkpoints.")
 
 
 @app.command("list")
@@ -68,7 +68,10 @@ def verify(
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Check the weights' hash and replay the golden files: equal within one level?"""
+    """Check the hash of the weights, and replay the golden files.
+
+    A checkpoint passes if every 8-bit value differs by at most one from the golden files.
+    """
     from iicnet_cli.zoo import available, find
     from iicnet_cli.zoo.golden import replay_golden
 
@@ -89,10 +92,10 @@ def verify(
             verdict = "ok" if replay.ok else "FAILED"
             typer.echo(
                 f"{checkpoint.name:20}{verdict:8}largest difference: embedding "
-                f"{replay.embedding}, restored {replay.restored} levels"
+                f"{replay.embedding}, restored {replay.restored}"
             )
     if failed:
-        say_error("some checkpoints do not give what they gave when they were written")
+        say_error("some checkpoints do not reproduce their golden files")
         raise typer.Exit(ExitCode.FAILURE)
 
 
@@ -109,7 +112,9 @@ def import_model(
     yes: OverwriteOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Import a checkpoint of the paper's code (a pickled state dict, read without running it).
+    """Import a checkpoint of the paper's code.
+
+    It is a pickled state dict, which is read without running any code in it.
 
     Settings: paper/video-5, video-7, video-9, video-3-half, video-5-half, stereo, dual, layers-3,
     layers-2, stego-2 to stego-5, grayscale, rescale, each with paper/ before it.

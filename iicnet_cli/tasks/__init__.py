@@ -1,4 +1,4 @@
-"""The tasks of the paper, one file each. Adding one = one file and one row here."""
+"""The tasks of the paper, one file each. A new task is one file and one row here."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ __all__ = ["TASKS", "Task", "guess_task", "task_named"]
 
 
 def task_named(name: str) -> Task:
-    """A task by its name.
+    """The task of that name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such task.
     """
     try:
         return TASKS[name]
@@ -48,14 +48,14 @@ def task_named(name: str) -> Task:
 
 
 def guess_task(inputs: Sequence[Path], options: EmbedOptions) -> Task:
-    """The task, where the inputs leave no doubt.
+    """Guess the task from inputs that leave no doubt.
 
     One clip, folder or pattern is video; one MPO or JPS, or a file with ``layout``, is stereo; one
     OpenRaster or PSD is layers; one photo with ``zoom`` is dual; two or more photos are stego.
 
     Raises:
-        UsageError: they leave doubt.
-        MediaError: one is not there.
+        UsageError: they fit several tasks, or none.
+        MediaError: an input does not exist.
     """
     first = inputs[0]
     for path in inputs:

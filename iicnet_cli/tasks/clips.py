@@ -80,19 +80,19 @@ def clip_writer(
     names: Sequence[str] | None = None,
     overwrite: bool,
 ) -> VideoWriter:
-    """Open a clip for writing at the times that a header gives, as far as it gives any.
+    """Open a clip for writing, with the frame times that a header gives.
 
     Args:
         header: of the embedding.
-        target: as of `open_writer`.
+        target: as for :func:`open_writer`.
         size: width and height of the frames, pixels.
-        names: as of `open_writer`.
+        names: as for :func:`open_writer`.
         overwrite: replace existing files.
 
     Raises:
-        UsageError, OutputExistsError, MediaError: as `open_writer`.
+        UsageError, OutputExistsError, MediaError: as :func:`open_writer`.
     """
-    # The header may come from anyone: times that do not fit the frames are left out.
+    # The header may come from anyone: if it has more or fewer times than frames, they are ignored.
     fit = len(header.timestamps or ()) == header.frames
     return open_writer(
         target,

@@ -22,12 +22,12 @@ from iicnet_cli.tasks.photos import (
 from iicnet_cli.tasks.task import Delivered, EvaluationItem
 
 ZOOMS = (2, 4, 8)
-SMALLEST = 16
-"""Pixels of the shorter side of a view."""
+MIN_VIEW_SIDE = 16
+"""A view has at least this many pixels on its shorter side."""
 
 
 class DualTask(PhotoTask):
-    """Two views of any sizes; the normal one is the reference."""
+    """Two views of any sizes; the normal view is the reference."""
 
     name = "dual"
     needs = "two photos (normal view, zoomed view), or one large photo and --zoom 2, 4 or 8"
@@ -63,7 +63,7 @@ class DualTask(PhotoTask):
         overwrite: bool,
         options: RestoreOptions,
     ) -> Delivered:
-        """Write both views as ``NAME.png``, at their own sizes, into a folder."""
+        """Write both views into a folder as ``NAME.png``, at their own sizes."""
         photos = restored_photos(header, next(groups), ("normal", "zoomed"))
         return write_photos(photos, target, self.name, overwrite=overwrite)
 
@@ -80,7 +80,7 @@ class DualTask(PhotoTask):
 
 
 def dual_views(photo: Pixels, zoom: int) -> tuple[Pixels, Pixels]:
-    """The whole photo made ``zoom`` times smaller, and its centre of the same size in full detail.
+    """The whole photo reduced by ``zoom``, and its centre of the same size in full detail.
 
     Args:
         photo: (H, W, 3).
@@ -90,10 +90,10 @@ def dual_views(photo: Pixels, zoom: int) -> tuple[Pixels, Pixels]:
         Two views (H // zoom, W // zoom, 3).
 
     Raises:
-        UsageError: they would have less than 16 pixels on a side.
+        UsageError: the views would have less than 16 pixels on a side.
     """
     height, width = photo.shape[0] // zoom, photo.shape[1] // zoom
-    if min(height, width) < SMALLEST:
+    if min(height, width) < MIN_VIEW_SIDE:
         raise UsageError(
             f"{photo.shape[1]}x{photo.shape[0]} is too small for zoom {zoom}: the views would be "
             f"{width}x{height}"

@@ -37,14 +37,14 @@ from iicnet_cli.tasks.photos import (
 from iicnet_cli.tasks.task import Delivered, EvaluationItem
 
 ROLES = ("composite", "background", "foreground")
-"""In the order of the published networks."""
+"""Roles of the pictures, in the order of the published networks."""
 
 
 class LayersTask(PhotoTask):
-    """The composed picture, the reference, with its background and, if there are three, foreground.
+    """The composed picture, which is the reference, its background and perhaps its foreground.
 
-    A foreground with transparency is composited on the colour of ``--background`` for the network,
-    which has no alpha.
+    The network has no alpha channel: a foreground with transparency is composited on the colour of
+    ``--background``.
     """
 
     name = "layers"
@@ -87,9 +87,9 @@ class LayersTask(PhotoTask):
         overwrite: bool,
         options: RestoreOptions,
     ) -> Delivered:
-        """Write each picture as ``NAME.png`` into a folder, or one OpenRaster file (``.ora``).
+        """Write each picture as ``NAME.png`` into a folder, or all in one OpenRaster file.
 
-        The layers of an ``.ora`` get an alpha again, estimated from the three pictures.
+        The foreground of an ``.ora`` gets an alpha channel, estimated from the three pictures.
         """
         group = next(groups)
         photos = restored_photos(header, group, ROLES[: len(group.images)])
@@ -106,9 +106,9 @@ class LayersTask(PhotoTask):
     def evaluation_items(
         self, folder: Path, images: int, step: int, scratch: Path
     ) -> list[EvaluationItem]:
-        """Every still with transparency, fitted into every photo.
+        """Every still with transparency before every photo.
 
-        The former may lie in a sub-folder ``cutouts``, the latter in one named ``backgrounds``.
+        Cut-outs may lie in a sub-folder ``cutouts``, photos in a sub-folder ``backgrounds``.
         """
         stills = [*stills_in(folder), *stills_in(folder / "cutouts")]
         fronts = [path for path in stills if has_alpha(path)]
@@ -133,11 +133,11 @@ class LayersTask(PhotoTask):
 def estimate_alpha(
     composed: Pixels, background: Pixels, foreground: Pixels, *, on: tuple[int, int, int]
 ) -> Pixels:
-    """The foreground with alpha, from three pictures that hold it only together.
+    """Estimate the alpha channel of the foreground from the three pictures.
 
-    With alpha a and colour F, the composed picture is a F + (1 - a) background and the foreground
-    as given is a F + (1 - a) on. Their difference gives a by least squares over the three
-    channels; where background and ``on`` are alike, a is 1 unless the foreground is like them too.
+    With alpha a and colour F, the composed picture is a F + (1 - a) background, and the foreground
+    as given is a F + (1 - a) on. Their difference gives a by least squares over the three channels.
+    Where the background equals ``on``, a is 1 unless the foreground equals it, too.
 
     Args:
         composed: (H, W, 3).
@@ -150,7 +150,7 @@ def estimate_alpha(
     """
     flat = np.array(on, np.float64)
     known = background - flat
-    # Alike: a prior of 8 levels keeps noise from deciding.
+    # Where background and flat colour are similar, a prior keeps noise from deciding.
     opaque = (np.abs(foreground - flat).max(axis=-1) > 8).astype(np.float64)
     weight = 64.0
     through = ((composed.astype(np.float64) - foreground) * known).sum(-1) + weight * (1 - opaque)
@@ -178,7 +178,7 @@ def _from_files(inputs: Sequence[Path], options: EmbedOptions) -> tuple[list[Pho
     stills = [read_still(path, background=options.background) for path in inputs]
     notes = [f"{still.name}: {note}" for still in stills for note in still.notes]
     photos = [Photo(still.name, still.pixels) for still in stills]
-    # Given as composed, foreground, background; the network has the background second.
+    # Given as composed, foreground, background; the network wants the background second.
     return [photos[0], *photos[:0:-1]], notes
 
 
@@ -206,7 +206,7 @@ def _opaque(pixels: Pixels) -> NDArray[np.uint8]:
 
 
 def _colour(header: Header) -> tuple[int, int, int]:
-    """The colour that the foreground was composited on, from the header; else white."""
+    """The colour that the foreground was composited on, as the header says; white by default."""
     value: Any = header.options.get("background", "white")
     try:
         red, green, blue = ImageColor.getrgb(str(value))[:3]

@@ -21,7 +21,7 @@ from iicnet_cli.tasks.task import Delivered, PictureSource, SourceDescription, T
 
 @dataclass(frozen=True)
 class Photo:
-    """A picture (H, W, 3) with the name under which it is to come back."""
+    """A picture (H, W, 3) and the name under which it is restored."""
 
     name: str
     pixels: Pixels
@@ -83,7 +83,7 @@ def check_same_size(photos: Sequence[Photo], task: str) -> None:
     """Refuse photos of different sizes.
 
     Raises:
-        UsageError: naming the two that differ.
+        UsageError: two differ; the message names them.
     """
     first = photos[0]
     for photo in photos[1:]:
@@ -95,12 +95,12 @@ def check_same_size(photos: Sequence[Photo], task: str) -> None:
 
 
 def restored_photos(header: Header, group: Group, roles: Sequence[str]) -> list[Photo]:
-    """The pictures of a group at their own sizes, under their distinct names without suffix.
+    """The photos of a restored group at their own sizes, with distinct names without suffix.
 
     Args:
-        header: its sources give names and sizes, as far as it has them.
+        header: gives names and sizes, unless it was lost.
         group: restored pictures.
-        roles: names for the pictures whose source is unknown.
+        roles: names for pictures whose source is unknown.
     """
     sources = dict(enumerate(header.sources))
     stems = distinct(
@@ -116,8 +116,8 @@ def write_photos(photos: Sequence[Photo], target: Path, task: str, *, overwrite:
     """Write every photo as ``NAME.png`` into the folder ``target``.
 
     Raises:
-        UsageError: ``target`` is the name of a file.
-        OutputExistsError: one of them exists and ``overwrite`` is False.
+        UsageError: ``target`` names a file.
+        OutputExistsError: one of the files exists and ``overwrite`` is False.
     """
     if not names_folder(target):
         raise UsageError(
@@ -134,7 +134,7 @@ def write_photos(photos: Sequence[Photo], target: Path, task: str, *, overwrite:
 
 
 def distinct(stems: Sequence[str]) -> list[str]:
-    """The same names, told apart by -2, -3, ... where they repeat (case does not count)."""
+    """The names, with -2, -3 and so on added to repetitions, which ignore upper and lower case."""
     result: list[str] = []
     taken: set[str] = set()
     for stem in stems:
@@ -148,12 +148,12 @@ def distinct(stems: Sequence[str]) -> list[str]:
 
 
 def stills_in(folder: Path) -> list[Path]:
-    """The stills of a folder, sorted by name; none if there is no such folder."""
+    """The stills of a folder, sorted by name; empty if there is no such folder."""
     if not folder.is_dir():
         return []
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in STILL_SUFFIXES)
 
 
 def photos_in(folder: Path) -> list[Path]:
-    """The stills of a folder that are neither cut-outs nor stereo pairs, sorted by name."""
+    """The stills of a folder, sorted by name, without cut-outs and stereo pairs."""
     return [p for p in stills_in(folder) if not (has_alpha(p) or is_stereo(p))]

@@ -1,4 +1,4 @@
-"""One photo in a picture of fewer samples: its grey version, or its half-size one (supplement)."""
+"""Shared by grayscale and rescale: one photo in its grey or half-size version (supplement)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from iicnet_cli.tasks.task import Delivered, EvaluationItem
 
 
 class SinglePhotoTask(PhotoTask):
-    """One photo in, the same photo out."""
+    """One photo, whose embedding has fewer samples than it."""
 
     needs = "one photo"
     pictures = "photo"
@@ -43,7 +43,7 @@ class SinglePhotoTask(PhotoTask):
         overwrite: bool,
         options: RestoreOptions,
     ) -> Delivered:
-        """Write the photo; the suffix says how, ``.png`` is exact to the network's result."""
+        """Write the photo in the format of its suffix; ``.png`` is exact."""
         photo = restored_photos(header, next(groups), ("photo",))[0]
         if target.is_dir():
             target = target / f"{photo.name}.png"

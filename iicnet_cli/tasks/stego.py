@@ -21,8 +21,8 @@ from iicnet_cli.tasks.photos import (
 )
 from iicnet_cli.tasks.task import Delivered, EvaluationItem
 
-MOST = 5
-"""Photos, as in the paper; a model of the user's own may take more."""
+MAX_PHOTOS = 5
+"""Most photos in one PNG, the cover included, as in the paper."""
 
 
 class StegoTask(PhotoTask):
@@ -32,8 +32,8 @@ class StegoTask(PhotoTask):
     needs = "two or more photos: the cover, then the photos to hide in it"
 
     def pictures_per_group(self, inputs: Sequence[Path]) -> int:
-        if len(inputs) > MOST:
-            raise UsageError(f"stego takes {MOST} photos at most, the cover included")
+        if len(inputs) > MAX_PHOTOS:
+            raise UsageError(f"stego takes {MAX_PHOTOS} photos at most, the cover included")
         return len(inputs)
 
     def open(
@@ -71,7 +71,7 @@ class StegoTask(PhotoTask):
     def evaluation_items(
         self, folder: Path, images: int, step: int, scratch: Path
     ) -> list[EvaluationItem]:
-        """Every picture is the cover once; the next of its size, by name, are hidden in it."""
+        """Every photo is the cover once; the next ones of its size, by name, are hidden in it."""
         by_size: dict[tuple[int, int], list[Path]] = defaultdict(list)
         for path in photos_in(folder):
             by_size[still_size(path)].append(path)

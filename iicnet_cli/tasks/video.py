@@ -72,7 +72,7 @@ class VideoSource(ClipSource):
         return description
 
     def _expected_groups(self, frames: int | None) -> int | None:
-        """For the progress bar only; the exact count is known when the clip has been read."""
+        """Number of groups for the progress bar; the exact one is known after reading the clip."""
         options = self._options
         if options.frames is not None and frames is None:
             return -(-options.frames // self.images)
@@ -115,10 +115,10 @@ class VideoTask(Task):
         overwrite: bool,
         options: RestoreOptions,
     ) -> Delivered:
-        """Write the clip as its suffix says; a folder gets numbered frames.
+        """Write the clip in the format of its suffix; a folder gets one picture a frame.
 
-        FFV1 in .mkv or .avi, animated .png, lossless .webp and frames are exact to the network's
-        result.
+        FFV1 in .mkv or .avi, animated .png, lossless .webp and single frames are exact to the
+        network's result.
         """
         with clip_writer(
             header,

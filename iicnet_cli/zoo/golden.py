@@ -21,7 +21,7 @@ GOLDEN_FOLDER = "golden"
 SIZE = 64
 _USUAL_SHARE = 0.3
 _SHARES = {"stego": 0.1, "dual": 0.1}
-"""What errors of an embedding count in their diffusion (docs/rounding.md)."""
+"""What errors of an embedding count in their diffusion (docs/notebook/rounding.md)."""
 
 
 @dataclass(frozen=True)
