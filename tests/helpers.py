@@ -15,10 +15,14 @@ from PIL.PngImagePlugin import PngInfo
 from typer.testing import Result
 
 from iicnet_cli.media.video import open_frames, open_writer
+from iicnet_cli.pictures.metrics import psnr
 from tests.samples import Pixels
 
 Run = Callable[..., Result]
 """Runs the command line in this process: ``run("embed", path, "-o", out)``."""
+
+QUICK = ("--effort", "0")
+"""Options of ``embed`` for tests that are not about the enhancement layer."""
 
 
 def done(result: Result) -> Result:
@@ -79,3 +83,8 @@ def change_header(source: Path, target: Path, **changes: object) -> Path:
         chunks.add_itxt("iicnet", json.dumps(header))
         image.save(target, pnginfo=chunks)
     return target
+
+
+def alike(found: Pixels, wanted: Pixels) -> bool:
+    """Whether a picture is a recognisable copy of another; two different ones have about 10 dB."""
+    return psnr(found, wanted) > 18

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from iicnet_cli import __version__
@@ -51,10 +50,10 @@ def test_ctrl_c_is_one_line_and_130(
 ) -> None:
     from iicnet_cli.inference.runner import Runner
 
-    def interrupted(self: Runner, *_: object) -> np.ndarray:
+    def interrupted(self: Runner, *_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Runner, "embed_unrounded", interrupted)
+    monkeypatch.setattr(Runner, "embed", interrupted)
     result = run("embed", *photos[:2], "-o", tmp_path / "out.png")
     assert result.exit_code == ExitCode.INTERRUPTED
     assert result.stderr.strip() == "iicnet: interrupted"

@@ -156,7 +156,7 @@ def test_a_failing_group_is_told_and_leaves_nothing(
     def failing(self: Runner, *_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(Runner, "embed_with_remainder", failing)
+    monkeypatch.setattr(Runner, "embed", failing)
     result = run("embed", clip, "-o", tmp_path / "out.png")
     assert result.exit_code == 1
     assert result.stderr.strip() == "iicnet: not enough memory"
