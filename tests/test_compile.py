@@ -15,6 +15,8 @@ from iicnet_cli.network import IICNet, IICNetConfig
 from iicnet_cli.network.compiling import compile_blocks
 from tests.conftest import Run, natural
 
+pytestmark = pytest.mark.slow
+
 HAS_COMPILER = any(shutil.which(name) for name in ("c++", "g++", "clang++"))
 
 

@@ -16,6 +16,7 @@ BUNDLED = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("bundled_weights")
 def test_models_list_path_verify(run: Run) -> None:
     listed = [json.loads(line) for line in run("models", "list", "--json").stdout.splitlines()]
