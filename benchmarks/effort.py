@@ -27,7 +27,7 @@ from iicnet_cli.engines.network.sliced_encoder import complete
 from iicnet_cli.errors import IICNetError
 from iicnet_cli.inference.device import choose_device
 from iicnet_cli.inference.runner import Runner
-from iicnet_cli.motion.estimation import subtract_prediction
+from iicnet_cli.motion.lifting import subtract_prediction
 from iicnet_cli.payload.mark import Mark
 from iicnet_cli.pictures.arrays import PixelArray, from_fixed_point
 from iicnet_cli.pictures.metrics import psnr
@@ -83,7 +83,9 @@ def measure(
     enhance: bool = True,
 ) -> list[Row]:
     """A row for each effort; from 1 on with an enhancement layer, if ``enhance``."""
-    runner = Runner(checkpoint.load(), choose_device(device).device, feedback=checkpoint.feedback)
+    runner = Runner(
+        checkpoint.load(), choose_device(device).device, feedback=checkpoint.noise_shaping
+    )
     reference = runner.reference(images)
     bare = Mark(task=0, model=0, images=len(images), valid=len(images))
     runner.embed(images)  # the first call sets up much

@@ -41,8 +41,9 @@ from iicnet_cli.evaluation import items_of
 from iicnet_cli.inference.device import choose_device
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.media.stills import resize
-from iicnet_cli.motion.estimation import add_prediction, estimate_motion, subtract_prediction
+from iicnet_cli.motion.estimation import estimate_motion
 from iicnet_cli.motion.field import MotionField
+from iicnet_cli.motion.lifting import add_prediction, subtract_prediction
 from iicnet_cli.payload.mark import Mark, read_mark
 from iicnet_cli.pictures.arrays import PixelArray, from_fixed_point
 from iicnet_cli.pictures.metrics import cap_psnr, psnr
@@ -359,7 +360,9 @@ def measure(checkpoint: Checkpoint, folder: Path, *, limit: int | None, device: 
     task = checkpoint.config.task
     if task not in TASKS:
         raise UsageError(f"{checkpoint.name} is for {task}, not for {' or '.join(TASKS)}")
-    runner = Runner(checkpoint.load(), choose_device(device).device, feedback=checkpoint.feedback)
+    runner = Runner(
+        checkpoint.load(), choose_device(device).device, feedback=checkpoint.noise_shaping
+    )
     codec = codec_for(task)
     sheets = []
     for name, images, motion in groups(checkpoint, folder, limit):

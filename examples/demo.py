@@ -14,7 +14,7 @@ from contact_sheet import contact_sheet
 
 from iicnet_cli.container.png import EmbeddingReader
 from iicnet_cli.media.stills import read_still
-from iicnet_cli.media.video import open_frames
+from iicnet_cli.media.video_reader import open_frames
 
 ROOT = Path(__file__).resolve().parents[1]
 MEDIA = ROOT / "examples" / "media"

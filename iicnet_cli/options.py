@@ -30,7 +30,7 @@ class EmbedOptions:
         frames: take at most this many frames.
         background: colour (R, G, B) that transparent pictures are composited on.
         half: a clip's embedding has half its width and height.
-        layout: how one file holds a stereo pair; one of ``media.stereo_formats.LAYOUTS``.
+        layout: how one file holds a stereo pair; one of ``media.stereo_layouts.LAYOUTS``.
         zoom: dual view of one photo: magnification of its centre.
         align: predict each picture from the others by motion compensation.
         enhance: carry an enhancement layer in the low bits.
@@ -107,7 +107,7 @@ class RestoreOptions:
     """How to write what is restored.
 
     Attributes:
-        layout: how one file is to hold a stereo pair; ``media.stereo_formats.LAYOUTS`` or
+        layout: how one file is to hold a stereo pair; ``media.stereo_layouts.LAYOUTS`` or
             ``anaglyph``.
     """
 

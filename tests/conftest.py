@@ -18,6 +18,7 @@ from iicnet_cli.cli import app
 from iicnet_cli.container.png import read_header
 from iicnet_cli.zoo.registry import MODELS_VARIABLE
 from tests.helpers import Run, done, frames_of
+from tests.media_samples import H264, moving_pattern, run_ffmpeg, tone
 from tests.samples import Pixels, moving, natural, pan
 
 __all__ = ["Pixels", "Run", "done", "frames_of", "moving", "natural", "pan", "rewrite_header"]
@@ -65,6 +66,28 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command += ["-c:v", "libx264rgb", "-qp", "0", "-pix_fmt", "rgb24", "-c:a", "aac", str(path)]
     subprocess.run(command, input=frames.tobytes(), check=True)
     return path
+
+
+@pytest.fixture(scope="session")
+def sample_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of short clips of 64x48 by ffmpeg: H.264, most of them without sound.
+
+    plain.mp4 (three seconds at 24 frames a second, with a tone), the same as .mkv and .ts,
+    turned.mp4 (rotated by its metadata), ntsc.mp4 (30000/1001), uneven.mp4 (ten frames at 30 a
+    second, then every third) and one.mp4 (one frame).
+    """
+    folder = tmp_path_factory.mktemp("sample-clips")
+    plain = folder / "plain.mp4"
+    run_ffmpeg(plain, *moving_pattern(3), *tone(3), "-shortest", *H264)
+    for suffix in ("mkv", "ts"):
+        run_ffmpeg(folder / f"plain.{suffix}", "-i", str(plain), "-c", "copy")
+    turned = ("-display_rotation", "90", "-i", str(plain), "-c", "copy")
+    run_ffmpeg(folder / "turned.mp4", *turned)
+    run_ffmpeg(folder / "ntsc.mp4", *moving_pattern(1, "30000/1001"), *H264)
+    thinned = ("-vf", "select='lt(n,10)+not(mod(n,3))'", "-fps_mode", "vfr")
+    run_ffmpeg(folder / "uneven.mp4", *moving_pattern(1, "30"), *thinned, *H264)
+    run_ffmpeg(folder / "one.mp4", *moving_pattern(1), "-frames:v", "1", *H264)
+    return folder
 
 
 @pytest.fixture

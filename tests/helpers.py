@@ -14,7 +14,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from typer.testing import Result
 
-from iicnet_cli.media.video import open_frames, open_writer
+from iicnet_cli.media.video_reader import open_frames
+from iicnet_cli.media.video_writer import open_writer
 from iicnet_cli.pictures.metrics import psnr
 from tests.samples import Pixels
 

@@ -12,7 +12,7 @@ import pytest
 import quality
 import robustness
 import speed
-import training
+import training_runs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -63,8 +63,8 @@ def test_the_papers_figures_are_of_the_step_measured() -> None:
 
 def test_training_cases_change_one_thing_of_the_base() -> None:
     recipes = [
-        Recipe.model_validate(training.changed(training.BASE, change))
-        for change in training.CASES.values()
+        Recipe.model_validate(training_runs.changed(training_runs.BASE, change))
+        for change in training_runs.CASES.values()
     ]
     base = recipes[0].model_dump()
     for recipe in recipes[1:]:

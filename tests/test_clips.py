@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from iicnet_cli.media import ffmpeg
-from iicnet_cli.media.video import open_frames, open_writer, probe
+from iicnet_cli.media.video_reader import open_frames, probe
+from iicnet_cli.media.video_writer import open_writer
 from tests.helpers import QUICK, Run, done, frames_of, strip, write_clip
 from tests.samples import moving
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from iicnet_cli.api import Converter
-from iicnet_cli.media.video import open_frames
+from iicnet_cli.media.video_reader import open_frames
 from tests.compat.write_compat_files import CASES
 from tests.conftest import Pixels, Run, done, frames_of
 

@@ -1,4 +1,4 @@
-"""Two processes take the same steps as one."""
+"""Several processes take the same steps as one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
@@ -24,68 +23,52 @@ from iicnet_cli.cli import app
 from iicnet_cli.errors import UsageError
 from iicnet_cli.network import Quantization
 from iicnet_cli.training import distributed
-from iicnet_cli.training.distributed import Team, team
-from iicnet_cli.training.loop import Budget
-from iicnet_cli.training.recipe import Recipe
-from iicnet_cli.training.run import run_training
-from tests.conftest import natural
+from iicnet_cli.training.distributed import Team, join_team
+from iicnet_cli.training.plan import Budget, Compute, Hooks
+from iicnet_cli.training.run import ModelFolder, TrainingSource, run_training
+from tests.training_helpers import tiny_recipe, write_photos, write_recipe
 
 CPU = torch.device("cpu")
-STEPS = 8
-RECIPE = """
-name = "tiny"
-task = "stego"
-stages = [{ until = 0.6, crop = 16, batch = 4 }, { until = 1.0, crop = 32, batch = 2 }]
-straight_through = 0.8
-[network]
-images = 2
-blocks = 2
-width = 8
-"""
+STEPS = 5
 
 
 def train_some(
-    folder: Path, output: Path, processes: Team, stop: Callable[[], bool] = lambda: False
+    folder: Path, output: Path, team: Team, stop: Callable[[], bool] = lambda: False
 ) -> list[float]:
-    """The losses of a run in this process, or of as much of it as ``stop`` lets happen."""
+    """Train until ``stop`` or the end, and return the losses that this process reports."""
     losses: list[float] = []
     run_training(
-        folder / "recipe.toml",
-        [folder / "photos"],
-        output,
-        budget=Budget(STEPS, None),
-        device=CPU,
-        team=processes,
-        report=lambda report: losses.append(report.loss),
-        stop=stop,
+        TrainingSource(folder / "stego.toml", [folder / "photos"]),
+        ModelFolder(output),
+        Budget(STEPS),
+        Compute(CPU, team=team),
+        Hooks(report=lambda report: losses.append(report.loss), stop=stop),
     )
     return losses
 
 
 def worker(folder: Path, output: Path) -> None:
-    """One of two processes: the second stops the run after three steps; then both go on."""
+    """Be one of two processes: the second stops the run after three steps, then both go on."""
     asked = count(1)
-    with team(CPU) as processes:
-        losses = train_some(
-            folder, output, processes, lambda: not processes.first and next(asked) == 3
-        )
-        assert len(losses) == (3 if processes.first else 0)
-        losses += train_some(folder, output, processes)
-        (folder / f"{processes.rank}.json").write_text(json.dumps(losses))
-        # And the command itself, for a given time. A team cannot be joined twice.
-        distributed.team = lambda device: nullcontext(processes)  # type: ignore[assignment]
-        arguments = ["--recipe", folder / "recipe.toml", "-d", folder / "photos"]
+    with join_team(CPU) as team:
+        losses = train_some(folder, output, team, lambda: not team.first and next(asked) == 3)
+        assert len(losses) == (3 if team.first else 0)
+        losses += train_some(folder, output, team)
+        (folder / f"{team.rank}.json").write_text(json.dumps(losses))
+        # Now the command itself, with a budget of time. A team cannot be joined twice.
+        distributed.join_team = lambda device: nullcontext(team)  # type: ignore[assignment]
+        arguments = ["--recipe", folder / "stego.toml", "-d", folder / "photos"]
         arguments += ["-o", folder / "timed", "--device", "cpu", "--minutes", 0.01]
         app(["train", *map(str, arguments)], standalone_mode=False)
         group = ref(dist.group.WORLD)
-    assert group() is None  # while it lives, its threads do, and may abort the process at its end
+    # A group that is still alive when Python ends has threads that may abort the process.
+    assert group() is None
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
-    (tmp_path / "photos").mkdir()
-    for i in range(6):
-        Image.fromarray(natural(40, 40, i)).save(tmp_path / "photos" / f"{i}.png")
-    (tmp_path / "recipe.toml").write_text(RECIPE)
+    write_photos(tmp_path / "photos", 6)
+    write_recipe(tmp_path)
     one, two = tmp_path / "one", tmp_path / "two"
     expected = train_some(tmp_path, one, Team())
 
@@ -97,7 +80,7 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         try:
             errors = process.communicate(timeout=150)[1]
         finally:
-            process.terminate()  # killed, it would leave the two behind
+            process.terminate()  # killing it would leave its two children behind
     assert process.returncode == 0, errors
 
     losses = json.loads((tmp_path / "0.json").read_text())
@@ -105,7 +88,7 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     np.testing.assert_allclose(losses, expected, rtol=1e-4)
     assert json.loads((tmp_path / "1.json").read_text()) == []
     a, b = load_file(one / "model.safetensors"), load_file(two / "model.safetensors")
-    # AdamW makes steps of full length out of gradients that are nearly nothing: hence atol.
+    # AdamW takes steps of full length along gradients that are nearly zero, hence atol.
     torch.testing.assert_close(b, a, rtol=1e-3, atol=5e-4)
 
     assert errors.count("in 2 processes") == 1
@@ -120,10 +103,10 @@ def test_noise_is_drawn_for_the_whole_batch(size: int) -> None:
     batch = torch.rand(6, 3, 4, 4).to(memory_format=torch.channels_last)
     quantization = Quantization().train()
 
-    def quantized(processes: Team) -> torch.Tensor:
-        rows = processes.rows(6)
+    def quantized(team: Team) -> torch.Tensor:
+        rows = team.rows(6)
         torch.manual_seed(5)
-        return processes.on_whole_batch(quantization, batch[rows.start : rows.stop])
+        return team.on_whole_batch(quantization, batch[rows.start : rows.stop])
 
     parts = torch.cat([quantized(Team(rank, size)) for rank in range(size)])
     torch.manual_seed(5)
@@ -142,15 +125,14 @@ def test_rows_cover_the_batch_once() -> None:
     assert rows == list(range(8))
 
 
-def test_a_batch_must_be_divisible(tmp_path: Path) -> None:
-    path = tmp_path / "recipe.toml"
-    path.write_text(RECIPE)
-    Team(0, 2).check(Recipe.read(path))
-    with pytest.raises(UsageError, match="batch of 4 cannot be divided over 3"):
-        Team(0, 3).check(Recipe.read(path))
+def test_a_batch_must_be_divisible() -> None:
+    recipe = tiny_recipe()
+    Team(0, 2).check(recipe)
+    with pytest.raises(UsageError, match="batch of 2 cannot be divided over 3"):
+        Team(0, 3).check(recipe)
 
 
-def test_alone_nothing_is_sent() -> None:
+def test_a_single_process_sends_nothing() -> None:
     net = nn.Linear(2, 1)
     net(torch.ones(1, 2)).sum().backward()
     before = [p.grad.clone() for p in net.parameters() if p.grad is not None]

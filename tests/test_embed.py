@@ -21,7 +21,7 @@ from PIL import Image
 
 from iicnet_cli.container.png import read_header
 from iicnet_cli.errors import ExitCode, MediaError
-from iicnet_cli.media.video import open_writer
+from iicnet_cli.media.video_writer import open_writer
 from iicnet_cli.pictures.metrics import psnr
 from tests.helpers import QUICK, Run, alike, done, pixels, save
 from tests.samples import moving, natural

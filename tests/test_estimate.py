@@ -18,7 +18,7 @@ from iicnet_cli.inference.runner import Runner
 from iicnet_cli.payload.mark import Mark
 from iicnet_cli.pictures.metrics import psnr
 from tests.helpers import Run
-from tests.networks import runner_of
+from tests.runners import runner_of
 from tests.samples import natural
 
 

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from iicnet_cli.media.stills import read_still
-from iicnet_cli.media.video import open_frames, open_writer
+from iicnet_cli.media.video_reader import open_frames
+from iicnet_cli.media.video_writer import open_writer
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"

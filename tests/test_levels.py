@@ -7,14 +7,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iicnet_cli.network.pixels import tensor_to_fixed_point, to_levels, to_pixels
+from iicnet_cli.network.pixels import tensor_to_fixed_point, to_pixels, to_signed_pixels
 from iicnet_cli.pictures.arrays import FRACTION, from_fixed_point, to_fixed_point
 
 
 @given(st.lists(st.floats(-600, 600, width=32), min_size=1, max_size=30))
 def test_parts_round_to_the_levels_of_what_was_cut_into_them(values: list[float]) -> None:
     images = torch.tensor(values).reshape(-1, 1, 1, 1) / 255
-    pixels, levels = to_pixels(images), to_levels(images.clamp(-512 / 255, 512 / 255))
+    pixels, levels = to_pixels(images), to_signed_pixels(images.clamp(-512 / 255, 512 / 255))
     assert np.array_equal(
         from_fixed_point(tensor_to_fixed_point(images, clamped=True), np.uint8), pixels
     )

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from iicnet_cli.media.stereo_formats import read_pair
-from iicnet_cli.media.video import open_frames
+from iicnet_cli.media.video_reader import open_frames
 from tests.helpers import Run
 from tests.samples import Pixels
 

@@ -1,4 +1,4 @@
-"""Lower precision in the subnets: nearly the same pictures, and couplings that still invert."""
+"""Lower precision: nearly the same pictures, and couplings that still invert."""
 
 from __future__ import annotations
 
@@ -17,56 +17,66 @@ from iicnet_cli.network.config import IICNetConfig
 from iicnet_cli.network.coupling import CouplingBlock
 from iicnet_cli.network.iicnet import IICNet
 from iicnet_cli.network.pixels import to_tensor
-from iicnet_cli.training.loop import Budget, train
+from iicnet_cli.training.data import TrainingData
+from iicnet_cli.training.loop import train
+from iicnet_cli.training.plan import Budget, Compute, Hooks, TrainingPlan
 from iicnet_cli.training.recipe import Recipe, Stage
 from iicnet_cli.training.samplers import StegoSampler
 from iicnet_cli.zoo import find
 from tests.conftest import Run, natural
+from tests.copying_network import copying_network
 
 
-def mse_to_psnr(a: Tensor, b: Tensor) -> float:
+def psnr_of(a: Tensor, b: Tensor) -> float:
+    """Peak signal-to-noise ratio of tensors, dB."""
     return float(-10 * (a - b).square().mean().log10())
 
 
-@pytest.fixture(scope="module")
-def trained() -> IICNet:
-    return find("stego-2").load().eval()
+@pytest.fixture
+def net() -> IICNet:
+    """A tiny network that embeds and restores much as a trained one does."""
+    torch.manual_seed(0)
+    net = copying_network(2)
+    with torch.no_grad():
+        for block in net.coupling.layers:
+            if isinstance(block, CouplingBlock):
+                for subnet in (block.h2, *block.affine.children()):
+                    torch.nn.init.normal_(subnet.last.weight, std=0.03)
+    return net.requires_grad_(False)
+
+
+@pytest.fixture
+def images() -> Tensor:
+    """Two pictures, (1, 2, 3, 24, 24)."""
+    return to_tensor(np.stack([natural(24, 24, seed) for seed in range(2)])[None])
 
 
 @torch.inference_mode()
-def test_bf16_subnets_give_nearly_the_same(trained: IICNet) -> None:
-    images = to_tensor(np.stack([natural(24, 24, i) for i in range(2)])[None])
-    embedding, keys = trained(images), list(trained.state_dict())
-    restored = trained.inverse(embedding)
-    try:
-        coarse = trained.subnets_in(torch.bfloat16)(images)
-        assert coarse.dtype == torch.float32
-        assert 40 < mse_to_psnr(coarse, embedding) < 100
-        assert 30 < mse_to_psnr(trained.inverse(embedding), restored) < 100
-        assert list(trained.state_dict()) == keys
-    finally:
-        trained.subnets_in(None)
-    assert torch.equal(trained(images), embedding)
+def test_bf16_subnets_give_nearly_the_same(net: IICNet, images: Tensor) -> None:
+    embedding, keys = net(images), list(net.state_dict())
+    restored = net.inverse(embedding)
+    coarse = net.set_subnet_dtype(torch.bfloat16)(images)
+    assert coarse.dtype == torch.float32
+    assert 40 < psnr_of(coarse, embedding) < 100
+    assert 30 < psnr_of(net.inverse(embedding), restored) < 100
+    assert list(net.state_dict()) == keys
+    net.set_subnet_dtype(None)
+    assert torch.equal(net(images), embedding)
 
 
 @torch.inference_mode()
-def test_couplings_with_bf16_subnets_still_invert(trained: IICNet) -> None:
-    block = next(m for m in trained.modules() if isinstance(m, CouplingBlock))
-    assert trained.downscaling is not None
-    images = to_tensor(np.stack([natural(24, 24, i) for i in range(2)])[None])
-    x = trained.downscaling(torch.cat(images.unbind(1), dim=1))
-    try:
-        trained.subnets_in(torch.bfloat16)
-        back = block.inverse(block(x))
-        whole = trained.coupling.inverse(trained.coupling(x))
-    finally:
-        trained.subnets_in(None)
-    # h1 and g see the very same values in both passes; h2 sees the restored bottom part, whose last
-    # bits may change a rounding to bf16.
+def test_couplings_with_bf16_subnets_still_invert(net: IICNet, images: Tensor) -> None:
+    block = next(m for m in net.modules() if isinstance(m, CouplingBlock))
+    assert net.downscaling is not None
+    x = net.downscaling(torch.cat(images.unbind(1), dim=1))
+    net.set_subnet_dtype(torch.bfloat16)
+    back = block.inverse(block(x))
+    # h1 and g see exactly the same values in both passes. h2 sees the restored bottom part, whose
+    # last bits may change a rounding to bf16.
     top, bottom = back.split(block.parts, dim=1)
     torch.testing.assert_close(bottom, x[:, block.parts[0] :])
     assert (top - x[:, : block.parts[0]]).abs().median() < 1e-6
-    assert mse_to_psnr(whole, x) > 70
+    assert psnr_of(net.coupling.inverse(net.coupling(x)), x) > 70
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -80,14 +90,12 @@ def test_training_in_this_precision(precision: str, tmp_path: Path) -> None:
     sampler = StegoSampler([natural(20, 20, i) for i in range(3)], 2)
     losses: list[float] = []
     outcome = train(
-        recipe,
-        sampler,
-        [],
-        Budget(3, None),
+        TrainingPlan(recipe),
+        TrainingData(sampler, []),
         tmp_path,
-        device=torch.device("cpu"),
-        precision=precision,
-        report=lambda report: losses.append(report.loss),  # type: ignore
+        Budget(steps=3),
+        Compute(torch.device("cpu"), precision),  # type: ignore[arg-type]
+        Hooks(report=lambda report: losses.append(report.loss)),
     )
     assert all(p.dtype == torch.float32 for p in outcome.net.parameters())
     assert len(losses) == 3 and np.isfinite(losses).all()
@@ -98,13 +106,11 @@ def test_tf32_is_refused_on_the_cpu(tmp_path: Path) -> None:
     sampler = StegoSampler([natural(20, 20, i) for i in range(3)], 2)
     with pytest.raises(UsageError, match="CUDA only"):
         train(
-            recipe,
-            sampler,
-            [],
-            Budget(1, None),
+            TrainingPlan(recipe),
+            TrainingData(sampler, []),
             tmp_path,
-            device=torch.device("cpu"),
-            precision="tf32",
+            Budget(steps=1),
+            Compute(torch.device("cpu"), "tf32"),
         )
 
 
@@ -138,10 +144,11 @@ def test_bf16_covers_the_relation_module() -> None:
     net = IICNet(IICNetConfig.paper(2, blocks=1)).eval()
     assert net.relation is not None
     for p in net.relation.parameters():
-        torch.nn.init.normal_(p, std=0.1)  # its last layers start at zero
+        torch.nn.init.normal_(p, std=0.1)  # the last layers start at zero
     x = torch.rand(1, 6, 12, 12)
     full = net.relation(x)
-    coarse = net.subnets_in(torch.bfloat16).relation(x)  # type: ignore[misc]
+    net.set_subnet_dtype(torch.bfloat16)
+    coarse = net.relation(x)
     assert coarse.dtype == torch.float32
     assert 0 < (coarse - full).abs().max() < 0.1 * (full - x).abs().max()
 

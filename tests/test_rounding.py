@@ -6,17 +6,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iicnet_cli.network.pixels import to_pixels, to_rounding_residual, to_tensor
-from iicnet_cli.network.quantization import Quantization
 from iicnet_cli.quantize.error_diffusion import Rounding, rounded
 from iicnet_cli.quantize.lattice import NEIGHBOURS, unrounded_mse
-from iicnet_cli.zoo import find
-from iicnet_cli.zoo.golden import golden_noise_shaping
-from tests.conftest import natural
 
 
 def exact(height: int, width: int, channels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -158,55 +152,3 @@ def test_zeros_are_no_feedback() -> None:
     rest[rest == -128] = 0  # a tie
     zeros = np.zeros((5, 3, 3), np.float32)
     assert np.array_equal(rounded(levels, rest, zeros), levels)
-
-
-@pytest.mark.parametrize("name", ["stego-2", "layers-2", "video-5", "video-3-half", "grayscale"])
-def test_the_network_restores_less_of_the_rounding(name: str) -> None:
-    checkpoint = find(name)
-    net = checkpoint.load()
-    images = np.stack([natural(96, 128, seed) for seed in range(net.config.images)])
-    with torch.inference_mode():
-        values = net(to_tensor(images[None]))
-        wanted = net.inverse(values)
-        rounding = to_pixels(values)[0], to_rounding_residual(values)[0]
-        errors, shown = [], []
-        for feedback in (None, checkpoint.feedback):
-            embedding = to_tensor(rounded(*rounding, feedback)[None])
-            errors.append((net.inverse(embedding) - wanted).square().mean().item())
-            shown.append((embedding - values).square().mean().item())
-    assert errors[1] < 0.75 * errors[0]
-    assert shown[1] < 3 * shown[0]
-
-
-def test_noise_of_training_is_as_the_errors_are() -> None:
-    feedback = find("stego-2").feedback
-    levels, rest = exact(200, 200, 3, 5)
-    levels = levels // 2 + 60  # away from the ends
-    errors = rounded(levels, rest, feedback) - (levels + rest / 256)
-    values = torch.rand(1, 3, 200, 200) / 2 + 0.25
-    noise = 255 * (Quantization(feedback=feedback).train()(values) - values)[0].permute(1, 2, 0)
-    for y, x in ((0, 0), (0, 1), (1, 0), (1, 1), (2, 3)):
-        made, found = (
-            np.einsum("yxa,yxb->ab", n[: 200 - y, : 200 - x], n[y:, x:]) / 200**2
-            for n in (noise.numpy(), errors)
-        )
-        np.testing.assert_allclose(made, found, atol=0.004)
-    assert noise.square().mean() > 0.1  # 1/12 where nothing is diffused
-
-
-@pytest.mark.parametrize("name", ["stego-3", "rescale"])
-def test_bundled_feedback_is_that_of_the_weights(name: str) -> None:
-    checkpoint = find(name)
-    measured = golden_noise_shaping(checkpoint.load(), checkpoint.config.task)
-    assert measured is not None and checkpoint.feedback is not None
-    np.testing.assert_allclose(checkpoint.feedback, measured, atol=0.01)
-
-
-def test_a_network_that_does_not_gain_has_none() -> None:
-    # What it restores of an error is the same in all directions.
-    from iicnet_cli.network import IICNet, IICNetConfig
-
-    torch.manual_seed(0)
-    net = IICNet(IICNetConfig.compact(2, blocks=1, width=4)).eval()
-    feedback = golden_noise_shaping(net, "stego")
-    assert feedback is None or feedback.shape == (5, 3, 3)

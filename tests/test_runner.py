@@ -12,7 +12,7 @@ import pytest
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.inference.tiling import plan_tiles
 from iicnet_cli.network import IICNet, IICNetConfig
-from tests.networks import runner_of
+from tests.runners import runner_of
 from tests.samples import natural
 
 SMALL = IICNetConfig.compact(2, blocks=2, width=8)

@@ -24,7 +24,7 @@ from iicnet_cli.pictures.metrics import mse, mse_to_psnr, psnr, psnr_to_mse
 from iicnet_cli.quantize.error_diffusion import rounded
 from iicnet_cli.quantize.lattice import UnroundedEmbedding
 from tests.helpers import Run, done, pixels, save
-from tests.networks import runner_of
+from tests.runners import runner_of
 from tests.samples import Pixels, natural
 
 MEDIA = Path(__file__).parents[1] / "examples" / "media"

@@ -20,7 +20,7 @@ from iicnet_cli.engines.network.sliced_encoder import (
 from iicnet_cli.payload.mark import Mark, read_mark
 from iicnet_cli.pictures.arrays import PixelArray, from_fixed_point, pad, padding_to
 from iicnet_cli.pictures.metrics import mse, mse_to_psnr, psnr
-from tests.networks import runner_of
+from tests.runners import runner_of
 from tests.samples import natural
 
 

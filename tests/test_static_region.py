@@ -24,7 +24,7 @@ from iicnet_cli.payload.mark import payload_capacity, read_mark
 from iicnet_cli.payload.static_map import StaticRegion
 from iicnet_cli.pictures.metrics import psnr
 from iicnet_cli.quantize.lattice import UnroundedEmbedding
-from iicnet_cli.training.loop import common_pixels
+from iicnet_cli.training.loop import static_pixels
 from tests.conftest import rewrite_header
 from tests.helpers import Run, done, frames_of, pixels
 from tests.samples import natural
@@ -53,9 +53,9 @@ def test_what_pictures_have_in_common(height: int, width: int, seed: int) -> Non
         assert area is not None and np.array_equal(area.cells, cells)
     # So it is in training.
     images = torch.from_numpy(pictures).permute(0, 3, 1, 2)[None] / 255
-    common = common_pixels(images, images[:, 0].shape)
-    assert common is not None
-    assert np.array_equal(common[0, 0].numpy(), StaticRegion(np.array(cells)).mask(height, width))
+    static = static_pixels(images, images[:, 0].shape)
+    assert static is not None
+    assert np.array_equal(static[0, 0].numpy(), StaticRegion(np.array(cells)).mask(height, width))
 
 
 def test_nothing_in_common() -> None:

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from iicnet_cli.container.png import read_header
-from iicnet_cli.media.stereo_formats import anaglyph, join, split
-from iicnet_cli.media.video import open_frames, open_writer, probe
+from iicnet_cli.media.stereo_layouts import anaglyph, join, split
+from iicnet_cli.media.video_reader import open_frames, probe
+from iicnet_cli.media.video_writer import open_writer
 from iicnet_cli.pictures.metrics import psnr
 from iicnet_cli.tasks import task_named
 from tests.helpers import QUICK, Run, alike, done, frames_of, pixels, save, strip, write_clip

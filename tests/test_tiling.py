@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from iicnet_cli.inference.tiling import bytes_per_pixel, default_memory, plan_tiles
 from iicnet_cli.network import IICNetConfig
-from tests.networks import random_net
+from tests.runners import random_net
 
 SMALL = IICNetConfig.compact(2, blocks=2, width=8)
 

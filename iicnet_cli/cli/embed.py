@@ -199,7 +199,7 @@ def embed(
     grayscale: one photo; the PNG is grey. rescale: one photo; the PNG has half its size.
     """
     from iicnet_cli.api import Converter
-    from iicnet_cli.media.video import parse_time
+    from iicnet_cli.media.frame_times import parse_time
 
     options = EmbedOptions(
         start=parse_time(start) if start else None,
@@ -312,7 +312,7 @@ class _EmbedRun:
 
     def embed_together(self, inputs: list[Path]) -> None:
         """One PNG of all inputs, and their sound if it is wanted."""
-        from iicnet_cli.media.video import extract_audio
+        from iicnet_cli.media.audio import extract_audio
 
         output, keep_audio = self._target.output, self._target.keep_audio
         assert output is not None

@@ -33,7 +33,7 @@ def list_models(as_json: JsonOption = False, debug: DebugOption = False) -> None
         for checkpoint in checkpoints:
             print_json(
                 {
-                    **checkpoint.config.model_dump(),
+                    **checkpoint.config.model_dump(by_alias=True),
                     "folder": str(checkpoint.folder),
                     "bytes": checkpoint.size,
                 }

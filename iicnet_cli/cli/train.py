@@ -21,71 +21,109 @@ from iicnet_cli.options import Precision
 from iicnet_cli.reports import Progress, Stage
 
 if TYPE_CHECKING:
-    from iicnet_cli.training.loop import Report
+    from iicnet_cli.training.pack import PackSummary
+    from iicnet_cli.training.plan import Budget, StepReport
     from iicnet_cli.training.recipe import Recipe
+    from iicnet_cli.training.run import ModelFolder, TrainingSource
+    from iicnet_cli.zoo.checkpoint import Checkpoint
+
+DataOption = Annotated[
+    list[Path],
+    typer.Option(
+        "--data",
+        "-d",
+        help="Folder of photos or clips, or a file written by --pack; repeatable.",
+    ),
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Model folder to write, or to continue."),
+]
+TaskOption = Annotated[
+    str | None, typer.Option("--task", help="stego, video, ...: fine-tune its default model.")
+]
+RecipeOption = Annotated[Path | None, typer.Option("--recipe", help="Recipe, a TOML file.")]
+FromOption = Annotated[
+    str | None,
+    typer.Option(
+        "--from", help="Fine-tune this model: start from its weights, and use its recipe."
+    ),
+]
+ScratchOption = Annotated[bool, typer.Option("--scratch", help="Start from random weights.")]
+StepsOption = Annotated[int | None, typer.Option("--steps", help="Budget in steps.", min=1)]
+MinutesOption = Annotated[
+    float | None, typer.Option("--minutes", help="Budget in minutes.", min=0.01)
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", help="CPU threads; all by default.", min=1)
+]
+TrainingPrecisionOption = Annotated[
+    Precision,
+    typer.Option(
+        "--precision",
+        help="Precision of the arithmetic. bf16 applies to the networks inside the couplings, on "
+        "GPUs and on CPUs with bf16 instructions; tf32 to all convolutions, on CUDA only. Weights "
+        "are always fp32.",
+    ),
+]
+CompileBlocksOption = Annotated[
+    bool,
+    typer.Option(
+        "--compile",
+        help="Compile the network's blocks first, which takes about half a minute for each crop "
+        "size; for long runs. Needs a C++ compiler.",
+    ),
+]
+PackOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--pack", help="Do not train, but write the data that the recipe reads into this one file."
+    ),
+]
+PackLimitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--pack-limit",
+        help="Maximum size of the packed file, as 60M. To stay below it, pictures are scaled down, "
+        "then coded more coarsely, and at last left out.",
+        metavar="SIZE",
+    ),
+]
+PackQualityOption = Annotated[
+    int,
+    typer.Option(
+        "--pack-quality",
+        help="Maximum quality of packed pictures; 100 is lossless.",
+        min=1,
+        max=100,
+    ),
+]
+LicenceOption = Annotated[
+    str, typer.Option("--licence", help="Licence of the weights, for the model card.")
+]
+DataNoteOption = Annotated[
+    str, typer.Option("--data-note", help="Description of the data, for the model card.")
+]
 
 
 @command
 def train(
-    data: Annotated[
-        list[Path],
-        typer.Option(
-            "--data",
-            "-d",
-            help="Folder of photos or clips, or a file that --pack wrote; repeatable.",
-        ),
-    ],
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Model folder to write, or to go on with."),
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="stego, video, ...: fine-tunes its default model.")
-    ] = None,
-    recipe: Annotated[Path | None, typer.Option(help="Recipe, a TOML file.")] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--from", help="Fine-tune this model: start from its weights, with its recipe."
-        ),
-    ] = None,
-    scratch: Annotated[bool, typer.Option("--scratch", help="Start from random weights.")] = False,
-    steps: Annotated[int | None, typer.Option(help="Budget in steps.", min=1)] = None,
-    minutes: Annotated[float | None, typer.Option(help="Budget in minutes.", min=0.01)] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; all by default.", min=1)] = None,
-    precision: Annotated[
-        Precision,
-        typer.Option(
-            help="Of the arithmetic. bf16: in the networks inside the couplings, for GPUs and for "
-            "CPUs that have its instructions; tf32: in all convolutions, CUDA only. Weights are "
-            "fp32 in any case."
-        ),
-    ] = "fp32",
-    compiled: Annotated[
-        bool,
-        typer.Option(
-            "--compile",
-            help="Compile the network's blocks first, for each crop about half a minute; for long "
-            "runs. Needs a C++ compiler.",
-        ),
-    ] = False,
-    pack: Annotated[
-        Path | None,
-        typer.Option(help="Do not train, but write what the recipe would read into this one file."),
-    ] = None,
-    pack_limit: Annotated[
-        str | None,
-        typer.Option(
-            help="Of the packed file, as 60M; pictures get smaller, coarser and at last fewer.",
-            metavar="SIZE",
-        ),
-    ] = None,
-    pack_quality: Annotated[
-        int,
-        typer.Option(help="Of packed pictures, at most; 100 is lossless.", min=1, max=100),
-    ] = 90,
-    licence: Annotated[str, typer.Option(help="Licence of the weights, for the card.")] = "MIT",
-    data_note: Annotated[str, typer.Option(help="What the data are, for the card.")] = "",
+    data: DataOption,
+    output: OutputOption = None,
+    task: TaskOption = None,
+    recipe: RecipeOption = None,
+    model: FromOption = None,
+    scratch: ScratchOption = False,
+    steps: StepsOption = None,
+    minutes: MinutesOption = None,
+    threads: ThreadsOption = None,
+    precision: TrainingPrecisionOption = "fp32",
+    compiled: CompileBlocksOption = False,
+    pack: PackOption = None,
+    pack_limit: PackLimitOption = None,
+    pack_quality: PackQualityOption = 90,
+    licence: LicenceOption = "MIT",
+    data_note: DataNoteOption = "",
     device: DeviceOption = "auto",
     overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
@@ -93,15 +131,47 @@ def train(
 ) -> None:
     """Train a model, or fine-tune a bundled one, on a folder of photos or clips.
 
-    Say what to train with --task, --from or --recipe. --task and --from fine-tune; --recipe, and
-    --scratch with any of them, start from random weights (--recipe with --from starts from that
-    model's).
+    Choose what to train with --task, --from or --recipe. --task and --from fine-tune. --recipe
+    starts from random weights, or with --from from the weights of that model; --scratch makes any
+    of them start from random weights.
 
-    Interrupt it at any time (Ctrl-C) and give the same command again to go on. The result is a
-    model folder: embed --model FOLDER uses it.
+    Interrupt the training at any time (Ctrl-C), and give the same command again to continue. The
+    result is a model folder: embed --model FOLDER uses it.
 
     On several GPUs, or in several processes: torchrun --nproc-per-node N -m iicnet_cli train ...
     """
+    recipe_file, start = _choose_recipe(task, recipe, model)
+    settings = _read_recipe(recipe_file, task)
+    if pack is not None:
+        limit = parse_memory(pack_limit)
+        _pack(settings, data, pack, pack_quality, limit, overwrite=overwrite, quiet=quiet)
+        return
+    if output is None:
+        raise UsageError("say where the model goes: -o FOLDER")
+
+    import torch
+
+    from iicnet_cli.training.run import ModelFolder, TrainingSource
+
+    budget = _choose_budget(steps, minutes, settings)
+    if threads:
+        torch.set_num_threads(threads)
+    _train(
+        settings,
+        TrainingSource(recipe_file, data, None if scratch else start),
+        ModelFolder(output, licence, data_note, overwrite),
+        budget,
+        device,
+        precision,
+        compiled=compiled,
+        quiet=quiet,
+    )
+
+
+def _choose_recipe(
+    task: str | None, recipe: Path | None, model: str | None
+) -> tuple[Path, Checkpoint | None]:
+    """Return the recipe's file, and the model to start from if one is named."""
     from iicnet_cli.zoo import find
     from iicnet_cli.zoo.checkpoint import RECIPE_FILE
 
@@ -115,67 +185,70 @@ def train(
     start = find(model) if model else None
     recipe_file = recipe or (start.folder / RECIPE_FILE if start else None)
     assert recipe_file is not None
+    return recipe_file, start
 
+
+def _read_recipe(path: Path, task: str | None) -> Recipe:
     from iicnet_cli.training.recipe import Recipe
 
-    settings = Recipe.read(recipe_file)
-    if task is not None and settings.task != task:
-        raise UsageError(f"the recipe {recipe_file} is for {settings.task}, not for {task}")
-    if pack is not None:
-        limit = parse_memory(pack_limit)
-        _pack(settings, data, pack, pack_quality, limit, overwrite=overwrite, quiet=quiet)
-        return
-    if output is None:
-        raise UsageError("say where the model goes: -o FOLDER")
+    recipe = Recipe.read(path)
+    if task is not None and recipe.task != task:
+        raise UsageError(f"the recipe {path} is for {recipe.task}, not for {task}")
+    return recipe
 
-    import torch
 
-    from iicnet_cli.inference.device import choose_device
-    from iicnet_cli.training.distributed import own_device, team
-    from iicnet_cli.training.loop import Budget
-    from iicnet_cli.training.run import run_training
+def _choose_budget(steps: int | None, minutes: float | None, recipe: Recipe) -> Budget:
+    from iicnet_cli.training.plan import Budget
 
     if steps is None and minutes is None:
-        steps, minutes = settings.steps, settings.minutes
+        steps, minutes = recipe.steps, recipe.minutes
     if steps is None and minutes is None:
         raise UsageError("no budget: give --steps or --minutes")
-    if threads:
-        torch.set_num_threads(threads)
+    return Budget(steps, minutes)
+
+
+def _train(
+    recipe: Recipe,
+    source: TrainingSource,
+    target: ModelFolder,
+    budget: Budget,
+    device: str,
+    precision: Precision,
+    *,
+    compiled: bool,
+    quiet: bool,
+) -> None:
+    from iicnet_cli.inference.device import choose_device
+    from iicnet_cli.training.distributed import join_team, own_device
+    from iicnet_cli.training.plan import Compute, Hooks
+    from iicnet_cli.training.run import run_training
+
     choice = choose_device(device)
     own = own_device(choice.device)
-    with team(own) as processes:
-        quiet = quiet or not processes.first
-        origin = f"from {start.name}" if start and not scratch else "from random weights"
-        together = f" in {processes.size} processes" if processes.size > 1 else ""
+    with join_team(own) as team:
+        quiet = quiet or not team.first
+        origin = f"from {source.start.name}" if source.start else "from random weights"
+        processes = f" in {team.size} processes" if team.size > 1 else ""
         say(
-            f"training {settings.name} ({settings.task}) {origin} on {choice.device}{together}: "
+            f"training {recipe.name} ({recipe.task}) {origin} on {choice.device}{processes}: "
             f"{choice.reason}",
             quiet=quiet,
         )
-        stopper = _Stopper(quiet=not processes.first)
-        with _Printer(quiet) as printer:
+        stop = StopOnSignal(quiet=not team.first)
+        with StepPrinter(quiet) as printer:
             result = run_training(
-                recipe_file,
-                data,
-                output,
-                budget=Budget(steps, minutes),
-                device=own,
-                precision=precision,
-                compiled=compiled,
-                team=processes,
-                start=None if scratch else start,
-                licence=licence,
-                data_note=data_note,
-                overwrite=overwrite,
-                report=printer,
-                stop=stopper,
+                source,
+                target,
+                budget,
+                Compute(own, precision, compiled, team),
+                Hooks(report=printer, stop=stop),
             )
         if result is None:
-            say(f"stopped; the same command goes on from {output}", quiet=not processes.first)
+            say(f"stopped; the same command goes on from {target.path}", quiet=not team.first)
             raise typer.Exit(ExitCode.INTERRUPTED)
     say(
-        f"{output}: {result.steps} steps in {result.seconds / 60:.1f} minutes; held out: embedding "
-        f"{result.embed_psnr:.2f} dB, restored {result.restored_psnr:.2f} dB",
+        f"{target.path}: {result.steps} steps in {result.seconds / 60:.1f} minutes; held out: "
+        f"embedding {result.embed_psnr:.2f} dB, restored {result.restored_psnr:.2f} dB",
         quiet=quiet,
     )
 
@@ -193,7 +266,7 @@ def _pack(
     from iicnet_cli.training.pack import Packing, pack
 
     with progress_bar(quiet) as progress:
-        packed = pack(
+        summary = pack(
             recipe,
             data,
             target,
@@ -202,38 +275,42 @@ def _pack(
             overwrite=overwrite,
             progress=lambda share: progress(Progress(Stage.PACKING, 100 * share, 100)),
         )
-    files = f"{packed.stills} stills and {packed.clips} clips of {packed.found} files"
-    if packed.scenes:
-        files += f", motion of {packed.scenes} scenes"
-    say(f"{target}: {packed.size / 1e6:.1f} MB, {files}; {packed.packing.describe()}", quiet=quiet)
+    say(f"{target}: {_describe_pack(summary)}", quiet=quiet)
 
 
-class _Stopper:
-    """True after the first Ctrl-C or termination signal; the second one ends at once."""
+def _describe_pack(summary: PackSummary) -> str:
+    files = f"{summary.stills} stills and {summary.clips} clips of {summary.found} files"
+    if summary.scenes:
+        files += f", motion of {summary.scenes} scenes"
+    return f"{summary.size / 1e6:.1f} MB, {files}; {summary.packing.describe()}"
+
+
+class StopOnSignal:
+    """Answers True after the first Ctrl-C or termination signal; the second one ends at once."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self._asked = False
+        self._stop = False
         self._quiet = quiet
-        signal.signal(signal.SIGINT, self._ask)
-        signal.signal(signal.SIGTERM, self._ask)
+        signal.signal(signal.SIGINT, self._handle)
+        signal.signal(signal.SIGTERM, self._handle)
 
-    def _ask(self, number: int, frame: Any) -> None:
-        self._asked = True
+    def _handle(self, number: int, frame: Any) -> None:
+        self._stop = True
         signal.signal(number, signal.default_int_handler)
         say("stopping after this step; once more to stop at once", quiet=self._quiet)
 
     def __call__(self) -> bool:
-        return self._asked
+        return self._stop
 
 
-class _Printer:
-    """A bar on a terminal; a line for each measurement everywhere."""
+class StepPrinter:
+    """Shows a progress bar on a terminal, and prints one line for each measurement everywhere."""
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
         self._bar: Any = None
 
-    def __enter__(self) -> _Printer:
+    def __enter__(self) -> StepPrinter:
         if not self._quiet and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -254,7 +331,7 @@ class _Printer:
         if self._bar is not None:
             self._bar.stop()
 
-    def __call__(self, report: Report) -> None:
+    def __call__(self, report: StepReport) -> None:
         if self._bar is not None:
             self._bar.update(
                 self._task,

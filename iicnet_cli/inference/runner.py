@@ -21,13 +21,13 @@ from iicnet_cli.inference.tiling import (
     scale_area,
 )
 from iicnet_cli.network import IICNet, IICNetConfig
-from iicnet_cli.network.compiling import compiled as compile_pass
+from iicnet_cli.network.compiling import compile_pass
 from iicnet_cli.network.pixels import (
     channels_last,
     tensor_to_fixed_point,
-    to_levels,
     to_pixels,
     to_rounding_residual,
+    to_signed_pixels,
     to_tensor,
 )
 from iicnet_cli.network.precision import Precision, set_precision
@@ -207,7 +207,9 @@ class Runner:
             (K, H, W, C) of that type.
         """
         out: PixelArray = np.empty(self._restored_shape(embedding.shape), dtype)
-        to_array: Callable[[Tensor], PixelArray] = to_pixels if out.dtype == np.uint8 else to_levels
+        to_array: Callable[[Tensor], PixelArray] = (
+            to_pixels if out.dtype == np.uint8 else to_signed_pixels
+        )
         for keep, restored in self._restored_tiles(embedding, tick):
             out[keep] = to_array(restored)
         return out

@@ -13,7 +13,7 @@ from iicnet_cli.errors import MediaError, OutputExistsError
 
 
 def check_target(target: Path, overwrite: bool) -> None:
-    """Refuse a target that exists already or whose folder does not.
+    """Refuse an output file that already exists or whose folder does not exist.
 
     Raises:
         OutputExistsError: ``target`` exists and ``overwrite`` is false.
@@ -28,27 +28,28 @@ def check_target(target: Path, overwrite: bool) -> None:
 
 
 def names_folder(target: Path) -> bool:
-    """Whether an output is a folder: there is one, or the name has no suffix.
+    """Return whether an output path means a folder: it is one, or its name has no suffix.
 
-    A suffix is a dot and up to five letters and digits, so ``10.30-restored`` has none.
+    A suffix is a dot and one to five letters or digits, so ``10.30-restored`` has none.
     """
     return target.is_dir() or not re.fullmatch(r"\.[A-Za-z0-9]{1,5}", target.suffix)
 
 
 def temporary_name(target: Path) -> Path:
-    """A fresh name beside ``target``, with the same suffix."""
+    """Return an unused path beside ``target`` with the same suffix."""
     return target.with_name(f".{target.stem[:40]}-{uuid.uuid4().hex[:8]}{target.suffix}")
 
 
 @contextmanager
 def replacing(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Give a temporary path beside ``target``; on success it becomes ``target``, else it goes.
+    """Yield a temporary path that becomes ``target`` on success and is removed on an error.
 
     Raises:
-        OutputExistsError, MediaError: as `check_target`; MediaError too when the system refuses.
+        OutputExistsError: ``target`` exists and ``overwrite`` is false.
+        MediaError: as `check_target`, or the system refuses to write.
     """
     check_target(target, overwrite)
-    # A device or a pipe (/dev/stdout) is written to itself: renaming over it would destroy it.
+    # Renaming over a device or a pipe (/dev/stdout) would destroy it, so it is written directly.
     special = target.exists() and not target.is_file()
     temporary = target if special else temporary_name(target)
     try:

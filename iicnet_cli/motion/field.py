@@ -1,4 +1,4 @@
-"""The motion of a clip or stereo pair as the PNG carries it: vectors, and their bytes."""
+"""The motion of a clip or stereo pair, and the bytes in which the PNG carries it."""
 
 from __future__ import annotations
 
@@ -10,65 +10,82 @@ from numpy.typing import NDArray
 
 from iicnet_cli.payload.raw_lzma2 import packed, unpacked
 
-STEPS = 2
-"""Steps of a vector to a pixel."""
+VECTOR_UNITS_PER_PIXEL = 2
+"""Vector components are stored as integers with this many units to a pixel."""
 MAX_VECTOR = 16_000
-"""Pixels of a vector, on each axis; less."""
-HALVES = 2
-"""The greatest share."""
-MOST_BYTES = 1 << 22
-"""Of the motion of one group, before it is packed."""
-_HEAD = struct.Struct(">BHH")
-_BYTES_PER_CELL = 9
-# A twentieth smaller than deflated.
-_LZMA2 = {"dict_size": MOST_BYTES, "pb": 0}
+"""No component of a motion vector is longer than this many pixels."""
+MAX_BLEND_WEIGHT = 2
+"""A blend weight of this value takes the prediction from the neighbour alone."""
+MAX_FIELD_BYTES = 1 << 22
+"""A motion field is rejected if it has more than this many bytes before compression."""
+
+_HEADER = struct.Struct(">BHH")
+_BYTES_PER_CELL = 9  # two vectors of two 16-bit components, one blend weight
+# LZMA2 makes motion fields 5 % smaller than Deflate does.
+_LZMA2 = {"dict_size": MAX_FIELD_BYTES, "pb": 0}
 
 
 @dataclass(frozen=True)
 class MotionField:
-    """Where each frame but the reference finds its content: in the reference, or in its neighbour.
+    """Motion vectors and blend weights of all frames but the reference, on a grid of cells.
 
-    The neighbour is the frame next to it on the side of the reference. Between the centres of the
-    cells of this grid vectors and shares are interpolated.
+    Each frame has two predictors: the reference frame and its neighbour, the adjacent frame on
+    the side of the reference. Values belong to the centres of the cells and are interpolated
+    bilinearly between them.
 
     Attributes:
-        vectors: (K - 1, 2, rows, columns, 2) int16: rows down and columns to the right in halves
-            of a pixel; the pixel p of a frame shows what p + vector shows, with the first vectors
-            in the reference, with the second ones in the neighbour.
-        shares: (K - 1, rows, columns) uint8, 0 to 2: the halves that come from the neighbour; the
-            rest comes from the reference.
+        vectors: (K - 1, 2, rows, columns, 2) int16, in units of 1/2 pixel, as (down, right). Pixel
+            p of a frame is predicted by pixel p + vector of a predictor: ``vectors[:, 0]`` point
+            into the reference, ``vectors[:, 1]`` into the neighbour.
+        blend_weights: (K - 1, rows, columns) uint8, 0 to :data:`MAX_BLEND_WEIGHT`: 0 takes the
+            prediction from the reference, 2 from the neighbour, 1 the mean of both.
     """
 
     vectors: NDArray[np.int16]
-    shares: NDArray[np.uint8]
+    blend_weights: NDArray[np.uint8]
 
     def to_bytes(self) -> bytes:
-        """K - 1, rows, columns; as raw LZMA2 differences of vectors, low bytes first; shares."""
+        """Serialise the field.
+
+        A header holds K - 1, rows and columns (big-endian, 1 + 2 + 2 bytes). Raw LZMA2 follows: the
+        zigzag-coded difference of each vector component from the cell to its left, as one plane of
+        low bytes and one of high bytes, then the blend weights.
+        """
         differences = np.diff(self.vectors, axis=3, prepend=np.int16(0))
-        # Folded to 0, -1, 1, -2, 2 and so on, small ones of either sign have high bytes of 0.
-        folded = (differences << 1 ^ differences >> 15).astype(np.uint16)
-        planes = np.ascontiguousarray(np.moveaxis(folded, 4, 2), "<u2")
-        body = planes.reshape(-1, 1).view(np.uint8).T.tobytes() + self.shares.tobytes()
-        return _HEAD.pack(*self.shares.shape) + packed(body, _LZMA2)
+        zigzag = (differences << 1 ^ differences >> 15).astype(np.uint16)
+        components = np.ascontiguousarray(np.moveaxis(zigzag, 4, 2), "<u2")
+        byte_planes = components.reshape(-1, 1).view(np.uint8).T.tobytes()
+        body = byte_planes + self.blend_weights.tobytes()
+        return _HEADER.pack(*self.blend_weights.shape) + packed(body, _LZMA2)
 
     @classmethod
     def from_bytes(cls, data: bytes, frames: int) -> MotionField | None:
-        """Inverse of :meth:`to_bytes`; ``None`` unless it is the motion of so many frames."""
+        """Parse untrusted bytes, the inverse of :meth:`to_bytes`.
+
+        Args:
+            data: bytes of any origin.
+            frames: K - 1, the number of frames that the field must describe.
+
+        Returns:
+            The field, or ``None`` if the bytes are no valid field of this many frames.
+        """
         try:
-            count, rows, columns = _HEAD.unpack_from(data)
+            count, rows, columns = _HEADER.unpack_from(data)
         except struct.error:
             return None
         size = _BYTES_PER_CELL * count * rows * columns
-        if count != frames or not 0 < size <= MOST_BYTES:
+        if count != frames or not 0 < size <= MAX_FIELD_BYTES:
             return None
-        body = unpacked(data[_HEAD.size :], size, _LZMA2)
+        body = unpacked(data[_HEADER.size :], size, _LZMA2)
         if body is None:
             return None
-        cells = np.frombuffer(body, np.uint8)
-        shares = cells[-count * rows * columns :].reshape(count, rows, columns)
-        planes = cells[: -shares.size].reshape(2, -1).T.copy().view("<u2")
-        folded = np.moveaxis(planes.reshape(count, 2, 2, rows, columns), 2, 4)
-        differences = (folded >> 1).astype(np.int16) ^ -(folded & 1).astype(np.int16)
+        values = np.frombuffer(body, np.uint8)
+        blend_weights = values[-count * rows * columns :].reshape(count, rows, columns)
+        components = values[: -blend_weights.size].reshape(2, -1).T.copy().view("<u2")
+        zigzag = np.moveaxis(components.reshape(count, 2, 2, rows, columns), 2, 4)
+        differences = (zigzag >> 1).astype(np.int16) ^ -(zigzag & 1).astype(np.int16)
         vectors = np.cumsum(differences, axis=3, dtype=np.int16)
-        fits = np.abs(vectors.astype(int)).max() <= STEPS * MAX_VECTOR and shares.max() <= HALVES
-        return cls(vectors, shares) if fits else None
+        longest = np.abs(vectors.astype(int)).max()
+        if longest > VECTOR_UNITS_PER_PIXEL * MAX_VECTOR or blend_weights.max() > MAX_BLEND_WEIGHT:
+            return None
+        return cls(vectors, blend_weights)

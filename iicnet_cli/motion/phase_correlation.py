@@ -1,4 +1,4 @@
-"""Shifts of whole pictures onto each other, where the search for motion begins (``motion.py``)."""
+"""Shifts between whole pictures, by phase correlation (Kuglin and Hines, 1975)."""
 
 from __future__ import annotations
 
@@ -13,99 +13,108 @@ from iicnet_cli.pictures.arrays import Pixels
 Plane = NDArray[np.floating[Any]]
 Spectrum = NDArray[np.complexfloating[Any, Any]]
 Shift = tuple[int, int]
-"""Rows down and columns to the right, circularly."""
+"""A circular shift of a picture, in pixels, as (down, right)."""
 
-SMALLEST_SIDE = 64
-"""Pixels; in smaller pictures no motion is looked for."""
-WORTH = 0.85
-"""What has to be left of the difference to the reference, at most, for a picture to be moved."""
+MIN_SIDE = 64
+"""Motion is estimated only in pictures whose shorter side has at least this many pixels."""
+MAX_RELATIVE_DIFFERENCE = 0.85
+"""Motion is used only if it reduces the mean absolute difference to less than this part of it."""
 
-_COARSE = 100
-"""Pixels that the shorter side has at least where shifts are looked for; then they are refined."""
+_CORRELATED_SIDE = 100
+"""Pictures are halved while their shorter side stays at least this long, in pixels."""
 _PEAKS = 16
-"""Of the correlation: in blur the highest one is often not the right one."""
+"""This many of the highest correlation peaks are tried, because blur can hide the right one."""
+_MAX_DESCENT_STEPS = 4
+"""A shift moves by at most this many steps in each octave."""
+_DIFFERENCE_SIDE = 200
+"""Differences skip rows and columns, but keep at least this many of the shorter side."""
 
 
 def phase_correlate(images: Pixels) -> tuple[Shift, ...]:
-    """How far each picture but the first has to be shifted to lie on it, where that is worth it.
+    """Find the shift that moves each picture onto the first.
 
-    Phase correlation (Kuglin and Hines, 1975) of reduced pictures proposes shifts; the one with
-    the least mean absolute difference is refined, octave by octave, to whole pixels.
+    The phase correlation of reduced pictures proposes shifts. The one with the smallest mean
+    absolute difference is refined to whole pixels, from octave to octave.
 
     Args:
-        images: (K, H, W, C), uint8.
+        images: (K, H, W, C) uint8, the reference first.
 
     Returns:
-        K - 1 shifts, (0, 0) where none brings the difference down by 15 %, as in all pictures
-        below ``SMALLEST_SIDE``.
+        K - 1 shifts. A shift is (0, 0) where none reduces the difference by 15 %, and in all
+        pictures with a side below :data:`MIN_SIDE`.
     """
-    if min(images.shape[1:3]) < SMALLEST_SIDE:
+    if min(images.shape[1:3]) < MIN_SIDE:
         return ((0, 0),) * (len(images) - 1)
-    reference = _pyramid(images[0])
-    spectrum = _spectrum(reference[-1])
-    return tuple(_find(reference, spectrum, _pyramid(image)) for image in images[1:])
+    reference = _build_pyramid(images[0])
+    spectrum = _compute_spectrum(reference[-1])
+    return tuple(_find_shift(reference, spectrum, _build_pyramid(image)) for image in images[1:])
 
 
-def _pyramid(image: Pixels) -> list[Plane]:
-    """Grey, halved again and again until the shorter side is below twice ``_COARSE``."""
+def _build_pyramid(image: Pixels) -> list[Plane]:
+    """Return the octaves of the grey picture, the full size first."""
     grey = np.asarray(image @ np.ones(image.shape[2], np.float32), np.float32)
-    levels: list[Plane] = [grey]
-    while min(levels[-1].shape) >= 2 * _COARSE:
-        last = levels[-1][: levels[-1].shape[0] // 2 * 2, : levels[-1].shape[1] // 2 * 2]
-        levels.append(
+    octaves: list[Plane] = [grey]
+    while min(octaves[-1].shape) >= 2 * _CORRELATED_SIDE:
+        last = octaves[-1][: octaves[-1].shape[0] // 2 * 2, : octaves[-1].shape[1] // 2 * 2]
+        octaves.append(
             0.25 * (last[::2, ::2] + last[1::2, ::2] + last[::2, 1::2] + last[1::2, 1::2])
         )
-    return levels
+    return octaves
 
 
-def _spectrum(plane: Plane) -> Spectrum:
+def _compute_spectrum(plane: Plane) -> Spectrum:
     height, width = plane.shape
     window = np.hanning(height)[:, None] * np.hanning(width)
     spectrum: Spectrum = np.fft.rfft2((plane - plane.mean()) * window)
     return spectrum
 
 
-def _find(reference: list[Plane], spectrum: Spectrum, image: list[Plane]) -> Shift:
-    cross = spectrum * np.conj(_spectrum(image[-1]))
-    size = np.abs(cross)
-    height, width = shape = reference[-1].shape
-    correlation = np.fft.irfft2(cross / (size + 1e-3 * size.mean() + 1e-12), shape)
-    best = np.argpartition(correlation.ravel(), -_PEAKS)[-_PEAKS:]
-    centre = np.array([height // 2, width // 2])
-    peaks = [tuple((np.array(np.divmod(i, width)) + centre) % shape - centre) for i in best]
-    start = min([(0, 0), *peaks], key=lambda shift: _difference(reference[-1], image[-1], shift))
-    y, x = _refine(reference[-1], image[-1], start)
-    for wanted, given in zip(reversed(reference[:-1]), reversed(image[:-1]), strict=True):
-        y, x = _refine(wanted, given, (2 * y, 2 * x))
+def _find_shift(reference: list[Plane], spectrum: Spectrum, image: list[Plane]) -> Shift:
+    candidates = [(0, 0), *_find_peaks(spectrum, _compute_spectrum(image[-1]), image[-1].shape)]
+    start = min(candidates, key=lambda shift: _difference(reference[-1], image[-1], shift))
+    y, x = _descend(reference[-1], image[-1], start)
+    for fixed, moving in zip(reversed(reference[:-1]), reversed(image[:-1]), strict=True):
+        y, x = _descend(fixed, moving, (2 * y, 2 * x))
     shift = (int(y), int(x))
-    least, unmoved = (_difference(reference[0], image[0], s) for s in (shift, (0, 0)))
-    worthwhile = least < WORTH * unmoved and max(map(abs, shift)) < MAX_VECTOR
-    return shift if worthwhile else (0, 0)
+    shifted, unshifted = (_difference(reference[0], image[0], s) for s in (shift, (0, 0)))
+    useful = shifted < MAX_RELATIVE_DIFFERENCE * unshifted and max(map(abs, shift)) < MAX_VECTOR
+    return shift if useful else (0, 0)
 
 
-def _refine(wanted: Plane, given: Plane, start: Shift) -> Shift:
-    """The shift at the bottom of the slope that ``start`` is on, a few steps away at most."""
-    best, least = start, _difference(wanted, given, start)
-    for _ in range(4):
+def _find_peaks(reference: Spectrum, image: Spectrum, shape: tuple[int, ...]) -> list[Shift]:
+    """Return the shifts at the highest peaks of the phase correlation."""
+    cross = reference * np.conj(image)
+    magnitude = np.abs(cross)
+    correlation = np.fft.irfft2(cross / (magnitude + 1e-3 * magnitude.mean() + 1e-12), shape)
+    highest = np.argpartition(correlation.ravel(), -_PEAKS)[-_PEAKS:]
+    height, width = shape
+    centre = np.array([height // 2, width // 2])
+    return [tuple((np.array(np.divmod(i, width)) + centre) % shape - centre) for i in highest]
+
+
+def _descend(fixed: Plane, moving: Plane, start: Shift) -> Shift:
+    """Walk from ``start`` to a local minimum of the difference, a few steps away at most."""
+    best, least = start, _difference(fixed, moving, start)
+    for _ in range(_MAX_DESCENT_STEPS):
         y, x = best
-        for near in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
-            difference = _difference(wanted, given, near)
+        for candidate in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
+            difference = _difference(fixed, moving, candidate)
             if difference < least:
-                best, least = near, difference
+                best, least = candidate, difference
         if best == (y, x):
             break
     return best
 
 
-def _difference(wanted: Plane, given: Plane, shift: Shift) -> float:
-    """Mean absolute difference, the borders that come in from the other side included."""
-    step = max(1, min(wanted.shape) // 200)  # so many rows and columns tell enough
-    height, width = wanted.shape
-    rows = given[(np.arange(0, height, step) - shift[0]) % height]
-    # Two slices are much faster than an index for each column.
+def _difference(fixed: Plane, moving: Plane, shift: Shift) -> float:
+    """Return the mean absolute difference after a circular shift, on subsampled pixels."""
+    step = max(1, min(fixed.shape) // _DIFFERENCE_SIDE)
+    height, width = fixed.shape
+    rows = moving[(np.arange(0, height, step) - shift[0]) % height]
+    # Two slices are much faster than an index array for the columns.
     start = -shift[1] % width
     left = rows[:, start::step]
     right = rows[:, (start - width) % step : start : step]
-    reference = wanted[::step, ::step]
-    moved = np.concatenate([left, right], axis=1)[:, : reference.shape[1]]
-    return float(np.abs(moved - reference).mean())
+    sampled = fixed[::step, ::step]
+    shifted = np.concatenate([left, right], axis=1)[:, : sampled.shape[1]]
+    return float(np.abs(shifted - sampled).mean())

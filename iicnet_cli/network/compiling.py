@@ -12,27 +12,27 @@ from iicnet_cli.network.coupling import CouplingBlock
 from iicnet_cli.network.iicnet import IICNet
 
 
-def compiled(
+def compile_pass(
     function: Callable[[Tensor], Tensor], *, freezing: bool = False
 ) -> Callable[[Tensor], Tensor]:
-    """A faster function, compiled at its first call and again for every other shape.
+    """Compile a function of one tensor, at its first call and once for each other shape.
 
     Args:
-        function: of one tensor.
-        freezing: take the weights as constants; for inference only.
+        function: for example the forward pass of a network.
+        freezing: treat the weights as constants, which is possible for inference only.
 
-    Raises:
-        DeviceError: (the returned function) there is no compiler.
+    Returns:
+        The compiled function. It raises :class:`DeviceError` if there is no compiler.
     """
     from torch._dynamo.exc import TorchDynamoException  # slow to import
 
     options: dict[str, str | int | bool | Callable[..., object]] | None
     options = {"freezing": True} if freezing else None
-    fast = torch.compile(function, dynamic=False, options=options)
+    compiled = torch.compile(function, dynamic=False, options=options)
 
     def run(x: Tensor) -> Tensor:
         try:
-            return fast(x)
+            return compiled(x)
         except TorchDynamoException as error:
             raise DeviceError(
                 "the network cannot be compiled here",
@@ -43,15 +43,14 @@ def compiled(
 
 
 def compile_blocks(net: IICNet) -> None:
-    """Let the coupling blocks compute compiled from now on, both ways.
+    """Compile both passes of all coupling blocks of a network.
 
-    They are alike, so what is compiled for the first serves all; to compile the whole passes would
-    take many times as long.
+    The blocks are alike, so that the code compiled for the first serves all. To compile whole
+    passes takes many times as long.
 
-    Raises:
-        DeviceError: (the passes of the network) there is no compiler.
+    The passes of the network then raise :class:`DeviceError` if there is no compiler.
     """
     for module in net.modules():
         if isinstance(module, CouplingBlock):
-            for one_way in ("forward", "inverse"):
-                setattr(module, one_way, compiled(getattr(module, one_way)))
+            for direction in ("forward", "inverse"):
+                setattr(module, direction, compile_pass(getattr(module, direction)))

@@ -1,4 +1,4 @@
-"""The validated description that builds every variant of the network."""
+"""The validated description from which every variant of the network is built."""
 
 from __future__ import annotations
 
@@ -8,57 +8,66 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class RelationConfig(BaseModel):
-    """Relation module, equation (1): widths of its dense blocks and the scale of its residual."""
+    """Architecture of the relation module, equation (1)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    features: int = Field(default=64, ge=1)
-    growth: int = Field(default=32, ge=1)
-    scale: float = 0.2
+    features: int = Field(default=64, ge=1, description="feature channels of each image")
+    growth: int = Field(default=32, ge=1, description="growth of the dense blocks")
+    scale: float = Field(default=0.2, description="factor of the residual")
 
 
 class DetailConfig(BaseModel):
-    """Layers that halve each image by itself and fold into it what halving would lose."""
+    """Architecture of the detail layers, which halve each image and keep part of its detail."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    blocks: int = Field(default=4, ge=1, le=16)
-    width: int = Field(default=24, ge=4, description="features of the residual subnets")
+    blocks: int = Field(default=4, ge=1, le=16, description="coupling blocks")
+    width: int = Field(default=24, ge=4, description="feature channels of the residual subnets")
 
 
 class IICNetConfig(BaseModel):
-    """Every choice that the shape of an IICNet depends on.
+    """The complete description of the architecture of an :class:`IICNet`.
 
-    The paper's networks (:meth:`paper`) and the small ones that come with iicnet
-    (:meth:`compact`) are two settings of the same modules. Notation of the paper: K images of C
-    channels, N = C K, M channels after the downscaling module.
+    The networks of the paper (:meth:`paper`) and the small ones that come with iicnet
+    (:meth:`compact`) are two settings of the same modules. The notation is that of the paper: K
+    images of C channels, N = C K, M channels after the downscaling module.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    images: int = Field(ge=1, le=16, description="K, the reference included")
-    channels: Literal[1, 3] = Field(default=3, description="C")
-    embedding_channels: Literal[1, 3] = Field(default=3, description="C_e")
-    half_size: bool = Field(default=False, description="the embedding has half the size")
+    images: int = Field(ge=1, le=16, description="K, the number of images with the reference")
+    channels: Literal[1, 3] = Field(default=3, description="C, channels of each image")
+    embedding_channels: Literal[1, 3] = Field(default=3, description="C_e, of the embedding")
+    half_size: bool = Field(
+        default=False, description="the embedding has half the height and width of the images"
+    )
 
     downscaling: Literal["none", "haar", "pixel_shuffle"] = "haar"
-    downscaling_conv: bool = Field(default=False, description="invertible 1x1 after downscaling")
+    downscaling_conv: bool = Field(
+        default=False, description="invertible 1x1 convolution after downscaling"
+    )
     channel_order: Literal["image", "band"] = Field(
         default="image",
-        description="after downscaling: all bands of image 1, of image 2, ..., or band by band",
+        description="channels after downscaling: all bands of image 1, of image 2, ..., or band 1 "
+        "of all images, band 2, ...",
     )
 
     relation: RelationConfig | None = None
     detail: DetailConfig | None = Field(
-        default=None, description="half size: halve the images before all the rest"
+        default=None, description="halve the images before all other modules; needs half_size"
     )
 
-    blocks: int = Field(default=8, ge=1, le=64)
-    mixing: bool = Field(default=True, description="learned invertible 1x1 before each block")
+    blocks: int = Field(default=8, ge=1, le=64, description="coupling blocks")
+    mixing: bool = Field(
+        default=True, description="learned invertible 1x1 convolution before each block"
+    )
     subnet: Literal["dense", "residual"] = "residual"
-    width: int = Field(default=32, ge=4, description="growth (dense) or features (residual)")
-    depth: int = Field(default=1, ge=0, description="3x3 layers in the body of a residual subnet")
-    fused: bool = Field(default=True, description="h1 and g are one net with two outputs")
+    width: int = Field(
+        default=32, ge=4, description="growth (dense) or feature channels (residual) of subnets"
+    )
+    depth: int = Field(default=1, ge=0, description="3x3 layers inside a residual subnet")
+    fused: bool = Field(default=True, description="h1 and g are one subnet with two outputs")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -87,51 +96,62 @@ class IICNetConfig(BaseModel):
 
     @property
     def multiple(self) -> int:
-        """Height and width of the images must be multiples of this."""
-        return self.cell * (2 if self.detail else 1)
+        """Height and width of the images must be multiples of this many pixels."""
+        return self.downscaling_factor * (2 if self.detail else 1)
 
     @property
-    def cell(self) -> int:
-        """Factor of the downscaling module, on each axis."""
+    def downscaling_factor(self) -> int:
+        """The downscaling module divides height and width by this."""
         return 1 if self.downscaling == "none" else 2
 
     @property
     def image_channels(self) -> int:
-        """N = C K."""
+        """N = C K, the channels of all images."""
         return self.images * self.channels
 
     @property
     def working_channels(self) -> int:
-        """M, channels in the coupling layers."""
-        return self.image_channels * self.cell**2
+        """M, the channels of the coupling layers."""
+        return self.image_channels * self.downscaling_factor**2
 
     @property
     def squeezed_channels(self) -> int:
-        """Channels of one preliminary embedding in the coupling layers' domain, equation (8)."""
+        """Channels of one preliminary embedding in the coupling layers, equation (8)."""
         halves = self.half_size and not self.detail
-        return self.embedding_channels * (1 if halves else self.cell**2)
+        return self.embedding_channels * (1 if halves else self.downscaling_factor**2)
 
     @property
     def split(self) -> int:
-        """Where u is split in u_t (the reference, or the lowest band) and u_b, section 3.1."""
+        """Channels of u_t, section 3.1: those of the reference, or of the lowest band."""
         if self.channel_order == "band" and self.downscaling != "none":
             return self.working_channels // 4
-        return self.embedding_channels * self.cell**2
+        return self.embedding_channels * self.downscaling_factor**2
 
     @property
     def halo(self) -> int:
-        """Receptive field of either pass, in pixels of the images to each side."""
+        """Reach of the receptive field of either pass, in pixels of the images to each side."""
         subnet = 5 if self.subnet == "dense" else 2 + self.depth
-        working = 2 * subnet * self.blocks
+        coupling = 2 * subnet * self.blocks
         relation = 11 if self.relation else 0
-        reach = working * self.cell + (self.cell - 1) + relation
+        factor = self.downscaling_factor
+        reach = coupling * factor + (factor - 1) + relation
         if self.detail:
             reach = 2 * (reach + 2 * 3 * self.detail.blocks) + 1
         return reach
 
     @classmethod
     def compact(cls, images: int, **changes: object) -> Self:
-        """The small networks that come with iicnet: Haar domain, learned mixing, residual nets."""
+        """Describe a small network like those that come with iicnet.
+
+        It works in the Haar domain, with learned mixings and residual subnets.
+
+        Args:
+            images: K.
+            changes: fields that differ from their defaults.
+
+        Raises:
+            ValidationError: the fields contradict each other.
+        """
         return cls.model_validate({"images": images, **changes})
 
     @classmethod
@@ -146,7 +166,14 @@ class IICNetConfig(BaseModel):
         embedding_channels: Literal[1, 3] = 3,
         relation: bool = True,
     ) -> Self:
-        """The setting of the paper: pixels, or Haar and 1x1 for half size; three dense blocks."""
+        """Describe a network of the paper.
+
+        It works on pixels, or after downscaling and a 1x1 convolution if the embedding has half the
+        size. Its three subnets h1, g and h2 are separate dense blocks.
+
+        Raises:
+            ValidationError: the arguments contradict each other.
+        """
         return cls(
             images=images,
             embedding_channels=embedding_channels,

@@ -1,4 +1,4 @@
-"""Coupling layers, equations (3) to (7), and the small networks h1, g and h2 inside them."""
+"""Coupling layers, equations (3) to (7), and the subnets h1, g and h2 inside them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ class SubnetFactory(Protocol):
 
 
 class DenseBlock(nn.Module):
-    """Dense block of the paper: four 3x3 layers that see all before them, then a fifth, [15].
+    """Subnet of the paper, [15]: five 3x3 layers; each sees the outputs of all before it.
+
+    Maps (B, inputs, H, W) to (B, outputs, H, W), zero at first.
 
     Args:
-        inputs: channels in.
-        outputs: channels out; the last layer starts at zero.
-        growth: channels that each layer adds.
+        inputs: input channels.
+        outputs: output channels.
+        growth: output channels of each of the first four layers.
     """
 
     def __init__(self, inputs: int, outputs: int, growth: int = 32) -> None:
@@ -43,13 +45,16 @@ class DenseBlock(nn.Module):
 
 
 class ResidualNet(nn.Module):
-    """3x3 in, ``depth`` residual 3x3 layers, 3x3 out (starts at zero), GELU before each.
+    """Subnet of compact networks: a 3x3 layer, ``depth`` residual 3x3 layers, a 3x3 layer.
+
+    A GELU stands before each layer but the first. Maps (B, inputs, H, W) to (B, outputs, H, W),
+    zero at first.
 
     Args:
-        inputs: channels in.
-        outputs: channels out.
-        width: channels inside.
-        depth: residual layers.
+        inputs: input channels.
+        outputs: output channels.
+        width: feature channels inside.
+        depth: number of residual layers.
     """
 
     def __init__(self, inputs: int, outputs: int, width: int = 32, depth: int = 1) -> None:
@@ -65,22 +70,6 @@ class ResidualNet(nn.Module):
         return self.last(F.gelu(x))
 
 
-def _zero(layer: nn.Conv2d) -> nn.Conv2d:
-    nn.init.zeros_(layer.weight)
-    _zero_bias(layer)
-    return layer
-
-
-def _zero_bias(layer: nn.Conv2d) -> None:
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)
-
-
-def computing_in(dtype: torch.dtype | None, device: torch.device) -> AbstractContextManager[object]:
-    """Autocast to ``dtype``; ``None`` leaves everything in the precision of the inputs."""
-    return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
-
-
 class AffineNets(nn.Module):
     """h1 and g of equation (4) as two networks, as in the paper."""
 
@@ -90,7 +79,7 @@ class AffineNets(nn.Module):
         self.g = subnet(inputs, outputs)
 
     def forward(self, top: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns (g, h1) of the top part."""
+        """Return (g, h1) of the top part, each (B, outputs, H, W)."""
         return self.g(top), self.h1(top)
 
 
@@ -102,14 +91,9 @@ class FusedAffineNets(nn.Module):
         self.g_h1 = subnet(inputs, 2 * outputs)
 
     def forward(self, top: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns (g, h1) of the top part."""
+        """Return (g, h1) of the top part, each (B, outputs, H, W)."""
         g, h1 = self.g_h1(top).chunk(2, dim=1)
         return g, h1
-
-
-def _sc(g: Tensor) -> Tensor:
-    # Equal to tanh(g / 2), which PyTorch computes half as fast on a CPU.
-    return 2 * torch.sigmoid(g) - 1
 
 
 class CouplingBlock(Invertible):
@@ -123,7 +107,7 @@ class CouplingBlock(Invertible):
                |                  v
         u_b ---+---------(* exp(sc(g)), + h1)-- u_b'   u_b' = u_b exp(sc(g)) + h1        (4)
 
-    with sc the centred sigmoid 2 sigmoid(x) - 1.
+    with sc the centred sigmoid 2 sigmoid(x) - 1. Both passes map (B, M, H, W) to the same shape.
 
     Args:
         channels: M, channels of u.
@@ -132,10 +116,11 @@ class CouplingBlock(Invertible):
         fused: one network for h1 and g.
 
     Attributes:
-        subnet_dtype: what h1, g and h2 compute in, under autocast; ``None``: in that of u, as all
-            the rest always is. Both passes then still give the networks the same values, but for
-            the last bits of u; where these change how an activation is rounded, the inverse errs
-            by a rounding of the lower precision.
+        parts: channels of u_t and of u_b.
+        subnet_dtype: data type in which h1, g and h2 compute, under autocast; ``None`` for that of
+            u, in which the rest always computes. The inputs of the subnets are the same in both
+            passes but for the last bits of u. Where these change the rounding of an activation, the
+            inverse errs by about the precision of this type.
     """
 
     def __init__(
@@ -150,33 +135,36 @@ class CouplingBlock(Invertible):
         self.affine = nets(top, bottom, subnet)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Compute equations (3) and (4)."""
         top, bottom = x.split(self.parts, dim=1)
         top = top + self._h2(bottom)
         g, h1 = self._g_h1(top)
-        bottom = torch.addcmul(h1, bottom, torch.exp(_sc(g)))
+        bottom = torch.addcmul(h1, bottom, torch.exp(_centred_sigmoid(g)))
         return torch.cat((top, bottom), dim=1)
 
     def inverse(self, y: Tensor) -> Tensor:
-        """Equations (5) and (6)."""
+        """Compute equations (5) and (6)."""
         top, bottom = y.split(self.parts, dim=1)
         g, h1 = self._g_h1(top)
-        bottom = (bottom - h1) * torch.exp(-_sc(g))
+        bottom = (bottom - h1) * torch.exp(-_centred_sigmoid(g))
         top = top - self._h2(bottom)
         return torch.cat((top, bottom), dim=1)
 
     def _h2(self, bottom: Tensor) -> Tensor:
-        with computing_in(self.subnet_dtype, bottom.device):
+        with autocast_to(self.subnet_dtype, bottom.device):
             shift: Tensor = self.h2(bottom)
         return shift.to(bottom.dtype)
 
     def _g_h1(self, top: Tensor) -> tuple[Tensor, Tensor]:
-        with computing_in(self.subnet_dtype, top.device):
+        with autocast_to(self.subnet_dtype, top.device):
             g, h1 = self.affine(top)
         return g.to(top.dtype), h1.to(top.dtype)
 
 
 class CouplingLayers(Invertible):
-    """f_inn of equation (7): blocks in a row, each behind a learned 1x1 mixing if so configured.
+    """f_inn of equation (7): a chain of coupling blocks.
+
+    Both passes map (B, M, H, W) to the same shape.
 
     Args:
         channels: M.
@@ -184,7 +172,7 @@ class CouplingLayers(Invertible):
         blocks: number of blocks.
         subnet: builds the networks inside.
         fused: one network for h1 and g.
-        mixing: put an :class:`InvertibleConv1x1`, starting at identity, before each block.
+        mixing: put an :class:`InvertibleConv1x1`, the identity at first, before each block.
     """
 
     def __init__(
@@ -215,3 +203,24 @@ class CouplingLayers(Invertible):
             assert isinstance(layer, Invertible)
             y = layer.inverse(y)
         return y
+
+
+def autocast_to(dtype: torch.dtype | None, device: torch.device) -> AbstractContextManager[object]:
+    """Return a context of autocast to ``dtype``, or of no change for ``None``."""
+    return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+
+
+def _centred_sigmoid(x: Tensor) -> Tensor:
+    # This equals tanh(x / 2), which takes PyTorch twice as long on a CPU.
+    return 2 * torch.sigmoid(x) - 1
+
+
+def _zero(layer: nn.Conv2d) -> nn.Conv2d:
+    nn.init.zeros_(layer.weight)
+    _zero_bias(layer)
+    return layer
+
+
+def _zero_bias(layer: nn.Conv2d) -> None:
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)

@@ -1,4 +1,4 @@
-"""Halving of single images that keeps what it can of their detail."""
+"""Detail layers: halve single images and hide part of the lost detail in the result."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from iicnet_cli.network.downscaling import InvertibleDownscaling
 
 
 class DetailLayers(nn.Module):
-    """(B, K, C, H, W) to (B, K, C, H/2, W/2) and back, each image by itself.
+    """(B, K, C, H, W) to (B, K, C, H / 2, W / 2) and back, each image by itself.
 
-    Haar wavelets and invertible blocks as in IRN (Xiao et al., ECCV 2020): the mean band takes up
-    what it can of the other three, and these are left out; the inverse starts with zeros for them
-    and predicts them from the mean. So the images come back nearly, and halved images exactly:
-    ``forward(inverse(y)) == y``. Not in the paper, whose networks of half size do it all in one.
+    ::
+
+        image -- Haar -- coupling layers --> mean band ----> halved image
+                                        '--> other bands     dropped; zeros on the way back
+
+    The coupling layers hide in the mean band what they can of the other three (as in IRN, Xiao et
+    al., ECCV 2020). Images come back nearly, halved images exactly: ``forward(inverse(y)) == y``.
+    The layers are not in the paper, whose networks of half size have no separate step for this.
 
     Args:
         channels: C.
         blocks: number of coupling blocks, each behind a 1x1 mixing; they start as the identity.
-        width: features inside the residual subnets.
+        width: feature channels of the residual subnets.
     """
 
     def __init__(self, channels: int, blocks: int, width: int) -> None:
@@ -35,12 +39,13 @@ class DetailLayers(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
+        """(B, K, C, H, W) to (B, K, C, H / 2, W / 2)."""
         bands = self.coupling(self.downscaling(images.flatten(0, 1)))
         return bands[:, : self.channels].unflatten(0, images.shape[:2])
 
     def inverse(self, halved: Tensor) -> Tensor:
-        """(B, K, C, H/2, W/2) to (B, K, C, H, W)."""
+        """(B, K, C, H / 2, W / 2) to (B, K, C, H, W)."""
         mean = halved.flatten(0, 1)
-        lost = mean.new_zeros(len(mean), 3 * self.channels, *mean.shape[2:])
-        images = self.downscaling.inverse(self.coupling.inverse(torch.cat((mean, lost), dim=1)))
+        dropped = mean.new_zeros(len(mean), 3 * self.channels, *mean.shape[2:])
+        images = self.downscaling.inverse(self.coupling.inverse(torch.cat((mean, dropped), dim=1)))
         return images.unflatten(0, halved.shape[:2])

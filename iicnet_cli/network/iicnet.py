@@ -1,4 +1,4 @@
-"""The whole network: equations (1) to (9) in a row."""
+"""The whole network: the modules of equations (1) to (8) in a chain, and back, equation (9)."""
 
 from __future__ import annotations
 
@@ -23,16 +23,24 @@ from iicnet_cli.network.invertible import InvertibleConv1x1
 from iicnet_cli.network.relation import RelationBlock, RelationModule
 from iicnet_cli.network.squeeze import ChannelSqueeze
 
+_INITIAL_SPREAD = 0.3
+"""Other images start in the preliminary embeddings scaled by this factor."""
+
 
 class IICNet(nn.Module):
-    """Images to one embedding (:meth:`forward`) and back (:meth:`inverse`).
+    """Converts images to one embedding (:meth:`forward`) and back (:meth:`inverse`).
 
-    Quantization is not part of it: callers put :class:`Quantization` (training) or a PNG (use)
-    between the two passes. When the coupling layers work on smaller images than the embedding is,
-    the squeezed channels go back through the inverse of the downscaling.
+    ::
+
+        images - [detail] - [relation] - [downscaling] - [1x1] - coupling - squeeze - [upscaling]
+
+    Modules in brackets depend on the configuration. ``upscaling`` is the inverse of the downscaling
+    for one image; it is there when the coupling layers work on a smaller size than that of the
+    embedding. Quantization is not part of the network: callers put :class:`Quantization` (in
+    training) or a PNG between the two passes.
 
     Args:
-        config: which variant to build.
+        config: the variant to build.
     """
 
     def __init__(self, config: IICNetConfig) -> None:
@@ -79,22 +87,22 @@ class IICNet(nn.Module):
             self._start_at_reference()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Embed.
+        """Embed images, equations (1) to (8).
 
         Args:
-            images: (B, K, C, H, W), sRGB in 0..1, the reference first.
+            images: (B, K, C, H, W), sRGB, 0..1, the reference first.
 
         Returns:
-            (B, C_e, H_e, W_e), close to the reference, neither rounded nor clamped.
+            (B, C_e, H_e, W_e), near the reference, about 0..1, neither rounded nor clamped.
 
         Raises:
-            ValueError: K or C differ from the configuration, or H or W is no multiple of
+            ValueError: K or C differs from the configuration, or H or W is no multiple of
                 ``config.multiple``.
         """
-        self._check(images)
+        self._check_shape(images)
         if self.detail is not None:
             images = self.detail(images)
-        x = torch.cat(images.unbind(1), dim=1)  # keeps the memory format; flatten may not
+        x = torch.cat(images.unbind(1), dim=1)  # unlike flatten, keeps the memory format
         if self.relation is not None:
             x = self.relation(x)
         if self.downscaling is not None:
@@ -105,13 +113,13 @@ class IICNet(nn.Module):
         return e if self.upscaling is None else self.upscaling.inverse(e)
 
     def inverse(self, embedding: Tensor) -> Tensor:
-        """Restore, equation (9).
+        """Restore images, equation (9).
 
         Args:
-            embedding: (B, C_e, H_e, W_e), in 0..1.
+            embedding: (B, C_e, H_e, W_e), 0..1.
 
         Returns:
-            (B, K, C, H, W), close to the images, neither rounded nor clamped.
+            (B, K, C, H, W), near the images, about 0..1, neither rounded nor clamped.
         """
         e = embedding if self.upscaling is None else self.upscaling(embedding)
         x = self.coupling.inverse(self.squeeze.inverse(e))
@@ -125,25 +133,27 @@ class IICNet(nn.Module):
         return images if self.detail is None else self.detail.inverse(images)
 
     def reference(self, images: Tensor) -> Tensor:
-        """e_ref, what the embedding should look like (section 3.2).
+        """Return e_ref, the image that the embedding should look like (section 3.2).
 
         Args:
             images: (B, K, C, H, W), the reference first.
 
         Returns:
-            (B, C_e, H_e, W_e): the first image; halved bilinearly when the embedding has half
-            the size; its luma (Rec. 601) when the embedding has one channel.
+            (B, C_e, H_e, W_e): the first image; its luma (Rec. 601) if the embedding has one
+            channel; halved bilinearly if the embedding has half the size.
         """
-        reference = self._first(images)
+        reference = self._select_reference(images)
         if self.config.half_size:
             reference = F.interpolate(reference, scale_factor=0.5, mode="bilinear")
         return reference
 
-    def subnets_in(self, dtype: torch.dtype | None) -> Self:
-        """Let h1, g, h2 and f_rel compute in a lower precision, as ``torch.bfloat16``, from now on.
+    def set_subnet_dtype(self, dtype: torch.dtype | None) -> Self:
+        """Let h1, g, h2 and f_rel compute in another data type, such as ``torch.bfloat16``.
 
-        Weights, 1x1 mixings, couplings and squeeze stay as they are, and nothing of it is kept in
-        the state dict. ``None`` goes back.
+        Weights and all other operations keep their precision, and the state dict does not change.
+
+        Args:
+            dtype: data type for autocast; ``None`` to use that of the inputs again.
 
         Returns:
             This network.
@@ -153,8 +163,8 @@ class IICNet(nn.Module):
                 module.subnet_dtype = dtype
         return self
 
-    def _first(self, images: Tensor) -> Tensor:
-        """The first of (B, K, C, H, W) as (B, C_e, H, W)."""
+    def _select_reference(self, images: Tensor) -> Tensor:
+        """Return the first image of (B, K, C, H, W) with the channels of the embedding."""
         first = images[:, 0]
         if self.config.embedding_channels < self.config.channels:
             luma = first.new_tensor([0.299, 0.587, 0.114])
@@ -162,46 +172,49 @@ class IICNet(nn.Module):
         return first
 
     @torch.no_grad()
-    def _start_at_reference(self, spread: float = 0.3) -> None:
-        """Let the last mixing start where the average of equation (8) is the reference itself.
+    def _start_at_reference(self) -> None:
+        """Initialise the last mixing so that the average of equation (8) is the reference.
 
-        All that the reference leaves out goes, scaled down, into the differences between the
-        preliminary embeddings. With the identity the embedding would start as the average of all.
+        What the reference does not contain goes, scaled down, into differences between the
+        preliminary embeddings. With the identity, the embedding would start as the mean of all.
         """
         reference = self._reference_matrix()
         channels, squeezed = self.config.working_channels, self.config.squeezed_channels
-        # The reference and what completes it: all channels but those that weigh most in it.
+        # A basis: the reference, and all channels but those that weigh most in it.
         weights = reference.abs()
-        completed = []
+        replaced = []
         for row in range(squeezed):
-            completed.append(int(weights[row].argmax()))
-            weights[:, completed[-1]] = -1
-        left_out = [i for i in range(channels) if i not in completed]
-        basis = torch.cat([reference, torch.eye(channels)[left_out]])
+            replaced.append(int(weights[row].argmax()))
+            weights[:, replaced[-1]] = -1
+        others = [i for i in range(channels) if i not in replaced]
+        basis = torch.cat([reference, torch.eye(channels)[others]])
         copies = channels // squeezed
-        mixing = torch.eye(copies) * spread
-        mixing[0, 1:] = -spread
+        mixing = torch.eye(copies) * _INITIAL_SPREAD
+        mixing[0, 1:] = -_INITIAL_SPREAD
         mixing[:, 0] = 1
         last = self.coupling.layers[-2]
         assert isinstance(last, InvertibleConv1x1)
         last.weight.copy_(torch.kron(mixing, torch.eye(squeezed)) @ basis)
 
     def _reference_matrix(self) -> Tensor:
-        """(C, M): the channels of a preliminary embedding that equals the reference, from M."""
+        """Return the (C, M) matrix from the M working channels to the reference.
+
+        C are the channels of one preliminary embedding.
+        """
         x = torch.eye(self.config.working_channels)[:, :, None, None]
         images = x if self.downscaling is None else self.downscaling.inverse(x)
         images = images.unflatten(1, (self.config.images, self.config.channels))
-        # The detail layers halve before the downscaling, whose channels these are.
-        reference = self._first(images) if self.detail else self.reference(images)
+        # With detail layers, the images are halved already when they reach the downscaling.
+        reference = self._select_reference(images) if self.detail else self.reference(images)
         if self.upscaling is not None:
             reference = self.upscaling(reference)
         return reference[:, :, 0, 0].T
 
-    def _check(self, images: Tensor) -> None:
-        wanted = (self.config.images, self.config.channels)
-        if images.dim() != 5 or tuple(images.shape[1:3]) != wanted:
+    def _check_shape(self, images: Tensor) -> None:
+        expected = (self.config.images, self.config.channels)
+        if images.dim() != 5 or tuple(images.shape[1:3]) != expected:
             raise ValueError(
-                f"expected images of shape (B, {wanted[0]}, {wanted[1]}, H, W), "
+                f"expected images of shape (B, {expected[0]}, {expected[1]}, H, W), "
                 f"not {tuple(images.shape)}"
             )
         multiple = self.config.multiple

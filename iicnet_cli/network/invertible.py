@@ -1,4 +1,4 @@
-"""The contract that the modules of the network keep, and the invertible 1x1 convolution."""
+"""The contract of the invertible modules, and the invertible 1x1 convolution."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ from torch.nn import functional as F
 
 
 class Invertible(nn.Module, ABC):
-    """A bijection of tensors: ``inverse(forward(x)) == x`` up to rounding.
+    """A bijection of tensors: ``inverse(forward(x)) == x`` up to floating-point rounding.
 
-    Both passes are differentiable and keep nothing on the module.
+    Both passes are differentiable and store nothing in the module.
     """
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
-        """Images towards embedding."""
+        """Map from the side of the images to the side of the embedding."""
 
     @abstractmethod
     def inverse(self, y: Tensor) -> Tensor:
-        """Embedding towards images."""
+        """Map from the side of the embedding to the side of the images."""
 
 
 class InvertibleConv1x1(Invertible):
-    """Learned square 1x1 convolution (Glow, [16] of the paper), (B, M, H, W) to the same shape.
+    """Learned square 1x1 convolution (Glow, [16] of the paper), which mixes channels.
+
+    Both passes map (B, M, H, W) to the same shape.
 
     Args:
         channels: M.
-        init: ``identity`` or a random rotation (``orthogonal``).
+        init: ``identity``, or ``orthogonal`` for a random rotation.
     """
 
     def __init__(self, channels: int, init: str = "identity") -> None:
@@ -43,8 +45,7 @@ class InvertibleConv1x1(Invertible):
         return F.conv2d(x, self.weight[:, :, None, None])
 
     def inverse(self, y: Tensor) -> Tensor:
-        # In double, whatever the network runs in: the error of the inverse would be amplified
-        # by every block that follows.
-        # Unchecked: to be told of a singular matrix, a GPU would have to be waited for.
+        # The matrix is inverted in double, because every block that follows amplifies its error.
+        # inv_ex does not check for singular matrices: the check would wait for the GPU.
         weight, _ = torch.linalg.inv_ex(self.weight.double())
         return F.conv2d(y, weight.to(self.weight.dtype)[:, :, None, None])

@@ -1,4 +1,10 @@
-"""How the errors of rounding are to be diffused so that the network restores least of them."""
+"""Fit of the noise-shaping filter: rounding errors that the network restores the least of.
+
+The embedding is rounded to 8 bits. To first order its rounding errors n come back as J n, with the
+Jacobian J of the inverse pass, equation (9). Their energy n^T J^T J n depends on the spatial and
+colour spectrum of n, and J^T J is nearly the same everywhere and for all pictures. So errors are
+diffused (error diffusion) by a filter that is fitted to J^T J as in linear prediction.
+"""
 
 from __future__ import annotations
 
@@ -12,65 +18,84 @@ from iicnet_cli.network.pixels import to_pixels, to_rounding_residual, to_tensor
 from iicnet_cli.quantize.error_diffusion import rounded
 from iicnet_cli.quantize.lattice import NEIGHBOURS, NoiseShapingFilter
 
-_DRAWS = 16
+_NOISE_DRAWS = 16
+"""The error weights are measured with this many draws of white noise."""
+
+_Sample = tuple[int, int, int]
+"""Channel, row and column of a sample, relative to the sample with the error."""
 
 
-def fit_noise_shaping(net: IICNet, images: Tensor, share: float) -> NoiseShapingFilter | None:
-    """Weights of an error diffusion after which the network restores the least of the errors.
-
-    To first order, errors n of the embedding come back as J n, with the Jacobian J of the inverse
-    pass, equation (9), and W = J^T J is nearly the same everywhere and for all pictures. It is
-    measured with white noise; then errors are fed back as in linear prediction, such that n^T W n
-    and a share of n^T n become smallest.
+def fit_noise_shaping(
+    net: IICNet, images: Tensor, embedding_weight: float
+) -> NoiseShapingFilter | None:
+    """Fit the filter of an error diffusion to a network.
 
     Args:
-        net: in evaluation mode.
-        images: (1, K, C, H, W) in 0..1.
-        share: of an error in the embedding itself, beside what is restored of it on average.
+        net: the network in evaluation mode.
+        images: (1, K, C, H, W), 0..1, pictures on which the network is measured.
+        embedding_weight: weight of an error of the embedding itself, relative to the average
+            energy that is restored of it.
 
     Returns:
-        ``None`` if the pictures are restored better without.
+        The filter, or ``None`` if the pictures are restored better with plain rounding.
     """
     with torch.no_grad():
         embedding = net(images)
+    noise_shaping = _solve_filter(_measure_error_weights(net, embedding), embedding_weight)
+    rounding = to_pixels(embedding)[0], to_rounding_residual(embedding)[0]
+    with torch.no_grad():
+        exact = net.inverse(embedding)
+        plain, shaped = (
+            (net.inverse(to_tensor(rounded(*rounding, how)[None])) - exact).square().mean().item()
+            for how in (None, noise_shaping)
+        )
+    return noise_shaping if shaped < plain else None
+
+
+def _measure_error_weights(net: IICNet, embedding: Tensor) -> NDArray[np.float64]:
+    """Measure J^T J with white noise.
+
+    Args:
+        net: the network.
+        embedding: (1, C_e, H_e, W_e), unrounded.
+
+    Returns:
+        (C_e, C_e, H_e, W_e): for two channels, by the circular distance of their samples.
+    """
     generator = torch.Generator().manual_seed(0)
     correlation = torch.zeros(())
-    for _ in range(_DRAWS):
+    for _ in range(_NOISE_DRAWS):
         noise = torch.rand(embedding.shape, generator=generator) - 0.5
         start = embedding.clone().requires_grad_()
         restored = net.inverse(start)
         with torch.no_grad():
             change = net.inverse(start + noise / 255) - restored
-        (back,) = torch.autograd.grad(restored, start, change)
-        a, b = torch.fft.fft2(255 * back[0].double()), torch.fft.fft2(noise[0].double())
-        both = torch.einsum("ahw,bhw->abhw", a.conj(), b)
-        correlation = correlation + torch.fft.ifft2(both).real
-    # The variance of the noise is 1/12.
-    weights = 12 / (_DRAWS * embedding[0, 0].numel()) * correlation.numpy()
-    feedback = _solved(weights, share)
-    rounding = to_pixels(embedding)[0], to_rounding_residual(embedding)[0]
-    with torch.no_grad():
-        exact = net.inverse(embedding)
-        plain, diffused = (
-            (net.inverse(to_tensor(rounded(*rounding, how)[None])) - exact).square().mean().item()
-            for how in (None, feedback)
-        )
-    return feedback if diffused < plain else None
+        (pulled_back,) = torch.autograd.grad(restored, start, change)
+        a, b = torch.fft.fft2(255 * pulled_back[0].double()), torch.fft.fft2(noise[0].double())
+        cross = torch.einsum("ahw,bhw->abhw", a.conj(), b)
+        correlation = correlation + torch.fft.ifft2(cross).real
+    # The noise has a variance of 1/12.
+    return 12 / (_NOISE_DRAWS * embedding[0, 0].numel()) * correlation.numpy()
 
 
-def _solved(weights: NDArray[np.float64], share: float) -> NoiseShapingFilter:
-    """From W, (C, C, H, W) by channels and distance, all of a pixel and its later neighbours."""
+def _solve_filter(weights: NDArray[np.float64], embedding_weight: float) -> NoiseShapingFilter:
+    """Solve the normal equations of linear prediction for the filter.
+
+    Args:
+        weights: (C, C, H, W), see :func:`_measure_error_weights`.
+        embedding_weight: see :func:`fit_noise_shaping`.
+    """
     channels = len(weights)
-    own = share * float(np.mean([weights[c, c, 0, 0] for c in range(channels)]))
+    own = embedding_weight * float(np.mean([weights[c, c, 0, 0] for c in range(channels)]))
 
-    def weight(p: tuple[int, int, int], q: tuple[int, int, int]) -> float:
+    def weight(p: _Sample, q: _Sample) -> float:
         (a, ya, xa), (b, yb, xb) = p, q
         there, back = weights[a, b, yb - ya, xb - xa], weights[b, a, ya - yb, xa - xb]
         return float(there + back) / 2 + own * (p == q)
 
-    feedback = np.zeros((len(NEIGHBOURS), channels, channels), np.float32)
+    noise_shaping = np.zeros((len(NEIGHBOURS), channels, channels), np.float32)
     for c in range(channels):
-        # An error here is seen by these later samples, which have it as their neighbour.
+        # The later samples to which the error of a sample in this channel is diffused.
         later = [
             (i, (k, -y, -x))
             for i, (y, x) in enumerate(NEIGHBOURS)
@@ -80,5 +105,5 @@ def _solved(weights: NDArray[np.float64], share: float) -> NoiseShapingFilter:
         left = np.array([[weight(p, q) for _, q in later] for _, p in later])
         right = np.array([weight(p, (c, 0, 0)) for _, p in later])
         for (i, (k, _, _)), value in zip(later, np.linalg.solve(left, -right), strict=True):
-            feedback[i, c, k] = value
-    return feedback
+            noise_shaping[i, c, k] = value
+    return noise_shaping

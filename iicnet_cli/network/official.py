@@ -1,8 +1,8 @@
-"""Checkpoints of the authors' code (github.com/felixcheng97/IICNet): settings and weights.
+"""Settings and weights of the authors' code (github.com/felixcheng97/IICNet).
 
-The published networks read and write images in BGR order, ours in RGB. The order is not changed
-around the network but inside its weights: every convolution that sees image channels gets them
-reversed, image by image, so that nothing else has to know.
+The published networks read and write images in BGR order, ours in RGB. The difference is removed in
+the weights: in every convolution that reads or writes image channels, these are reversed image by
+image. So the rest of the program knows RGB only.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from iicnet_cli.network.iicnet import IICNet
 
 
 def _grayscale() -> IICNetConfig:
-    # The published split puts the first channel, blue, apart from the other two. Ours comes last,
-    # so a mixing, which the published network has not, turns the channels round before block 1.
+    # The published network splits the first channel, blue, from the other two. In RGB blue is the
+    # last channel, so a mixing before the first block reverses the channels.
     paper = IICNetConfig.paper(1, blocks=16, embedding_channels=1)
     return IICNetConfig.model_validate({**paper.model_dump(), "mixing": True})
 
 
-PUBLISHED: dict[str, IICNetConfig] = {
+PUBLISHED_SETTINGS: dict[str, IICNetConfig] = {
     "paper/video-5": IICNetConfig.paper(5),
     "paper/video-7": IICNetConfig.paper(7),
     "paper/video-9": IICNetConfig.paper(9),
@@ -45,24 +45,24 @@ PUBLISHED: dict[str, IICNetConfig] = {
         1, blocks=16, half_size=True, downscaling="pixel_shuffle", channel_order="band"
     ),
 }
-"""The published settings, by the names that ``models import --as`` takes.
+"""Configurations of the published networks, by the names that ``models import --as`` accepts.
 
-Images come in this order, the reference first: middle frame, then the others in time (video);
+The images are ordered with the reference first: the middle frame, then the others in time (video);
 left, right (stereo); normal, zoomed (dual); composed, background[, foreground] (layers).
 """
 
 
 def published_task(name: str) -> str:
-    """Task of a published setting: ``video`` of ``paper/video-3-half``."""
+    """Return the task of a published setting, such as ``video`` for ``paper/video-3-half``."""
     return name.removeprefix("paper/").partition("-")[0]
 
 
 class _Origin(NamedTuple):
-    """Where a tensor of ours comes from.
+    """The official tensor that becomes one of ours.
 
     Attributes:
-        key: in the official state dict.
-        inputs: how many leading input channels are image channels.
+        key: its key in the official state dict.
+        inputs: number of leading input channels that are image channels.
         outputs: whether the output channels are image channels.
     """
 
@@ -72,7 +72,7 @@ class _Origin(NamedTuple):
 
 
 def convert_state_dict(state: Mapping[str, Tensor], config: IICNetConfig) -> dict[str, Tensor]:
-    """Weights of the authors' code to those of :class:`IICNet`; the two compute the same.
+    """Convert weights of the authors' code to those of an :class:`IICNet` that computes the same.
 
     ::
 
@@ -83,18 +83,22 @@ def convert_state_dict(state: Mapping[str, Tensor], config: IICNetConfig) -> dic
         4  quantization  nothing
 
     Args:
-        state: of their ModuleList, or of that in a DistributedDataParallel (``module.``).
-        config: one of :data:`PUBLISHED`, any number of blocks.
+        state: state dict of their ModuleList, or of one in a DistributedDataParallel (keys that
+            start with ``module.``).
+        config: one of :data:`PUBLISHED_SETTINGS`, with any number of blocks.
+
+    Returns:
+        The state dict of an :class:`IICNet` with this configuration, float.
 
     Raises:
-        ModelError: a tensor is missing, of another shape, or has no place in this setting; or the
-            Haar weights are not those of the paper.
+        ModelError: a tensor is missing, surplus or of another shape, or the Haar kernel is not that
+            of the paper.
     """
-    left = {key.removeprefix("module."): tensor for key, tensor in state.items()}
+    remaining = {key.removeprefix("module."): tensor for key, tensor in state.items()}
     shapes = {key: tensor.shape for key, tensor in IICNet(config).state_dict().items()}
 
     def take(key: str, shape: torch.Size) -> Tensor:
-        tensor = left.pop(key, None)
+        tensor = remaining.pop(key, None)
         if tensor is None:
             raise _misfit(f"'{key}' is missing")
         if tensor.shape != shape:
@@ -107,15 +111,15 @@ def convert_state_dict(state: Mapping[str, Tensor], config: IICNetConfig) -> dic
         key = "1.operations.0.haar_weights"
         if not torch.equal(take(key, kernel.shape), kernel):
             raise _misfit(f"'{key}' are not the Haar wavelets")
-    for ours, origin in _origins(config):
+    for ours, origin in _list_origins(config):
         tensor = take(origin.key, shapes[ours])
         if origin.inputs:
             tensor = _reverse_images(tensor, 1, origin.inputs)
         if origin.outputs:
             tensor = _reverse_images(tensor, 0, tensor.shape[0])
         converted[ours] = tensor
-    if left:
-        raise _misfit(f"'{next(iter(left))}' has no place in it")
+    if remaining:
+        raise _misfit(f"'{next(iter(remaining))}' has no place in it")
     if config.mixing:
         identity = torch.eye(config.working_channels)
         for block in range(config.blocks):
@@ -124,15 +128,15 @@ def convert_state_dict(state: Mapping[str, Tensor], config: IICNetConfig) -> dic
     return converted
 
 
-def _misfit(what: str) -> ModelError:
+def _misfit(reason: str) -> ModelError:
     return ModelError(
-        f"these weights do not fit this published setting: {what}",
+        f"these weights do not fit this published setting: {reason}",
         hint="is it another setting? see: iicnet models import --help",
     )
 
 
-def _origins(config: IICNetConfig) -> Iterator[tuple[str, _Origin]]:
-    """Every tensor of ours that the official state dict has, with its origin there."""
+def _list_origins(config: IICNetConfig) -> Iterator[tuple[str, _Origin]]:
+    """Yield our key and the origin of each tensor that the official state dict has."""
     if config.relation is not None:
         for direction, their_name in (("forward", "forw"), ("inverse", "back")):
             ours, theirs = f"relation.{direction}_block", f"0.{their_name}_rel"
@@ -148,8 +152,8 @@ def _origins(config: IICNetConfig) -> Iterator[tuple[str, _Origin]]:
             "downscaling_conv.weight",
             _Origin("1.operations.1.weight", inputs=config.working_channels, outputs=True),
         )
-    # With a mixing the channels have their published order between the coupling layers.
-    in_order = config.mixing
+    # With a mixing, the coupling layers see the channels in the published order.
+    published_order = config.mixing
     top, bottom = config.split, config.working_channels - config.split
     for block in range(config.blocks):
         ours = f"coupling.layers.{2 * block + 1 if config.mixing else block}"
@@ -162,8 +166,8 @@ def _origins(config: IICNetConfig) -> Iterator[tuple[str, _Origin]]:
             yield from _dense(
                 f"{ours}.{net}",
                 f"{theirs}.{their_name}",
-                inputs=0 if in_order else inputs,
-                outputs=not in_order,
+                inputs=0 if published_order else inputs,
+                outputs=not published_order,
             )
 
 
@@ -183,7 +187,7 @@ def _convolution(
 
 
 def _reverse_images(tensor: Tensor, dim: int, channels: int) -> Tensor:
-    """BGR to RGB in each of the images that the leading ``channels`` of a dimension hold."""
+    """Reverse the three channels of each image in the leading ``channels`` of a dimension."""
     index = torch.arange(tensor.shape[dim])
     index[:channels] = index[:channels].unflatten(0, (-1, 3)).flip(1).flatten()
     return tensor.index_select(dim, index)

@@ -1,4 +1,4 @@
-"""In which arithmetic a network computes."""
+"""The floating-point precision in which a network computes."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from iicnet_cli.errors import UsageError
 from iicnet_cli.network.iicnet import IICNet
 
 Precision = Literal["fp32", "tf32", "bf16"]
-"""``tf32``: in all convolutions, on CUDA; ``bf16``: in the subnets of couplings and
-relation module, see :meth:`IICNet.subnets_in`."""
+"""``fp32`` is exact. ``tf32`` is used by all convolutions, on CUDA only. ``bf16`` is used by the
+subnets of the couplings and of the relation module, see :meth:`IICNet.set_subnet_dtype`."""
 
 
 def set_precision(net: IICNet, precision: Precision, device: torch.device) -> None:
-    """Let a network compute faster and less exactly.
+    """Let a network compute in a lower precision from now on.
+
+    ``tf32`` is set for the whole process.
 
     Raises:
-        UsageError: the precision is not to be had on the device.
+        UsageError: the device does not support the precision.
     """
     if precision == "bf16":
-        net.subnets_in(torch.bfloat16)
+        net.set_subnet_dtype(torch.bfloat16)
     elif precision == "tf32":
         if device.type != "cuda":
             raise UsageError("tf32 exists on CUDA only", hint="use --precision fp32 or bf16")
-        # For the whole process: autograd looks at it again in the backward pass.
+        # Not in a context: autograd reads the setting again in the backward pass.
         torch.backends.cudnn.allow_tf32 = True

@@ -1,4 +1,4 @@
-"""Quantization layer (section 3.1): the embedding has to survive eight bits."""
+"""Quantization layer (section 3.1): the embedding is stored in 8 bits per sample."""
 
 from __future__ import annotations
 
@@ -10,42 +10,46 @@ from iicnet_cli.quantize.lattice import NEIGHBOURS, NoiseShapingFilter
 
 
 class Quantization(nn.Module):
-    """Embedding in 0..1 to levels of 1/255, clamped to 0..1.
+    """Quantize an embedding to 256 values, k / 255.
 
-    In training mode, by default, uniform noise of one level's width stands for the rounding [8];
-    with ``feedback`` diffused as the errors of rounding are (``iicnet_cli/rounding``). With
-    ``straight_through`` the rounding itself is used and its gradient passed on unchanged. In
-    evaluation mode the values are rounded.
+    In evaluation mode the values are rounded. In training mode uniform noise of the width of one
+    quantization step stands for the rounding error, as in [8] of the paper.
+
+    Args:
+        straight_through: round in training mode too, and pass the gradient on unchanged.
+        noise_shaping: filter by which :class:`Rounding` diffuses rounding errors; the noise of the
+            training mode is shaped by it.
     """
 
     def __init__(
-        self, *, straight_through: bool = False, feedback: NoiseShapingFilter | None = None
+        self, *, straight_through: bool = False, noise_shaping: NoiseShapingFilter | None = None
     ) -> None:
         super().__init__()
         self.straight_through = straight_through
-        self._kernel = None if feedback is None else _kernel(feedback)
+        self._kernel = None if noise_shaping is None else _build_kernel(noise_shaping)
 
     def forward(self, e: Tensor) -> Tensor:
-        levels = e * 255
+        """(B, C_e, H_e, W_e), about 0..1, to the same shape, clamped to 0..1."""
+        values = e * 255
         if self.training and not self.straight_through:
-            levels = levels + self._diffused(torch.rand_like(levels) - 0.5)
+            values = values + self._shape(torch.rand_like(values) - 0.5)
         elif self.training:
-            levels = levels + (levels.round() - levels).detach()
+            values = values + (values.round() - values).detach()
         else:
-            levels = levels.round()
-        return levels.clamp(0, 255) / 255
+            values = values.round()
+        return values.clamp(0, 255) / 255
 
-    def _diffused(self, noise: Tensor) -> Tensor:
+    def _shape(self, noise: Tensor) -> Tensor:
         if self._kernel is None:
             return noise
         return functional.conv2d(functional.pad(noise, (1, 1, 1, 0)), self._kernel.to(noise))
 
 
-def _kernel(feedback: NoiseShapingFilter) -> Tensor:
-    """(C, C, 2, 3) of a convolution that adds to each error what is fed back of those before."""
-    channels = feedback.shape[1]
+def _build_kernel(noise_shaping: NoiseShapingFilter) -> Tensor:
+    """Return the (C, C, 2, 3) convolution kernel that adds the fed-back errors to each error."""
+    channels = noise_shaping.shape[1]
     kernel = torch.zeros(channels, channels, 2, 3)
-    for (y, x), square in zip(NEIGHBOURS, torch.from_numpy(feedback), strict=True):
-        kernel[:, :, 1 + y, 1 + x] += square.T
+    for (y, x), weights in zip(NEIGHBOURS, torch.from_numpy(noise_shaping), strict=True):
+        kernel[:, :, 1 + y, 1 + x] += weights.T
     kernel[:, :, 1, 1] += torch.eye(channels)
     return kernel

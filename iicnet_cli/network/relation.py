@@ -1,15 +1,15 @@
-"""Relation module, equation (1)."""
+"""Relation module, equation (1): features of each image, seen by all images."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from iicnet_cli.network.coupling import DenseBlock, computing_in
+from iicnet_cli.network.coupling import DenseBlock, autocast_to
 
 
 class RelationBlock(nn.Module):
-    """r_k = x_k + scale * f_rel^k(x), for each of the K images, equation (1).
+    """One direction of the module: r_k = x_k + scale * f_rel^k(x) for each of the K images.
 
     ::
 
@@ -23,6 +23,9 @@ class RelationBlock(nn.Module):
         features: channels of each image's features.
         growth: growth of the dense blocks.
         scale: factor of the residual.
+
+    Attributes:
+        subnet_dtype: data type in which f_rel computes, under autocast; ``None`` for that of x.
     """
 
     def __init__(
@@ -48,19 +51,26 @@ class RelationBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, H, W) to the same shape."""
         images = x.split(self.channels, dim=1)
-        with computing_in(self.subnet_dtype, x.device):
+        with autocast_to(self.subnet_dtype, x.device):
             features = torch.cat(
                 [head(image) for head, image in zip(self.heads, images, strict=True)], dim=1
             )
-            change = torch.cat([tail(features) for tail in self.tails], dim=1)
-        return x + self.scale * change.to(x.dtype)
+            residual = torch.cat([tail(features) for tail in self.tails], dim=1)
+        return x + self.scale * residual.to(x.dtype)
 
 
 class RelationModule(nn.Module):
-    """Two relation blocks of the same shape, one for each direction (section 3.1).
+    """Two relation blocks of the same architecture, one for each direction (section 3.1).
 
-    ``inverse`` is a second, separately learned block, as in the paper: it is **only
-    approximately** the inverse of ``forward``, and the one module that is no bijection.
+    ``inverse`` is a second block that is learned separately, as in the paper. So it is **only
+    approximately** the inverse of ``forward``; this is the one module that is no bijection.
+
+    Args:
+        images: K.
+        channels: C.
+        features: channels of each image's features.
+        growth: growth of the dense blocks.
+        scale: factor of the residual.
     """
 
     def __init__(
@@ -76,7 +86,9 @@ class RelationModule(nn.Module):
         self.inverse_block = RelationBlock(images, channels, features, growth, scale)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, N, H, W) to the same shape, f_rel."""
         return self.forward_block(x)
 
     def inverse(self, y: Tensor) -> Tensor:
+        """(B, N, H, W) to the same shape, f'_rel."""
         return self.inverse_block(y)

@@ -7,13 +7,16 @@ from torch import Tensor, nn
 
 
 class ChannelSqueeze(nn.Module):
-    """Average of K_e = M / C_e preliminary embeddings; backwards, the embedding copied K_e times.
+    """Average K_e = M / C_e preliminary embeddings; copy the embedding K_e times on the way back.
 
-    ``forward(inverse(e)) == e`` exactly; the other way round it is a projection.
+    ``forward(inverse(e)) == e`` exactly. The other way round it is a projection.
 
     Args:
         channels: M.
         squeezed: C_e, channels of one preliminary embedding.
+
+    Raises:
+        ValueError: M is no multiple of C_e.
     """
 
     def __init__(self, channels: int, squeezed: int) -> None:
@@ -24,7 +27,7 @@ class ChannelSqueeze(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, M, H, W) to (B, C_e, H, W)."""
-        # Unlike mean and repeat, these keep the memory format.
+        # Unlike mean and repeat, these operations keep the memory format.
         first, *others = x.chunk(self.copies, dim=1)
         return sum(others, first) / self.copies
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from iicnet_cli.errors import MediaError, UsageError
+from iicnet_cli.media.motion_photo import is_motion_photo
 from iicnet_cli.media.stereo_formats import is_stereo
-from iicnet_cli.media.video import is_motion_photo, is_video
+from iicnet_cli.media.video_reader import is_video
 from iicnet_cli.options import EmbedOptions
 from iicnet_cli.tasks.dual import DualTask
 from iicnet_cli.tasks.grayscale import GrayscaleTask

@@ -7,13 +7,10 @@ from fractions import Fraction
 from pathlib import Path
 
 from iicnet_cli.container.header import Header, Source
-from iicnet_cli.media.video import (
-    STILLS_RATE,
-    FrameSource,
-    VideoWriter,
-    open_frames,
-    open_writer,
-)
+from iicnet_cli.media.frame_source import FrameSource
+from iicnet_cli.media.frame_times import STILLS_RATE
+from iicnet_cli.media.video_reader import open_frames
+from iicnet_cli.media.video_writer import VideoWriter, open_writer
 from iicnet_cli.options import EmbedOptions
 from iicnet_cli.tasks.task import PictureSource, SourceDescription
 

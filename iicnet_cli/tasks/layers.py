@@ -13,7 +13,9 @@ from PIL import Image, ImageColor, ImageOps
 
 from iicnet_cli.container.header import Header
 from iicnet_cli.errors import UsageError
-from iicnet_cli.media.layered import Layer, composite, flatten, is_layered, read_layers, write_ora
+from iicnet_cli.media.layered_files import is_layered, read_layers
+from iicnet_cli.media.layered_image import Layer, composite, flatten
+from iicnet_cli.media.openraster import write_ora
 from iicnet_cli.media.stills import (
     has_alpha,
     read_still,

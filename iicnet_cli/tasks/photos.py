@@ -13,7 +13,8 @@ from iicnet_cli.container.header import Header, Source
 from iicnet_cli.errors import OutputExistsError, UsageError
 from iicnet_cli.media.files import names_folder
 from iicnet_cli.media.stereo_formats import is_stereo
-from iicnet_cli.media.stills import STILL_SUFFIXES, has_alpha, resize, write_still
+from iicnet_cli.media.stills import has_alpha, resize, write_still
+from iicnet_cli.media.suffixes import STILL_SUFFIXES
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.group import Group
 from iicnet_cli.tasks.task import Delivered, PictureSource, SourceDescription, Task

@@ -12,17 +12,11 @@ import numpy as np
 from iicnet_cli.container.header import Header, Source
 from iicnet_cli.errors import MediaError, UsageError
 from iicnet_cli.media.files import names_folder
-from iicnet_cli.media.stereo_formats import (
-    LAYOUTS,
-    anaglyph,
-    is_stereo,
-    join,
-    read_pair,
-    split,
-    write_pair,
-)
-from iicnet_cli.media.stills import STILL_SUFFIXES, read_still
-from iicnet_cli.media.video import is_video
+from iicnet_cli.media.stereo_formats import is_stereo, read_pair, write_pair
+from iicnet_cli.media.stereo_layouts import LAYOUTS, anaglyph, join, split
+from iicnet_cli.media.stills import read_still
+from iicnet_cli.media.suffixes import STILL_SUFFIXES
+from iicnet_cli.media.video_reader import is_video
 from iicnet_cli.options import EmbedOptions, RestoreOptions
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.group import Group

@@ -9,8 +9,8 @@ import numpy as np
 
 from iicnet_cli.container.header import Header, Source
 from iicnet_cli.errors import UsageError
-from iicnet_cli.media.stills import VIDEO_SUFFIXES
-from iicnet_cli.media.video import open_frames
+from iicnet_cli.media.suffixes import VIDEO_SUFFIXES
+from iicnet_cli.media.video_reader import open_frames
 from iicnet_cli.options import EmbedOptions, RestoreOptions
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.group import Group

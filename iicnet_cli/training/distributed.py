@@ -1,8 +1,8 @@
-"""Several processes that train one network together, as ``torchrun`` starts them.
+"""Several processes that train one network together, started by ``torchrun``.
 
-Each takes its rows of every batch; losses and gradients are averaged, so all take the same step,
-the one that a single process would take with the whole batch. What depends on time, files or
-signals is decided by the first process and handed to the others.
+Each process takes its rows of every batch. Losses and gradients are averaged, so all processes take
+the same step, which is that of a single process with the whole batch. The first process decides
+what depends on time, files or signals, and sends it to the others.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 
-# Imported later, as by the first optimizer, its functions would take the open group as a default
-# and keep it alive to the end of Python, where its threads abort the process now and then.
+# This import must come before a process group exists. Its functions take the open group as a
+# default argument and would keep it alive until Python ends, where its threads sometimes abort.
 import torch.distributed.nn
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,12 +30,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Team:
-    """The processes of a run, seen from one of them; by default there is no other.
+    """The processes of a run, as one of them sees them. By default there is only this one.
 
-    Its methods that talk to the others must be called by all of them, in the same order.
+    All processes must call the methods that communicate (:meth:`average`,
+    :meth:`average_gradients`, :meth:`anyone`, :meth:`once`), in the same order.
 
     Attributes:
-        rank: number of this process, from 0.
+        rank: index of this process, from 0.
         size: number of processes.
     """
 
@@ -44,11 +45,15 @@ class Team:
 
     @property
     def first(self) -> bool:
-        """Whether this process is the one that writes and reports."""
+        """Whether this is the process that writes and reports."""
         return self.rank == 0
 
     def check(self, recipe: Recipe) -> None:
-        """Raises UsageError unless every batch of the recipe can be divided evenly."""
+        """Check that every batch of the recipe can be divided evenly among the processes.
+
+        Raises:
+            UsageError: one cannot.
+        """
         for stage in recipe.stages:
             if stage.batch % self.size:
                 raise UsageError(
@@ -57,27 +62,30 @@ class Team:
                 )
 
     def rows(self, batch: int) -> range:
-        """This process's rows of a batch."""
+        """Return this process's rows of a batch of that size."""
         share = batch // self.size
         return range(self.rank * share, (self.rank + 1) * share)
 
     def on_whole_batch(self, function: Callable[[Tensor], Tensor], own: Tensor) -> Tensor:
-        """``function`` of this process's rows, where they stand in the batch.
+        """Apply a function to this process's rows at their place in the whole batch.
 
-        What it draws at random is thus drawn for the whole batch, and is the same as in one
-        process. The rows of the others are zeros.
+        Random numbers in the function are drawn for the whole batch, so they are the same as in a
+        single process. The rows of the other processes are zeros.
 
         Args:
-            function: from (B, ...) to (B, ...), row by row.
-            own: (B / size, ...).
+            function: maps (B, ...) to (B, ...), each row on its own.
+            own: this process's rows, (B / size, ...).
+
+        Returns:
+            This process's rows of the result.
         """
         count = len(own)
         start = self.rank * count
-        around = [0, 0] * (own.dim() - 1) + [start, (self.size - 1) * count - start]
-        return function(F.pad(own, around))[start : start + count]
+        padding = [0, 0] * (own.dim() - 1) + [start, (self.size - 1) * count - start]
+        return function(F.pad(own, padding))[start : start + count]
 
     def average(self, values: Tensor) -> Tensor:
-        """The mean over all processes; no gradient flows through it."""
+        """Return the mean over all processes, detached from the gradient."""
         mean = values.detach().clone()
         if self.size > 1:
             dist.all_reduce(mean)
@@ -85,7 +93,7 @@ class Team:
         return mean
 
     def average_gradients(self, net: nn.Module) -> None:
-        """Replace the gradients by their means over all processes, in one message."""
+        """Replace the gradients of a network by their means over all processes, in one message."""
         if self.size == 1:
             return
         gradients = [p.grad for p in net.parameters() if p.grad is not None]
@@ -95,7 +103,7 @@ class Team:
             gradient.copy_(part.view_as(gradient))
 
     def anyone(self, flag: bool) -> bool:
-        """Whether ``flag`` is true in any process."""
+        """Return whether ``flag`` is true in any process."""
         if self.size == 1:
             return flag
         count = torch.tensor(int(flag))
@@ -103,10 +111,10 @@ class Team:
         return bool(count)
 
     def once(self, function: Callable[[], T]) -> T:
-        """Call it in the first process only, and return its result in all.
+        """Call a function in the first process only, and return its result in all.
 
         Args:
-            function: returns something that can be pickled, tensors on the CPU.
+            function: returns something that can be pickled, with tensors on the CPU.
         """
         if self.size == 1:
             return function()
@@ -116,13 +124,17 @@ class Team:
 
 
 def started_together() -> bool:
-    """Whether a launcher such as ``torchrun`` started this process beside others."""
-    needed = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    return all(name in os.environ for name in needed) and int(os.environ["WORLD_SIZE"]) > 1
+    """Return whether a launcher such as ``torchrun`` started this process as one of several."""
+    variables = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    return all(name in os.environ for name in variables) and int(os.environ["WORLD_SIZE"]) > 1
 
 
 def own_device(device: torch.device) -> torch.device:
-    """The device for this process: of several on a machine, each takes another GPU for ``cuda``.
+    """Choose the device of this process.
+
+    Args:
+        device: what was asked for. For ``cuda`` without an index, each process of a machine gets a
+            GPU of its own; other devices are returned as they are.
 
     Raises:
         UsageError: there are more processes than GPUs.
@@ -139,16 +151,16 @@ def own_device(device: torch.device) -> torch.device:
 
 
 @contextmanager
-def team(device: torch.device) -> Iterator[Team]:
+def join_team(device: torch.device) -> Iterator[Team]:
     """Join the processes that the launcher started, for as long as the context is open.
 
     Args:
-        device: of this process, from :func:`own_device`.
+        device: the device of this process, from :func:`own_device`.
     """
     if not started_together():
         yield Team()
         return
-    # Decisions and states travel between the CPUs, so that they never wait for a GPU.
+    # Decisions and saved states are sent between the CPUs, so that they never wait for a GPU.
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")

@@ -1,9 +1,10 @@
-"""Losses of section 3.2, equations (10) to (13), their explicit-weight form, and PSNR itself.
+"""The loss functions: section 3.2 of the paper, the same with explicit weights, and PSNR itself.
 
-All take float images in 0..1. The terms of the paper are sums over the pixels of a picture and
-means over the batch, as its code has them; so their balance depends on the crop: the frequency
-term is, by Parseval's theorem, the embedding's squared error times about half the number of
-pixels. ``explicit_loss`` says the balance directly, with means; ``psnr_loss`` says it in dB.
+All take float images in 0..1. The terms of the paper, equations (10) to (13), are sums over the
+pixels of a picture and means over the batch, as in the authors' code, so their balance depends on
+the crop. By Parseval's theorem the frequency term is the squared error of the embedding times about
+half the number of pixels. :func:`explicit_loss` states the balance with means instead, and
+:func:`psnr_loss` states it in dB.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from iicnet_cli.training.rate_proxy import cost
+from iicnet_cli.training.rate_proxy import rate_proxy
 from iicnet_cli.training.recipe import LossConfig
 
-_EPSILON = 1e-6
-_ROUNDING = 1 / (12 * 255**2)
-"""Mean squared error of rounding to 8 bits."""
+_CHARBONNIER_EPSILON = 1e-6
+_ROUNDING_MSE = 1 / (12 * 255**2)
+"""Mean squared error that rounding to 8 bits adds to a picture in 0..1."""
 
 
 def embedding_loss(embedding: Tensor, reference: Tensor) -> Tensor:
@@ -25,7 +26,7 @@ def embedding_loss(embedding: Tensor, reference: Tensor) -> Tensor:
 
 
 def frequency_loss(embedding: Tensor, reference: Tensor) -> Tensor:
-    """L_freq, equation (11): squared error of the one-sided Fourier transforms (B, C, H, W)."""
+    """L_freq, equation (11): squared error of the one-sided Fourier transforms of (B, C, H, W)."""
     difference = torch.fft.rfft2(embedding - reference)
     return torch.view_as_real(difference).square().sum(dim=(1, 2, 3, 4)).mean()
 
@@ -36,14 +37,14 @@ def restored_loss(restored: Tensor, images: Tensor) -> Tensor:
 
 
 def charbonnier(x: Tensor, y: Tensor) -> Tensor:
-    """sqrt((x - y)^2 + 1e-6), element by element: the differentiable L1 that the paper uses."""
-    return ((x - y).square() + _EPSILON).sqrt()
+    """Return sqrt((x - y)^2 + 1e-6) for each element, the paper's differentiable L1."""
+    return ((x - y).square() + _CHARBONNIER_EPSILON).sqrt()
 
 
 def explicit_loss(
     embedding: Tensor, reference: Tensor, restored: Tensor, images: Tensor, config: LossConfig
 ) -> Tensor:
-    """Weighted mean squared error of the embedding and mean Charbonnier of the restored."""
+    """Return the weighted sum of the embedding's MSE and the restored pictures' mean smooth L1."""
     return (
         config.embedding * (embedding - reference).square().mean()
         + config.restored * charbonnier(restored, images).mean()
@@ -53,28 +54,46 @@ def explicit_loss(
 def psnr_loss(
     embedding: Tensor, reference: Tensor, restored: Tensor, images: Tensor, config: LossConfig
 ) -> Tensor:
-    """Weighted geometric mean of the errors of embedding and restored: in effect, their dB.
+    """Return the weighted geometric mean of the RMS errors of embedding and restored pictures.
 
-    Both are root mean squared errors, with that of rounding to 8 bits; of the restored ones it is
-    the mean over the K pictures, so that those which are restored well count less, or, if
-    ``config.mean_of`` says so, the geometric mean, which is that of their dB. An embedding that is
-    better than ``config.enough`` dB counts as just that. With ``config.mended`` the error
-    of a restored picture is what it costs beside an enhancement layer. Mean over the batch.
+    Its logarithm is the weighted mean of the PSNRs, so a dB of one is traded for dB of the other.
+    Both errors include that of rounding to 8 bits. The result is a mean over the batch.
+
+    - The error of the restored pictures is the mean of their K errors, so that pictures that are
+      restored well count less; with ``config.restored_mean = "psnr"`` it is the geometric mean,
+      which is the mean of their PSNRs.
+    - An embedding above ``config.embedding_psnr_cap`` dB counts as one of just that PSNR.
+    - With ``config.layer_threshold`` the squared error of a restored picture is replaced by its
+      cost beside an enhancement layer, :func:`~iicnet_cli.training.rate_proxy.rate_proxy`.
     """
-    shown = ((embedding - reference).square().mean(dim=(1, 2, 3)) + _ROUNDING).sqrt()
-    if config.enough is not None:
-        shown = shown.clamp(min=10 ** (-config.enough / 20))
-    back = (cost(restored - images, config.mended) + _ROUNDING).sqrt()
-    if config.mean_of == "errors":
-        back = back.mean(dim=1, keepdim=True)
-    logs = config.embedding * shown.log() + config.restored * back.log().mean(dim=1)
+    embedding_mse = (embedding - reference).square().mean(dim=(1, 2, 3))
+    embedding_error = (embedding_mse + _ROUNDING_MSE).sqrt()
+    if config.embedding_psnr_cap is not None:
+        embedding_error = embedding_error.clamp(min=10 ** (-config.embedding_psnr_cap / 20))
+    restored_mse = rate_proxy(restored - images, config.layer_threshold)
+    restored_error = (restored_mse + _ROUNDING_MSE).sqrt()
+    if config.restored_mean == "error":
+        restored_error = restored_error.mean(dim=1, keepdim=True)
+    logs = config.embedding * embedding_error.log()
+    logs = logs + config.restored * restored_error.log().mean(dim=1)
     return (logs / (config.embedding + config.restored)).exp().mean()
 
 
 def total_loss(
     embedding: Tensor, reference: Tensor, restored: Tensor, images: Tensor, config: LossConfig
 ) -> Tensor:
-    """L_total, equation (13), in the form that ``config`` names."""
+    """Return L_total, equation (13), in the form and with the weights of ``config``.
+
+    Args:
+        embedding: (B, C_e, H_e, W_e), before rounding.
+        reference: the picture that the embedding should look like, of the same shape.
+        restored: (B, K, C, H, W).
+        images: the pictures to restore, of the same shape.
+        config: form and weights.
+
+    Returns:
+        A scalar.
+    """
     if config.form == "explicit":
         return explicit_loss(embedding, reference, restored, images, config)
     if config.form == "psnr":

@@ -1,7 +1,7 @@
 """Training data in one file: a plain zip of stills and short clips, encoded anew and smaller.
 
-It holds what a recipe would read, under the same names, and is unpacked to be read by the same
-readers. So a run with the packed file holds out the same files as one with the folders.
+It holds the files that a recipe reads, under the same names. A run unpacks it and reads it like any
+folder, so it holds out the same files as a run with the original folders.
 """
 
 from __future__ import annotations
@@ -24,41 +24,45 @@ from PIL import Image
 from iicnet_cli.errors import IICNetError, MediaError, TrainingError
 from iicnet_cli.media import ffmpeg
 from iicnet_cli.media.files import replacing
-from iicnet_cli.media.stills import (
-    STILL_SUFFIXES,
-    VIDEO_SUFFIXES,
-    has_alpha,
-    read_still,
-    read_still_with_alpha,
-    resize,
-)
+from iicnet_cli.media.stills import has_alpha, read_still, read_still_with_alpha, resize
+from iicnet_cli.media.suffixes import STILL_SUFFIXES, VIDEO_SUFFIXES
 from iicnet_cli.pictures.arrays import Pixels
-from iicnet_cli.training.data import SYNTHETIC_MARGIN, find_files, read_clip, video_samplers
+from iicnet_cli.training.data import (
+    SYNTHETIC_MARGIN,
+    find_files,
+    load_video_samplers,
+    read_clip,
+)
 from iicnet_cli.training.recipe import Recipe
-from iicnet_cli.training.scenes import SUFFIX, drawn_scenes, motion_bytes
+from iicnet_cli.training.scenes import MOTION_SUFFIX, draw_scenes, encode_motion
 
 LOSSLESS = 100
+"""Quality at which pictures are stored without loss."""
 UNLIMITED = 1_000_000
-ROOM = 64
-"""Pixels that the short side keeps beyond the recipe's crop, however small the rest must be."""
+"""Number of pixels that the side of no picture reaches."""
+SIZE_MARGIN = 64
+"""The shorter side of a packed picture stays this many pixels larger than the recipe needs."""
 
-_SAMPLE = 12
-_ENTRY = 76  # bytes of a zip for a file, besides its name, twice, and its data
-_END = 22
-_SCENES = Path("scenes")
-_BYTES_OF_MOTION = 3000
-"""Room that is left for each frame of a scene but the first; 750 to 1,250 were needed."""
+_FILES_PER_ESTIMATE = 12
+"""The size of a packed file is estimated from about this many files of each kind."""
+_ZIP_ENTRY_BYTES = 76
+"""Bytes of a zip for each file, besides its data and twice its name."""
+_ZIP_END_BYTES = 22
+"""Bytes of a zip at its end."""
+_SCENE_FOLDER = Path("scenes")
+_RESERVED_MOTION_BYTES = 3000
+"""Bytes reserved for the motion of each frame of a scene but the first (usual: 750 to 1,250)."""
 
 
 @dataclass(frozen=True)
 class Packing:
-    """How pictures are stored.
+    """How pictures are stored, and how many.
 
     Attributes:
-        quality: 1 to 100: of JPEG (4:4:4), WebP, and AVIF (4:4:4) for clips. 100 is lossless: PNG
-            and FFV1.
-        side: pixels of the longer side at most; the short side keeps what the recipe needs.
-        share: of the files, spread evenly over their names.
+        quality: quality of JPEG (4:4:4) and WebP for stills and of AVIF (4:4:4) for clips, 1 to
+            100. At 100 they are lossless, PNG and FFV1.
+        side: maximum of the longer side, in pixels. The shorter side keeps what the recipe needs.
+        share: share of the files that is taken, 0 to 1, spread evenly over their names.
     """
 
     quality: int = 90
@@ -66,7 +70,7 @@ class Packing:
     share: float = 1.0
 
     def describe(self) -> str:
-        """In words: ``quality 80, sides up to 512 pixels, 50% of the files``."""
+        """Return a description: ``quality 80, sides up to 512 pixels, 50% of the files``."""
         parts = ["lossless" if self.quality == LOSSLESS else f"quality {self.quality}"]
         if self.side < UNLIMITED:
             parts.append(f"sides up to {self.side} pixels")
@@ -75,17 +79,26 @@ class Packing:
         return ", ".join(parts)
 
 
-SMALLER = (
+FALLBACK_PACKINGS = (
     *(Packing(90, side) for side in (1536, 1152, 896)),
     *(Packing(85, side) for side in (896, 640)),
     *(Packing(80, 512, share) for share in (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1)),
 )
-"""What is tried in turn until the file is small enough."""
+"""These are tried in turn until the file is small enough."""
 
 
 @dataclass(frozen=True)
-class Packed:
-    """What a packed file holds: size in bytes, files, and scenes whose motion was found."""
+class PackSummary:
+    """The content of a packed file.
+
+    Attributes:
+        size: bytes of the file.
+        stills: number of stills in it, cut-outs included.
+        clips: number of clips in it.
+        found: number of files that were found for the recipe.
+        packing: how the pictures are stored.
+        scenes: number of scenes whose motion it holds.
+    """
 
     size: int
     stills: int
@@ -96,7 +109,14 @@ class Packed:
 
 
 class _Source(NamedTuple):
-    """A file that the recipe reads, and its name in the pack."""
+    """A file that the recipe reads.
+
+    Attributes:
+        path: where it is.
+        name: its name in the zip, with the suffix of the original.
+        kind: what it holds.
+        smallest: minimum length of its shorter side for the recipe, in pixels.
+    """
 
     path: Path
     name: Path
@@ -105,7 +125,7 @@ class _Source(NamedTuple):
 
 
 class _Member(NamedTuple):
-    """A file in the pack."""
+    """A file in the zip."""
 
     name: Path
     data: bytes
@@ -113,7 +133,7 @@ class _Member(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes that it adds to the zip."""
-        return _ENTRY + 2 * len(self.name.as_posix().encode()) + len(self.data)
+        return _ZIP_ENTRY_BYTES + 2 * len(self.name.as_posix().encode()) + len(self.data)
 
 
 def pack(
@@ -125,58 +145,74 @@ def pack(
     limit: int | None = None,
     overwrite: bool = False,
     progress: Callable[[float], None] = lambda share: None,
-) -> Packed:
-    """Write all that a recipe reads into one file.
+) -> PackSummary:
+    """Write all files that a recipe reads into one file.
 
-    A file that would not become smaller, and keeps its size in pixels, is taken as it is.
+    A file that would keep its size in pixels and not become smaller is copied as it is.
 
     Args:
         recipe: decides which files are read, and how small they may become.
         data: folders, or packed files.
-        target: a zip, whatever its suffix.
+        target: the file to write, a zip whatever its suffix.
         packing: how to store the pictures.
-        limit: bytes that the file must stay under; :data:`SMALLER` packings are tried for it.
+        limit: maximum size of the file, in bytes. If the file is larger, the
+            :data:`FALLBACK_PACKINGS` are tried.
         overwrite: replace an existing file.
-        progress: called with the share 0..1 of the present attempt.
+        progress: called with the finished share, 0 to 1, of the present attempt.
 
     Raises:
-        TrainingError: nothing to pack, or the limit cannot be kept.
+        TrainingError: there is nothing to pack, or no packing stays within the limit.
         OutputExistsError, MediaError: ``target`` cannot be written.
     """
-    attempts = [packing]
+    scenes = recipe.scenes if recipe.task == "video" else 0
+    picture_limit = None
     if limit is not None:
-        attempts += [
-            Packing(min(packing.quality, p.quality), min(packing.side, p.side), p.share)
-            for p in SMALLER
-        ]
-    wanted = recipe.scenes if recipe.task == "video" else 0
-    room = None
-    if limit is not None:
-        room = limit - _BYTES_OF_MOTION * wanted * (recipe.network.images - 1)
+        picture_limit = limit - _RESERVED_MOTION_BYTES * scenes * (recipe.network.images - 1)
     with unpacked(data) as folders, replacing(target, overwrite=overwrite) as temporary:
-        sources = _sources(recipe, folders)
-        for attempt in dict.fromkeys(attempts):
-            chosen = _spread(sources, attempt.share)
-            if room is not None and _estimate(chosen, attempt) > room:
+        sources = _find_sources(recipe, folders)
+        for attempt in _attempts(packing, limit):
+            chosen = _choose_evenly(sources, attempt.share)
+            if picture_limit is not None and _estimate_size(chosen, attempt) > picture_limit:
                 continue
-            packed = _write(temporary, chosen, attempt, room, len(sources), progress)
-            if packed is None:
+            summary = _write_pictures(
+                temporary, chosen, attempt, picture_limit, len(sources), progress
+            )
+            if summary is None:
                 continue
-            if not wanted:
-                return packed
-            scenes = _add_scenes(temporary, recipe, limit, progress)
-            return replace(packed, size=temporary.stat().st_size, scenes=scenes)
+            if not scenes:
+                return summary
+            added = _add_scenes(temporary, recipe, limit, progress)
+            return replace(summary, size=temporary.stat().st_size, scenes=added)
         raise TrainingError(
             f"the data do not fit into {limit} bytes", hint="allow more, or give fewer files"
         )
 
 
+def _attempts(packing: Packing, limit: int | None) -> list[Packing]:
+    """List the packings to try: the one that was asked for, then the fallbacks, none above it."""
+    attempts = [packing]
+    if limit is not None:
+        attempts += [
+            Packing(
+                min(packing.quality, fallback.quality),
+                min(packing.side, fallback.side),
+                fallback.share,
+            )
+            for fallback in FALLBACK_PACKINGS
+        ]
+    return list(dict.fromkeys(attempts))
+
+
 @contextmanager
 def unpacked(data: Sequence[Path]) -> Iterator[list[Path]]:
-    """Folders for ``data``: packed files are unpacked for as long as the context is open.
+    """Unpack the packed files among ``data`` to temporary folders while the context is open.
+
+    Yields:
+        One folder for each element of ``data``. Elements that are not files are returned as they
+        are.
 
     Raises:
-        TrainingError: neither a folder nor a packed file.
+        TrainingError: a file is not a packed file.
     """
     with tempfile.TemporaryDirectory(prefix="iicnet-") as scratch:
         folders = []
@@ -197,8 +233,9 @@ def unpacked(data: Sequence[Path]) -> Iterator[list[Path]]:
         yield folders
 
 
-def _sources(recipe: Recipe, folders: Sequence[Path]) -> list[_Source]:
-    crop = max(stage.crop for stage in recipe.stages)
+def _find_sources(recipe: Recipe, folders: Sequence[Path]) -> list[_Source]:
+    """Find the files that the recipe reads, sorted by name."""
+    crop = recipe.largest_crop
     smallest = {"video": crop + SYNTHETIC_MARGIN, "dual": 2 * crop}.get(recipe.task, crop)
     sources = []
     for i, folder in enumerate(folders):
@@ -218,13 +255,13 @@ def _sources(recipe: Recipe, folders: Sequence[Path]) -> list[_Source]:
     return sorted(sources, key=lambda source: source.path.name)
 
 
-def _spread(sources: list[_Source], share: float) -> list[_Source]:
-    """An even choice; the two pictures of a pair stay together."""
+def _choose_evenly(sources: list[_Source], share: float) -> list[_Source]:
+    """Choose a share of the files, spread evenly; both pictures of a stereo pair or neither."""
 
-    def pair(source: _Source) -> str:
+    def pair_name(source: _Source) -> str:
         return source.name.stem.removesuffix("_left").removesuffix("_right")
 
-    groups = [list(group) for _, group in groupby(sources, key=pair)]
+    groups = [list(group) for _, group in groupby(sources, key=pair_name)]
     return [
         source
         for i, group in enumerate(groups)
@@ -233,28 +270,28 @@ def _spread(sources: list[_Source], share: float) -> list[_Source]:
     ]
 
 
-def _estimate(sources: list[_Source], packing: Packing) -> float:
-    """Bytes of the pack, from a few files of each kind."""
-    total = float(_END)
+def _estimate_size(sources: list[_Source], packing: Packing) -> float:
+    """Estimate the bytes of the zip from a few files of each kind."""
+    total = float(_ZIP_END_BYTES)
     for kind in ("still", "cutout", "clip"):
         of_kind = [source for source in sources if source.kind == kind]
-        sample = of_kind[:: max(1, len(of_kind) // _SAMPLE)]
-        sizes = [m.size for s in sample if (m := _encode(s, packing))]
+        sample = of_kind[:: max(1, len(of_kind) // _FILES_PER_ESTIMATE)]
+        sizes = [member.size for source in sample if (member := _encode(source, packing))]
         total += sum(sizes) * len(of_kind) / max(1, len(sample))
     return total
 
 
-def _write(
+def _write_pictures(
     target: Path,
     sources: list[_Source],
     packing: Packing,
     limit: int | None,
     found: int,
     progress: Callable[[float], None],
-) -> Packed | None:
-    """``None`` as soon as the limit is passed."""
+) -> PackSummary | None:
+    """Write the zip; return ``None`` as soon as it exceeds the limit in bytes."""
     counts = {"still": 0, "cutout": 0, "clip": 0}
-    written = _END
+    written = _ZIP_END_BYTES
     names: set[str] = set()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for i, source in enumerate(sources):
@@ -266,7 +303,7 @@ def _write(
             while name.as_posix() in names:
                 name = name.with_stem(name.stem + "~")
             names.add(name.as_posix())
-            # Without a date, so that the same data give the same file.
+            # The entries have no date, so that the same data give the same file.
             archive.writestr(zipfile.ZipInfo(name.as_posix()), member.data)
             counts[source.kind] += 1
             written += member.size
@@ -277,21 +314,21 @@ def _write(
             "no usable file to pack", hint="smaller crops in the recipe admit smaller files"
         )
     stills = counts["still"] + counts["cutout"]
-    return Packed(target.stat().st_size, stills, counts["clip"], found, packing)
+    return PackSummary(target.stat().st_size, stills, counts["clip"], found, packing)
 
 
 def _add_scenes(
     target: Path, recipe: Recipe, limit: int | None, progress: Callable[[float], None]
 ) -> int:
-    """Add the motion of the scenes that the recipe wants, as found in the packed clips."""
+    """Find the motion of the recipe's scenes in the packed clips, add it, return their number."""
     with unpacked([target]) as folders:
-        sampler, names, _ = video_samplers(recipe, folders)
-        scenes = list(drawn_scenes(sampler, names, recipe.scenes))
+        sampler, names, _ = load_video_samplers(recipe, folders)
+        scenes = list(draw_scenes(sampler, names, recipe.scenes))
         with zipfile.ZipFile(target, "a", zipfile.ZIP_STORED) as archive:
             for i, scene in enumerate(scenes):
                 progress(i / len(scenes))
-                name = (_SCENES / scene.name).as_posix() + SUFFIX
-                archive.writestr(zipfile.ZipInfo(name), motion_bytes(scene))
+                name = (_SCENE_FOLDER / scene.name).as_posix() + MOTION_SUFFIX
+                archive.writestr(zipfile.ZipInfo(name), encode_motion(scene))
     if limit is not None and target.stat().st_size > limit:
         raise TrainingError(
             f"with the motion of {len(scenes)} scenes the data do not fit into {limit} bytes",
@@ -301,7 +338,7 @@ def _add_scenes(
 
 
 def _encode(source: _Source, packing: Packing) -> _Member | None:
-    """The file in its smaller form; ``None`` for one that the recipe would not read either."""
+    """Encode a file, scaled down if it is too large; ``None`` if the recipe would not read it."""
     try:
         if source.kind == "clip":
             frames = read_clip(source.path)
@@ -314,21 +351,23 @@ def _encode(source: _Source, packing: Packing) -> _Member | None:
     height, width = frames.shape[1:3]
     if min(height, width) < source.smallest:
         return None
-    scale = max(packing.side / max(height, width), (source.smallest + ROOM) / min(height, width))
+    scale = max(
+        packing.side / max(height, width), (source.smallest + SIZE_MARGIN) / min(height, width)
+    )
     if scale < 1:
         size = (round(width * scale), round(height * scale))
         frames = np.stack([resize(frame, *size) for frame in frames])
     if source.kind == "clip":
-        data, suffix = _clip_file(frames, packing.quality)
+        data, suffix = _encode_clip(frames, packing.quality)
     else:
-        data, suffix = _still_file(frames[0], packing.quality)
+        data, suffix = _encode_still(frames[0], packing.quality)
     if scale >= 1 and source.path.stat().st_size <= len(data):
         data, suffix = source.path.read_bytes(), source.path.suffix
     return _Member(source.name.with_suffix(suffix), data)
 
 
-def _still_file(pixels: Pixels, quality: int) -> tuple[bytes, str]:
-    """The file and its suffix."""
+def _encode_still(pixels: Pixels, quality: int) -> tuple[bytes, str]:
+    """Return the bytes of the file, and its suffix."""
     file = io.BytesIO()
     image = Image.fromarray(pixels)
     if quality == LOSSLESS:
@@ -341,13 +380,13 @@ def _still_file(pixels: Pixels, quality: int) -> tuple[bytes, str]:
     return file.getvalue(), ".jpg"
 
 
-def _clip_file(frames: Pixels, quality: int) -> tuple[bytes, str]:
-    """The file and its suffix."""
+def _encode_clip(frames: Pixels, quality: int) -> tuple[bytes, str]:
+    """Return the bytes of the file, and its suffix."""
     if quality == LOSSLESS:
-        return _ffv1(frames), ".mkv"
+        return _encode_ffv1(frames), ".mkv"
     first, *others = (Image.fromarray(frame) for frame in frames)
     file = io.BytesIO()
-    # Pillow reads it, too: rented machines often have no ffmpeg.
+    # AVIF, because Pillow reads it as well; rented machines often have no ffmpeg.
     first.save(
         file,
         "AVIF",
@@ -361,7 +400,7 @@ def _clip_file(frames: Pixels, quality: int) -> tuple[bytes, str]:
     return file.getvalue(), ".avifs"
 
 
-def _ffv1(frames: Pixels) -> bytes:
+def _encode_ffv1(frames: Pixels) -> bytes:
     height, width = frames.shape[1:3]
     result = subprocess.run(
         [

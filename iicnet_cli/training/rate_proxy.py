@@ -1,8 +1,9 @@
-"""What errors cost that an enhancement layer is to mend: its bits, and what it leaves of them.
+"""A differentiable estimate of what errors cost that an enhancement layer corrects afterwards.
 
-A transform codec leaves out coefficients of little energy, so these cost what they are. Of each
-larger one it leaves no more than of those; what that costs are bits, half the binary logarithm of
-its energy (reverse water-filling; Cover and Thomas, Elements of Information Theory, 10.3.3).
+The layer is made by a transform codec, which spends no bits on coefficients of little energy and so
+leaves their errors as they are. Larger coefficients it corrects down to about the same remaining
+error. Their cost is bits: half the binary logarithm of their energy (reverse water-filling; Cover
+and Thomas, Elements of Information Theory, 10.3.3).
 """
 
 from __future__ import annotations
@@ -13,59 +14,62 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_SIDE = 16
-"""Pixels of the blocks that are transformed."""
-_SHARE = 0.05
-"""Of the energy itself, that counts as well: logarithms alone would let single errors grow."""
+_BLOCK = 16
+"""Side in pixels of the blocks that are transformed."""
+_ENERGY_SHARE = 0.05
+"""Share of the energy itself in the cost; with logarithms alone, single errors would grow large."""
 
 
-def cost(difference: Tensor, level: float | None) -> Tensor:
-    """Mean energy of differences, of each coefficient the logarithm where it is above a level.
+def rate_proxy(difference: Tensor, threshold: float | None) -> Tensor:
+    """Return the mean cost of the DCT coefficients of differences between pictures.
+
+    Above the threshold the cost of a coefficient is about the logarithm of its energy; far below
+    it, the energy itself.
 
     Args:
-        difference: (..., C, H, W) in 0..1 units.
-        level: squared levels of 0..255, up to which energy counts about as it is; ``None`` counts
-            all of it so.
+        difference: (..., C, H, W), of pictures in 0..1.
+        threshold: energy of a coefficient, in squared 8-bit sample values. Above it, errors are
+            left to the enhancement layer. With ``None`` all energy counts as it is.
 
     Returns:
-        (...) in squared 0..1 units, about the mean squared error where differences are small.
+        (...), in squared units of 0..1. For small differences it is about the mean squared error.
     """
-    if level is None:
+    if threshold is None:
         return difference.square().mean(dim=(-3, -2, -1))
-    unit = level / 255**2
-    energy = _coefficients(difference).square()
-    costs = unit * torch.log1p(energy / unit) + _SHARE * energy
+    unit = threshold / 255**2
+    energy = _block_dct(difference).square()
+    costs = unit * torch.log1p(energy / unit) + _ENERGY_SHARE * energy
     return costs.sum(dim=(-3, -2, -1)) / math.prod(difference.shape[-3:])
 
 
-def _coefficients(difference: Tensor) -> Tensor:
-    """Orthonormal DCT-II of blocks, of luma and chroma where C is 3.
+def _block_dct(difference: Tensor) -> Tensor:
+    """Orthonormal DCT-II of square blocks; three channels are decorrelated first.
 
     Args:
-        difference: (..., C, H, W), filled up with zeros to whole blocks.
+        difference: (..., C, H, W). It is padded with zeros to whole blocks.
 
     Returns:
         (..., C, H', W').
     """
     height, width = difference.shape[-2:]
-    x = functional.pad(difference, (0, -width % _SIDE, 0, -height % _SIDE))
+    x = functional.pad(difference, (0, -width % _BLOCK, 0, -height % _BLOCK))
     if x.shape[-3] == 3:
-        x = torch.einsum("dc,...chw->...dhw", _colours().to(x), x)
-    rows, columns = (length // _SIDE for length in x.shape[-2:])
-    blocks = x.reshape(*x.shape[:-2], rows, _SIDE, columns, _SIDE)
-    cosines = _cosines().to(x)
-    return torch.einsum("ui,...yixj,vj->...yuxv", cosines, blocks, cosines).reshape(x.shape)
+        x = torch.einsum("dc,...chw->...dhw", _colour_transform().to(x), x)
+    rows, columns = (length // _BLOCK for length in x.shape[-2:])
+    blocks = x.reshape(*x.shape[:-2], rows, _BLOCK, columns, _BLOCK)
+    dct = _dct_matrix().to(x)
+    return torch.einsum("ui,...yixj,vj->...yuxv", dct, blocks, dct).reshape(x.shape)
 
 
-def _cosines() -> Tensor:
-    k = torch.arange(_SIDE, dtype=torch.float64)
-    cosines = torch.cos(math.pi * (k + 0.5) * k[:, None] / _SIDE) * math.sqrt(2 / _SIDE)
-    cosines[0] /= math.sqrt(2)
-    return cosines
+def _dct_matrix() -> Tensor:
+    k = torch.arange(_BLOCK, dtype=torch.float64)
+    matrix = torch.cos(math.pi * (k + 0.5) * k[:, None] / _BLOCK) * math.sqrt(2 / _BLOCK)
+    matrix[0] /= math.sqrt(2)
+    return matrix
 
 
-def _colours() -> Tensor:
-    """Grey, red against blue, green against both."""
+def _colour_transform() -> Tensor:
+    """Orthonormal rows that turn RGB into luma, red minus blue, and green minus both."""
     rows = torch.tensor([[1, 1, 1], [1, 0, -1], [1, -2, 1]], dtype=torch.float64)
     unit: Tensor = rows / rows.norm(dim=1, keepdim=True)
     return unit

@@ -1,37 +1,84 @@
-"""A whole training run: recipe and data in, model folder out."""
+"""A whole training run: a recipe and data in, a model folder out."""
 
 from __future__ import annotations
 
 import platform
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from iicnet_cli.errors import OutputExistsError, TrainingError
+from iicnet_cli.network import IICNet
+from iicnet_cli.network.config import IICNetConfig
 from iicnet_cli.network.expansion import expand_network
-from iicnet_cli.network.precision import Precision
 from iicnet_cli.pictures.arrays import PixelArray
-from iicnet_cli.training.data import build_samplers
-from iicnet_cli.training.distributed import Team
-from iicnet_cli.training.loop import LOG_FILE, STATE_FILE, Budget, Outcome, Report, measure, train
+from iicnet_cli.training.data import load_data
+from iicnet_cli.training.loop import LOG_FILE, Outcome, train
 from iicnet_cli.training.pack import unpacked
+from iicnet_cli.training.plan import Budget, Compute, Hooks, TrainingPlan
 from iicnet_cli.training.recipe import Recipe
+from iicnet_cli.training.state import STATE_FILE
+from iicnet_cli.training.validation import measure
 from iicnet_cli.zoo.checkpoint import (
     CARD_FILE,
     RECIPE_FILE,
     Checkpoint,
+    Provenance,
     TrainingRecord,
     write_checkpoint,
 )
-from iicnet_cli.zoo.golden import golden_noise_shaping, write_golden
+from iicnet_cli.zoo.golden import fit_task_noise_shaping, write_golden
+
+
+@dataclass(frozen=True)
+class TrainingSource:
+    """The files that a run is made from.
+
+    Attributes:
+        recipe_file: a TOML file, see :class:`Recipe`; it is copied into the model folder.
+        data: folders of photos or clips, or files packed from them.
+        start: the checkpoint whose weights a new run starts from, or ``None`` for random weights.
+            The recipe's network may have more blocks and a larger width than the checkpoint's.
+    """
+
+    recipe_file: Path
+    data: Sequence[Path]
+    start: Checkpoint | None = None
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """The model folder that a run writes.
+
+    Attributes:
+        path: the folder. While the run goes on, it holds the state and the log.
+        licence: SPDX expression of the weights' licence, for the model card.
+        data_note: what the data are and under which terms, for the model card; the names of the
+            data folders by default.
+        overwrite: start a new run even if the folder holds files that are not those of a run.
+    """
+
+    path: Path
+    licence: str = "MIT"
+    data_note: str = ""
+    overwrite: bool = False
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """A finished run; PSNRs in dB on the held-out pictures, with the weights as stored."""
+    """A finished run.
+
+    Attributes:
+        checkpoint: the model folder.
+        steps: number of steps taken.
+        seconds: wall-clock time of the whole run.
+        embed_psnr: PSNR of the embeddings of the held-out samples, in dB, with the weights as they
+            are stored.
+        restored_psnr: PSNR of the pictures restored from these embeddings, likewise.
+    """
 
     checkpoint: Checkpoint
     steps: int
@@ -41,95 +88,56 @@ class TrainingResult:
 
 
 def run_training(
-    recipe_file: Path,
-    data: Sequence[Path],
-    folder: Path,
-    *,
+    source: TrainingSource,
+    target: ModelFolder,
     budget: Budget,
-    device: torch.device,
-    precision: Precision = "fp32",
-    compiled: bool = False,
-    team: Team = Team(),
-    start: Checkpoint | None = None,
-    licence: str = "MIT",
-    data_note: str = "",
-    overwrite: bool = False,
-    report: Callable[[Report], None] = lambda report: None,
-    stop: Callable[[], bool] = lambda: False,
+    compute: Compute,
+    hooks: Hooks = Hooks(),
 ) -> TrainingResult | None:
-    """Train, and write the model folder; go on where an interrupted run in it stopped.
+    """Train a model and write its folder, or continue the run that was interrupted there.
 
     Args:
-        recipe_file: TOML, see :class:`Recipe`; copied into the folder.
-        data: folders of photos or clips, or files packed from them.
-        folder: becomes the model folder.
-        budget: of the whole run, earlier sittings included.
-        device: where to compute.
-        precision: see :func:`train`.
-        compiled: likewise.
-        team: the processes that share the work; the first of them alone writes.
-        start: checkpoint whose weights a new run starts from; the recipe's network may have
-            more blocks and width.
-        licence: SPDX expression of the weights, for the card.
-        data_note: what the data are and under which terms, for the card.
-        overwrite: start anew in a folder that holds other files than those of a run.
-        report: called after every step.
-        stop: asked after every step; True saves the state and ends the sitting.
+        source: recipe, data and start.
+        target: the model folder.
+        budget: how long to train, earlier sittings included.
+        compute: where and how to compute. Only the first process of a team writes files.
+        hooks: what to call while the run goes on.
 
     Returns:
-        The result, or ``None`` if ``stop`` ended the sitting before the budget was used up.
+        The result, or ``None`` if ``hooks.stop`` ended the run before its budget was used up.
 
     Raises:
-        TrainingError: too little data, another run in the folder, or the loss is not finite.
-        OutputExistsError: the folder holds other files, and ``overwrite`` is False.
+        TrainingError: there is too little data, the start does not fit the recipe, the folder holds
+            a run with another recipe, or the loss diverged.
+        OutputExistsError: the folder holds other files, and ``target.overwrite`` is False.
     """
-    team.once(lambda: _prepare(folder, overwrite))
-    recipe = Recipe.read(recipe_file)
-    network = recipe.network
-    start_net = None
-    if start is not None:
-        try:
-            start_net = expand_network(start.load(), network)
-        except ValueError as error:
-            raise TrainingError(
-                f"the checkpoint '{start.name}' has another network than the recipe",
-                hint="give the recipe the [network] of the checkpoint's recipe.toml, with as many "
-                "or more blocks and width",
-            ) from error
-    with unpacked(data) as folders:
-        sampler, held_out = build_samplers(recipe, folders)
-    outcome = train(
-        recipe,
-        sampler,
-        held_out,
-        budget,
-        folder,
-        device=device,
-        precision=precision,
-        compiled=compiled,
-        team=team,
-        start=start_net,
-        feedback=start.feedback if start else None,
-        report=report,
-        stop=stop,
-    )
+    team = compute.team
+    team.once(lambda: _prepare_folder(target))
+    recipe = Recipe.read(source.recipe_file)
+    start, noise_shaping = None, None
+    if source.start is not None:
+        start = _expand_start(source.start, recipe.network)
+        noise_shaping = source.start.noise_shaping
+    with unpacked(source.data) as folders:
+        data = load_data(recipe, folders)
+    plan = TrainingPlan(recipe, start, noise_shaping)
+    outcome = train(plan, data, target.path, budget, compute, hooks)
     if not outcome.finished:
         return None
     record = TrainingRecord(
         steps=outcome.steps,
         minutes=round(outcome.seconds / 60, 1),
-        machine=describe_machine(device, team.size),
-        data=data_note or ", ".join(path.name for path in data),
+        machine=describe_machine(compute.device, team.size),
+        data=target.data_note or ", ".join(path.name for path in source.data),
         seed=recipe.seed,
-        started_from=_origin(start) if start else None,
+        started_from=_describe_origin(source.start) if source.start else None,
     )
-    return team.once(
-        lambda: _write_model(folder, recipe_file, recipe, outcome, record, held_out, licence)
-    )
+    return team.once(lambda: _finish(source, target, recipe, outcome, record, data.held_out))
 
 
-def _prepare(folder: Path, overwrite: bool) -> None:
-    if not (folder / STATE_FILE).exists() and not overwrite and folder.is_dir():
+def _prepare_folder(target: ModelFolder) -> None:
+    folder = target.path
+    if not (folder / STATE_FILE).exists() and not target.overwrite and folder.is_dir():
         others = {path.name for path in folder.iterdir()} - {RECIPE_FILE, LOG_FILE}
         if others:
             raise OutputExistsError(
@@ -139,38 +147,48 @@ def _prepare(folder: Path, overwrite: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def _write_model(
-    folder: Path,
-    recipe_file: Path,
+def _expand_start(start: Checkpoint, network: IICNetConfig) -> IICNet:
+    try:
+        return expand_network(start.load(), network)
+    except ValueError as error:
+        raise TrainingError(
+            f"the checkpoint '{start.name}' has another network than the recipe",
+            hint="give the recipe the [network] of the checkpoint's recipe.toml, with as many "
+            "or more blocks and width",
+        ) from error
+
+
+def _finish(
+    source: TrainingSource,
+    target: ModelFolder,
     recipe: Recipe,
     outcome: Outcome,
     record: TrainingRecord,
-    held_out: list[PixelArray],
-    licence: str,
+    held_out: Sequence[PixelArray],
 ) -> TrainingResult:
+    """Write the model folder, measure what was written, and remove the state of the run."""
+    folder = target.path
     checkpoint = write_checkpoint(
         folder,
         outcome.net,
         name=recipe.name,
         task=recipe.task,
-        licence=licence,
-        origin="trained with iicnet train",
-        training=record,
-        feedback=golden_noise_shaping(outcome.net, recipe.task),
+        noise_shaping=fit_task_noise_shaping(outcome.net, recipe.task),
+        provenance=Provenance(target.licence, "trained with iicnet train", record),
     )
     write_golden(checkpoint)
-    embed, restored = measure(checkpoint.load(), held_out, torch.device("cpu"), checkpoint.feedback)
-    result = TrainingResult(checkpoint, outcome.steps, outcome.seconds, embed, restored)
-    (folder / CARD_FILE).write_text(card(result), encoding="utf-8")
-    copy = folder / RECIPE_FILE
-    if not copy.exists() or not copy.samefile(recipe_file):
-        shutil.copyfile(recipe_file, copy)
+    psnrs = measure(checkpoint.load(), held_out, torch.device("cpu"), checkpoint.noise_shaping)
+    result = TrainingResult(checkpoint, outcome.steps, outcome.seconds, *psnrs)
+    (folder / CARD_FILE).write_text(model_card(result), encoding="utf-8")
+    recipe_copy = folder / RECIPE_FILE
+    if not recipe_copy.exists() or not recipe_copy.samefile(source.recipe_file):
+        shutil.copyfile(source.recipe_file, recipe_copy)
     (folder / STATE_FILE).unlink(missing_ok=True)
     return result
 
 
-def card(result: TrainingResult) -> str:
-    """The model card, Markdown."""
+def model_card(result: TrainingResult) -> str:
+    """Return the model card, as Markdown."""
     config = result.checkpoint.config
     record = config.training
     network = config.network
@@ -198,15 +216,15 @@ Restored pictures are near copies, not exact ones, and what is hidden is not enc
 """
 
 
-def _origin(start: Checkpoint) -> str:
-    """A checkpoint and all that went into it, in words."""
+def _describe_origin(start: Checkpoint) -> str:
+    """Return the name and the history of a checkpoint, for the record of the next one."""
     record = start.config.training
     before = f", itself from {record.started_from}" if record.started_from else ""
     return f"{start.name} ({record.steps} steps in {record.minutes:g} minutes{before})"
 
 
 def describe_machine(device: torch.device, processes: int = 1) -> str:
-    """The processors that a run used, in a few words."""
+    """Return the processors that a run used, for its record: ``2 x CPU (x86_64, 4 threads)``."""
     times = f"{processes} x " if processes > 1 else ""
     if device.type == "cuda":
         return times + torch.cuda.get_device_name(device)

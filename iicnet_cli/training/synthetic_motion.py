@@ -1,4 +1,4 @@
-"""Clips and stereo pairs made from photos that move: one as the scene, another before it."""
+"""Clips and stereo pairs made from photos: one photo is the scene, another one moves before it."""
 
 from __future__ import annotations
 
@@ -19,42 +19,43 @@ Floats = NDArray[np.floating[Any]]
 def moving_photos(
     photos: Sequence[Pixels], frames: int, crop: int, rng: Generator, *, speed: float = 5.0
 ) -> Pixels:
-    """A clip of steady motion: shift, zoom and rotation of a photo, with an occluder half the time.
+    """Make a clip of steady motion: a photo that shifts, zooms and turns.
 
-    The occluder is a patch of another photo with an outline of its own, moving on its own. So
-    every frame but the first shows something that no other frame does. What lies behind it shifts
-    by less than a pixel, as in clips whose motion was compensated.
+    In half of the clips an occluder moves before it, a patch of another photo with an outline of
+    its own. So every frame but the first shows something that no other frame does. The photo behind
+    shifts by less than a pixel, as in clips whose motion was compensated.
 
     Args:
         photos: (H, W, 3) each, of any sizes.
-        frames: how many.
-        crop: height and width of the clip, pixels.
-        rng: source of everything random.
-        speed: of the occluder: standard deviation of its shift between two frames, pixels on each
+        frames: number of frames.
+        crop: height and width of the clip, in pixels.
+        rng: source of all randomness.
+        speed: standard deviation of the occluder's shift between two frames, in pixels on each
             axis.
 
     Returns:
         (frames, crop, crop, 3), uint8, in the order of time.
     """
     time = np.arange(frames) - (frames - 1) / 2
-    layers = [_camera(time, crop, 0.3, rng)]
+    layers = [_camera_paths(time, crop, 0.3, rng)]
     if rng.random() < 0.5:
-        layers.append(_camera(time, crop, speed, rng))
+        layers.append(_camera_paths(time, crop, speed, rng))
     return _render_layers(photos, layers, rng)
 
 
 def stereo_photos(photos: Sequence[Pixels], crop: int, rng: Generator) -> Pixels:
-    """A stereo pair: a slanted plane with a photo on it and, half the time, a nearer one before it.
+    """Make a stereo pair: a photo on a slanted plane and, in half of the pairs, a nearer one.
 
-    One of them has no disparity.
+    One of the planes has no disparity at its centre.
 
     Args:
         photos: (H, W, 3) each, of any sizes.
-        crop: height and width of the views, pixels.
-        rng: source of everything random.
+        crop: height and width of the views, in pixels.
+        rng: source of all randomness.
 
     Returns:
-        (2, crop, crop, 3), uint8, left first; what is nearer is further left in the right view.
+        (2, crop, crop, 3), uint8, left view first. Nearer objects are further left in the right
+        view.
     """
     time = np.array([-0.5, 0.5])
     disparities = [[0.0], [0.0, rng.exponential(10.0)], [-rng.exponential(10.0), 0.0]]
@@ -66,29 +67,46 @@ def stereo_photos(photos: Sequence[Pixels], crop: int, rng: Generator) -> Pixels
 
 
 def _render_layers(photos: Sequence[Pixels], layers: Sequence[Floats], rng: Generator) -> Pixels:
-    """Photos along paths (frames, crop, crop, 2), the later ones before the earlier ones."""
+    """Render a random photo for each layer, the later layers before the earlier ones.
+
+    Args:
+        photos: (H, W, 3) each.
+        layers: paths (frames, crop, crop, 2) of each layer, see :func:`_paths`.
+        rng: source of all randomness.
+
+    Returns:
+        (frames, crop, crop, 3).
+    """
     picture: Floats | None = None
     for paths in layers:
         rendered = _render(photos[int(rng.integers(len(photos)))], paths, rng)
         if picture is None:
             picture = rendered
         else:
-            picture = picture + _outline(paths, rng)[:, None] * (rendered - picture)
+            picture = picture + _blob_mask(paths, rng)[:, None] * (rendered - picture)
     assert picture is not None
     return np.rint(picture).clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
 
 
-def _camera(time: Floats, crop: int, speed: float, rng: Generator) -> Floats:
-    """Paths of a camera that shifts, zooms and turns a little, evenly."""
+def _camera_paths(time: Floats, crop: int, speed: float, rng: Generator) -> Floats:
+    """Draw the paths of a camera that shifts, zooms and turns a little, at a constant speed."""
     zoom, turn = rng.normal(0, 0.006, 2)
     change = np.array([[zoom, -turn], [turn, zoom]])
     return _paths(time, crop, change, rng.normal(0, speed, 2))
 
 
 def _paths(time: Floats, crop: int, change: Floats, shift: Floats) -> Floats:
-    """Where each pixel looks: offsets (frames, crop, crop, 2) from the middle, as (y, x).
+    """Compute where in the photo each pixel of each frame looks.
 
-    Between two frames the offsets change by ``change`` (2, 2) times themselves, plus ``shift``.
+    Args:
+        time: of each frame.
+        crop: height and width of the frames, in pixels.
+        change: (2, 2). In a unit of time the offset of a pixel from the centre grows by this matrix
+            times the offset.
+        shift: (2,), by which all offsets grow in a unit of time, in pixels.
+
+    Returns:
+        Offsets (frames, crop, crop, 2) from the centre, as (y, x).
     """
     axis = np.arange(crop) - (crop - 1) / 2
     start = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1)
@@ -97,16 +115,20 @@ def _paths(time: Floats, crop: int, change: Floats, shift: Floats) -> Floats:
 
 
 def _render(photo: Pixels, paths: Floats, rng: Generator) -> Floats:
-    """The photo along ``paths`` from a random place, mirrored at its borders; (frames, 3, h, w)."""
+    """Sample a photo along paths around a random centre; it is mirrored beyond its borders.
+
+    Returns:
+        (frames, 3, crop, crop), 0..255.
+    """
     size = np.array(photo.shape[:2])
     reach = np.ceil(np.abs(paths).max(axis=(0, 1, 2)))
     free = np.maximum(size - 1 - 2 * reach, 0)
-    middle = (size - 1 - free) / 2 + rng.uniform(0, 1, 2) * free
-    low = np.maximum(middle - reach - 2, 0).astype(int)
-    high = np.minimum(middle + reach + 3, size).astype(int)
+    centre = (size - 1 - free) / 2 + rng.uniform(0, 1, 2) * free
+    low = np.maximum(centre - reach - 2, 0).astype(int)
+    high = np.minimum(centre + reach + 3, size).astype(int)
     part = torch.from_numpy(np.ascontiguousarray(photo[low[0] : high[0], low[1] : high[1]]))
-    place = (middle + paths - low) / np.maximum(high - low - 1, 1) * 2 - 1
-    grid = torch.from_numpy(place[..., ::-1].astype(np.float32))
+    positions = (centre + paths - low) / np.maximum(high - low - 1, 1) * 2 - 1
+    grid = torch.from_numpy(positions[..., ::-1].astype(np.float32))
     source = part.permute(2, 0, 1).float().expand(len(paths), -1, -1, -1)
     rendered: Floats = F.grid_sample(
         source, grid, mode="bicubic", padding_mode="reflection", align_corners=True
@@ -114,13 +136,13 @@ def _render(photo: Pixels, paths: Floats, rng: Generator) -> Floats:
     return rendered
 
 
-def _outline(paths: Floats, rng: Generator) -> Floats:
-    """A wavy disc that moves with ``paths``; (frames, crop, crop), 0..1, one pixel soft."""
+def _blob_mask(paths: Floats, rng: Generator) -> Floats:
+    """Draw a wavy disc that moves along the paths: (frames, crop, crop), 0..1, with a soft edge."""
     crop = paths.shape[1]
     offset = paths - rng.uniform(-0.4, 0.4, 2) * crop
     angle = np.arctan2(offset[..., 0], offset[..., 1])
     radius = np.full_like(angle, rng.uniform(0.15, 0.45) * crop)
     for waves in range(2, 6):
         radius *= 1 + 0.15 * rng.normal() * np.cos(waves * angle + rng.uniform(0, 2 * np.pi))
-    outline: Floats = np.clip(radius - np.hypot(offset[..., 0], offset[..., 1]) + 0.5, 0, 1)
-    return outline
+    mask: Floats = np.clip(radius - np.hypot(offset[..., 0], offset[..., 1]) + 0.5, 0, 1)
+    return mask

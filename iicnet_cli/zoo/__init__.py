@@ -1,15 +1,15 @@
-"""Names to checkpoints: bundled with iicnet, imported by the user, in a folder, or on a hub.
+"""Names to checkpoints: bundled with iicnet, among the models of the user, in a folder, on a hub.
 
 A checkpoint is a folder::
 
-    config.json         ModelConfig: task, network, hash of the weights, licence, how it was made,
-                        how the rounding of its embeddings is diffused
-    model.safetensors   the weights, fp16
-    README.md           the card
-    recipe.toml         what it was trained with
-    golden/             images.png, embedding.png, restored.png: replayed by ``models verify``
+    config.json         ModelConfig: task, network, hash of the weights, licence, origin, training,
+                        noise-shaping filter
+    model.safetensors   the weights, usually fp16
+    README.md           the model card
+    recipe.toml         the recipe of its training, if it was trained with iicnet
+    golden/             images.png, embedding.png, restored.png, which ``models verify`` replays
 
-Nothing here imports torch before weights are loaded.
+Nothing here imports torch before weights are read.
 """
 
 from iicnet_cli.zoo.checkpoint import Checkpoint, ModelConfig, read_config

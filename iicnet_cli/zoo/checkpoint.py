@@ -1,9 +1,9 @@
-"""A checkpoint folder: its description, and reading and writing of the weights."""
+"""A checkpoint folder: its description, and reading and writing of its weights."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,9 +22,14 @@ WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
 RECIPE_FILE = "recipe.toml"
 
+_FILTER_DECIMALS = 4
+"""Coefficients of the noise-shaping filter are stored with this many decimals."""
+
+_Coefficients = tuple[tuple[tuple[FiniteFloat, ...], ...], ...]
+
 
 class TrainingRecord(BaseModel):
-    """How the weights came to be."""
+    """How the weights were trained."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -37,9 +42,21 @@ class TrainingRecord(BaseModel):
 
 
 class ModelConfig(BaseModel):
-    """``config.json`` of a checkpoint."""
+    """The contents of a checkpoint's ``config.json``.
 
-    model_config = ConfigDict(frozen=True)
+    Attributes:
+        format: version of this format.
+        name: name of the checkpoint.
+        task: task for which it was made.
+        network: architecture of the network.
+        weights_sha256: hash of the weights file.
+        licence: SPDX expression.
+        origin: where the weights come from.
+        training: how they were trained.
+        noise_shaping: coefficients of the noise-shaping filter, key ``feedback`` in the file.
+    """
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
 
     format: int = Field(default=1, ge=1, le=1)
     name: str
@@ -49,47 +66,61 @@ class ModelConfig(BaseModel):
     licence: str = "MIT"
     origin: str = ""
     training: TrainingRecord = TrainingRecord()
-    feedback: tuple[tuple[tuple[FiniteFloat, ...], ...], ...] | None = None
+    noise_shaping: _Coefficients | None = Field(default=None, alias="feedback")
 
     @model_validator(mode="after")
-    def _feedback_fits(self) -> ModelConfig:
+    def _filter_has_shape(self) -> ModelConfig:
         channels = self.network.embedding_channels
-        if self.feedback is not None and (
-            len(self.feedback) != len(NEIGHBOURS)
-            or any(len(square) != channels for square in self.feedback)
-            or any(len(row) != channels for square in self.feedback for row in square)
+        coefficients = self.noise_shaping
+        if coefficients is not None and (
+            len(coefficients) != len(NEIGHBOURS)
+            or any(len(matrix) != channels for matrix in coefficients)
+            or any(len(row) != channels for matrix in coefficients for row in matrix)
         ):
             raise ValueError(f"feedback is not {len(NEIGHBOURS)} x {channels} x {channels}")
         return self
 
 
 @dataclass(frozen=True)
+class Provenance:
+    """Licence, origin and training of weights, as :class:`ModelConfig` has them."""
+
+    licence: str = "MIT"
+    origin: str = ""
+    training: TrainingRecord = field(default_factory=TrainingRecord)
+
+
+@dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint on disk; the weights are read by :meth:`load` only."""
+    """A checkpoint on disk, whose weights only :meth:`load` reads."""
 
     folder: Path
     config: ModelConfig
 
     @property
     def name(self) -> str:
+        """The name of the checkpoint, which need not be that of its folder."""
         return self.config.name
 
     @property
     def size(self) -> int:
-        """Bytes of the weights."""
+        """Size of the weights file, bytes."""
         return (self.folder / WEIGHTS_FILE).stat().st_size
 
     @property
-    def feedback(self) -> NoiseShapingFilter | None:
-        """How the rounding of embeddings is to be diffused; ``None`` if it is not."""
-        told = self.config.feedback
-        return None if told is None else np.array(told, np.float32)
+    def noise_shaping(self) -> NoiseShapingFilter | None:
+        """The filter that shapes the rounding errors of embeddings; ``None`` for plain rounding."""
+        coefficients = self.config.noise_shaping
+        return None if coefficients is None else np.array(coefficients, np.float32)
 
     def load(self) -> IICNet:
-        """Read the weights, strictly, into a network in evaluation mode (fp32, CPU).
+        """Read the weights strictly into a network.
+
+        Returns:
+            The network in evaluation mode, fp32, on the CPU.
 
         Raises:
-            ModelError: missing or damaged weights, or weights of another network.
+            ModelError: the weights are missing, damaged or those of another network.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load
@@ -115,15 +146,11 @@ class Checkpoint:
         return net.eval().requires_grad_(False)
 
 
-def _numbers(feedback: NoiseShapingFilter) -> tuple[tuple[tuple[float, ...], ...], ...]:
-    return tuple(tuple(tuple(round(float(x), 4) for x in row) for row in at) for at in feedback)
-
-
 def read_config(folder: Path) -> Checkpoint:
-    """Read a checkpoint's description.
+    """Read the description of a checkpoint, but not its weights.
 
     Raises:
-        ModelError: not a checkpoint folder, or its ``config.json`` is not valid.
+        ModelError: the folder is no checkpoint, or its ``config.json`` is not valid.
     """
     path = folder / CONFIG_FILE
     try:
@@ -145,32 +172,28 @@ def write_checkpoint(
     *,
     name: str,
     task: str,
-    half: bool = True,
-    licence: str = "MIT",
-    origin: str = "",
-    training: TrainingRecord | None = None,
-    feedback: NoiseShapingFilter | None = None,
+    half_precision: bool = True,
+    noise_shaping: NoiseShapingFilter | None = None,
+    provenance: Provenance = Provenance(),
 ) -> Checkpoint:
     """Write ``config.json`` and ``model.safetensors``.
 
     Args:
-        folder: created if missing; older files of the same names are replaced.
+        folder: created if it does not exist; older files of these names are replaced.
         net: the network.
         name: name of the checkpoint.
-        task: task it is made for.
-        half: store the weights as fp16, else as fp32.
-        licence: SPDX expression.
-        origin: where the weights come from.
-        training: how they were made.
-        feedback: how the rounding of embeddings is to be diffused.
+        task: task for which it is made.
+        half_precision: store the weights as fp16, else as fp32.
+        noise_shaping: filter that shapes the rounding errors of its embeddings.
+        provenance: licence, origin and training of the weights.
 
     Returns:
-        The checkpoint; :meth:`Checkpoint.load` gives the weights as they are now stored.
+        The checkpoint. :meth:`Checkpoint.load` returns the weights as they are stored.
     """
     from safetensors.torch import save
 
     state = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
-    if half:
+    if half_precision:
         state = {key: value.half() for key, value in state.items()}
     data = save(state)
     folder.mkdir(parents=True, exist_ok=True)
@@ -180,10 +203,18 @@ def write_checkpoint(
         task=task,
         network=net.config,
         weights_sha256=hashlib.sha256(data).hexdigest(),
-        licence=licence,
-        origin=origin,
-        training=training or TrainingRecord(),
-        feedback=None if feedback is None else _numbers(feedback),
+        licence=provenance.licence,
+        origin=provenance.origin,
+        training=provenance.training,
+        noise_shaping=None if noise_shaping is None else _round_filter(noise_shaping),
     )
-    (folder / CONFIG_FILE).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    text = config.model_dump_json(indent=2, by_alias=True)
+    (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
     return Checkpoint(folder, config)
+
+
+def _round_filter(noise_shaping: NoiseShapingFilter) -> _Coefficients:
+    return tuple(
+        tuple(tuple(round(float(x), _FILTER_DECIMALS) for x in row) for row in matrix)
+        for matrix in noise_shaping
+    )

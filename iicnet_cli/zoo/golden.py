@@ -1,4 +1,4 @@
-"""Golden files: what a checkpoint made of fixed pictures on the day it was written."""
+"""Golden files: what a checkpoint made of fixed pictures when it was written."""
 
 from __future__ import annotations
 
@@ -16,34 +16,51 @@ from iicnet_cli.zoo.checkpoint import Checkpoint
 if TYPE_CHECKING:
     from iicnet_cli.network.iicnet import IICNet
 
-
 GOLDEN_FOLDER = "golden"
-SIZE = 64
-_USUAL_SHARE = 0.3
-_SHARES = {"stego": 0.1, "dual": 0.1}
-"""What errors of an embedding count in their diffusion (docs/notebook/rounding.md)."""
+GOLDEN_SIDE = 64
+"""Golden pictures are squares of this many pixels a side."""
+
+_TOLERANCE = 1
+"""Replayed pictures may differ by this many sample values, because processors round differently."""
+_EMBEDDING_WEIGHTS = {"stego": 0.1, "dual": 0.1}
+"""Embedding weights of :func:`fit_noise_shaping` for tasks that differ from the usual one."""
+_USUAL_EMBEDDING_WEIGHT = 0.3
+"""Embedding weight of :func:`fit_noise_shaping` for all other tasks (docs/notebook/rounding.md)."""
 
 
 @dataclass(frozen=True)
 class Replay:
-    """Largest differences, in levels, between the golden files and what is computed now."""
+    """Result of replaying golden files.
+
+    Attributes:
+        embedding: largest difference between the stored and the computed embedding, sample values.
+        restored: the same for the restored pictures.
+    """
 
     embedding: int
     restored: int
 
     @property
     def ok(self) -> bool:
-        """Equal within one level: what different processors may make of the same numbers."""
-        return self.embedding <= 1 and self.restored <= 1
+        """Whether both differences are within what different processors may cause."""
+        return self.embedding <= _TOLERANCE and self.restored <= _TOLERANCE
 
 
 def golden_images(images: int, channels: int = 3) -> Pixels:
-    """Fixed pictures (K, 64, 64, C): gradients, waves and soft noise, different for each image."""
-    y, x = np.mgrid[0:SIZE, 0:SIZE] / SIZE
+    """Make fixed pictures of gradients, waves and coarse noise, different for each image.
+
+    Args:
+        images: K.
+        channels: C.
+
+    Returns:
+        (K, 64, 64, C) uint8.
+    """
+    y, x = np.mgrid[0:GOLDEN_SIDE, 0:GOLDEN_SIDE] / GOLDEN_SIDE
     pictures = []
     for k in range(images):
         rng = np.random.default_rng(k)
-        coarse = rng.random((SIZE // 8, SIZE // 8, channels))
+        coarse = rng.random((GOLDEN_SIDE // 8, GOLDEN_SIDE // 8, channels))
         noise = coarse.repeat(8, axis=0).repeat(8, axis=1)
         waves = np.stack(
             [
@@ -53,21 +70,26 @@ def golden_images(images: int, channels: int = 3) -> Pixels:
             axis=-1,
         )
         pictures.append(0.3 * x[..., None] + 0.4 * waves + 0.3 * noise)
-    levels: Pixels = np.rint(np.stack(pictures) * 255).astype(np.uint8)
-    return levels
+    pixels: Pixels = np.rint(np.stack(pictures) * 255).astype(np.uint8)
+    return pixels
 
 
-def golden_noise_shaping(net: IICNet, task: str) -> NoiseShapingFilter | None:
-    """How the rounding of its embeddings for a task is to be diffused, measured with these."""
+def fit_task_noise_shaping(net: IICNet, task: str) -> NoiseShapingFilter | None:
+    """Fit the noise-shaping filter of a network for a task, on the golden pictures.
+
+    Returns:
+        The filter, or ``None`` if plain rounding is better.
+    """
     from iicnet_cli.network.noise_shaping import fit_noise_shaping
     from iicnet_cli.network.pixels import to_tensor
 
     images = golden_images(net.config.images, net.config.channels)
-    return fit_noise_shaping(net, to_tensor(images[None]), _SHARES.get(task, _USUAL_SHARE))
+    weight = _EMBEDDING_WEIGHTS.get(task, _USUAL_EMBEDDING_WEIGHT)
+    return fit_noise_shaping(net, to_tensor(images[None]), weight)
 
 
 def write_golden(checkpoint: Checkpoint) -> None:
-    """Write ``golden/`` beside the weights, from the weights as they are stored."""
+    """Write ``golden/`` beside the weights, computed from the weights as they are stored."""
     net = checkpoint.load()
     images = golden_images(net.config.images, net.config.channels)
     embedding = _embed(net, images)
@@ -82,10 +104,10 @@ def write_golden(checkpoint: Checkpoint) -> None:
 
 
 def replay_golden(checkpoint: Checkpoint) -> Replay:
-    """Embed and restore the golden pictures again, and compare.
+    """Embed and restore the golden pictures again, and compare with the golden files.
 
     Raises:
-        ModelError: no golden files, or the weights are damaged.
+        ModelError: there are no golden files, or the weights are damaged.
     """
     folder = checkpoint.folder / GOLDEN_FOLDER
     if not folder.is_dir():
@@ -102,7 +124,11 @@ def replay_golden(checkpoint: Checkpoint) -> Replay:
 
 
 def read_golden(checkpoint: Checkpoint, name: str) -> Pixels:
-    """One golden picture: ``images``, ``embedding`` or ``restored``."""
+    """Read one golden picture: ``images``, ``embedding`` or ``restored``.
+
+    Returns:
+        (H, W, C) uint8; several pictures stand below each other.
+    """
     with Image.open(checkpoint.folder / GOLDEN_FOLDER / f"{name}.png") as image:
         pixels = np.asarray(image)
     return pixels if pixels.ndim == 3 else pixels.reshape(*pixels.shape, 1)

@@ -14,17 +14,18 @@ _REFERENCE = re.compile(
 
 
 def download(reference: str) -> Path:
-    """Fetch a checkpoint into the hub's cache, or take it from there.
+    """Fetch a checkpoint into the cache of the hub, or take it from there.
 
     Args:
-        reference: ``hf://owner/repository[/folder]@revision``; the revision, best a commit, is
-            obligatory so that the same command gives the same weights next year.
+        reference: ``hf://owner/repository[/folder]@revision``. The revision, preferably a commit,
+            is required, so that the same command gives the same weights in later years.
 
     Returns:
         The folder with ``config.json`` and ``model.safetensors``.
 
     Raises:
-        ModelError: no such reference, offline with nothing cached, or the hub refuses.
+        ModelError: the reference is malformed, the hub refuses it, or the hub cannot be reached
+            and the checkpoint is not in the cache.
     """
     match = _REFERENCE.fullmatch(reference)
     if not match or ".." in reference:

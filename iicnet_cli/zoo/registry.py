@@ -1,4 +1,4 @@
-"""Where checkpoints are looked for, and in which order."""
+"""The places where checkpoints are looked for, and their order."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ from iicnet_cli.errors import ModelError
 from iicnet_cli.zoo.checkpoint import CONFIG_FILE, Checkpoint, read_config
 
 MODELS_VARIABLE = "IICNET_MODELS"
+"""This environment variable names the folder of the models of the user."""
 
 
 def bundled_folder() -> Path:
-    """The checkpoints that come with iicnet: package data, or ``models/`` of a checkout."""
+    """Return the folder of the bundled checkpoints: package data, or ``models/`` of a checkout."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "models"
     return installed if installed.is_dir() else package.parent / "models"
 
 
 def user_folder() -> Path:
-    """Where ``models import`` writes: ``$IICNET_MODELS``, or the user's data folder."""
+    """Return the folder to which ``models import`` writes.
+
+    It is ``$IICNET_MODELS``, or else a folder in the data folder of the user.
+    """
     override = os.environ.get(MODELS_VARIABLE)
     if override:
         return Path(override)
@@ -35,10 +39,10 @@ def user_folder() -> Path:
 
 
 def available(unreadable: list[ModelError] | None = None) -> Iterator[Checkpoint]:
-    """All checkpoints of the user and bundled folders, the user's first, sorted by name.
+    """Yield all checkpoints: those of the user, then the bundled ones, each sorted by path.
 
     Args:
-        unreadable: gets the errors of those that are left out because they cannot be read.
+        unreadable: collects the errors of checkpoints that are skipped because they are not valid.
     """
     for base in (user_folder(), bundled_folder()):
         if base.is_dir():
@@ -53,10 +57,14 @@ def available(unreadable: list[ModelError] | None = None) -> Iterator[Checkpoint
 
 
 def find(name: str) -> Checkpoint:
-    """A checkpoint by name, by folder, or on a hub (``hf://owner/repository[/folder]@revision``).
+    """Find a checkpoint.
+
+    Args:
+        name: name of a checkpoint, its folder, or
+            ``hf://owner/repository[/folder]@revision`` on a hub.
 
     Raises:
-        ModelError: there is none.
+        ModelError: there is no such checkpoint.
     """
     if name.startswith("hf://"):
         from iicnet_cli.zoo.hub import download
@@ -70,17 +78,21 @@ def find(name: str) -> Checkpoint:
     if (folder / CONFIG_FILE).is_file():
         return read_config(folder)
     known = ", ".join(dict.fromkeys(c.name for c in available())) or "none"
-    left_out = "".join(f"; {error}" for error in unreadable)
+    skipped = "".join(f"; {error}" for error in unreadable)
     raise ModelError(
-        f"no model '{name}'", hint=f"available: {known}; or give a model folder{left_out}"
+        f"no model '{name}'", hint=f"available: {known}; or give a model folder{skipped}"
     )
 
 
 def find_by_weights(name: str, weights_sha256: str) -> Checkpoint:
-    """The checkpoint with exactly these weights, whatever it is called now.
+    """Find the checkpoint with exactly these weights, whatever its name is now.
+
+    Args:
+        name: its name when the file was made, for the error message.
+        weights_sha256: hash of its weights file.
 
     Raises:
-        ModelError: it is not here, with the other weights of that name told apart.
+        ModelError: it is not here. The message says if there are other weights of that name.
     """
     namesake = False
     for checkpoint in available():

@@ -20,8 +20,8 @@ import torch
 
 from iicnet_cli.network import IICNet, IICNetConfig
 from iicnet_cli.network.pixels import to_tensor
-from iicnet_cli.zoo.checkpoint import TrainingRecord, write_checkpoint
-from iicnet_cli.zoo.golden import golden_noise_shaping
+from iicnet_cli.zoo.checkpoint import Provenance, TrainingRecord, write_checkpoint
+from iicnet_cli.zoo.golden import fit_task_noise_shaping
 
 FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parents[1]))
@@ -107,9 +107,11 @@ def train(name: str) -> None:
         net,
         name=name,
         task=task,
-        origin="tests/tiny_models/train_tiny_models.py",
-        training=TrainingRecord(steps=STEPS, data="generated pictures"),
-        feedback=golden_noise_shaping(net, task),
+        noise_shaping=fit_task_noise_shaping(net, task),
+        provenance=Provenance(
+            origin="tests/tiny_models/train_tiny_models.py",
+            training=TrainingRecord(steps=STEPS, data="generated pictures"),
+        ),
     )
 
 

@@ -16,8 +16,8 @@ from iicnet_cli.engines.base import SideInfo
 from iicnet_cli.engines.network.enhancement_layer import add_layer
 from iicnet_cli.errors import DamagedError
 from iicnet_cli.inference.runner import Passes, Tick, ignore_tick
-from iicnet_cli.motion.estimation import add_prediction
 from iicnet_cli.motion.field import MotionField
+from iicnet_cli.motion.lifting import add_prediction
 from iicnet_cli.payload.mark import Mark
 from iicnet_cli.payload.static_map import StaticRegion
 from iicnet_cli.pictures.arrays import (

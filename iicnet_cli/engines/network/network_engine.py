@@ -78,7 +78,7 @@ class NetworkEngine(Engine):
         return Runner(
             self._checkpoint.load(),
             choose_device(computing.device).device,
-            noise_shaping=self._checkpoint.feedback,
+            noise_shaping=self._checkpoint.noise_shaping,
             memory=computing.memory,
             compiled=computing.compiled,
             precision=computing.precision,
@@ -212,7 +212,8 @@ class NetworkEngine(Engine):
         """The pictures as the network gets them, and the motion field that undoes it."""
         if not predicts:
             return images, b""
-        from iicnet_cli.motion.estimation import estimate_motion, subtract_prediction
+        from iicnet_cli.motion.estimation import estimate_motion
+        from iicnet_cli.motion.lifting import subtract_prediction
 
         motion = estimate_motion(images)
         data = motion.to_bytes() if motion else b""

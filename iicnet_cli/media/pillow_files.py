@@ -1,0 +1,142 @@
+"""Opening and decoding pictures with Pillow, with our size limit and one-line errors."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import io
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image, UnidentifiedImageError
+
+from iicnet_cli.errors import MediaError
+from iicnet_cli.media.suffixes import (
+    HEIF_SUFFIXES,
+    RAW_SUFFIXES,
+    VECTOR_SUFFIXES,
+    VIDEO_SUFFIXES,
+)
+
+MAX_PIXELS = 500_000_000
+"""Pictures with more than this many pixels are refused before they are decoded."""
+
+_PILLOW_LIMIT_LOCK = threading.Lock()
+
+
+@contextmanager
+def open_image(source: Path | BinaryIO) -> Iterator[tuple[Image.Image, str]]:
+    """Open a picture with Pillow; only its header has been read.
+
+    Args:
+        source: a file, or a binary stream (read to its end; it need not be seekable).
+
+    Yields:
+        The image and the base name of the source.
+
+    Raises:
+        MediaError: the source is missing, a folder, unreadable, over 500 megapixels, or of a kind
+            that must be converted first (HEIC without pillow-heif, RAW, vector graphics).
+    """
+    name, suffix = _name_and_suffix(source)
+    _refuse_unsupported(name, suffix)
+    with ExitStack() as stack:
+        try:
+            # Never open by path: Pillow then maps some TIFFs into memory and rotates them wrongly.
+            file: BinaryIO = (
+                source.open("rb") if isinstance(source, Path) else io.BytesIO(source.read())
+            )
+            stack.enter_context(file)
+            with _without_pillow_limit():
+                image = stack.enter_context(Image.open(file))
+        except UnidentifiedImageError as error:
+            raise MediaError(
+                f"{name}: not a picture that can be read", hint=_hint(suffix)
+            ) from error
+        except OSError as error:
+            raise MediaError(f"{name}: cannot be read ({error.strerror or error})") from error
+        except Exception as error:  # Pillow's plugins raise nearly anything on damaged headers
+            raise MediaError(f"{name}: damaged picture ({error})") from error
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise MediaError(
+                f"{name}: {width}x{height} is more than {MAX_PIXELS // 1_000_000} megapixels",
+                hint="make it smaller first",
+            )
+        if image.format in ("EPS", "WMF"):
+            raise _vector_graphics(name)
+        yield image, name
+
+
+@contextmanager
+def decoding(name: str) -> Iterator[None]:
+    """Turn whatever Pillow's decoders raise in this block into a `MediaError` of one line.
+
+    Args:
+        name: base name of the picture, for the message.
+
+    Raises:
+        MediaError: the picture is damaged, or the memory does not suffice.
+    """
+    try:
+        # Some decoders check Pillow's own limit again.
+        with _without_pillow_limit():
+            yield
+    except MediaError:
+        raise
+    except MemoryError as error:
+        raise MediaError(f"{name}: not enough memory to decode it") from error
+    except Exception as error:  # Pillow's plugins raise nearly anything on damaged data
+        raise MediaError(
+            f"{name}: truncated or damaged ({error})", hint="copy or download it again"
+        ) from error
+
+
+def _name_and_suffix(source: Path | BinaryIO) -> tuple[str, str]:
+    if isinstance(source, Path):
+        if source.is_dir():
+            raise MediaError(f"{source}: is a folder, not a picture")
+        if not source.exists():
+            raise MediaError(f"{source}: no such file")
+        return source.name, source.suffix.lower()
+    stream_name = getattr(source, "name", "")
+    name = Path(stream_name).name.strip("<>") if isinstance(stream_name, str) else ""
+    return name or "stream", Path(name).suffix.lower()
+
+
+def _refuse_unsupported(name: str, suffix: str) -> None:
+    # Pillow would open the small preview of a RAW file, and start Ghostscript for an EPS.
+    if suffix in RAW_SUFFIXES:
+        raise MediaError(f"{name}: camera RAW cannot be read", hint="develop it to TIFF or JPEG")
+    if suffix in VECTOR_SUFFIXES:
+        raise _vector_graphics(name)
+    if suffix in HEIF_SUFFIXES and importlib.util.find_spec("pillow_heif"):
+        importlib.import_module("pillow_heif").register_heif_opener()
+
+
+def _vector_graphics(name: str) -> MediaError:
+    return MediaError(f"{name}: vector graphics cannot be read", hint="export it as PNG first")
+
+
+@contextmanager
+def _without_pillow_limit() -> Iterator[None]:
+    """Lift Pillow's global limit of 179 megapixels; `open_image` applies ours instead."""
+    with _PILLOW_LIMIT_LOCK, warnings.catch_warnings():
+        before = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _hint(suffix: str) -> str:
+    if suffix in HEIF_SUFFIXES:
+        return "convert it to JPEG or PNG, or: pip install pillow-heif"
+    if suffix in VIDEO_SUFFIXES:
+        return "this is a clip, not a still"
+    return "PNG, JPEG, WebP, TIFF, AVIF, BMP and GIF can be read"

@@ -1,0 +1,78 @@
+"""Photoshop documents (.psd), read by the optional package psd-tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from iicnet_cli.errors import MediaError
+from iicnet_cli.media.layered_image import (
+    Layer,
+    LayeredImage,
+    check_layer_count,
+    place_on_canvas,
+)
+
+
+def read_psd(path: Path) -> LayeredImage:
+    """Read the visible layers of a PSD.
+
+    Raises:
+        MediaError: the file is damaged, has no visible layer or is too large, or psd-tools is
+            missing.
+    """
+    try:
+        from psd_tools import PSDImage
+    except ImportError as error:
+        raise MediaError(
+            f"{path.name}: reading PSD needs psd-tools", hint='pip install "iicnet[psd]"'
+        ) from error
+    notes: list[str] = []
+    try:
+        layers = _read_document(PSDImage.open(path), path.name, notes)
+    except MediaError:
+        raise
+    except Exception as error:  # psd-tools raises nearly anything on damaged files
+        raise MediaError(f"{path.name}: damaged PSD file ({error})") from error
+    if not layers:
+        raise MediaError(f"{path.name}: no visible layer")
+    return LayeredImage(tuple(layers), tuple(dict.fromkeys(notes)))
+
+
+def _read_document(document: Any, name: str, notes: list[str]) -> list[Layer]:
+    size = (document.width, document.height)
+    # The picture of a layer already contains the layers that are clipped to it.
+    found = list(document.descendants(include_clip=False))
+    if clipped := len(list(document.descendants())) - len(found):
+        notes.append(f"{clipped} clipped layer{'s' if clipped > 1 else ''} merged below")
+    check_layer_count(name, size, len(found))
+    layers = []
+    for layer in found:
+        if layer.is_group():
+            if layer.blend_mode.name not in ("NORMAL", "PASS_THROUGH"):
+                notes.append(f"blend mode of group '{layer.name}' ignored")
+            continue
+        if not layer.is_visible():
+            notes.append(f"hidden layer '{layer.name}' left out")
+            continue
+        image = layer.composite()
+        if image is None:
+            notes.append(f"empty layer '{layer.name}' left out")
+            continue
+        if layer.blend_mode.name != "NORMAL":
+            notes.append(f"blend mode of layer '{layer.name}' ignored")
+        pixels = np.asarray(image.convert("RGBA"))
+        placed = place_on_canvas(pixels, size, layer.offset, _group_opacity(layer, document))
+        layers.append(Layer(layer.name, placed))
+    return layers
+
+
+def _group_opacity(layer: Any, document: Any) -> float:
+    """Return the opacity that the groups around a layer give it; its picture has its own."""
+    opacity = 1.0
+    group = layer.parent
+    while group is not None and group is not document:
+        opacity, group = opacity * group.opacity / 255, group.parent
+    return opacity

@@ -1,0 +1,35 @@
+"""Running ffmpeg."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from iicnet_cli.media import ffmpeg
+
+
+def test_filters_are_found() -> None:
+    assert ffmpeg.has_filter("scale")
+    assert not ffmpeg.has_filter("no-such-filter")
+
+
+def test_a_failure_is_returned_not_raised(tmp_path: Path) -> None:
+    result = ffmpeg.run(ffmpeg.input_options(tmp_path / "missing.mp4"))
+    assert result.returncode != 0
+    assert "No such file" in ffmpeg.reason(result.stderr.decode())
+
+
+def test_the_reason_is_the_line_that_explains_the_failure() -> None:
+    log = "[mov @ 0x5] [error] moov atom not found.\nError opening input: Invalid data\n\n"
+    assert ffmpeg.reason(log) == "moov atom not found"
+    assert ffmpeg.reason("Error opening input files: x") == "Error opening input files: x"
+    assert ffmpeg.reason("") == "unknown error"
+
+
+def test_a_playlist_cannot_open_a_url(tmp_path: Path) -> None:
+    playlist = tmp_path / "list.m3u8"
+    playlist.write_text(
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n"
+    )
+    result = ffmpeg.run([*ffmpeg.input_options(playlist), "-f", "null", "-"])
+    assert result.returncode != 0
+    assert b"not on whitelist" in result.stderr

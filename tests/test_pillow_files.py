@@ -1,0 +1,62 @@
+"""Pictures that are damaged, too large or of an unsupported kind."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from iicnet_cli.errors import MediaError
+from iicnet_cli.media.pillow_files import decoding
+from iicnet_cli.media.stills import read_still, still_size
+from tests.media_samples import noise
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif", "avif", "bmp", "gif"])
+def test_truncated_pictures_are_one_line_errors(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"t.{suffix}"
+    Image.fromarray(noise(64, 64)).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    with pytest.raises(MediaError, match=r"t\.\w+: ") as caught:
+        read_still(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_errors_say_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="no such file"):
+        read_still(tmp_path / "missing.png")
+    with pytest.raises(MediaError, match="is a folder"):
+        read_still(tmp_path)
+    (tmp_path / "empty.png").touch()
+    for name, hint in {
+        "text.png": "PNG, JPEG",
+        "x.heic": "pillow-heif",
+        "x.svg": "export",
+        "x.nef": "develop",
+        "x.mp4": "clip",
+        "empty.png": "PNG, JPEG",
+    }.items():
+        (tmp_path / name).write_bytes(b"" if name == "empty.png" else b"no picture at all")
+        with pytest.raises(MediaError) as caught:
+            read_still(tmp_path / name)
+        assert hint in caught.value.hint, name
+
+
+def test_decompression_bomb_is_refused_but_large_pictures_are_not(tmp_path: Path) -> None:
+    def bmp(name: str, side: int) -> Path:
+        header = b"BM" + struct.pack("<IHHI", 0, 0, 0, 54)
+        header += struct.pack("<IiiHHIIiiII", 40, side, side, 1, 1, 0, 0, 0, 0, 0, 0)
+        (tmp_path / name).write_bytes(header)
+        return tmp_path / name
+
+    with pytest.raises(MediaError, match="megapixels"):
+        read_still(bmp("bomb.bmp", 30_000))
+    assert still_size(bmp("large.bmp", 20_000)) == (20_000, 20_000)
+    assert Image.MAX_IMAGE_PIXELS is not None
+
+
+def test_running_out_of_memory_is_a_media_error() -> None:
+    with pytest.raises(MediaError, match=r"^x\.png: not enough memory"), decoding("x.png"):
+        raise MemoryError

@@ -1,0 +1,201 @@
+"""Video files: facts, parts, times and colours."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from iicnet_cli.errors import MediaError, UsageError
+from iicnet_cli.media.video_reader import open_frames, probe
+from iicnet_cli.pictures.arrays import Pixels
+from iicnet_cli.pictures.metrics import psnr
+from tests.media_samples import H264, moving_pattern, run_ffmpeg, tone
+
+
+def test_facts_agree_with_the_frames(sample_clips: Path) -> None:
+    info = probe(sample_clips / "plain.mp4")
+    assert (info.width, info.height, info.fps, info.frames) == (64, 48, Fraction(24), 72)
+    assert info.has_audio
+    assert not info.hdr
+    assert not info.variable_rate
+    assert info.codec == "h264"
+    assert info.duration == pytest.approx(3.0)
+    with open_frames(sample_clips / "plain.mp4") as source:
+        assert sum(frame.shape == (48, 64, 3) for frame in source) == 72
+        assert source.timestamps[:3] == pytest.approx([0, 1 / 24, 2 / 24])
+        assert source.notes == []
+
+
+def test_ntsc_rate_is_exact(sample_clips: Path, tmp_path: Path) -> None:
+    assert probe(sample_clips / "ntsc.mp4").fps == Fraction(30000, 1001)
+    run_ffmpeg(tmp_path / "n.mkv", "-i", str(sample_clips / "ntsc.mp4"), "-c", "copy")
+    info = probe(tmp_path / "n.mkv")
+    assert (info.fps, info.frames, info.variable_rate) == (Fraction(30000, 1001), 30, False)
+
+
+def test_rotation_is_applied(sample_clips: Path) -> None:
+    info = probe(sample_clips / "turned.mp4")
+    assert (info.width, info.height, info.rotation) == (48, 64, 90)
+    with (
+        open_frames(sample_clips / "plain.mp4") as plain,
+        open_frames(sample_clips / "turned.mp4") as turned,
+    ):
+        assert (turned.info.width, turned.info.height) == (48, 64)
+        assert psnr(next(turned), np.rot90(next(plain))) > 40
+        assert "turned upright" in turned.notes[0]
+
+
+def test_variable_rate_keeps_every_frame_once(sample_clips: Path) -> None:
+    info = probe(sample_clips / "uneven.mp4")
+    assert info.variable_rate
+    with open_frames(sample_clips / "uneven.mp4") as source:
+        frames = list(source)
+    expected = [i / 30 for i in range(30) if i < 10 or i % 3 == 0]
+    assert len(frames) == info.frames == len(expected)
+    assert source.timestamps == pytest.approx(expected, abs=1e-4)
+
+
+def test_one_frame_and_odd_sizes(sample_clips: Path, tmp_path: Path) -> None:
+    with open_frames(sample_clips / "one.mp4") as source:
+        assert len(list(source)) == 1
+    assert probe(sample_clips / "one.mp4").frames == 1
+    odd = run_ffmpeg(
+        tmp_path / "odd.mkv",
+        *("-f", "lavfi", "-i", "testsrc=s=65x47:r=10:d=0.5", "-c:v", "ffv1", "-pix_fmt", "bgr0"),
+    )
+    with open_frames(odd) as source:
+        assert {frame.shape for frame in source} == {(47, 65, 3)}
+
+
+@pytest.fixture(scope="module")
+def decoded(sample_clips: Path) -> dict[str, list[Pixels]]:
+    """All frames of the same clip in three containers."""
+    frames = {}
+    for name in ("plain.mp4", "plain.mkv", "plain.ts"):
+        with open_frames(sample_clips / name) as source:
+            frames[name] = list(source)
+    return frames
+
+
+@pytest.mark.parametrize("name", ["plain.mp4", "plain.mkv", "plain.ts"])
+@pytest.mark.parametrize(
+    ("options", "chosen"),
+    [
+        ({"start": 0.51, "end": 1.0}, range(13, 24)),
+        ({"start": 0.5, "end": 1.0}, range(12, 24)),
+        ({"start": 1 / 24, "end": 5 / 24}, range(1, 5)),
+        ({"start": 1.0, "step": 7}, range(24, 72, 7)),
+        ({"start": 1.0, "step": 7, "frames": 3}, (24, 31, 38)),
+        ({"end": 0.25}, range(6)),
+        ({"frames": 5}, range(5)),
+    ],
+)
+def test_parts_of_a_clip(
+    sample_clips: Path,
+    decoded: dict[str, list[Pixels]],
+    name: str,
+    options: dict[str, float],
+    chosen: tuple[int, ...],
+) -> None:
+    every = decoded[name]
+    with open_frames(sample_clips / name, **options) as source:  # type: ignore[arg-type]
+        part = list(source)
+    assert len(part) == len(chosen)
+    assert all(np.array_equal(frame, every[i]) for frame, i in zip(part, chosen, strict=True))
+    assert source.timestamps[0] == 0
+    assert source.timestamps[-1] == pytest.approx((chosen[-1] - chosen[0]) / 24, abs=2e-3)
+
+
+def test_a_part_far_into_a_clip(tmp_path: Path) -> None:
+    path = run_ffmpeg(tmp_path / "long.mp4", *moving_pattern(25, "10", "32x32"), *H264)
+    with open_frames(path) as source:
+        every = list(source)
+    with open_frames(path, start=20.3, end=20.6) as source:
+        part = list(source)
+    assert [np.array_equal(a, b) for a, b in zip(part, every[203:206], strict=True)] == [True] * 3
+
+
+def test_senseless_parts_are_refused(sample_clips: Path) -> None:
+    with pytest.raises(UsageError, match=r"lasts 3\.000 s"):
+        open_frames(sample_clips / "plain.mp4", start=3.5)
+    for options in ({"start": 2.0, "end": 1.0}, {"step": 0}, {"frames": 0}, {"start": -1.0}):
+        with pytest.raises(UsageError):
+            open_frames(sample_clips / "plain.mp4", **options)
+    with pytest.raises(MediaError, match="no frame"):
+        open_frames(sample_clips / "plain.mp4", start=2.99)
+
+
+@pytest.mark.parametrize("transfer", ["smpte2084", "arib-std-b67"])
+def test_hdr_is_tone_mapped_and_noted(tmp_path: Path, transfer: str) -> None:
+    tags = f"color_primaries=bt2020:color_trc={transfer}:colorspace=bt2020nc:range=tv"
+    path = run_ffmpeg(
+        tmp_path / "hdr.mkv",
+        *("-f", "lavfi", "-i", "color=c=gray:s=64x48:r=24:d=0.2"),
+        *("-vf", f"format=yuv420p10le,setparams={tags}", "-c:v", "ffv1", "-pix_fmt", "yuv420p10le"),
+    )
+    assert probe(path).hdr
+    with open_frames(path) as source:
+        frames = list(source)
+        assert any("HDR" in note for note in source.notes)
+    assert len(frames) == 5
+    assert 40 < frames[0].mean() < 220
+    assert frames[0].std() < 3
+
+
+def test_wide_gamut_standard_range_is_converted(tmp_path: Path) -> None:
+    tags = "color_primaries=bt2020:color_trc=bt2020-10:colorspace=bt2020nc:range=tv"
+    path = run_ffmpeg(
+        tmp_path / "wide.mkv",
+        *("-f", "lavfi", "-i", "color=c=0xC08080:s=64x48:r=24:d=0.1", "-vf"),
+        f"scale=out_color_matrix=bt2020:out_range=tv,format=yuv420p10le,setparams={tags}",
+        *("-c:v", "ffv1", "-pix_fmt", "yuv420p10le"),
+    )
+    assert not probe(path).hdr
+    with open_frames(path) as source:
+        red, green, _ = (int(v) for v in next(source)[24, 32])
+        assert source.notes == ["BT.2020 colours converted to BT.709"]
+    assert red > 0xC4  # BT.2020 colours have more saturated numbers in BT.709
+    assert green < 0x80
+
+
+@pytest.mark.parametrize("matrix", ["bt709", "smpte170m"])
+@pytest.mark.parametrize("full", ["tv", "pc"])
+def test_colour_matrix_and_range_are_respected(tmp_path: Path, matrix: str, full: str) -> None:
+    tags = f"colorspace={matrix}:range={full}"
+    path = run_ffmpeg(
+        tmp_path / "c.mkv",
+        *("-f", "lavfi", "-i", "color=c=0xC04020:s=64x48:r=24:d=0.1"),
+        "-vf",
+        f"scale=out_color_matrix={matrix}:out_range={full},format=yuv444p,setparams={tags}",
+        *("-c:v", "ffv1", "-pix_fmt", "yuv444p"),
+    )
+    with open_frames(path) as source:
+        colour = next(source)[24, 32].astype(int)
+    assert np.abs(colour - (0xC0, 0x40, 0x20)).max() <= 2
+
+
+def test_broken_clips_are_one_line_errors(sample_clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("no clip")
+    data = (sample_clips / "plain.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(data[:3000])
+    for name in ("text.mp4", "cut.mp4"):
+        with pytest.raises(MediaError, match=name) as caught:
+            open_frames(tmp_path / name)
+        assert "\n" not in str(caught.value)
+        assert "moov" in str(caught.value)
+    with pytest.raises(MediaError, match="no such file"):
+        probe(tmp_path / "missing.mp4")
+    sound = run_ffmpeg(tmp_path / "sound.wav", *tone(0.2))
+    with pytest.raises(MediaError, match="no video"):
+        probe(sound)
+
+
+def test_any_file_name_can_be_read(sample_clips: Path, tmp_path: Path) -> None:
+    for name in ("-i.mp4", "a:b.mp4", "x %03d 'y'.mp4", "concat:z.mp4"):
+        path = tmp_path / name
+        path.write_bytes((sample_clips / "one.mp4").read_bytes())
+        with open_frames(path) as source:
+            assert len(list(source)) == 1
