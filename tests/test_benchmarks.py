@@ -30,8 +30,7 @@ from iicnet_cli.pictures.metrics import psnr
 from iicnet_cli.tasks.task import in_time
 from iicnet_cli.training.recipe import Recipe
 from iicnet_cli.zoo import find
-
-from .conftest import moving, natural
+from tests.samples import moving, natural
 
 Pixels = NDArray[np.uint8]
 

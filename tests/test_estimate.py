@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from PIL import Image
 
-from iicnet_cli.engines.network.enhancement_layer import add
-from iicnet_cli.engines.network.estimate import forecast
-from iicnet_cli.engines.network.sliced_encoder import enhanced
+from iicnet_cli.engines.network.encoder import EncoderSettings, encode_group
+from iicnet_cli.engines.network.estimate import WINDOW_SIDE, estimate_group
+from iicnet_cli.engines.network.search import Search
+from iicnet_cli.engines.network.sliced_encoder import restored_pictures
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.payload.mark import Mark
-from iicnet_cli.pictures.arrays import from_fixed_point
-from iicnet_cli.quantize.lattice import unrounded_mse
-from iicnet_cli.zoo import find
-from tests.conftest import Run, natural
+from iicnet_cli.pictures.metrics import psnr
+from tests.helpers import Run
+from tests.runners import runner_of
+from tests.samples import natural
 
 
 def test_dry_run_writes_nothing_and_tells_what_embed_gives(
@@ -40,9 +41,9 @@ def test_dry_run_writes_nothing_and_tells_what_embed_gives(
 
 
 def test_dry_run_of_a_clip_in_words(run: Run, clip: Path) -> None:
-    done = run("embed", clip, "--dry-run", "--effort", 2)
+    done = run("embed", clip, "--frames", 6, "--dry-run", "--effort", 2)
     assert done.exit_code == 0, done.output
-    assert "96x64 with video-5, 3 embeddings, about 0.0 MB" in done.stdout
+    assert "96x64 with video-5, 2 embeddings, about 0.0 MB" in done.stdout
     assert "without what the search gains" in done.stdout
 
 
@@ -71,36 +72,28 @@ def test_dry_run_needs_inputs_that_exist(run: Run, tmp_path: Path) -> None:
 
 
 def test_windows_stand_for_a_large_picture() -> None:
-    images = natural(512, 960, 1)[None]
-    checkpoint = find("rescale")
-    runner = Runner(
-        checkpoint.load(), torch.device("cpu"), feedback=checkpoint.noise_shaping, memory=1
-    )
-    told = forecast(runner, images)
-    assert told.tiles == 2
-    embedding, remainder = runner.embed_unrounded(images)
-    mark, embedding = enhanced(
-        Mark(task=0, model=0, images=1, valid=1),
-        images,
-        embedding,
-        remainder,
-        runner.feedback,
-        lambda pixels, rest, rows: runner.restore_fixed_point(pixels, np.uint8, rest, rows),
-        unrounded_mse(embedding, remainder, runner.reference(images)),
-    )
-    levels = runner.restore_fixed_point(embedding)
-    add(mark.enhancement, levels)
-
-    def psnr(a: np.ndarray, b: np.ndarray) -> float:  # type: ignore[type-arg]
-        return float(-10 * np.log10(np.square(a / 255 - b / 255).mean()))
-
-    assert told.embed_psnr == pytest.approx(psnr(embedding, runner.reference(images)), abs=1)
-    restored = [psnr(a, b) for a, b in zip(from_fixed_point(levels, np.uint8), images, strict=True)]
-    assert told.restored_psnr == pytest.approx(np.mean(restored), abs=1)
+    side = 2 * WINDOW_SIDE + 64
+    images = np.stack([natural(side, side, seed) for seed in range(2)])
+    whole = runner_of("stego-2")
+    runner = Runner(whole.net, noise_shaping=whole.noise_shaping, memory=1)
+    estimate = estimate_group(runner, images, 0, EncoderSettings())
+    assert estimate.tiles == len(runner.tiles(side, side)) > 1
+    encoded = encode_group(whole, images, Mark(task=0, model=0, images=2, valid=2))
+    embed_psnr = psnr(encoded.pixels, whole.reference(images))
+    assert estimate.embed_psnr == pytest.approx(embed_psnr, abs=1)
+    restored = restored_pictures(whole, encoded.mark, encoded.pixels, images)
+    psnrs = [psnr(a, b) for a, b in zip(restored, images, strict=True)]
+    assert estimate.restored_psnr == pytest.approx(np.mean(psnrs), abs=1)
 
 
-def test_searching_takes_longer() -> None:
-    image = np.asarray(Image.fromarray(natural(64, 64, 1)))
-    runner = Runner(find("stego-2").load(), torch.device("cpu"))
-    images = np.stack([image, image[::-1]])
-    assert forecast(runner, images, 100).seconds > 5 * forecast(runner, images).seconds
+def test_longer_searches_are_estimated_to_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = np.stack([natural(64, 64, seed) for seed in range(2)])
+
+    def seconds(search: Search | None) -> float:
+        """With a clock that ticks each time that it is read."""
+        monkeypatch.setattr(time, "perf_counter", itertools.count().__next__)
+        return estimate_group(
+            runner_of("stego-2"), images, 0, EncoderSettings(adds_layer=False), search
+        ).seconds
+
+    assert seconds(None) < seconds(Search(20)) < seconds(Search(100))

@@ -36,7 +36,7 @@ def test_info_of_a_stripped_png_of_half_size(
     ]
     for arguments, task, model, size, embedding_size in cases:
         out = tmp_path / "out.png"
-        done(run("embed", *arguments, "-o", out, "-y"))
+        done(run("embed", *arguments, "-o", out, "-y", "--effort", 0))
         strip(out)
         info = json.loads(done(run("info", out, "--json")).stdout)
         assert info["found_by"] == "mark"

@@ -14,17 +14,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iicnet_cli.engines.network.parallel import MOST, Groups, cores_for
-from iicnet_cli.inference.runner import Runner
-from iicnet_cli.zoo import find
-from tests.conftest import Run, done, frames_of
+from iicnet_cli.engines.network.parallel import GroupScheduler, share_cores
+from iicnet_cli.inference.runner import MAX_GROUPS_AT_ONCE, Runner
+from iicnet_cli.network import IICNet, IICNetConfig
+from iicnet_cli.reports import Progress, Stage
+from tests.helpers import Run, done, frames_of
 
 
-def silent(what: str, done: float, total: int | None) -> None:
+def silent(progress: Progress) -> None:
     pass
 
 
-@given(count=st.integers(0, 9), at_once=st.integers(1, MOST))
+@given(count=st.integers(0, 9), at_once=st.integers(1, MAX_GROUPS_AT_ONCE))
 def test_results_come_in_order_and_groups_are_not_taken_far_ahead(count: int, at_once: int) -> None:
     taken = 0
     running = 0
@@ -48,7 +49,7 @@ def test_results_come_in_order_and_groups_are_not_taken_far_ahead(count: int, at
         return number, group
 
     found = []
-    for result in Groups(at_once, count, silent).each(work, groups()):
+    for result in GroupScheduler(at_once, count, silent).map(work, groups()):
         found.append(result)
         assert taken <= len(found) + at_once
     assert found == [(i, f"group {i}") for i in range(count)]
@@ -63,9 +64,9 @@ def test_they_are_at_once_and_share_the_cores() -> None:
         together.wait(timeout=30)
         return torch.get_num_threads()
 
-    with cores_for(1):
+    with share_cores(1):
         torch.set_num_threads(5)
-        assert list(Groups(2, 4, silent).each(work, [None] * 4)) == [2] * 4
+        assert list(GroupScheduler(2, 4, silent).map(work, [None] * 4)) == [2] * 4
         assert torch.get_num_threads() == 5
     assert torch.get_num_threads() == before
 
@@ -73,13 +74,13 @@ def test_they_are_at_once_and_share_the_cores() -> None:
 @pytest.mark.parametrize("at_once", [1, 3])
 def test_progress_is_that_of_the_first_that_is_not_done(at_once: int) -> None:
     told: list[float] = []
-    groups = Groups(at_once, 5, lambda what, done, total: told.append(done))
+    groups = GroupScheduler(at_once, 5, lambda progress: told.append(progress.done))
 
     def work(number: int, group: None) -> None:
         for i in range(1, 5):
-            groups.tick("embedding", number, i / 4)
+            groups.progress_of(number)(Stage.EMBEDDING, i / 4)
 
-    assert len(list(groups.each(work, [None] * 5))) == 5
+    assert len(list(groups.map(work, [None] * 5))) == 5
     assert told == sorted(told)
     assert 0 < told[0] <= 1
     assert at_once > 1 or told[-1] == 5
@@ -87,7 +88,7 @@ def test_progress_is_that_of_the_first_that_is_not_done(at_once: int) -> None:
 
 @pytest.mark.parametrize("left", ["by an error", "by the reader"])
 def test_what_nobody_waits_for_is_given_up(left: str) -> None:
-    groups = Groups(2, None, silent)
+    groups = GroupScheduler(2, None, silent)
     ended = []
     others_run = threading.Event()
 
@@ -100,12 +101,12 @@ def test_what_nobody_waits_for_is_given_up(left: str) -> None:
         others_run.set()
         try:
             while True:
-                groups.tick("embedding", number, 0.5)
+                groups.progress_of(number)(Stage.EMBEDDING, 0.5)
                 time.sleep(0.001)
         finally:
             ended.append(number)
 
-    results = groups.each(work, range(100))
+    results = groups.map(work, range(100))
     if left == "by an error":
         with pytest.raises(MemoryError, match="no more"):
             next(results)
@@ -120,9 +121,9 @@ def test_a_clip_is_the_same_one_after_the_other(
 ) -> None:
     reports = []
     for at_once in (3, 1):
-        monkeypatch.setattr(Runner, "at_once", lambda self, height, width, n=at_once: n)
+        monkeypatch.setattr(Runner, "groups_at_once", lambda self, height, width, n=at_once: n)
         png, back = tmp_path / f"{at_once}.png", tmp_path / f"{at_once}.mkv"
-        with cores_for(torch.get_num_threads()):  # the last bits may depend on their number
+        with share_cores(torch.get_num_threads()):  # the last bits may depend on their number
             report = json.loads(done(run("embed", clip, "-o", png, "--json")).stdout)
             done(run("restore", png, "-o", back))
         reports.append({k: v for k, v in report.items() if k not in ("output", "seconds")})
@@ -132,31 +133,31 @@ def test_a_clip_is_the_same_one_after_the_other(
 
 
 def test_as_many_as_cores_and_memory_allow() -> None:
-    net = find("video-5").load()
-    with cores_for(1):
+    net = IICNet(IICNetConfig.compact(5, blocks=12))
+    with share_cores(1):
         torch.set_num_threads(8)
         ample = Runner(net, memory=1 << 36)
-        assert ample.at_once(480, 848) == MOST
-        assert ample.at_once(20_000, 20_000) < MOST
-        assert Runner(net, memory=1 << 20).at_once(480, 848) == 1
+        assert ample.groups_at_once(480, 848) == MAX_GROUPS_AT_ONCE
+        assert ample.groups_at_once(20_000, 20_000) < MAX_GROUPS_AT_ONCE
+        assert Runner(net, memory=1 << 20).groups_at_once(480, 848) == 1
         usual = Runner(net)
-        assert usual.at_once(2160, 3840) == 1
-        wanted = [usual.at_once(height, 2 * height) for height in range(64, 1500, 100)]
+        assert usual.groups_at_once(2160, 3840) == 1
+        wanted = [usual.groups_at_once(height, 2 * height) for height in range(64, 1500, 100)]
         assert wanted == sorted(wanted, reverse=True)
-        assert Runner(net, memory=1 << 36, compiled=True).at_once(480, 848) == 1
+        assert Runner(net, memory=1 << 36, compiled=True).groups_at_once(480, 848) == 1
         torch.set_num_threads(2)
-        assert ample.at_once(480, 848) == 2
+        assert ample.groups_at_once(480, 848) == 2
 
 
 def test_a_failing_group_is_told_and_leaves_nothing(
     run: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Runner, "at_once", lambda self, height, width: 2)
+    monkeypatch.setattr(Runner, "groups_at_once", lambda self, height, width: 2)
 
     def failing(self: Runner, *_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(Runner, "embed_with_remainder", failing)
+    monkeypatch.setattr(Runner, "embed", failing)
     result = run("embed", clip, "-o", tmp_path / "out.png")
     assert result.exit_code == 1
     assert result.stderr.strip() == "iicnet: not enough memory"

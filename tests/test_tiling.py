@@ -11,19 +11,11 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from iicnet_cli.inference.runner import bytes_per_pixel, default_memory, plan_tiles
-from iicnet_cli.network import IICNet, IICNetConfig
+from iicnet_cli.inference.tiling import bytes_per_pixel, default_memory, plan_tiles
+from iicnet_cli.network import IICNetConfig
+from tests.runners import random_net
 
 SMALL = IICNetConfig.compact(2, blocks=2, width=8)
-
-
-def random_net(config: IICNetConfig, seed: int = 0) -> IICNet:
-    torch.manual_seed(seed)
-    net = IICNet(config).eval()
-    with torch.no_grad():
-        for p in net.parameters():
-            p.add_(torch.randn_like(p) * 0.02)
-    return net
 
 
 @given(height=st.integers(1, 300), width=st.integers(1, 300), memory=st.integers(1, 1 << 26))

@@ -232,7 +232,7 @@ class _SliceEncoder:
         self._request = request
         self._static = None if region is None else region.mask(*embedding.pixels.shape[:2])
         self._areas = _areas_of_slices(plan, embedding.pixels.shape, self._static)
-        first = _first_slice(plan.sizes, [area.samples for area in self._areas])
+        first = first_slice(plan.sizes, [area.samples for area in self._areas])
         self._plan = replace(plan, first=first, thorough=request.thorough)
         self._room = layer_capacity(embedding.pixels, request.mark, bits)
         self._mark = replace(request.mark, code=PayloadCode.trellis(bits))
@@ -304,7 +304,7 @@ def _areas_of_slices(
     return areas
 
 
-def _first_slice(sizes: list[int], samples: list[int]) -> int:
+def first_slice(sizes: list[int], samples: list[int]) -> int:
     """The slice whose part of the layer is best made from the exact values.
 
     The slices after it are then rounded in cyclic order, and each should find as many bytes of the
