@@ -138,13 +138,7 @@ class Converter:
             OutputExistsError: ``output`` exists and ``overwrite`` is False.
         """
         began = time.monotonic()
-        output = Path(output)
-        if output.suffix.lower() != ".png":
-            raise UsageError(
-                f"the output must be a PNG, not '{output.name}'",
-                hint="any lossy format would destroy what it holds: use -o NAME.png",
-            )
-        check_target(output, overwrite)
+        output = _check_output(output, overwrite)
         job = self._open(inputs, task, model, options)
         if options.with_ssim:
             _check_ssim_size(job)
@@ -442,6 +436,17 @@ def _header(job: _Job, description: SourceDescription, encoded: list[SideInfo]) 
         software=f"iicnet {__version__}",
         **engine_fields,
     )
+
+
+def _check_output(output: AnyPath, overwrite: bool) -> Path:
+    output = Path(output)
+    if output.suffix.lower() != ".png":
+        raise UsageError(
+            f"the output must be a PNG, not '{output.name}'",
+            hint="any lossy format would destroy what it holds: use -o NAME.png",
+        )
+    check_target(output, overwrite)
+    return output
 
 
 def _mean_gain(encoded: list[EncodedGroup]) -> float | None:

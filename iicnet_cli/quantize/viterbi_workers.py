@@ -12,7 +12,6 @@ from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import Self
 
-import iicnet_cli
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.quantize.viterbi import TrellisRows, Values, viterbi_quantize
 
@@ -64,7 +63,7 @@ class ViterbiWorkers:
             return self._idle.get_nowait()
         if getattr(sys, "frozen", False) or not sys.executable:
             return None
-        package = str(Path(iicnet_cli.__file__).parents[1])
+        package = str(Path(__file__).parents[2])
         paths = [package, os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else [package]
         try:
             return subprocess.Popen(
