@@ -9,14 +9,15 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH_INDEX ?=
 
-BIN := $(VENV)/bin
+# A virtual environment of Windows has its programs in another folder.
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test test-slow coverage lint bench clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets.
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(firstword $(MAKEFILE_LIST))
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(firstword $(MAKEFILE_LIST))
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -27,8 +28,17 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## Embed and restore the sample photos and the sample clip, into demo/.
 	$(BIN)/python examples/demo.py
 
-test: $(READY) ## Run the tests.
-	$(BIN)/python -m pytest
+# One process a core, each with one thread: the networks of the tests are small.
+PYTEST := $(BIN)/python -m pytest -n auto
+
+test: $(READY) ## Run the tests but the slow ones.
+	$(PYTEST) -m "not slow"
+
+test-slow: $(READY) ## Run the slow tests: bundled models, examples, benchmarks.
+	$(PYTEST) -m slow
+
+coverage: $(READY) ## Run all tests and tell which lines they reach.
+	$(PYTEST) --cov --cov-report=term-missing:skip-covered
 
 lint: $(READY) ## Check style and types.
 	$(BIN)/ruff check

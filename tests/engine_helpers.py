@@ -14,7 +14,6 @@ from iicnet_cli.network.pixels import to_tensor
 from iicnet_cli.payload.mark import Mark
 from iicnet_cli.payload.static_map import StaticRegion
 from iicnet_cli.quantize.lattice import NoiseShapingFilter
-from iicnet_cli.quantize.trellis_codes import CODED
 from tests.samples import Pixels, natural
 
 TRAINING_STEPS = 100
@@ -68,7 +67,7 @@ def mark_of(images: int, *, motion: bytes = b"", padding: tuple[int, int] = (0, 
 
 def layer_bits(mark: Mark) -> int:
     """Payload bits a pixel of the enhancement layer; 0 without one."""
-    return mark.depth - CODED if mark.enhancement else 0
+    return mark.code.trellis_bits if mark.enhancement else 0
 
 
 def mean_squared_error(a: Pixels, b: Pixels) -> float:
@@ -78,9 +77,9 @@ def mean_squared_error(a: Pixels, b: Pixels) -> float:
 
 def mark_with_region(images: int, region: StaticRegion, *, motion: bytes = b"") -> Mark:
     """The mark of a group with a static region."""
-    return replace(mark_of(images, motion=motion), common=region.to_bytes())
+    return replace(mark_of(images, motion=motion), static_region_bytes=region.to_bytes())
 
 
 def static_region_of(mark: Mark) -> StaticRegion | None:
     """The static region that a mark tells of."""
-    return mark.area
+    return mark.static_region

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from fractions import Fraction
@@ -15,10 +16,14 @@ from typer.testing import Result
 
 from iicnet_cli.media.video_reader import open_frames
 from iicnet_cli.media.video_writer import open_writer
+from iicnet_cli.pictures.metrics import psnr
 from tests.samples import Pixels
 
 Run = Callable[..., Result]
 """Runs the command line in this process: ``run("embed", path, "-o", out)``."""
+
+QUICK = ("--effort", "0")
+"""Options of ``embed`` for tests that are not about the enhancement layer."""
 
 
 def done(result: Result) -> Result:
@@ -65,9 +70,8 @@ def write_clip(path: Path, frames: Pixels, **options: Any) -> Path:
 def strip(source: Path, target: Path | None = None) -> Path:
     """Copy a PNG without its text chunks, as many sites do; in place without ``target``."""
     target = target or source
-    with Image.open(source) as image:
-        image.load()
-        image.save(target, save_all=True, pnginfo=PngInfo())
+    with Image.open(io.BytesIO(source.read_bytes())) as image:
+        image.save(target, save_all=getattr(image, "is_animated", False), pnginfo=PngInfo())
     return target
 
 
@@ -80,3 +84,8 @@ def change_header(source: Path, target: Path, **changes: object) -> Path:
         chunks.add_itxt("iicnet", json.dumps(header))
         image.save(target, pnginfo=chunks)
     return target
+
+
+def alike(found: Pixels, wanted: Pixels) -> bool:
+    """Whether a picture is a recognisable copy of another; two different ones have about 10 dB."""
+    return psnr(found, wanted) > 18

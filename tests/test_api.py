@@ -19,7 +19,7 @@ from iicnet_cli import (
     Stage,
     UsageError,
 )
-from iicnet_cli.payload.mark import read_mark
+from iicnet_cli.payload.mark_pixels import read_mark
 from iicnet_cli.pictures.metrics import psnr
 from tests.engine_helpers import static_region_of
 from tests.helpers import pixels, save, save_all

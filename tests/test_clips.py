@@ -13,12 +13,12 @@ from PIL import Image
 from iicnet_cli.media import ffmpeg
 from iicnet_cli.media.video_reader import open_frames, probe
 from iicnet_cli.media.video_writer import open_writer
-from tests.helpers import Run, done, frames_of, strip, write_clip
+from tests.helpers import QUICK, Run, done, frames_of, strip, write_clip
 from tests.samples import moving
 
 
 def test_stripped_clip_keeps_count_and_rate(run: Run, clip: Path, tmp_path: Path) -> None:
-    run("embed", clip, "-o", tmp_path / "p.png", "--frames", 4)
+    run("embed", clip, *QUICK, "-o", tmp_path / "p.png", "--frames", 4)
     strip(tmp_path / "p.png", tmp_path / "s.png")
     result = run("restore", tmp_path / "s.png", "-o", tmp_path / "s.mkv")
     assert result.exit_code == 0, result.output
@@ -31,7 +31,7 @@ def test_variable_frame_rate_comes_back(run: Run, tmp_path: Path) -> None:
     with open_writer(tmp_path / "v.mkv", 64, 48, Fraction(25), timestamps=times) as writer:
         for frame in moving(6, 48, 64):
             writer.add(frame)
-    result = run("embed", tmp_path / "v.mkv", "-o", tmp_path / "v.png")
+    result = run("embed", tmp_path / "v.mkv", *QUICK, "-o", tmp_path / "v.png")
     assert result.exit_code == 0, result.output
     run("restore", tmp_path / "v.png", "-o", tmp_path / "back.mkv")
     with open_frames(tmp_path / "back.mkv") as frames:
@@ -53,7 +53,7 @@ def test_transparent_clips_get_the_background(run: Run, tmp_path: Path, kind: st
         images[0].save(source, save_all=True, append_images=images[1:], disposal=2)
     arguments = (source, source, "--task", "stereo") if kind == "stereo" else (source,)
     out = tmp_path / "out.png"
-    result = done(run("embed", *arguments, "-o", out, "--background", "black"))
+    result = done(run("embed", *arguments, *QUICK, "-o", out, "--background", "black"))
     assert "composited on #000000" in result.stderr
     done(run("restore", out, "-o", tmp_path / "back.mkv", "-y"))
     for path in (out, tmp_path / "back.mkv"):
@@ -64,7 +64,7 @@ def test_transparent_clips_get_the_background(run: Run, tmp_path: Path, kind: st
 
 def test_sound_is_kept_beside(run: Run, clip: Path, tmp_path: Path) -> None:
     out, sound = tmp_path / "out.png", tmp_path / "sound.mka"
-    result = done(run("embed", clip, "-o", out, "--keep-audio", sound))
+    result = done(run("embed", clip, *QUICK, "-o", out, "--keep-audio", sound))
     assert result.stderr.count("sound is not carried") == 1
     listed = subprocess.run(
         [ffmpeg.executable(), "-hide_banner", "-i", str(sound)], capture_output=True, text=True
@@ -75,7 +75,7 @@ def test_sound_is_kept_beside(run: Run, clip: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "2.png").exists()
     silent = write_clip(tmp_path / "silent.mkv", moving(5, 32, 32))
     none = tmp_path / "none.mka"
-    result = done(run("embed", silent, "-o", tmp_path / "3.png", "--keep-audio", none))
+    result = done(run("embed", silent, *QUICK, "-o", tmp_path / "3.png", "--keep-audio", none))
     assert "no sound" in result.stderr
     assert not none.exists()
     assert run("embed", clip, "--out-dir", tmp_path, "--keep-audio", sound).exit_code == 2
@@ -83,5 +83,5 @@ def test_sound_is_kept_beside(run: Run, clip: Path, tmp_path: Path) -> None:
 
 def test_sound_is_re_encoded_for_a_wav(run: Run, clip: Path, tmp_path: Path) -> None:
     out, sound = tmp_path / "out.png", tmp_path / "sound.wav"
-    done(run("embed", clip, "-o", out, "--frames", "5", "--keep-audio", sound))
+    done(run("embed", clip, *QUICK, "-o", out, "--frames", "5", "--keep-audio", sound))
     assert out.exists() and sound.exists()

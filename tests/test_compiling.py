@@ -16,6 +16,8 @@ from iicnet_cli.network.config import IICNetConfig
 from iicnet_cli.network.iicnet import IICNet
 from tests.conftest import Run, natural
 
+pytestmark = pytest.mark.slow
+
 HAS_COMPILER = any(shutil.which(name) for name in ("c++", "g++", "clang++"))
 
 

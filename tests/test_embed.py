@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iicnet_cli.container.png import read_header
+from iicnet_cli.container.png_reader import read_header
 from iicnet_cli.errors import ExitCode, MediaError
 from iicnet_cli.media.video_writer import open_writer
 from iicnet_cli.pictures.metrics import psnr
-from tests.helpers import Run, done, pixels, save
+from tests.helpers import QUICK, Run, alike, done, pixels, save
 from tests.samples import moving, natural
 
 
@@ -69,7 +69,7 @@ def test_alpha_and_orientation_are_converted_and_said(
     assert "fitted" not in result.stderr
     run("restore", tmp_path / "out.png", "-o", tmp_path / "back")
     black = np.rint(rgba[..., :3] * (128 / 255)).astype(np.uint8)
-    assert psnr(pixels(tmp_path / "back" / "alpha.png"), black) > 24
+    assert alike(pixels(tmp_path / "back" / "alpha.png"), black)
 
 
 def test_embedding_and_restoring_repeat_byte_for_byte(
@@ -78,9 +78,9 @@ def test_embedding_and_restoring_repeat_byte_for_byte(
     def digest(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
-    for inputs in (photos[:3], [clip]):
-        run("embed", *inputs, "-o", tmp_path / "a.png", "-y")
-        run("embed", *inputs, "-o", tmp_path / "b.png", "-y")
+    for inputs in (photos[:2], [clip, "--frames", 6]):
+        for name in ("a.png", "b.png"):
+            done(run("embed", *inputs, "-o", tmp_path / name, "-y", "--no-verify"))
         assert digest(tmp_path / "a.png") == digest(tmp_path / "b.png")
     for name in ("a", "b"):
         run("restore", tmp_path / f"{name}.png", "-o", tmp_path / name)
@@ -112,15 +112,15 @@ def test_failing_midway_leaves_nothing_and_what_was_to_be_overwritten(
 ) -> None:
     from iicnet_cli.inference.runner import Runner
 
-    embed = Runner.embed_unrounded
+    embed = Runner.embed
     calls = count()
 
-    def second_fails(self: Runner, *arguments: Any) -> tuple[np.ndarray, np.ndarray]:
+    def second_fails(self: Runner, *arguments: Any) -> Any:
         if next(calls):
             raise MediaError("clip.mkv: is damaged")
         return embed(self, *arguments)
 
-    monkeypatch.setattr(Runner, "embed_with_remainder", second_fails)
+    monkeypatch.setattr(Runner, "embed", second_fails)
     (tmp_path / "old.png").write_text("mine")
     for name in ("new.png", "old.png"):
         calls = count()
@@ -260,12 +260,12 @@ def test_a_clip_from_stdin_is_known(run: Run, tmp_path: Path, suffix: str) -> No
     with open_writer(source, 64, 48, Fraction(25)) as writer:
         for frame in moving(5, 48, 64):
             writer.add(frame)
-    result = run("embed", "-", "-o", tmp_path / "q.png", input=source.read_bytes())
+    result = run("embed", "-", *QUICK, "-o", tmp_path / "q.png", input=source.read_bytes())
     assert result.exit_code == 0, result.output
     assert "task: video" in result.stderr
     nameless = tmp_path / "clip.part"
     source.rename(nameless)
-    result = run("embed", nameless, "--layout", "side-by-side", "-o", tmp_path / "s.png")
+    result = run("embed", nameless, *QUICK, "--layout", "side-by-side", "-o", tmp_path / "s.png")
     assert result.exit_code == 0, result.output
     header = read_header(tmp_path / "s.png")
     assert header is not None
@@ -299,19 +299,14 @@ def test_a_termination_signal_leaves_no_temporary_file(photos: list[Path], tmp_p
     assert list(out.iterdir()) == []
 
 
-def test_memory_budget_changes_nothing(run: Run, tmp_path: Path) -> None:
-    paths = []
-    for i in range(2):
-        paths.append(tmp_path / f"{i}.png")
-        Image.fromarray(natural(250, 420, i)).save(paths[-1])
-    for name, budget in (("a", "1M"), ("b", "4G")):
-        result = run("embed", *paths, "-o", tmp_path / f"{name}.png", "--memory", budget)
-        assert result.exit_code == 0, result.output
-    difference = np.abs(
-        pixels(tmp_path / "a.png").astype(int) - pixels(tmp_path / "b.png").astype(int)
-    )
-    assert difference.max() <= 1
-    assert (difference > 0).mean() < 1e-3
+def test_the_memory_budget_changes_next_to_nothing(run: Run, tmp_path: Path) -> None:
+    paths = [save(tmp_path / f"{i}.png", natural(120, 160, i)) for i in range(2)]
+    for name, budget in (("tiles", "1K"), ("whole", "4G")):
+        done(run("embed", *paths, *QUICK, "-o", tmp_path / f"{name}.png", "--memory", budget))
+    # Another order of additions may change some roundings, by one.
+    tiled, whole = pixels(tmp_path / "tiles.png"), pixels(tmp_path / "whole.png")
+    assert np.abs(tiled.astype(int) - whole).max() <= 1
+    assert psnr(tiled, whole) > 60
 
 
 def test_dry_run_writes_nothing(run: Run, photos: list[Path], tmp_path: Path) -> None:

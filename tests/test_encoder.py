@@ -19,10 +19,10 @@ from iicnet_cli.engines.network.encoder import (
 from iicnet_cli.engines.network.search import Search, Target
 from iicnet_cli.engines.network.sliced_encoder import restored_pictures
 from iicnet_cli.inference.runner import Runner
-from iicnet_cli.payload.mark import read_mark
+from iicnet_cli.payload.mark_pixels import read_mark
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.metrics import mse_to_psnr, psnr
-from iicnet_cli.quantize.viterbi import TrellisRows, viterbi_quantize
+from iicnet_cli.quantize.viterbi import TrellisRows, Values, viterbi_quantize
 from iicnet_cli.reports import Stage
 from iicnet_cli.zoo import find
 from tests.engine_helpers import (
@@ -125,8 +125,8 @@ def test_a_group_of_equal_pictures_is_shown_unchanged() -> None:
 def test_the_given_quantizer_rounds_the_layer() -> None:
     calls: list[int] = []
 
-    def quantize(rows: TrellisRows) -> np.ndarray:
-        calls.append(len(rows.levels))
+    def quantize(rows: TrellisRows) -> tuple[Pixels, Values]:
+        calls.append(len(rows.unrounded.pixels))
         return viterbi_quantize(rows)
 
     encoded = encode(

@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.helpers import (
-    Run,
-)
+from tests.helpers import Run
 from tests.samples import moving
 
 

@@ -1,4 +1,4 @@
-"""The examples and the benchmark, run as a person runs them, on tiny media."""
+"""The examples and the benchmark, run as a person runs them, on tiny media and models."""
 
 from __future__ import annotations
 
@@ -77,6 +77,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="POSIX shell scripts")
 
 
 @posix
+@pytest.mark.slow
 def test_stego_script_takes_photos_three_at_a_time(
     environment: dict[str, str], photos: list[Path], tmp_path: Path
 ) -> None:
@@ -92,6 +93,7 @@ def test_stego_script_takes_photos_three_at_a_time(
 
 
 @posix
+@pytest.mark.slow
 def test_stego_script_goes_on_after_a_bad_photo(
     environment: dict[str, str], photos: list[Path], tmp_path: Path
 ) -> None:
@@ -106,6 +108,7 @@ def test_stego_script_goes_on_after_a_bad_photo(
 
 
 @posix
+@pytest.mark.slow
 def test_video_script_goes_on_after_a_bad_clip(
     environment: dict[str, str], clip: Path, tmp_path: Path
 ) -> None:
@@ -137,6 +140,7 @@ def pair(tmp_path: Path) -> Path:
 
 
 @posix
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ["grayscale.sh", "rescale.sh"])
 def test_scripts_for_single_photos(
     environment: dict[str, str], photos: list[Path], tmp_path: Path, script: str
@@ -157,6 +161,7 @@ def test_scripts_for_single_photos(
 
 
 @posix
+@pytest.mark.slow
 def test_stereo_script(environment: dict[str, str], pair: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = run(environment, EXAMPLES / "stereo.sh", out, pair)
@@ -170,6 +175,7 @@ def test_stereo_script(environment: dict[str, str], pair: Path, tmp_path: Path) 
 
 
 @posix
+@pytest.mark.slow
 def test_dual_script(environment: dict[str, str], photos: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = run(environment, EXAMPLES / "dual.sh", out, 2, photos[0])
@@ -181,6 +187,7 @@ def test_dual_script(environment: dict[str, str], photos: list[Path], tmp_path: 
 
 
 @posix
+@pytest.mark.slow
 def test_layers_script(
     environment: dict[str, str], cutout: Path, photos: list[Path], tmp_path: Path
 ) -> None:
@@ -240,6 +247,7 @@ def test_demo_media_are_there_and_documented() -> None:
         assert path.stat().st_size < 600_000
 
 
+@pytest.mark.slow
 def test_quality_benchmark(
     environment: dict[str, str], photos: list[Path], clip: Path, tmp_path: Path
 ) -> None:
@@ -270,6 +278,6 @@ def test_quality_benchmark(
     record = json.loads((tmp_path / "quality.json").read_text())
     stego, video = record["models"]
     assert len(stego["rows"]) == 4
-    assert stego["parameters"] * 2 == pytest.approx(stego["bytes"], rel=0.05)
+    assert stego["parameters"] * 2 == pytest.approx(stego["bytes"], abs=4000)  # and names
     assert video["rows"][0]["name"] == "my clip.mkv"
     assert str(tmp_path) not in json.dumps(record)

@@ -10,13 +10,7 @@ import pytest
 from PIL import Image
 
 from iicnet_cli.pictures.metrics import psnr
-from tests.helpers import (
-    Run,
-    done,
-    pixels,
-    save,
-    strip,
-)
+from tests.helpers import Run, done, pixels, save, strip
 from tests.samples import natural
 
 

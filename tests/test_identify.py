@@ -18,7 +18,8 @@ from iicnet_cli import (
 )
 from iicnet_cli.identify import Identity, identify, task_of
 from iicnet_cli.payload.embedding_reader import EmbeddingReader
-from iicnet_cli.payload.mark import TASKS, write_mark
+from iicnet_cli.payload.mark import TASKS
+from iicnet_cli.payload.mark_pixels import write_mark
 from iicnet_cli.zoo import find
 from tests.engine_helpers import mark_of
 from tests.helpers import change_header, save, save_all, strip

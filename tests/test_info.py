@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from iicnet_cli.errors import ExitCode
-from iicnet_cli.payload.mark import read_mark, write_mark
+from iicnet_cli.payload.mark_pixels import read_mark, write_mark
 from tests.conftest import rewrite_header
 from tests.helpers import Run, done, pixels, save, strip, write_clip
 from tests.samples import moving, natural
@@ -37,7 +37,7 @@ def test_info_of_a_stripped_png_of_half_size(
     ]
     for arguments, task, model, size, embedding_size in cases:
         out = tmp_path / "out.png"
-        done(run("embed", *arguments, "-o", out, "-y"))
+        done(run("embed", *arguments, "-o", out, "-y", "--effort", 0))
         strip(out)
         info = json.loads(done(run("info", out, "--json")).stdout)
         assert info["found_by"] == "mark"
@@ -62,5 +62,5 @@ def test_info_tells_the_share_of_the_static_region(run: Run, tmp_path: Path) -> 
     assert "88% of the picture" in done(run("info", out)).stdout
     strip(out, tmp_path / "stripped.png")
     assert "88% of the picture" in done(run("info", tmp_path / "stripped.png")).stdout
-    rewrite_header(out, common=[])
+    rewrite_header(out, static_regions=[])
     assert "0% of the picture" in run("info", out).stdout

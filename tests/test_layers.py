@@ -11,12 +11,7 @@ import pytest
 
 from iicnet_cli.pictures.metrics import psnr
 from iicnet_cli.tasks.layers import estimate_alpha
-from tests.helpers import (
-    Run,
-    done,
-    pixels,
-    save,
-)
+from tests.helpers import Run, done, pixels, save
 from tests.samples import Pixels, natural
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from iicnet_cli.errors import ExitCode
-from tests.helpers import (
-    Run,
-)
+from tests.helpers import Run
 
 BUNDLED = [
     "dual", "grayscale", "layers-2", "layers-3", "rescale", "stego-2", "stego-3", "stego-4",
@@ -16,6 +16,8 @@ BUNDLED = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("bundled_weights")
 def test_models_list_path_verify(run: Run) -> None:
     listed = [json.loads(line) for line in run("models", "list", "--json").stdout.splitlines()]
     names = [model["name"] for model in listed]

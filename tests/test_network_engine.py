@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from iicnet_cli.container.header import Header
-from iicnet_cli.container.png import MAX_HEADER_BYTES
+from iicnet_cli.container.header import MAX_HEADER_BYTES, Header
 from iicnet_cli.engines import open_engine
 from iicnet_cli.engines.base import (
     Alteration,
@@ -30,7 +29,7 @@ from iicnet_cli.errors import ModelError, UnsupportedVersionError, UsageError
 from iicnet_cli.motion.estimation import estimate_motion
 from iicnet_cli.network import IICNet
 from iicnet_cli.options import EmbedOptions
-from iicnet_cli.payload.mark import payload_capacity, read_mark, write_mark
+from iicnet_cli.payload.mark_pixels import payload_capacity, read_mark, write_mark
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.group import Group
 from iicnet_cli.pictures.metrics import psnr
@@ -92,7 +91,6 @@ def header_of(engine: NetworkEngine, task: str, group: Group, *encoded: SideInfo
     """The header of a PNG with these embeddings."""
     height, width = group.images.shape[1:3]
     fields = asdict(engine.header(height, width, encoded))
-    fields["common"] = fields.pop("static_regions")
     return Header(task=task, width=width, height=height, **fields)
 
 
@@ -267,7 +265,7 @@ def test_motion_that_takes_too_much_of_a_small_embedding_is_not_carried(
     assert engine.encode_group(Group(images, 3), request).side_info.motion
     vectors = np.random.default_rng(0).integers(-90, 90, smooth.vectors.shape)
     wild = replace(smooth, vectors=vectors.astype(smooth.vectors.dtype))
-    assert len(wild.to_bytes()) > payload_capacity((32, 48, 3), to_a_bit=3)
+    assert len(wild.to_bytes()) > payload_capacity((32, 48, 3), carriers_per_symbol=3)
     monkeypatch.setattr("iicnet_cli.motion.estimation.estimate_motion", lambda images: wild)
     assert engine.encode_group(Group(images, 3), request).side_info.motion == b""
 
@@ -300,12 +298,12 @@ def test_the_header_repeats_the_static_region_in_case_the_mark_is_damaged(
     group = Group(images, 2)
     encoded = stego.encode_group(group, STEGO)
     header = header_of(stego, "stego", group, encoded.side_info)
-    assert header.common == [base64.b64encode(encoded.side_info.static_region).decode()]
+    assert header.static_regions == [base64.b64encode(encoded.side_info.static_region).decode()]
     damaged = without_mark(encoded.pixels)
     by_header = stego.decode_group(damaged, header, 0).images[:, :, :64]
     assert (by_header == damaged[:, :64]).all()
     # A mark alone serves as well, and neither leaves it to the network.
-    bare = header.model_copy(update={"common": None})
+    bare = header.model_copy(update={"static_regions": None})
     by_mark = stego.decode_group(encoded.pixels, bare, 0).images[:, :, :64]
     assert (by_mark == encoded.pixels[:, :64]).all()
     by_network = stego.decode_group(damaged, bare, 0)
@@ -316,7 +314,7 @@ def test_the_header_repeats_the_static_region_in_case_the_mark_is_damaged(
 def test_nonsense_in_the_header_is_ignored(stego: NetworkEngine, text: str) -> None:
     damaged = without_mark(stego.encode_group(hidden_photos(), STEGO).pixels)
     header = header_of(stego, "stego", hidden_photos())
-    odd = header.model_copy(update={"common": [text]})
+    odd = header.model_copy(update={"static_regions": [text]})
     restored = [stego.decode_group(damaged, each, 0).images for each in (header, odd)]
     assert np.array_equal(*restored)
 

@@ -6,9 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.helpers import (
-    Run,
-)
+from tests.helpers import Run
 from tests.samples import natural
 
 

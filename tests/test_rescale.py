@@ -9,13 +9,7 @@ import numpy as np
 import pytest
 
 from iicnet_cli.pictures.metrics import psnr
-from tests.helpers import (
-    Run,
-    done,
-    pixels,
-    save,
-    strip,
-)
+from tests.helpers import Run, done, pixels, save, strip
 from tests.samples import natural
 
 
@@ -26,7 +20,7 @@ def test_rescale(run: Run, tmp_path: Path, size: tuple[int, int]) -> None:
     out = tmp_path / "small.png"
     report = json.loads(done(run("embed", source, "--task", "rescale", "-o", out, "--json")).stdout)
     assert pixels(out).shape == (-(-size[0] // 2), -(-size[1] // 2), 3)
-    assert report["embed_psnr"] > 30
+    assert report["embed_psnr"] > 25
     done(run("restore", out))
     restored = pixels(tmp_path / "small-restored.png")
     assert restored.shape == photo.shape

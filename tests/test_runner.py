@@ -122,6 +122,7 @@ def run_python(program: str, *arguments: object) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
 def test_memory_is_bounded_by_the_budget() -> None:
     """The peak above the loaded network stays near the budget, and far below that of the whole."""
@@ -145,6 +146,7 @@ print(peak() - before)
     assert int(run_python(program, 1 << 40)) > 2.5 * budget
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has the setting")
 def test_later_passes_use_the_memory_of_the_first() -> None:
     program = """

@@ -21,7 +21,7 @@ from iicnet_cli.engines.network.sliced_encoder import (
     restored_pictures,
 )
 from iicnet_cli.inference.runner import Passes, Runner, Tick, ignore_tick
-from iicnet_cli.payload.mark import read_mark
+from iicnet_cli.payload.mark_pixels import read_mark
 from iicnet_cli.pictures.arrays import (
     FRACTION,
     FixedPoint,

@@ -13,7 +13,7 @@ from iicnet_cli.engines.network.static_region import (
     copy_static_region,
     find_static_region,
 )
-from iicnet_cli.payload.mark import payload_capacity
+from iicnet_cli.payload.mark_pixels import payload_capacity
 from iicnet_cli.payload.static_map import StaticRegion
 from iicnet_cli.pictures.arrays import PixelArray, Pixels
 from iicnet_cli.quantize.lattice import UnroundedEmbedding

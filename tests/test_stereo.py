@@ -10,21 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iicnet_cli.container.png import read_header
+from iicnet_cli.container.png_reader import read_header
 from iicnet_cli.media.stereo_layouts import anaglyph, join, split
 from iicnet_cli.media.video_reader import open_frames, probe
 from iicnet_cli.media.video_writer import open_writer
 from iicnet_cli.pictures.metrics import psnr
 from iicnet_cli.tasks import task_named
-from tests.helpers import (
-    Run,
-    done,
-    frames_of,
-    pixels,
-    save,
-    strip,
-    write_clip,
-)
+from tests.helpers import QUICK, Run, alike, done, frames_of, pixels, save, strip, write_clip
 from tests.samples import Pixels, moving, natural
 
 
@@ -44,7 +36,7 @@ def test_stereo_pair_in_two_files(run: Run, views: tuple[Pixels, Pixels], tmp_pa
     )
     assert (report["task"], report["model"]) == ("stereo", "stereo")
     assert [p["name"] for p in report["restored"]] == ["a.png", "b.bmp"]
-    assert report["embed_psnr"] > 30
+    assert report["embed_psnr"] > 25
     done(run("restore", out))
     folder = tmp_path / "out-restored"
     assert sorted(p.name for p in folder.iterdir()) == ["a.png", "b.png"]
@@ -58,7 +50,7 @@ def test_stereo_layouts_in_and_out(
 ) -> None:
     source = save(tmp_path / "pair.png", join(*views, layout))
     out = tmp_path / "out.png"
-    result = done(run("embed", source, "--layout", layout, "-o", out))
+    result = done(run("embed", source, *QUICK, "--layout", layout, "-o", out))
     assert "task: stereo" in result.stderr
     assert pixels(out).shape == (50, 82, 3)
     done(run("restore", out, "-o", tmp_path / "both"))
@@ -66,7 +58,7 @@ def test_stereo_layouts_in_and_out(
     both = [pixels(tmp_path / "both" / f"pair-{view}.png") for view in ("left", "right")]
     joined = split(pixels(tmp_path / "joined.png"), layout)
     assert np.array_equal(np.stack(both), np.stack(joined))
-    assert psnr(both[0], views[0]) > 25
+    assert alike(both[0], views[0])
 
 
 def test_mpo_is_stereo_and_comes_back_as_one(
@@ -76,7 +68,7 @@ def test_mpo_is_stereo_and_comes_back_as_one(
     left, right = map(Image.fromarray, views)
     left.save(source, format="MPO", save_all=True, append_images=[right], quality=95)
     out, back = tmp_path / "out.png", tmp_path / "back.mpo"
-    assert "task: stereo" in done(run("embed", source, "-o", out)).stderr
+    assert "task: stereo" in done(run("embed", source, *QUICK, "-o", out)).stderr
     done(run("restore", out, "-o", back))
     with Image.open(back) as image:
         assert (image.format, image.n_frames, image.size) == ("MPO", 2, (81, 50))
@@ -92,7 +84,7 @@ def test_stereo_clip(run: Run, tmp_path: Path) -> None:
     source = write_clip(tmp_path / "sbs.mkv", both)
     out = tmp_path / "out.png"
     report = json.loads(
-        done(run("embed", source, "--layout", "side-by-side", "-o", out, "--json")).stdout
+        done(run("embed", source, *QUICK, "--layout", "side-by-side", "-o", out, "--json")).stdout
     )
     assert (report["images"], report["embeddings"], report["width"]) == (10, 5, 48)
     done(run("restore", out))
@@ -100,14 +92,16 @@ def test_stereo_clip(run: Run, tmp_path: Path) -> None:
     assert probe(back).fps == probe(source).fps
     restored = frames_of(back)
     assert restored.shape == both.shape
-    assert psnr(restored[:, :, :48], left) > 25
+    assert alike(restored[:, :, :48], left)
     done(run("restore", out, "-o", tmp_path / "eyes"))
     assert np.array_equal(frames_of(tmp_path / "eyes" / "right.mkv"), restored[:, :, 48:])
 
     files = [write_clip(tmp_path / f"{i}.mkv", clip) for i, clip in enumerate((left, right))]
-    done(run("embed", *files, "--task", "stereo", "-o", tmp_path / "two.png"))
+    done(run("embed", *files, *QUICK, "--task", "stereo", "-o", tmp_path / "two.png"))
     assert pixels(tmp_path / "two.png").tobytes() == pixels(out).tobytes()
     strip(tmp_path / "two.png")
+    done(run("restore", tmp_path / "two.png", "-o", tmp_path / "stripped.mkv"))
+    assert np.array_equal(frames_of(tmp_path / "stripped.mkv"), restored)
 
 
 def test_stereo_clip_keeps_its_times(run: Run, tmp_path: Path) -> None:
@@ -116,7 +110,7 @@ def test_stereo_clip_keeps_its_times(run: Run, tmp_path: Path) -> None:
     with open_writer(source, 48, 64, Fraction(25), timestamps=times) as writer:
         for frame in moving(5, 64, 48):
             writer.add(frame)
-    embedded = done(run("embed", source, "--layout", "top-bottom", "-o", out))
+    embedded = done(run("embed", source, *QUICK, "--layout", "top-bottom", "-o", out))
     assert "variable" not in embedded.stderr
     done(run("restore", out))
     done(run("restore", out, "-o", tmp_path / "eyes"))
@@ -135,7 +129,7 @@ def test_pictures_of_a_stereo_clip_are_counted_alike(
     pair = save(tmp_path / "pair.png", join(*views, "side-by-side"))
     for source, count in ((clip, 6), (pair, 2)):
         out = tmp_path / f"{source.stem}-embedded.png"
-        done(run("embed", source, "--layout", "side-by-side", "-o", out))
+        done(run("embed", source, *QUICK, "--layout", "side-by-side", "-o", out))
         header = read_header(out)
         assert header is not None
         assert task_named("stereo").pictures_in(header) == count

@@ -48,7 +48,7 @@ restored from them in memory."""
 
 _MIN_LAYER_BYTES = 512
 """Layers below this size are not worth coding: an AVIF without a picture takes 300 bytes."""
-_MAX_AVIF_PIXELS = 1 << 22
+MAX_AVIF_PIXELS = 1 << 22
 """One AVIF holds at most this many pixels."""
 _MAX_AVIF_SIDE = 16384
 """One AVIF has at most this many rows and columns; readers stop at 32768."""
@@ -62,7 +62,7 @@ _HEADER = struct.Struct(">HBB")
 """Mask of the pictures, number of slices, and index of the first slice."""
 _SLICE_MULTIPLE = 16
 """Slice heights are multiples of this many rows, except the last."""
-_GAINS = (6.0, 4.0, 3.0, 2.0, 1.5, 1.0)
+GAINS = (6.0, 4.0, 3.0, 2.0, 1.5, 1.0)
 """Differences are multiplied by one of these gains, the greatest that clips few of them."""
 _MAX_CLIPPING_MSE = 0.01
 """A gain may clip differences only so far that it costs this mean squared error."""
@@ -289,7 +289,7 @@ def _choose_gain(wanted: PixelArray, restored: FixedPoint, corrected: list[int])
         over = (sizes - (ZERO_VALUE - 1) / gain).clip(0)
         return float(np.sum(counts * over**2) / counts.sum())
 
-    return next((gain for gain in _GAINS if clipping_mse(gain) < _MAX_CLIPPING_MSE), _GAINS[-1])
+    return next((gain for gain in GAINS if clipping_mse(gain) < _MAX_CLIPPING_MSE), GAINS[-1])
 
 
 def _find_quality(
@@ -375,9 +375,9 @@ def _split_into_parts(pictures: list[int], shape: tuple[int, ...]) -> list[Part]
     """Small pictures all together; large ones one by one, in bands of rows."""
     height, width = shape[1:3]
     count = len(pictures)
-    if count * height * width <= _MAX_AVIF_PIXELS and count * height <= _MAX_AVIF_SIDE:
+    if count * height * width <= MAX_AVIF_PIXELS and count * height <= _MAX_AVIF_SIDE:
         return [(pictures, slice(0, height))]
-    rows = max(1, min(_MAX_AVIF_SIDE, _MAX_AVIF_PIXELS // width))
+    rows = max(1, min(_MAX_AVIF_SIDE, MAX_AVIF_PIXELS // width))
     return [
         ([k], slice(top, min(top + rows, height)))
         for k in pictures
