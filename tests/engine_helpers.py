@@ -37,7 +37,7 @@ def small_network(images: int = 2, *, half_size: bool = False) -> IICNet:
             loss = (embedding - net.reference(pictures)).square().mean()
             loss = loss + (net.inverse(noisy) - pictures).square().mean()
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
     return net.eval().requires_grad_(False)
 
@@ -51,8 +51,8 @@ def small_runner(images: int = 2, *, half_size: bool = False) -> Runner:
 
 def floyd_steinberg() -> NoiseShapingFilter:
     """A filter that diffuses nine tenths of each error within its channel."""
-    weights = np.array([0, 7, 1, 5, 3], np.float32) / 16
-    return 0.9 * weights[:, None, None] * np.eye(3, dtype=np.float32)
+    weights = 0.9 * np.array([0, 7, 1, 5, 3]) / 16
+    return (weights[:, None, None] * np.eye(3)).astype(np.float32)
 
 
 def group_of(images: int, height: int, width: int, seed: int = 20) -> Pixels:
@@ -68,11 +68,6 @@ def mark_of(images: int, *, motion: bytes = b"", padding: tuple[int, int] = (0, 
 def layer_bits(mark: Mark) -> int:
     """Payload bits a pixel of the enhancement layer; 0 without one."""
     return mark.code.trellis_bits if mark.enhancement else 0
-
-
-def mean_squared_error(a: Pixels, b: Pixels) -> float:
-    """Over all pictures, in squared 8-bit values."""
-    return float(np.square(a.astype(float) - b).mean())
 
 
 def mark_with_region(images: int, region: StaticRegion, *, motion: bytes = b"") -> Mark:

@@ -21,13 +21,12 @@ from iicnet_cli.motion.lifting import subtract_prediction
 from iicnet_cli.network import IICNet, IICNetConfig
 from iicnet_cli.payload.static_map import StaticRegion
 from iicnet_cli.pictures.arrays import FRACTION, from_fixed_point
-from iicnet_cli.pictures.metrics import psnr
+from iicnet_cli.pictures.metrics import mse, psnr
 from tests.copying_network import copying_network
 from tests.engine_helpers import (
     group_of,
     mark_of,
     mark_with_region,
-    mean_squared_error,
     small_runner,
 )
 from tests.samples import pan
@@ -97,7 +96,7 @@ def test_the_layer_is_added() -> None:
     by_hand = runner.restore_fixed_point(encoded.pixels)
     add_layer(layer, by_hand)
     assert np.array_equal(better, from_fixed_point(by_hand, np.uint8))
-    assert mean_squared_error(better, images) < mean_squared_error(bare, images)
+    assert mse(better, images) < mse(bare, images)
 
 
 def test_the_static_region_is_what_the_embedding_shows() -> None:

@@ -21,7 +21,7 @@ from iicnet_cli.engines.network.sliced_encoder import restored_pictures
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.payload.mark_pixels import read_mark
 from iicnet_cli.pictures.arrays import Pixels
-from iicnet_cli.pictures.metrics import mse_to_psnr, psnr
+from iicnet_cli.pictures.metrics import mse, mse_to_psnr, psnr
 from iicnet_cli.quantize.viterbi import TrellisRows, Values, viterbi_quantize
 from iicnet_cli.reports import Stage
 from iicnet_cli.zoo import find
@@ -29,7 +29,6 @@ from tests.engine_helpers import (
     group_of,
     layer_bits,
     mark_of,
-    mean_squared_error,
     small_runner,
     static_region_of,
 )
@@ -46,7 +45,7 @@ class Encoded:
         self.gained_psnr = encoded.gained_psnr
         restored = restored_pictures(runner, encoded.mark, encoded.pixels, images)
         self.embed_psnr = psnr(encoded.pixels, runner.reference(images))
-        self.restored_psnr = mse_to_psnr(mean_squared_error(restored, images))
+        self.restored_psnr = mse_to_psnr(mse(restored, images))
 
     @property
     def has_layer(self) -> bool:

@@ -347,7 +347,7 @@ def test_slices_follow_each_other_from_the_first_one_on() -> None:
     layer = red_layer(2 * 16, 64, count=4, first=2) + absent + padding_only + red_part(2 * 16, 64)
     restored = np.zeros((2, 64, 64, 3), np.int16)
     add_layer(layer, restored)
-    corrected = restored[..., 0].any(axis=(0, 2))
+    corrected = np.any(restored[..., 0], axis=(0, 2))
     # Slices 2, 3, 0, 1 in this order; 3 is absent and 0 is padding.
     assert corrected[32:48].all() and corrected[16:32].all()
     assert not corrected[:16].any() and not corrected[48:].any()

@@ -22,9 +22,10 @@ from iicnet_cli.network import IICNet
 from iicnet_cli.network.pixels import to_tensor
 from iicnet_cli.options import MAX_EFFORT, EmbedOptions
 from iicnet_cli.pictures.arrays import FRACTION, Pixels
+from iicnet_cli.pictures.metrics import mse
 from iicnet_cli.quantize.error_diffusion import round_embedding
 from iicnet_cli.quantize.lattice import UnroundedEmbedding
-from tests.engine_helpers import group_of, mean_squared_error, small_network, small_runner
+from tests.engine_helpers import group_of, small_network, small_runner
 
 
 def start_of(net: IICNet) -> tuple[Tensor, Tensor]:
@@ -40,7 +41,7 @@ def rounded(runner: Runner, embedding: UnroundedEmbedding) -> Pixels:
 
 def restored_error(runner: Runner, embedding: UnroundedEmbedding, images: Pixels) -> float:
     """Mean squared error of what is restored after the embedding was rounded."""
-    return mean_squared_error(runner.restore(rounded(runner, embedding)), images)
+    return mse(runner.restore(rounded(runner, embedding)), images)
 
 
 # ----------------------------------------------------------------------------- targets and steps
@@ -213,5 +214,5 @@ def test_the_static_region_is_neither_changed_nor_looked_at() -> None:
     assert np.array_equal(start.residual[static], found.residual[static])
     assert not np.array_equal(start.pixels[~static], found.pixels[~static])
     restored = [runner.restore(rounded(runner, each)) for each in (start, found)]
-    before, after = (mean_squared_error(r[:, ~static], images[:, ~static]) for r in restored)
+    before, after = (mse(r[:, ~static], images[:, ~static]) for r in restored)
     assert after < before

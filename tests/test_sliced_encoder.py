@@ -32,10 +32,10 @@ from iicnet_cli.pictures.arrays import (
     padding_to,
     to_fixed_point,
 )
-from iicnet_cli.pictures.metrics import mse_to_psnr, psnr
+from iicnet_cli.pictures.metrics import mse, mse_to_psnr, psnr
 from iicnet_cli.quantize.lattice import UnroundedEmbedding
 from iicnet_cli.zoo import find
-from tests.engine_helpers import group_of, layer_bits, mark_of, mean_squared_error, small_runner
+from tests.engine_helpers import group_of, layer_bits, mark_of, small_runner
 
 
 @dataclass
@@ -76,13 +76,13 @@ class Encoding:
     def base_error(self) -> float:
         """Mean squared error of what is restored without the layer."""
         bare = restored_pictures(self.passes, self.request.mark, self.pixels, self.wanted)
-        return mean_squared_error(bare, self.wanted)
+        return mse(bare, self.wanted)
 
     @property
     def error(self) -> float:
         """Mean squared error of what is restored with the layer."""
         restored = restored_pictures(self.passes, self.mark, self.pixels, self.wanted)
-        return mean_squared_error(restored, self.wanted)
+        return mse(restored, self.wanted)
 
     @property
     def total_psnr(self) -> float:
@@ -302,7 +302,7 @@ def test_from_the_first_slice_on_there_is_always_enough_to_carry(
 def test_neither_more_nor_fewer_bits_would_pay_with_bundled_weights(name: str) -> None:
     checkpoint = find(name)
     runner = Runner(checkpoint.load(), noise_shaping=checkpoint.noise_shaping)
-    wanted: PixelArray = group_of(runner.config.images, 192, 256, seed=0)
+    wanted = group_of(runner.config.images, 192, 256, seed=0)
     usual = Encoding(runner, wanted)
     bits = layer_bits(usual.mark)
     assert bits
