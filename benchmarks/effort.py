@@ -1,9 +1,9 @@
 """What `iicnet embed --effort` gains, and how long it takes, as a Markdown table.
 
-For each model the first PNG of the evaluation data of its task is made, from the centre of the
-pictures, with each effort; embedding and restored pictures are measured after PNG writing and
-reading, and stand beside those of no effort, the network alone. The restored figure is of the mean
-squared error over all pictures, which the search improves; hidden is without the reference.
+For each model the centre of the first pictures of its evaluation data is embedded with each
+effort, written as a PNG, read back and restored. Beside the figures stands what they gain over
+effort 0, the network alone. The restored figure is the PSNR of the mean squared error over all
+pictures, which the search improves; the hidden one leaves out the reference.
 """
 
 from __future__ import annotations
@@ -19,17 +19,26 @@ from pathlib import Path
 
 import numpy as np
 from baselines import through_png
-from quality import MEDIA
-from robustness import groups
+from evaluation_data import MEDIA, first_groups
+from tables import table_head, table_row
 
-from iicnet_cli.engines.network.encoder import LAYERED, Search, marked
-from iicnet_cli.engines.network.sliced_encoder import complete
-from iicnet_cli.errors import IICNetError
-from iicnet_cli.inference.device import choose_device
+from iicnet_cli.engines.base import Computing
+from iicnet_cli.engines.network.encoder import (
+    EncoderSettings,
+    MarkedEmbedding,
+    encode_group,
+    encode_group_with_search,
+)
+from iicnet_cli.engines.network.network_engine import NetworkEngine
+from iicnet_cli.engines.network.search import Search
+from iicnet_cli.engines.network.sliced_encoder import restored_pictures
+from iicnet_cli.errors import ExitCode, IICNetError
 from iicnet_cli.inference.runner import Runner
+from iicnet_cli.motion.estimation import estimate_motion
 from iicnet_cli.motion.lifting import subtract_prediction
+from iicnet_cli.options import EmbedOptions
 from iicnet_cli.payload.mark import Mark
-from iicnet_cli.pictures.arrays import PixelArray, from_fixed_point
+from iicnet_cli.pictures.arrays import PixelArray
 from iicnet_cli.pictures.metrics import psnr
 from iicnet_cli.zoo import Checkpoint, find
 
@@ -44,11 +53,14 @@ MODELS = (
     "grayscale",
     "rescale",
 )
+"""Names of the models that are measured unless others are asked for."""
+COLUMNS = ("model", "effort", "seconds", "embed dB", "restored dB", "hidden dB")
+"""Titles of the table's columns."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One effort on one group of pictures; dB."""
+    """One effort on one group of pictures; ``hidden_psnr`` is ``None`` for a single picture."""
 
     model: str
     pictures: str
@@ -59,53 +71,67 @@ class Row:
     hidden_psnr: float | None
 
 
-def pictures(checkpoint: Checkpoint, folder: Path, side: int) -> tuple[str, PixelArray]:
-    """Name and centre of the first group of a task's evaluation data, as the network gets it.
+def predicted_centre(checkpoint: Checkpoint, folder: Path, side: int) -> tuple[str, PixelArray]:
+    """The centre of the first group of a folder of evaluation data, after prediction.
+
+    Motion is estimated on the whole pictures, because in small ones it costs more than it gains.
+
+    Args:
+        checkpoint: gives task and number of pictures.
+        folder: evaluation data for the task.
+        side: wanted height and width, in pixels; rounded down to what the network takes.
+
+    Returns:
+        The name of the group, and (K, side, side, C).
 
     Raises:
-        UsageError: the folder has none.
+        UsageError: the folder holds nothing for the task.
     """
-    with closing(groups(checkpoint, folder, 1)) as found:
-        name, images, motion = next(found)
-    group = subtract_prediction(images, motion)
+    with closing(first_groups(checkpoint, folder, 1)) as groups:
+        first = next(groups)
+    pictures = first.group.images
+    images: PixelArray = pictures
+    if first.request.predicts:
+        images = subtract_prediction(pictures, estimate_motion(pictures))
     multiple = checkpoint.config.network.multiple
-    side = min(side, *group.shape[1:3]) // multiple * multiple
-    y, x = ((length - side) // 2 for length in group.shape[1:3])
-    return name, np.ascontiguousarray(group[:, y : y + side, x : x + side])
+    side = min(side, *images.shape[1:3]) // multiple * multiple
+    y, x = ((length - side) // 2 for length in images.shape[1:3])
+    return first.name, np.ascontiguousarray(images[:, y : y + side, x : x + side])
 
 
 def measure(
     checkpoint: Checkpoint,
     name: str,
     images: PixelArray,
-    efforts: Sequence[int],
+    efforts: Sequence[EmbedOptions],
     device: str,
-    enhance: bool = True,
 ) -> list[Row]:
-    """A row for each effort; from 1 on with an enhancement layer, if ``enhance``."""
-    runner = Runner(
-        checkpoint.load(), choose_device(device).device, feedback=checkpoint.noise_shaping
-    )
+    """Embed the same pictures with each effort.
+
+    Args:
+        checkpoint: the model.
+        name: of the pictures.
+        images: (K, H, W, C) after prediction, the reference first.
+        efforts: the options of each row; only effort and enhancement layer count.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    """
+    runner = NetworkEngine(checkpoint, Computing(device=device)).runner
     reference = runner.reference(images)
-    bare = Mark(task=0, model=0, images=len(images), valid=len(images))
-    runner.embed(images)  # the first call sets up much
+    runner.embed(images)  # the first call is slow
     rows = []
-    for effort in efforts:
-        layer, search = enhance and effort >= LAYERED, Search.of(effort)
+    for options in efforts:
         began = time.perf_counter()
-        found = marked(runner, images, bare, enhance=layer, search=search)
+        encoded = _encode(runner, images, options)
         seconds = time.perf_counter() - began
-        read = through_png(found.pixels)
-        fine = runner.restore_fixed_point(read, images.dtype)
-        complete(found.mark, read, fine)
-        restored = from_fixed_point(fine, images.dtype)
+        pixels = through_png(encoded.pixels)
+        restored = restored_pictures(runner, encoded.mark, pixels, images)
         rows.append(
             Row(
                 model=checkpoint.name,
                 pictures=name,
-                effort=effort,
+                effort=options.effort,
                 seconds=seconds,
-                embed_psnr=psnr(read, reference),
+                embed_psnr=psnr(pixels, reference),
                 restored_psnr=psnr(restored, images),
                 hidden_psnr=psnr(restored[1:], images[1:]) if len(images) > 1 else None,
             )
@@ -113,64 +139,76 @@ def measure(
     return rows
 
 
-def cells(row: Row, without: Row) -> list[str]:
-    """A row of the table, beside that of no effort."""
+def _encode(runner: Runner, images: PixelArray, options: EmbedOptions) -> MarkedEmbedding:
+    mark = Mark(task=0, model=0, images=len(images), valid=len(images))
+    settings = EncoderSettings(adds_layer=options.adds_layer)
+    search = Search.of(options)
+    if search is None:
+        return encode_group(runner, images, mark, settings)
+    return encode_group_with_search(runner, images, mark, search, settings)
+
+
+def cells(row: Row, alone: Row) -> list[str]:
+    """A row of the table, with what it gains over the network alone."""
     hidden = "-"
-    if row.hidden_psnr is not None and without.hidden_psnr is not None:
-        hidden = f"{row.hidden_psnr:.2f} ({row.hidden_psnr - without.hidden_psnr:+.2f})"
+    if row.hidden_psnr is not None and alone.hidden_psnr is not None:
+        hidden = f"{row.hidden_psnr:.2f} ({row.hidden_psnr - alone.hidden_psnr:+.2f})"
     return [
         row.model,
         str(row.effort),
         f"{row.seconds:.2f}",
-        f"{row.embed_psnr:.2f} ({row.embed_psnr - without.embed_psnr:+.2f})",
-        f"{row.restored_psnr:.2f} ({row.restored_psnr - without.restored_psnr:+.2f})",
+        f"{row.embed_psnr:.2f} ({row.embed_psnr - alone.embed_psnr:+.2f})",
+        f"{row.restored_psnr:.2f} ({row.restored_psnr - alone.restored_psnr:+.2f})",
         hidden,
     ]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--model", action="append", metavar="NAME", help="repeatable")
+    parser.add_argument("--model", action="append", metavar="NAME", help="may be repeated")
     parser.add_argument(
         "--effort",
         action="append",
         type=int,
         choices=range(1, 11),
         metavar="1-10",
-        help="repeatable; by default 1, 2 and 5",
+        help="may be repeated; by default 1, 2 and 5",
     )
     parser.add_argument("--no-enhance", action="store_true", help="the search alone, no layer")
     parser.add_argument("--data", type=Path, default=MEDIA, metavar="FOLDER")
-    parser.add_argument("--side", type=int, default=128, help="of the pictures' centre, in pixels")
+    parser.add_argument("--side", type=int, default=128, help="of the centre, in pixels")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--json", action="store_true", help="a line of JSON for each row")
-    options = parser.parse_args(arguments)
+    parser.add_argument("--json", action="store_true", help="print a line of JSON for each row")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    efforts = [
+        EmbedOptions(effort=effort, enhance=not options.no_enhance)
+        for effort in (0, *(options.effort or (1, 2, 5)))
+    ]
     if not options.json:
-        columns = ("model", "effort", "seconds", "embed dB", "restored dB", "hidden dB")
-        for line in (columns, ["---", *["---:"] * (len(columns) - 1)]):
-            print(f"| {' | '.join(line)} |")
+        print(table_head(COLUMNS))
+    names = []
     try:
-        names = []
         for model in options.model or MODELS:
             checkpoint = find(model)
-            name, images = pictures(checkpoint, options.data, options.side)
+            name, images = predicted_centre(checkpoint, options.data, options.side)
             names.append(f"{model}: {name}")
-            efforts = [0, *(options.effort or (1, 2, 5))]
-            enhance = not options.no_enhance
-            rows = measure(checkpoint, name, images, efforts, options.device, enhance)
+            rows = measure(checkpoint, name, images, efforts, options.device)
             for row in rows:
-                if options.json:
-                    print(json.dumps(dataclasses.asdict(row)), flush=True)
-                else:
-                    print(f"| {' | '.join(cells(row, rows[0]))} |", flush=True)
+                record = dataclasses.asdict(row)
+                line = json.dumps(record) if options.json else table_row(cells(row, rows[0]))
+                print(line, flush=True)
     except IICNetError as error:
         print(f"effort: {error}", file=sys.stderr)
         return error.exit_code
     if not options.json:
         print(f"\nCentres of {options.side} pixels of the first of {options.data.name}:", end=" ")
         print("; ".join(names) + ".")
-    return 0
+    return ExitCode.OK
 
 
 if __name__ == "__main__":

@@ -1,39 +1,32 @@
-"""Measure the bundled models over folders of photos and clips, as a Markdown table (make bench).
+"""Quality of the bundled models over folders of photos and clips, as a Markdown table (make bench).
 
 Every figure is measured on PNGs that were written and read back. Beside each model stands what
-people can do without a network, on the same pictures in the same run (see ``baselines.py``). The
-paper's figures stand there too; they were measured on other pictures, so they show the scale and
-settle nothing.
+people can do without a network, on the same pictures in the same run (see ``baselines.py``), and
+what the paper reports. The paper's figures are of other pictures: they show the scale, no more.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from baselines import Figures, codec_for, mean, measure_codec, measure_lsb
-from numpy.typing import NDArray
+from baselines import Figures, codec_for, mean_figures, measure_codec, measure_lsb
+from evaluation_data import MEDIA, bundled_checkpoints, display_name
+from tables import table_head, table_row
 
-from iicnet_cli import __version__
-from iicnet_cli.api import Converter
+from iicnet_cli import Converter, EmbedOptions, __version__
+from iicnet_cli.engines.base import Computing
+from iicnet_cli.engines.network.network_engine import NetworkEngine
 from iicnet_cli.errors import ExitCode, IICNetError
 from iicnet_cli.evaluation import Evaluation, Row, evaluate, items_of
-from iicnet_cli.inference.runner import Runner
-from iicnet_cli.pictures.arrays import crop, pad, padding_to
+from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.tasks import task_named
-from iicnet_cli.zoo import Checkpoint, available, find
-from iicnet_cli.zoo.registry import bundled_folder
-
-ROOT = Path(__file__).resolve().parents[1]
-MEDIA = ROOT / "examples" / "media"
-
-Pixels = NDArray[np.uint8]
+from iicnet_cli.zoo import Checkpoint, find
 
 PAPER = {
     "video-5": (38.90, 41.73),
@@ -53,10 +46,11 @@ PAPER = {
     "stego-4": (36.18, 39.88),
     "stego-5": (35.64, 37.94),
 }
-"""Embedding and restored PSNR in the paper (Tables 1 to 5), dB; of dual the mean of its zooms."""
+"""PSNR of the embedding and of the restored pictures in the paper (Tables 1 to 5), in dB; for the
+dual view the mean over its zooms."""
 
 PAPER_STEPS = {("video-9", 3): (37.07, 36.30), ("video-9", 5): (36.74, 36.07)}
-"""The same for clips of which one frame of 3 or of 5 is taken."""
+"""The paper's PSNRs for clips of which every third or fifth frame is taken, by model and step."""
 
 EXPLAINED = {
     "video": "whole groups of consecutive frames of each clip",
@@ -67,6 +61,7 @@ EXPLAINED = {
     "grayscale": "each photo",
     "rescale": "each photo",
 }
+"""Which pictures each task is measured on."""
 
 COLUMNS = (
     "model",
@@ -82,21 +77,24 @@ COLUMNS = (
     "MB",
     "paper: embed / restored dB",
 )
+"""Titles of the table's columns, without those of the baselines."""
 
 BASELINE_COLUMNS = (
     "low-bit codec: embed / restored / hidden dB",
     "4-bit LSB: embed / restored / hidden dB",
 )
+"""Titles of the columns of the baselines, which stand before the paper's."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Baselines:
-    """What the same pictures give without a network; the columns are in :mod:`baselines`.
+    """What the same pictures give without a network.
 
     Attributes:
-        codec: one entry for each PNG; None where its pictures do not fit.
-        lsb: likewise; None where the embedding is smaller than the pictures, or grey.
-        codec_name: what the hidden pictures were compressed with.
+        codec: of the low-bit codec, one entry for each PNG; ``None`` where the pictures do not fit.
+        lsb: of 4-bit LSB, likewise; ``None`` where the embedding is smaller than the pictures, or
+            grey.
+        codec_name: of the codec.
     """
 
     codec: tuple[Figures | None, ...]
@@ -105,7 +103,7 @@ class Baselines:
 
     def cells(self) -> list[str]:
         """Their part of the row of the table."""
-        return [_cell(mean(self.codec)), _cell(mean(self.lsb))]
+        return [_cell(mean_figures(self.codec)), _cell(mean_figures(self.lsb))]
 
     def record(self) -> dict[str, Any]:
         """The same for JSON, with every PNG."""
@@ -113,7 +111,7 @@ class Baselines:
             "codec_name": self.codec_name,
             **{
                 name: {
-                    "mean": _fields(mean(rows)),
+                    "mean": _fields(mean_figures(rows)),
                     "rows": [_fields(row) for row in rows],
                 }
                 for name, rows in (("codec", self.codec), ("lsb", self.lsb))
@@ -129,12 +127,20 @@ def _cell(figures: Figures | Row | None) -> str:
 
 
 def _fields(figures: Figures | None) -> dict[str, Any] | None:
-    return None if figures is None else dataclasses.asdict(figures)
+    return None if figures is None else asdict(figures)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Measurement:
-    """One model over one folder; ``alone`` without the enhancement layer."""
+    """One model over one folder.
+
+    Attributes:
+        checkpoint: the model.
+        evaluation: its figures.
+        alone: its figures without the enhancement layer.
+        parameters: number of its weights.
+        baselines: what the same pictures give without a network, if that was measured.
+    """
 
     checkpoint: Checkpoint
     evaluation: Evaluation
@@ -144,7 +150,7 @@ class Measurement:
 
     @property
     def paper(self) -> tuple[float, float] | None:
-        """The paper's figures for this model and step, if it has them."""
+        """The paper's figures for this model and step, if it has any."""
         name, step = self.checkpoint.name, self.evaluation.step
         return PAPER.get(name) if step == 1 else PAPER_STEPS.get((name, step))
 
@@ -171,9 +177,9 @@ class Measurement:
     def record(self) -> dict[str, Any]:
         """The same for JSON, with every PNG."""
         return {
-            **dataclasses.asdict(self.evaluation),
-            "mean": dataclasses.asdict(self.evaluation.mean),
-            "network_alone": dataclasses.asdict(self.alone.mean),
+            **asdict(self.evaluation),
+            "mean": asdict(self.evaluation.mean),
+            "network_alone": asdict(self.alone.mean),
             "weights_sha256": self.checkpoint.config.weights_sha256,
             "parameters": self.parameters,
             "bytes": self.checkpoint.size,
@@ -184,102 +190,98 @@ class Measurement:
         }
 
 
-def bundled() -> list[Checkpoint]:
-    """The checkpoints that come with iicnet."""
-    return [c for c in available() if c.folder.is_relative_to(bundled_folder())]
+@dataclass(frozen=True)
+class Plan:
+    """What to measure models on.
+
+    Attributes:
+        folders: evaluation data by task; ``photos`` for tasks that are not in it.
+        step: take every n-th frame of clips.
+        limit: make at most this many PNGs for each model, evenly chosen; ``None`` for all.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        baselines: measure what can be done without a network, too.
+    """
+
+    folders: Mapping[str, Path]
+    step: int = 1
+    limit: int | None = None
+    device: str = "auto"
+    baselines: bool = True
+
+    def folder_for(self, checkpoint: Checkpoint) -> Path:
+        """The evaluation data for a model."""
+        return self.folders.get(checkpoint.config.task, self.folders["photos"])
+
+    def step_for(self, checkpoint: Checkpoint) -> int:
+        """The step between frames; 1 for tasks other than clips."""
+        return self.step if checkpoint.config.task == "video" else 1
 
 
-def measure(
-    checkpoints: Sequence[Checkpoint],
-    folders: Mapping[str, Path],
-    *,
-    step: int,
-    converter: Converter,
-    limit: int | None = None,
-    baselines: bool = True,
-) -> Iterator[Measurement]:
-    """Measure one checkpoint after the other over the folder of its task, or of photos."""
-    for checkpoint in checkpoints:
-        video = checkpoint.config.task == "video"
-        folder = folders.get(checkpoint.config.task, folders["photos"])
-        taken = step if video else 1
-        evaluation, alone = (
-            _evaluated(checkpoint, folder, converter, taken, limit, enhance=enhance)
-            for enhance in (True, False)
-        )
-        net = checkpoint.load()
-        parameters = sum(p.numel() for p in net.parameters())
-        beside = None
-        if baselines:
-            runner = Runner(net, converter.device.device)
-            beside = without_network(checkpoint, folder, evaluation.rows, taken, runner)
-        yield Measurement(checkpoint, evaluation, alone, parameters, beside)
+def measure(checkpoint: Checkpoint, plan: Plan, converter: Converter) -> Measurement:
+    """Measure one model."""
+    options = EmbedOptions(step=plan.step_for(checkpoint))
+    evaluation, alone = (
+        _evaluate(checkpoint, plan, converter, replace(options, enhance=enhance))
+        for enhance in (True, False)
+    )
+    engine = NetworkEngine(checkpoint, Computing(device=plan.device))
+    baselines = None
+    if plan.baselines:
+        baselines = _measure_baselines(evaluation, plan, engine, checkpoint)
+    parameters = sum(p.numel() for p in engine.runner.net.parameters())
+    return Measurement(checkpoint, evaluation, alone, parameters, baselines)
 
 
-def _evaluated(
-    checkpoint: Checkpoint,
-    folder: Path,
-    converter: Converter,
-    step: int,
-    limit: int | None,
-    *,
-    enhance: bool,
+def _evaluate(
+    checkpoint: Checkpoint, plan: Plan, converter: Converter, options: EmbedOptions
 ) -> Evaluation:
-    """One checkpoint over one folder, told line by line."""
+    """Evaluate one model, and tell about each PNG on stderr."""
+    folder = plan.folder_for(checkpoint)
     rows = []
-    for row in evaluate(
-        checkpoint, folder, converter=converter, step=step, limit=limit, enhance=enhance
-    ):
+    for row in evaluate(checkpoint, folder, converter=converter, options=options, limit=plan.limit):
         rows.append(row)
         print(
-            f"{checkpoint.name}{'' if enhance else ' alone'}, {row.name}: embedding "
+            f"{checkpoint.name}{'' if options.enhance else ' alone'}, {row.name}: embedding "
             f"{row.embed_psnr:.2f} dB, restored {row.restored_psnr:.2f} dB",
             file=sys.stderr,
         )
-    return Evaluation(checkpoint.name, shown(folder), step, tuple(rows))
+    return Evaluation(checkpoint.name, display_name(folder), options.step, tuple(rows))
 
 
-def without_network(
-    checkpoint: Checkpoint, folder: Path, rows: Sequence[Row], step: int, runner: Runner
+def _measure_baselines(
+    evaluation: Evaluation, plan: Plan, engine: NetworkEngine, checkpoint: Checkpoint
 ) -> Baselines:
-    """The baselines on the pictures of an evaluation, each PNG at the network's embedding dB."""
-    images = checkpoint.config.network.images
+    """The baselines on the pictures of an evaluation, each PNG at the network's embedding PSNR."""
+    rows = evaluation.rows
     task = task_named(checkpoint.config.task)
     codec = codec_for(task.name)
-    coded, plain = [], []
-    with items_of(checkpoint, folder, step=step, limit=len(rows)) as items:
+    of_codec, of_lsb = [], []
+    with items_of(
+        checkpoint, plan.folder_for(checkpoint), step=evaluation.step, limit=len(rows)
+    ) as items:
         for item, row in zip(items, rows, strict=True):
-            groups = []
-            for group in task.open(item.inputs, images, item.options).groups():
-                reference = reference_of(group.images, runner)
-                beside = measure_codec(reference, group.images, row.embed_psnr, codec)
-                full = images > 1 and reference.shape == group.images.shape[1:]
-                groups.append((beside, measure_lsb(group.images) if full else None))
-            coded.append(mean(beside for beside, _ in groups))
-            plain.append(mean(beside for _, beside in groups))
+            source = task.open(item.inputs, engine.images_per_group, item.options)
+            by_codec, by_lsb = [], []
+            for group in source.groups():
+                images = group.images
+                reference = visible_reference(images, engine)
+                by_codec.append(measure_codec(reference, images, row.embed_psnr, codec))
+                has_room = len(images) > 1 and reference.shape == images.shape[1:]
+                by_lsb.append(measure_lsb(images) if has_room else None)
+            of_codec.append(mean_figures(by_codec))
+            of_lsb.append(mean_figures(by_lsb))
             print(
                 f"{checkpoint.name}, {row.name}: low-bit {codec.name} (embed / restored / hidden) "
-                f"{_cell(coded[-1])} dB, 4-bit LSB {_cell(plain[-1])} dB",
+                f"{_cell(of_codec[-1])} dB, 4-bit LSB {_cell(of_lsb[-1])} dB",
                 file=sys.stderr,
             )
-    return Baselines(tuple(coded), tuple(plain), codec.name)
+    return Baselines(tuple(of_codec), tuple(of_lsb), codec.name)
 
 
-def reference_of(images: Pixels, runner: Runner) -> Pixels:
-    """What the embedding of (K, H, W, C) of any size should look like: (H_e, W_e, C_e) uint8."""
-    height, width = images.shape[1:3]
-    padded = pad(images, padding_to(width, height, runner.config.multiple))
-    scale = runner.scale
-    reference: Pixels = crop(
-        runner.reference(padded)[None], -(-width // scale), -(-height // scale)
-    )[0]
-    return reference
-
-
-def shown(folder: Path) -> str:
-    """A folder's name for the table: its place in this project, or just its own name."""
-    folder = folder.resolve()
-    return folder.relative_to(ROOT).as_posix() if folder.is_relative_to(ROOT) else folder.name
+def visible_reference(images: Pixels, engine: NetworkEngine) -> Pixels:
+    """What the embedding of (K, H, W, C) should look like, without padding: (H_e, W_e, C_e)."""
+    height, width = (-(-side // engine.scale) for side in images.shape[1:3])
+    return engine.reference(images)[:height, :width]
 
 
 def table(measurements: Sequence[Measurement]) -> str:
@@ -287,26 +289,13 @@ def table(measurements: Sequence[Measurement]) -> str:
     columns = list(COLUMNS)
     if any(m.baselines for m in measurements):
         columns[-1:-1] = BASELINE_COLUMNS
-    rows = [columns, ["---"] * 2 + ["---:"] * (len(columns) - 2)]
-    rows += [m.cells() for m in measurements]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    rows = [table_row(measurement.cells()) for measurement in measurements]
+    return "\n".join([table_head(columns, text_columns=(0, 1)), *rows])
 
 
 def explanation(measurements: Sequence[Measurement]) -> str:
-    """What the figures were measured on."""
-    lines = []
-    for data, step in dict.fromkeys((m.evaluation.data, m.evaluation.step) for m in measurements):
-        taken = "" if step == 1 else f", one frame of {step} taken"
-        for task, what in EXPLAINED.items():
-            names = dict.fromkeys(
-                row.name
-                for m in measurements
-                if (m.evaluation.data, m.evaluation.step) == (data, step)
-                and m.checkpoint.config.task == task
-                for row in m.evaluation.rows
-            )
-            if names:
-                lines.append(f"{task} on {data} ({', '.join(names)}): {what}{taken}.")
+    """What the figures were measured on, and what they mean."""
+    lines = _data_lines(measurements)
     codecs = {m.baselines.codec_name: None for m in measurements if m.baselines}
     if codecs:
         lines.append(
@@ -324,8 +313,25 @@ def explanation(measurements: Sequence[Measurement]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status."""
+def _data_lines(measurements: Sequence[Measurement]) -> list[str]:
+    """A line for each task and folder: the PNGs that were made."""
+    names: dict[tuple[str, int, str], dict[str, None]] = {}
+    for measurement in measurements:
+        evaluation, task = measurement.evaluation, measurement.checkpoint.config.task
+        of_data = names.setdefault((evaluation.data, evaluation.step, task), {})
+        of_data.update(dict.fromkeys(row.name for row in evaluation.rows))
+    lines = []
+    for data, step in dict.fromkeys((data, step) for data, step, _ in names):
+        taken = "" if step == 1 else f", one frame of {step} taken"
+        for task, what in EXPLAINED.items():
+            if (data, step, task) in names:
+                lines.append(
+                    f"{task} on {data} ({', '.join(names[data, step, task])}): {what}{taken}."
+                )
+    return lines
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     for name, help_text in (
         ("photos", "for stego, dual, grayscale and rescale"),
@@ -336,46 +342,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.add_argument(f"--{name}", type=Path, default=MEDIA, metavar="FOLDER", help=help_text)
     parser.add_argument("--step", type=int, default=1, help="clips: take every n-th frame")
     parser.add_argument(
-        "--model", action="append", metavar="NAME", help="repeatable; all bundled ones by default"
+        "--model",
+        action="append",
+        metavar="NAME",
+        help="may be repeated; by default all bundled models",
     )
     parser.add_argument(
-        "--limit", type=int, metavar="N", help="at most so many PNGs a model, evenly chosen"
+        "--limit", type=int, metavar="N", help="make at most N PNGs for each model, evenly chosen"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument(
         "--no-baselines", action="store_true", help="leave out what can be done without a network"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there, too")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; returns the exit status."""
+    parser = _parser()
     options = parser.parse_args(arguments)
     if options.limit is not None and options.limit < 1:
         parser.error("--limit must be 1 or more")
-    converter = Converter(device=options.device)
+    plan = Plan(
+        folders={
+            "photos": options.photos,
+            "video": options.clips,
+            "stereo": options.stereo,
+            "layers": options.layers,
+        },
+        step=options.step,
+        limit=options.limit,
+        device=options.device,
+        baselines=not options.no_baselines,
+    )
+    converter = Converter(device=plan.device)
     try:
-        checkpoints = [find(name) for name in options.model] if options.model else bundled()
+        names = options.model
+        checkpoints = [find(name) for name in names] if names else bundled_checkpoints()
         if not checkpoints:
             print("quality: there are no bundled models", file=sys.stderr)
             return ExitCode.NO_MODEL
-        measurements = list(
-            measure(
-                checkpoints,
-                {
-                    "photos": options.photos,
-                    "video": options.clips,
-                    "stereo": options.stereo,
-                    "layers": options.layers,
-                },
-                step=options.step,
-                converter=converter,
-                limit=options.limit,
-                baselines=not options.no_baselines,
-            )
-        )
+        measurements = [measure(checkpoint, plan, converter) for checkpoint in checkpoints]
     except IICNetError as error:
         print(f"quality: {error}", file=sys.stderr)
         return error.exit_code
-    print(table(measurements))
-    print()
-    print(explanation(measurements))
+    print(table(measurements), explanation(measurements), sep="\n\n")
     if options.json:
         record = {
             "version": __version__,

@@ -1,22 +1,19 @@
 """What survives damage to the PNG, as a Markdown table for each model.
 
-The PNG of the network, and beside it the same pictures as a codec's bytes in the low bits of the
-cover with the same embedding PSNR, are damaged in the same way and restored. Every damage starts
-from the pixels of a PNG that was written and read back.
+Two PNGs of the same pictures are damaged in the same ways and restored: the one that ``iicnet
+embed`` writes, and one with a codec's bytes in the low bits of the cover, of the same embedding
+PSNR.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import io
 import json
 import sys
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 import numpy as np
 from baselines import (
@@ -29,132 +26,35 @@ from baselines import (
     reveal,
     through_png,
 )
-from numpy.typing import NDArray
-from PIL import Image
-from quality import MEDIA, bundled, shown
+from damages import DAMAGES, Damage
+from evaluation_data import MEDIA, FirstGroup, bundled_checkpoints, display_name, first_groups
+from tables import table_head, table_row
 
 from iicnet_cli import __version__
-from iicnet_cli.engines.network.enhancement_layer import add
-from iicnet_cli.engines.network.sliced_encoder import enhanced
+from iicnet_cli.container.header import Header
+from iicnet_cli.engines.base import Computing, SideInfo
+from iicnet_cli.engines.network.network_engine import NetworkEngine
 from iicnet_cli.errors import ExitCode, IICNetError, UsageError
-from iicnet_cli.evaluation import items_of
-from iicnet_cli.inference.device import choose_device
-from iicnet_cli.inference.runner import Runner
-from iicnet_cli.media.stills import resize
-from iicnet_cli.motion.estimation import estimate_motion
-from iicnet_cli.motion.field import MotionField
-from iicnet_cli.motion.lifting import add_prediction, subtract_prediction
-from iicnet_cli.payload.mark import Mark, read_mark
-from iicnet_cli.pictures.arrays import PixelArray, from_fixed_point
+from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.metrics import cap_psnr, psnr
-from iicnet_cli.quantize.lattice import unrounded_mse
-from iicnet_cli.tasks import task_named
 from iicnet_cli.zoo import Checkpoint, find
 
-Pixels = NDArray[np.uint8]
-
 TASKS = ("stego", "video")
+"""Names of the tasks that are measured: their embeddings are in colour."""
 COLUMNS = ("damage", "restored dB", "hidden dB", "codec: hidden dB")
-
-
-# Damage
-
-
-def square(height: int, width: int) -> tuple[slice, slice]:
-    """The middle, a quarter of each side."""
-    return (
-        slice(height * 3 // 8, height * 5 // 8),
-        slice(width * 3 // 8, width * 5 // 8),
-    )
-
-
-def nudge(pixels: Pixels) -> Pixels:
-    """The first pixel of (H, W, 3) one level off."""
-    out = pixels.copy()
-    out[0, 0] ^= 1
-    return out
-
-
-def paste(pixels: Pixels) -> Pixels:
-    """A yellow square over the middle of (H, W, 3)."""
-    out = pixels.copy()
-    out[square(*pixels.shape[:2])] = (250, 210, 40)
-    return out
-
-
-def noise(sigma: float, pixels: Pixels) -> Pixels:
-    """Gaussian noise of ``sigma`` levels, the same in every call, rounded and clipped."""
-    added = np.random.default_rng(0).normal(0, sigma, pixels.shape)
-    return np.clip(np.rint(pixels + added), 0, 255).astype(np.uint8)
-
-
-def encoded(kind: str, options: dict[str, Any], pixels: Pixels) -> Pixels:
-    """(H, W, 3) as a lossy file, read back."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, kind, **options)
-    with Image.open(file) as image:
-        return np.array(image.convert("RGB"), np.uint8)
-
-
-def halved(pixels: Pixels) -> Pixels:
-    """(H, W, 3) at half its width and height, and enlarged again (Lanczos)."""
-    height, width = pixels.shape[:2]
-    return resize(resize(pixels, width // 2, height // 2), width, height)
-
-
-@dataclasses.dataclass(frozen=True)
-class Damage:
-    """One row of the table.
-
-    Attributes:
-        name: of the row.
-        change: what happens to (H, W, 3) uint8; the size stays.
-        cut: pixels that are cut off each side, instead of ``change``.
-        align: add rows and columns at the top left until the network's grid fits again.
-        margin: pixels of the PNG around the square that are left out of the measurement beside
-            the square; None if there is no square.
-    """
-
-    name: str
-    change: Callable[[Pixels], Pixels] = np.copy
-    cut: int = 0
-    align: bool = False
-    margin: int | None = None
-
-    def apply(self, pixels: Pixels) -> Pixels:
-        """The PNG (H, W, 3) as it arrives."""
-        height, width = pixels.shape[:2]
-        return self.change(pixels[self.cut : height - self.cut, self.cut : width - self.cut])
-
-
-DAMAGES = (
-    Damage("none"),
-    Damage("one pixel changed by a level", nudge),
-    Damage("cropped by 8 px", cut=8),
-    Damage("cropped by 7 px", cut=7),
-    Damage("cropped by 7 px, re-aligned", cut=7, align=True),
-    Damage("square pasted over", paste, margin=0),
-    Damage("square pasted over, from 16 px off", paste, margin=16),
-    *(Damage(f"noise, sigma {sigma:g}", partial(noise, sigma)) for sigma in (0.5, 1, 2)),
-    *(
-        Damage(
-            f"JPEG {quality}, {chroma}",
-            partial(encoded, "JPEG", {"quality": quality, "subsampling": chroma}),
-        )
-        for chroma in ("4:4:4", "4:2:0")
-        for quality in (98, 95, 90, 80)
-    ),
-    Damage("WebP 95", partial(encoded, "WEBP", {"quality": 95})),
-    Damage("half size and back", halved),
-)
-
-
-# Measurement
+"""Titles of the table's columns."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """One damage on one PNG, dB; ``codec_hidden_psnr`` None when the codec's pictures are lost."""
+    """What is left after one damage to one PNG, in dB.
+
+    Attributes:
+        restored_psnr: mean over all restored pictures.
+        hidden_psnr: the same without the reference.
+        codec_hidden_psnr: mean over the codec's pictures without the reference; ``None`` if they
+            are lost.
+    """
 
     restored_psnr: float
     hidden_psnr: float
@@ -167,8 +67,8 @@ class Sheet:
 
     Attributes:
         name: of the pictures.
-        embed_psnr: dB of the network's PNG, undamaged.
-        codec_embed_psnr: dB of the codec's; None if the pictures do not fit.
+        embed_psnr: of the network's PNG before any damage, in dB.
+        codec_embed_psnr: of the codec's; ``None`` if the pictures do not fit.
         results: one for each of ``DAMAGES``.
     """
 
@@ -180,7 +80,15 @@ class Sheet:
 
 @dataclasses.dataclass(frozen=True)
 class Survival:
-    """One model over one folder."""
+    """One model over one folder.
+
+    Attributes:
+        model: name of the checkpoint.
+        task: its task.
+        data: the folder, as tables name it.
+        codec: name of the codec that stands beside.
+        sheets: one for each PNG.
+    """
 
     model: str
     task: str
@@ -189,21 +97,16 @@ class Survival:
     sheets: tuple[Sheet, ...]
 
     def table(self) -> str:
-        """The Markdown table, under a line that says what it is."""
+        """The Markdown table, under a line that says what it shows."""
         embed = np.mean([sheet.embed_psnr for sheet in self.sheets])
-        coded = [s.codec_embed_psnr for s in self.sheets if s.codec_embed_psnr is not None]
-        beside = f"{np.mean(coded):.2f} dB" if coded else "which does not fit"
-        rows = [list(COLUMNS), ["---", *["---:"] * (len(COLUMNS) - 1)]]
-        for i, damage in enumerate(DAMAGES):
-            rows.append([damage.name, *cells([sheet.results[i] for sheet in self.sheets])])
-        return "\n".join(
-            [
-                f"**{self.model}**: embedding {embed:.2f} dB; {self.codec} in the low bits: "
-                f"{beside}",
-                "",
-                *(f"| {' | '.join(row)} |" for row in rows),
-            ]
-        )
+        known = [s.codec_embed_psnr for s in self.sheets if s.codec_embed_psnr is not None]
+        codec = f"{np.mean(known):.2f} dB" if known else "which does not fit"
+        rows = [
+            table_row([damage.name, *cells([sheet.results[i] for sheet in self.sheets])])
+            for i, damage in enumerate(DAMAGES)
+        ]
+        title = f"**{self.model}**: embedding {embed:.2f} dB; {self.codec} in the low bits: {codec}"
+        return "\n".join([title, "", table_head(COLUMNS), *rows])
 
     def explanation(self) -> str:
         """What it was measured on."""
@@ -215,13 +118,13 @@ class Survival:
 
 
 def cells(results: Sequence[Result]) -> list[str]:
-    """Means over the PNGs, and how many of the codec's are lost."""
-    coded = [r.codec_hidden_psnr for r in results if r.codec_hidden_psnr is not None]
+    """Means over the PNGs of one row, and how many of the codec's are lost."""
+    known = [r.codec_hidden_psnr for r in results if r.codec_hidden_psnr is not None]
     codec = "lost"
-    if coded:
-        codec = f"{np.mean(coded):.2f}"
-        if len(coded) < len(results):
-            codec += f" ({len(results) - len(coded)} of {len(results)} lost)"
+    if known:
+        codec = f"{np.mean(known):.2f}"
+        if len(known) < len(results):
+            codec += f" ({len(results) - len(known)} of {len(results)} lost)"
     return [
         f"{np.mean([r.restored_psnr for r in results]):.2f}",
         f"{np.mean([r.hidden_psnr for r in results]):.2f}",
@@ -229,130 +132,153 @@ def cells(results: Sequence[Result]) -> list[str]:
     ]
 
 
-def groups(
-    checkpoint: Checkpoint, folder: Path, limit: int | None
-) -> Generator[tuple[str, Pixels, MotionField | None]]:
-    """Name, pictures (K, H, W, 3) and motion of the first group of each PNG of evaluation data.
+@dataclasses.dataclass(frozen=True)
+class NetworkPng:
+    """The PNG that ``embed`` writes of one group of pictures.
 
-    The last row or column is cut off where the network's grid needs it.
-
-    Raises:
-        UsageError: the folder has none.
+    Attributes:
+        engine: made it, and restores it.
+        task: name of the task.
+        size: height and width of the pictures.
+        pixels: (H_e, W_e, 3), as read.
+        side_info: what its header repeats of the mark.
     """
-    config = checkpoint.config
-    task = task_named(config.task)
-    with items_of(checkpoint, folder, limit=limit) as items:
-        for item in items:
-            job = task.open(item.inputs, config.network.images, item.options)
-            with closing(job.groups()) as found:
-                images = next(found).images
-            height, width = (n - n % config.network.multiple for n in images.shape[1:3])
-            images = images[:, :height, :width]
-            motion = estimate_motion(images) if "align" in task.takes else None
-            yield item.name, images, motion
+
+    engine: NetworkEngine
+    task: str
+    size: tuple[int, int]
+    pixels: Pixels
+    side_info: SideInfo
+
+    @classmethod
+    def encode(cls, engine: NetworkEngine, first: FirstGroup) -> Self:
+        """Embed a group of pictures as ``embed`` does by default."""
+        encoded = engine.encode_group(first.group, first.request)
+        height, width = first.group.images.shape[1:3]
+        pixels = through_png(encoded.pixels)
+        return cls(engine, first.request.task, (height, width), pixels, encoded.side_info)
+
+    def restore(self, damage: Damage) -> Pixels:
+        """The pictures (K, H, W, 3) of what is left after a damage.
+
+        The header is taken to survive, unless the PNG was cropped: then it no longer fits the
+        pixels, and nothing tells where in the pictures they were.
+        """
+        received = damage.apply(self.pixels)
+        if not damage.cut:
+            header = self._header(self.size, [self.side_info])
+            return self.engine.decode_group(received, header, 0).images
+        scale = self.engine.scale
+        multiple = self.engine.config.multiple // scale
+        added = damage.cut % multiple if damage.realign else 0
+        aligned = np.pad(received, ((added, 0), (added, 0), (0, 0)), mode="edge")
+        header = self._header((scale * aligned.shape[0], scale * aligned.shape[1]), [])
+        pictures = self.engine.decode_group(aligned, header, 0).images
+        return pictures[:, scale * added :, scale * added :]
+
+    def _header(self, size: tuple[int, int], side_info: Sequence[SideInfo]) -> Header:
+        """The header of an embedding of pictures of this height and width."""
+        fields = self.engine.header(*size, side_info)
+        return Header(
+            task=self.task,
+            height=size[0],
+            width=size[1],
+            model=fields.model,
+            weights_sha256=fields.weights_sha256,
+            images=fields.images,
+            padding=fields.padding,
+            scale=fields.scale,
+            static_regions=fields.static_regions,
+            motion=fields.motion,
+        )
 
 
-def damaged(
-    images: Pixels, motion: MotionField | None, name: str, runner: Runner, codec: Codec
-) -> Sheet:
-    """Every damage on the PNG made of (K, H, W, 3)."""
-    reference = runner.reference(images)
-    wanted = subtract_prediction(images, motion)
-    embedding, remainder = runner.embed_unrounded(wanted)
-    bare = Mark(
-        task=0,
-        model=0,
-        images=len(images),
-        valid=len(images),
-        motion=motion.to_bytes() if motion else b"",
+@dataclasses.dataclass(frozen=True)
+class CodecPng:
+    """A cover with the hidden pictures as a codec's bytes in its low bits.
+
+    Attributes:
+        pixels: (H_e, W_e, 3), as read.
+        carrier: where the bytes are.
+        codec: of the bytes.
+    """
+
+    pixels: Pixels
+    carrier: Carrier
+    codec: Codec
+
+    @classmethod
+    def encode(
+        cls, reference: Pixels, hidden: Pixels, embed_psnr: float, codec: Codec
+    ) -> Self | None:
+        """Hide (K, H, W, 3) in a reference (H_e, W_e, 3); ``None`` if they do not fit."""
+        carrier = carrier_for(reference, embed_psnr)
+        try:
+            payload = codec.encode_within(hidden, carrier.capacity(reference.size))
+        except DoesNotFitError:
+            return None
+        return cls(through_png(hide(reference, payload, carrier)), carrier, codec)
+
+    def restore(self, damage: Damage) -> Pixels | None:
+        """The hidden pictures after a damage; ``None`` if they are lost."""
+        payload = reveal(damage.apply(self.pixels), self.carrier)
+        return None if payload is None else self.codec.decode(payload)
+
+
+def damaged(first: FirstGroup, engine: NetworkEngine, codec: Codec) -> Sheet:
+    """Put every damage on both PNGs of a group of pictures, restore them, and measure."""
+    images = first.group.images
+    reference = engine.reference(images)
+    embedding = NetworkPng.encode(engine, first)
+    embed_psnr = cap_psnr(psnr(embedding.pixels, reference))
+    # A smaller embedding does not show the reference, so the codec has to hold that, too.
+    hidden = images if engine.scale > 1 else images[1:]
+    coded = CodecPng.encode(reference, hidden, embed_psnr, codec)
+    return Sheet(
+        name=first.name,
+        embed_psnr=embed_psnr,
+        codec_embed_psnr=None if coded is None else cap_psnr(psnr(coded.pixels, reference)),
+        results=tuple(_result(damage, images, embedding, coded) for damage in DAMAGES),
     )
-    _, marked = enhanced(
-        bare,
-        wanted,
-        embedding,
-        remainder,
-        runner.feedback,
-        lambda pixels, rest, rows: runner.restore_fixed_point(pixels, np.int16, rest, rows),
-        unrounded_mse(embedding, remainder, reference),
-    )
-    embedding = through_png(marked)
-    embed_psnr = cap_psnr(psnr(embedding, reference))
-    hidden = images if runner.scale > 1 else images[1:]
-    carrier = carrier_for(reference, embed_psnr)
-    stego, codec_embed_psnr = None, None
-    try:
-        payload = codec.largest(hidden, carrier.capacity(reference.size))
-    except DoesNotFitError:
-        pass
-    else:
-        stego = through_png(hide(reference, payload, carrier))
-        codec_embed_psnr = cap_psnr(psnr(stego, reference))
-    results = []
-    for damage in DAMAGES:
-        levels = restore(damage, damage.apply(embedding), runner)
-        # Nobody tells where a cropped picture was, so nothing can be moved back in it.
-        restored = add_prediction(levels, None if damage.cut else motion)
-        seen = partial(visible, damage=damage, scale=runner.scale)
-        quality = [
-            cap_psnr(psnr(a, b)) for a, b in zip(seen(restored, cut=0), seen(images), strict=True)
-        ]
-        decoded = None if stego is None else revealed(damage.apply(stego), carrier, codec)
-        coded = None
-        if decoded is not None:
-            # Of a smaller embedding the codec holds the reference too.
-            count = len(images) - 1
-            pairs = zip(seen(decoded[-count:]), seen(images[1:]), strict=True)
-            coded = float(np.mean([cap_psnr(psnr(a, b)) for a, b in pairs]))
-        results.append(Result(float(np.mean(quality)), float(np.mean(quality[1:])), coded))
-    return Sheet(name, embed_psnr, codec_embed_psnr, tuple(results))
 
 
-def restore(damage: Damage, received: Pixels, runner: Runner) -> PixelArray:
-    """What a damaged PNG gives: (K, H, W, 3), of what is left of it."""
-    scale = runner.scale
-    multiple = runner.config.multiple // scale
-    height, width = received.shape[:2]
-    before = damage.cut % multiple if damage.align else 0
-    after = (-(before + side) % multiple for side in (height, width))
-    padded = np.pad(received, (*((before, n) for n in after), (0, 0)), mode="edge")
-    y, x = (slice(scale * before, scale * (before + side)) for side in (height, width))
-    levels = runner.restore_fixed_point(padded, np.int16)[:, y, x]
-    mark = read_mark(received)
-    if mark is not None:
-        add(mark.enhancement, levels)
-    return from_fixed_point(levels, np.int16)
-
-
-def revealed(received: Pixels, carrier: Carrier, codec: Codec) -> Pixels | None:
-    """What the codec makes of a damaged PNG: the hidden pictures, None if they are lost."""
-    payload = reveal(received, carrier)
-    return None if payload is None else codec.decode(payload)
-
-
-def visible(images: Pixels, damage: Damage, scale: int, cut: int | None = None) -> Pixels:
-    """(K, pixels, 3): what is measured of (K, H, W, 3).
+def _result(
+    damage: Damage, images: Pixels, embedding: NetworkPng, coded: CodecPng | None
+) -> Result:
+    """Measure what is left of both PNGs after one damage.
 
     Args:
-        images: originals or restored pictures.
-        damage: says what is left out.
-        scale: pixels of a picture to one of the PNG.
-        cut: pixels of the PNG to leave out at each side; those of the damage by default.
+        damage: what happens to them.
+        images: (K, H, W, 3), the originals, the reference first.
+        embedding: the network's PNG.
+        coded: the codec's.
     """
-    cut = scale * (damage.cut if cut is None else cut)
-    height, width = images.shape[1:3]
-    mask = np.zeros((height, width), bool)
-    mask[cut : height - cut, cut : width - cut] = True
-    if damage.margin is not None:
-        y, x = (
-            slice(scale * (side.start - damage.margin), scale * (side.stop + damage.margin))
-            for side in square(height // scale, width // scale)
-        )
-        mask[max(0, y.start) : y.stop, max(0, x.start) : x.stop] = False
-    return images[:, mask]
+    height, width = embedding.size
+    mask = damage.measured(height, width, embedding.engine.scale)
+    restored = embedding.restore(damage)
+    # What a cropped PNG restores is as large as what is measured.
+    left = restored.reshape(len(restored), -1, 3) if damage.cut else restored[:, mask]
+    quality = _psnrs(left, images[:, mask])
+    codec_psnr = None
+    decoded = None if coded is None else coded.restore(damage)
+    if decoded is not None:
+        hidden = images[1:, mask]
+        codec_psnr = float(np.mean(_psnrs(decoded[-len(hidden) :, mask], hidden)))
+    return Result(float(np.mean(quality)), float(np.mean(quality[1:])), codec_psnr)
+
+
+def _psnrs(restored: Pixels, originals: Pixels) -> list[float]:
+    return [cap_psnr(psnr(a, b)) for a, b in zip(restored, originals, strict=True)]
 
 
 def measure(checkpoint: Checkpoint, folder: Path, *, limit: int | None, device: str) -> Survival:
-    """One model over the folder of its task.
+    """Measure one model over a folder of evaluation data for its task.
+
+    Args:
+        checkpoint: the model.
+        folder: evaluation data.
+        limit: make at most this many PNGs, evenly chosen; ``None`` for all.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
         UsageError: the model is of another task, or the folder holds nothing for it.
@@ -360,19 +286,29 @@ def measure(checkpoint: Checkpoint, folder: Path, *, limit: int | None, device: 
     task = checkpoint.config.task
     if task not in TASKS:
         raise UsageError(f"{checkpoint.name} is for {task}, not for {' or '.join(TASKS)}")
-    runner = Runner(
-        checkpoint.load(), choose_device(device).device, feedback=checkpoint.noise_shaping
-    )
+    engine = NetworkEngine(checkpoint, Computing(device=device))
     codec = codec_for(task)
     sheets = []
-    for name, images, motion in groups(checkpoint, folder, limit):
-        sheets.append(damaged(images, motion, name, runner, codec))
-        print(f"{checkpoint.name}, {name}: done", file=sys.stderr)
-    return Survival(checkpoint.name, task, shown(folder), codec.name, tuple(sheets))
+    for first in first_groups(checkpoint, folder, limit):
+        sheets.append(damaged(first, engine, codec))
+        print(f"{checkpoint.name}, {first.name}: done", file=sys.stderr)
+    return Survival(checkpoint.name, task, display_name(folder), codec.name, tuple(sheets))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status."""
+def report(survivals: Sequence[Survival]) -> str:
+    """All tables, and what they were measured on."""
+    tables = "\n\n".join(survival.table() for survival in survivals)
+    explanations = "\n".join(survival.explanation() for survival in survivals)
+    return (
+        f"{tables}\n\n{explanations}\n"
+        "restored: mean of all pictures, cover or reference included; hidden: without it. Of a "
+        "cropped PNG what is left is measured, of one with a square what lies outside it. "
+        "Re-aligned: a row and a column were added at the top left, so that the network's 2x2 "
+        "grid fits again. lost: the codec's bytes fail their checksum."
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--photos", type=Path, default=MEDIA, metavar="FOLDER", help="for stego")
     parser.add_argument("--clips", type=Path, default=MEDIA, metavar="FOLDER", help="for video")
@@ -380,13 +316,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--model",
         action="append",
         metavar="NAME",
-        help="repeatable; all bundled ones of stego and video by default",
+        help="may be repeated; by default all bundled models of stego and video",
     )
     parser.add_argument(
-        "--limit", type=int, metavar="N", help="at most so many PNGs a model, evenly chosen"
+        "--limit", type=int, metavar="N", help="make at most N PNGs for each model, evenly chosen"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there, too")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; returns the exit status."""
+    parser = _parser()
     options = parser.parse_args(arguments)
     if options.limit is not None and options.limit < 1:
         parser.error("--limit must be 1 or more")
@@ -394,7 +336,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.model:
             checkpoints = [find(name) for name in options.model]
         else:
-            checkpoints = [c for c in bundled() if c.config.task in TASKS]
+            checkpoints = [c for c in bundled_checkpoints() if c.config.task in TASKS]
         survivals = [
             measure(
                 checkpoint,
@@ -407,16 +349,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except IICNetError as error:
         print(f"robustness: {error}", file=sys.stderr)
         return error.exit_code
-    for survival in survivals:
-        print(survival.table(), end="\n\n")
-    for survival in survivals:
-        print(survival.explanation())
-    print(
-        "restored: mean of all pictures, cover or reference included; hidden: without it. Of a "
-        "cropped PNG what is left is measured, of one with a square what lies outside it. "
-        "Re-aligned: a row and a column were added at the top left, so that the network's 2x2 "
-        "grid fits again. lost: the codec's bytes fail their checksum."
-    )
+    print(report(survivals))
     if options.json:
         record = {
             "version": __version__,

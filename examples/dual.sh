@@ -1,12 +1,12 @@
 #!/bin/sh
 # Keep the centre of large photos in full detail inside small versions of them.
 #
-# Writes FOLDER/PHOTO.png, a PHOTO made ZOOM times smaller, and FOLDER/PHOTO-restored/ (the small
+# Writes FOLDER/PHOTO.png, the PHOTO made ZOOM times smaller, and FOLDER/PHOTO-restored/ (the small
 # photo and its centre, ZOOM times enlarged) for every photo.
 #
 # Use: examples/dual.sh FOLDER ZOOM PHOTO...
 #
-# A file that fails does not stop the others; the exit status tells.
+# A file that fails does not stop the others, but then the exit status is not 0.
 
 set -u
 

@@ -5,7 +5,7 @@
 #
 # Use: examples/grayscale.sh FOLDER PHOTO...
 #
-# A file that fails does not stop the others; the exit status tells.
+# A file that fails does not stop the others, but then the exit status is not 0.
 
 set -u
 

@@ -6,7 +6,7 @@
 #
 # Use: examples/layers.sh FOLDER BACKGROUND CUTOUT...
 #
-# A file that fails does not stop the others; the exit status tells.
+# A file that fails does not stop the others, but then the exit status is not 0.
 
 set -u
 

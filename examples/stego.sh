@@ -4,9 +4,8 @@
 # Use: examples/stego.sh FOLDER COVER HIDDEN HIDDEN [COVER HIDDEN HIDDEN]...
 #
 # Takes the photos three at a time, hides the second and the third in the first, and writes
-# FOLDER/COVER.png (it looks like the cover) and FOLDER/COVER-restored/ (the three photos restored
-# from that PNG, to look at what they are worth). Two photos left at the end are a cover and one
-# hidden photo.
+# FOLDER/COVER.png, which looks like the cover, and FOLDER/COVER-restored/, the three photos restored
+# from it. If two photos are left at the end, they are a cover and one hidden photo.
 #
 # A set that fails does not stop the others; the exit status is that of the first one that failed.
 

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Put stereo pairs (MPO, JPS) into their left views, and make red-cyan anaglyphs of what comes back.
+# Put stereo pairs (MPO, JPS) into their left views, and make red-cyan anaglyphs of the restored pairs.
 #
 # Writes FOLDER/PAIR.png, FOLDER/PAIR-restored/ (left and right view) and FOLDER/PAIR-anaglyph.png
 # for every pair.
 #
 # Use: examples/stereo.sh FOLDER PAIR...
 #
-# A file that fails does not stop the others; the exit status tells.
+# A file that fails does not stop the others, but then the exit status is not 0.
 
 set -u
 

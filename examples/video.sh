@@ -4,7 +4,7 @@
 # Use: examples/video.sh FOLDER CLIP...
 #
 # Writes FOLDER/CLIP.png (plays in any browser) and FOLDER/CLIP-restored.mkv (the clip restored from
-# that PNG) for every clip; a CLIP may be a folder of frames.
+# that PNG) for every clip. A CLIP may be a folder of frames.
 #
 # A clip that fails does not stop the others; the exit status is that of the first one that failed.
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from iicnet_cli import __version__
 from iicnet_cli.container.header import Header
-from iicnet_cli.container.png import EmbeddingWriter
+from iicnet_cli.container.png_writer import PngWriter
 from iicnet_cli.engines import open_engine
 from iicnet_cli.engines.base import (
     Computing,
@@ -138,13 +138,7 @@ class Converter:
             OutputExistsError: ``output`` exists and ``overwrite`` is False.
         """
         began = time.monotonic()
-        output = Path(output)
-        if output.suffix.lower() != ".png":
-            raise UsageError(
-                f"the output must be a PNG, not '{output.name}'",
-                hint="any lossy format would destroy what it holds: use -o NAME.png",
-            )
-        check_target(output, overwrite)
+        output = _check_output(output, overwrite)
         job = self._open(inputs, task, model, options)
         if options.with_ssim:
             _check_ssim_size(job)
@@ -383,7 +377,7 @@ class Converter:
         encoded: list[EncodedGroup] = []
         groups = job.source.groups()
         with open(path, "w+b") as file, job.engine.encoding(at_once):
-            writer = EmbeddingWriter(file, frame_delay=job.source.frame_delay)
+            writer = PngWriter(file, frame_delay=job.source.frame_delay)
             for each in scheduler.map(encode, groups):
                 pixels = each.pixels
                 writer.add(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
@@ -430,7 +424,6 @@ def _header(job: _Job, description: SourceDescription, encoded: list[SideInfo]) 
     """The header of a PNG whose groups have all been encoded."""
     source = job.source
     engine_fields = asdict(job.engine.header(source.height, source.width, encoded))
-    engine_fields["common"] = engine_fields.pop("static_regions")
     return Header(
         task=job.task.name,
         width=source.width,
@@ -443,6 +436,17 @@ def _header(job: _Job, description: SourceDescription, encoded: list[SideInfo]) 
         software=f"iicnet {__version__}",
         **engine_fields,
     )
+
+
+def _check_output(output: AnyPath, overwrite: bool) -> Path:
+    output = Path(output)
+    if output.suffix.lower() != ".png":
+        raise UsageError(
+            f"the output must be a PNG, not '{output.name}'",
+            hint="any lossy format would destroy what it holds: use -o NAME.png",
+        )
+    check_target(output, overwrite)
+    return output
 
 
 def _mean_gain(encoded: list[EncodedGroup]) -> float | None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from iicnet_cli.container.png import KEYWORD, read_header
+from iicnet_cli.container.chunks import HEADER_KEYWORD
+from iicnet_cli.container.png_reader import read_header
 from iicnet_cli.pictures.arrays import Pixels
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def open_embedding(png: bytes) -> Image.Image:
     image.load()
     header = read_header(io.BytesIO(png))
     if header is not None:
-        image.info[KEYWORD.decode()] = header.to_json()
+        image.info[HEADER_KEYWORD.decode()] = header.to_json()
     return image
 
 
@@ -59,9 +60,9 @@ def embedding_info(image: Image.Image) -> PngInfo:
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()
-    text = image.info.get(KEYWORD.decode())
+    text = image.info.get(HEADER_KEYWORD.decode())
     if text is not None:
-        info.add_itxt(KEYWORD.decode(), str(text))
+        info.add_itxt(HEADER_KEYWORD.decode(), str(text))
     return info
 
 

@@ -13,14 +13,21 @@ import quality
 import robustness
 import speed
 import training_runs
+from damages import DAMAGES
+from evaluation_data import first_groups
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from iicnet_cli import Converter
+from iicnet_cli.engines.base import Computing
+from iicnet_cli.engines.network.network_engine import NetworkEngine
 from iicnet_cli.evaluation import Evaluation, Row, spread
 from iicnet_cli.media import ffmpeg
+from iicnet_cli.payload.embedding_reader import EmbeddingReader
 from iicnet_cli.pictures.metrics import psnr
+from iicnet_cli.tasks.task import in_time
 from iicnet_cli.training.recipe import Recipe
 from iicnet_cli.zoo import find
 from tests.samples import moving, natural
@@ -74,7 +81,7 @@ def test_training_cases_change_one_thing_of_the_base() -> None:
 
 @pytest.mark.parametrize("modulus", [2, 3, 5, 10, 16, 33])
 def test_blocks_waste_little(modulus: int) -> None:
-    digits, width = baselines.block(modulus)
+    digits, width = baselines.block_size(modulus)
     assert 2**width <= modulus**digits
     assert width / digits == pytest.approx(np.log2(modulus), rel=0.02)
 
@@ -139,10 +146,10 @@ def test_the_largest_quality_is_found(growth: float) -> None:
     pictures = np.empty((1, 1, 1, 3), np.uint8)
     sizes = [len(encode(pictures, step / 63)) for step in range(50)]
     for size in sizes:
-        assert len(codec.largest(pictures, size)) == size
+        assert len(codec.encode_within(pictures, size)) == size
     for room in (99, 0, -8):
         with pytest.raises(baselines.DoesNotFitError):
-            codec.largest(pictures, room)
+            codec.encode_within(pictures, room)
 
 
 def test_photos_in_low_bits() -> None:
@@ -194,6 +201,7 @@ def test_plain_lsb() -> None:
     assert two.embed_psnr == pytest.approx(31.8, abs=2)
     assert two.hidden_psnr == pytest.approx(34.8, abs=0.5)
     five, ten = baselines.measure_lsb(images[:5]), baselines.measure_lsb(images)
+    assert two.hidden_psnr and five.hidden_psnr and ten.hidden_psnr
     assert ten.hidden_psnr < five.hidden_psnr < two.hidden_psnr
     assert ten.embed_psnr == pytest.approx(two.embed_psnr, abs=1)
     assert baselines.reveal_lsb(stego, 2).shape == images[:2].shape
@@ -207,7 +215,7 @@ def test_robustness_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert robustness.main([*arguments, "--device", "cpu", "--json", str(record)]) == 0
     out = capsys.readouterr().out
     lines = [line for line in out.splitlines() if line.startswith("|")]
-    assert len(lines) == len(robustness.DAMAGES) + 2
+    assert len(lines) == len(DAMAGES) + 2
     assert len({line.count("|") for line in lines}) == 1
     assert str(tmp_path) not in out + record.read_text()
 
@@ -216,7 +224,7 @@ def test_robustness_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     # At most as far from the cover: of one photo the next quality can need much more room.
     assert -0.3 < sheet["codec_embed_psnr"] - sheet["embed_psnr"] < 2
     hidden, codec = {}, {}
-    for damage, result in zip(robustness.DAMAGES, sheet["results"], strict=True):
+    for damage, result in zip(DAMAGES, sheet["results"], strict=True):
         hidden[damage.name] = result["hidden_psnr"]
         codec[damage.name] = result["codec_hidden_psnr"]
     # One pixel is enough to lose the enhancement layer; all below is the network alone.
@@ -241,7 +249,27 @@ def test_robustness_of_clips(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert robustness.main(["--clips", str(tmp_path), "--model", "video-5"]) == 0
     out = capsys.readouterr().out
     assert "| noise, sigma 1 |" in out
-    assert out.count("| lost |") == len(robustness.DAMAGES) - 1
+    assert out.count("| lost |") == len(DAMAGES) - 1
+
+
+def test_robustness_damages_what_embed_writes(tmp_path: Path) -> None:
+    folder = tmp_path / "clips" / "frames"
+    folder.mkdir(parents=True)
+    for i, frame in enumerate(moving(5, 96, 128)):
+        frame[:24] = 0  # a static region
+        Image.fromarray(frame).save(folder / f"{i}.png")
+    checkpoint = find("video-5")
+    (first,) = first_groups(checkpoint, folder.parent, None)
+    engine = NetworkEngine(checkpoint, Computing(device="cpu"))
+    embedding = robustness.NetworkPng.encode(engine, first)
+    converter = Converter(device="cpu")
+    converter.embed([folder], tmp_path / "clip.png", model="video-5")
+    with EmbeddingReader(tmp_path / "clip.png") as reader:
+        assert np.array_equal(next(iter(reader)), embedding.pixels)
+    assert embedding.side_info.static_region
+    restored = converter.restore_images(tmp_path / "clip.png")
+    undamaged = embedding.restore(DAMAGES[0])
+    assert np.array_equal(undamaged[in_time(5)], np.stack(restored))
 
 
 def test_robustness_of_other_tasks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

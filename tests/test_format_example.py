@@ -19,9 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from iicnet_cli.container.header import Header
-from iicnet_cli.container.png import EmbeddingWriter, read_header
+from iicnet_cli.container.png_reader import read_header
+from iicnet_cli.container.png_writer import PngWriter
 from iicnet_cli.motion.field import MotionField
-from iicnet_cli.payload.mark import Mark, read_mark, write_mark
+from iicnet_cli.payload.mark import Mark
+from iicnet_cli.payload.mark_pixels import read_mark, write_mark
+from iicnet_cli.payload.payload_code import PayloadCode
 from iicnet_cli.payload.static_map import StaticRegion
 
 Pixels = NDArray[np.uint8]
@@ -216,7 +219,7 @@ def written_example() -> tuple[bytes, Pixels]:
     flat = np.full((16, 16, 3), (200, 120, 40), np.uint8)
     pixels = write_mark(flat, Mark(task=5, model=0xAF7257, images=2, valid=2))
     file = io.BytesIO()
-    writer = EmbeddingWriter(file)
+    writer = PngWriter(file)
     writer.add(pixels)
     writer.finish(header.model_copy(update={"pixels_sha256": ""}))
     return file.getvalue(), pixels
@@ -279,11 +282,11 @@ def test_example_payload() -> None:
 
 @pytest.mark.parametrize("grey", [False, True])
 @pytest.mark.parametrize("with_region", [False, True])
-@pytest.mark.parametrize("depth", [1, 2, 9, 10, 11, 12, 13, 14])
+@pytest.mark.parametrize("code", PayloadCode)
 def test_second_reader_finds_what_the_program_writes(
-    depth: int, with_region: bool, grey: bool
+    code: PayloadCode, with_region: bool, grey: bool
 ) -> None:
-    rng = np.random.default_rng(depth)
+    rng = np.random.default_rng(code)
     shape = (59, 70) if grey else (59, 70, 3)
     pixels = rng.integers(0, 256, shape, dtype=np.uint8)
     cells = np.zeros((8, 9), np.bool_)
@@ -297,11 +300,11 @@ def test_second_reader_finds_what_the_program_writes(
         valid=3,
         padding=(2, 1),
         fps=2398,
-        common=region,
+        static_region_bytes=region,
         motion=rng.bytes(31),
         enhancement=rng.bytes(60),
-        depth=depth,
-        first=59 * 70,
+        code=code,
+        first_sample=59 * 70,
     )
     found = second_reader(write_mark(pixels, mark))
     assert found == Found(

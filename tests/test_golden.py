@@ -12,7 +12,8 @@ from PIL import Image
 
 from iicnet_cli.errors import ModelError
 from iicnet_cli.network.pixels import to_pixels, to_rounding_residual, to_tensor
-from iicnet_cli.quantize.error_diffusion import rounded
+from iicnet_cli.quantize.error_diffusion import round_embedding
+from iicnet_cli.quantize.lattice import UnroundedEmbedding
 from iicnet_cli.zoo.checkpoint import read_config
 from iicnet_cli.zoo.golden import (
     fit_task_noise_shaping,
@@ -97,10 +98,10 @@ def test_bundled_networks_restore_less_of_shaped_rounding_errors(name: str) -> N
     with torch.inference_mode():
         exact = net(to_tensor(images[None]))
         wanted = net.inverse(exact)
-        rounding = to_pixels(exact)[0], to_rounding_residual(exact)[0]
+        unrounded = UnroundedEmbedding(to_pixels(exact)[0], to_rounding_residual(exact)[0])
         restored_errors, embedding_errors = [], []
         for noise_shaping in (None, checkpoint.noise_shaping):
-            embedding = to_tensor(rounded(*rounding, noise_shaping)[None])
+            embedding = to_tensor(round_embedding(unrounded, noise_shaping)[None])
             restored_errors.append((net.inverse(embedding) - wanted).square().mean().item())
             embedding_errors.append((embedding - exact).square().mean().item())
     assert restored_errors[1] < 0.75 * restored_errors[0]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from iicnet_cli.errors import ExitCode
-from iicnet_cli.payload.mark import read_mark, write_mark
+from iicnet_cli.payload.mark_pixels import read_mark, write_mark
 from tests.helpers import Run, done, pixels, save, strip, write_clip
 from tests.samples import moving, natural
 

@@ -1,4 +1,4 @@
-"""PSNR and SSIM against closed forms."""
+"""PSNR and SSIM compared with closed forms."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iicnet_cli.pictures.metrics import cap_psnr, mse, mse_to_psnr, psnr, psnr_to_mse, ssim
-from tests.conftest import natural
+from tests.samples import natural
 
 
 def test_psnr_of_a_constant_error() -> None:
@@ -44,11 +44,15 @@ def test_ssim_against_the_definition_at_one_window() -> None:
     assert ssim(a, b) == pytest.approx(expected)
 
 
-def test_ssim_orders_and_errors() -> None:
+def test_ssim_of_noisy_pictures_is_lower() -> None:
     a = natural(40, 50, 0)
     noisy = np.clip(a + np.random.default_rng(0).normal(0, 8, a.shape), 0, 255).astype(np.uint8)
     assert ssim(a, a) == pytest.approx(1)
     assert ssim(a, noisy) < 0.99
+
+
+def test_pictures_must_have_one_shape_and_room_for_a_window() -> None:
+    a = natural(40, 50, 0)
     for other in (a[:20], a[..., 0]):
         with pytest.raises(ValueError):
             ssim(a, other)
@@ -59,7 +63,7 @@ def test_ssim_orders_and_errors() -> None:
 
 
 @given(st.floats(1e-6, 255**2))
-def test_an_error_has_its_psnr_and_back(error: float) -> None:
+def test_psnr_and_mse_are_inverse(error: float) -> None:
     assert psnr_to_mse(mse_to_psnr(error)) == pytest.approx(error)
 
 

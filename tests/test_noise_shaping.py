@@ -11,8 +11,8 @@ from iicnet_cli.network.iicnet import IICNet
 from iicnet_cli.network.invertible import InvertibleConv1x1
 from iicnet_cli.network.noise_shaping import fit_noise_shaping
 from iicnet_cli.network.pixels import to_pixels, to_rounding_residual, to_tensor
-from iicnet_cli.quantize.error_diffusion import rounded
-from iicnet_cli.quantize.lattice import NEIGHBOURS, NoiseShapingFilter
+from iicnet_cli.quantize.error_diffusion import round_embedding
+from iicnet_cli.quantize.lattice import NEIGHBOURS, NoiseShapingFilter, UnroundedEmbedding
 from iicnet_cli.zoo.golden import golden_images
 from tests.conftest import natural
 from tests.copying_network import copying_network
@@ -37,8 +37,8 @@ def rounding_errors(
     with torch.inference_mode():
         exact = net(images)
         wanted = net.inverse(exact)
-        rounding = to_pixels(exact)[0], to_rounding_residual(exact)[0]
-        embedding = to_tensor(rounded(*rounding, noise_shaping)[None])
+        unrounded = UnroundedEmbedding(to_pixels(exact)[0], to_rounding_residual(exact)[0])
+        embedding = to_tensor(round_embedding(unrounded, noise_shaping)[None])
         restored_error = (net.inverse(embedding) - wanted).square().mean().item()
         return restored_error, (embedding - exact).square().mean().item()
 

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from iicnet_cli.network.coupling import ResidualNet
 from iicnet_cli.network.pixels import (
     channels_last,
+    tensor_to_fixed_point,
     to_pixels,
     to_rounding_residual,
     to_signed_pixels,
     to_tensor,
 )
+from iicnet_cli.pictures.arrays import FRACTION, from_fixed_point
 from tests.conftest import natural
 
 values_and_beyond = st.lists(st.floats(-300, 600, width=32), min_size=1, max_size=30)
@@ -62,6 +64,17 @@ def test_signed_pixels_are_not_clamped(values: list[float]) -> None:
     signed = to_signed_pixels(image)
     assert np.array_equal(signed.clip(0, 255), to_pixels(image))
     assert np.abs(signed.reshape(-1) - (image * 255).numpy().reshape(-1)).max() <= 0.5
+
+
+@given(st.lists(st.floats(-600, 600, width=32), min_size=1, max_size=30))
+def test_fixed_point_rounds_as_the_tensor_does(values: list[float]) -> None:
+    image = as_image(values)
+    clamped = tensor_to_fixed_point(image, clamped=True)
+    assert np.array_equal(from_fixed_point(clamped, np.uint8), to_pixels(image))
+    free = tensor_to_fixed_point(image, clamped=False)
+    signed = to_signed_pixels(image.clamp(-512 / 255, 512 / 255))
+    assert np.array_equal(from_fixed_point(free, np.int16), signed)
+    assert free.min() >= -512 * FRACTION and free.max() <= 512 * FRACTION
 
 
 def test_halves_are_rounded_up() -> None:

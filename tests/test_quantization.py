@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from iicnet_cli.network.quantization import Quantization
-from iicnet_cli.quantize.error_diffusion import rounded
-from iicnet_cli.quantize.lattice import NEIGHBOURS
+from iicnet_cli.quantize.error_diffusion import round_embedding
+from tests.random_arrays import midrange_unrounded, random_filter
 
 
 def test_quantization_noise() -> None:
@@ -41,12 +41,9 @@ def test_quantization_gradient(straight_through: bool) -> None:
 
 
 def test_training_noise_is_shaped_as_rounding_errors_are() -> None:
-    rng = np.random.default_rng(5)
-    noise_shaping = rng.uniform(-0.3, 0.3, (len(NEIGHBOURS), 3, 3)).astype(np.float32)
-    noise_shaping[0] = np.triu(noise_shaping[0], 1)
-    pixels = rng.integers(60, 188, (200, 200, 3), np.uint8)  # away from 0 and 255
-    residual = rng.integers(-128, 128, pixels.shape, np.int8)
-    errors = rounded(pixels, residual, noise_shaping) - (pixels + residual / 256)
+    noise_shaping = random_filter(3, 5)
+    unrounded = midrange_unrounded(200, 200, 3, 5)
+    errors = round_embedding(unrounded, noise_shaping) - unrounded.values()
     values = torch.rand(1, 3, 200, 200) / 2 + 0.25
     quantization = Quantization(noise_shaping=noise_shaping).train()
     noise = 255 * (quantization(values) - values)[0].permute(1, 2, 0)

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from iicnet_cli.container.png import read_header
+from iicnet_cli.container.png_reader import read_header
 from iicnet_cli.errors import ExitCode
-from iicnet_cli.payload.mark import read_mark, write_mark
+from iicnet_cli.payload.mark_pixels import read_mark, write_mark
 from tests.helpers import Run, alike, change_header, done, pixels, save, strip
 from tests.samples import natural
 
@@ -55,7 +55,7 @@ def test_a_mark_of_more_padding_than_pixels(run: Run, tmp_path: Path) -> None:
     done(run("embed", photo, photo, "-o", tmp_path / "out.png"))
     mark = read_mark(pixels(tmp_path / "out.png"))
     assert mark is not None
-    bad = dataclasses.replace(mark, common=b"", padding=(0, 15))
+    bad = dataclasses.replace(mark, static_region_bytes=b"", padding=(0, 15))
     save(tmp_path / "bad.png", write_mark(natural(10, 40, 1), bad))
     for command in ("info", "restore"):
         result = run(command, tmp_path / "bad.png")

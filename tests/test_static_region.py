@@ -11,10 +11,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from iicnet_cli.container.png import read_header
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from iicnet_cli.container.png import read_header
 from iicnet_cli.engines.network.static_region import (
     MIN_STATIC_SHARE,
     copy_static_region,

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from iicnet_cli.container.png import EmbeddingReader, read_header
+from iicnet_cli.container.png_reader import read_header
 from iicnet_cli.media.video_reader import probe
+from iicnet_cli.payload.embedding_reader import EmbeddingReader
 from iicnet_cli.pictures.metrics import psnr
 from tests.helpers import QUICK, Run, alike, done, frames_of, pixels, save, write_clip
 from tests.samples import moving

@@ -3,8 +3,8 @@
 Use: python examples/media/make.py
 
 ``cup.png`` is the cup of ``coffee.png`` with an alpha channel: three outlines, drawn by hand.
-``pair.mpo`` is a stereo pair that no camera took: ``china.jpg`` as a slanted plane, and the cup
-before it, both shifted sideways by what their distance asks for.
+``pair.mpo`` is an artificial stereo pair: ``china.jpg`` as a slanted plane with the cup before it,
+each shifted sideways as its distance requires.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from PIL import Image, ImageDraw, ImageFilter
 from iicnet_cli.media.stereo_formats import write_pair
 
 MEDIA = Path(__file__).resolve().parent
-SHARPER = 4
-"""The outlines are drawn so many times larger, for smooth edges."""
+OVERSAMPLING = 4
+"""The outlines are drawn this many times larger and then reduced, for smooth edges."""
 
 
 def cup() -> Image.Image:
     """The cup, saucer and spoon, 600x400 RGBA."""
     photo = Image.open(MEDIA / "coffee.png").convert("RGB")
-    mask = Image.new("L", (photo.width * SHARPER, photo.height * SHARPER))
+    mask = Image.new("L", (photo.width * OVERSAMPLING, photo.height * OVERSAMPLING))
     saucer = Image.new("L", mask.size)
-    box = [SHARPER * side for side in (277 - 202, 227 - 158, 277 + 202, 227 + 158)]
+    box = [OVERSAMPLING * side for side in (277 - 202, 227 - 158, 277 + 202, 227 + 158)]
     ImageDraw.Draw(saucer).ellipse(box, fill=255)
-    mask.paste(saucer.rotate(-6, center=(277 * SHARPER, 227 * SHARPER)))
+    mask.paste(saucer.rotate(-6, center=(277 * OVERSAMPLING, 227 * OVERSAMPLING)))
     draw = ImageDraw.Draw(mask)
-    draw.ellipse([SHARPER * side for side in (173, 18, 408, 208)], fill=255)
+    draw.ellipse([OVERSAMPLING * side for side in (173, 18, 408, 208)], fill=255)
     spoon = ((397, 70), (413, 66), (424, 74), (421, 92), (400, 130), (385, 120))
-    draw.polygon([(SHARPER * x, SHARPER * y) for x, y in spoon], fill=255)
+    draw.polygon([(OVERSAMPLING * x, OVERSAMPLING * y) for x, y in spoon], fill=255)
     mask = mask.resize(photo.size, Image.Resampling.BOX).filter(ImageFilter.GaussianBlur(0.7))
-    # Nothing is left under what is fully transparent: the file is smaller.
+    # Black under fully transparent pixels makes the file smaller.
     cutout = Image.new("RGBA", photo.size)
     photo.putalpha(mask)
     cutout.paste(photo, mask=mask.point(lambda value: 255 if value else 0))
@@ -42,7 +42,7 @@ def cup() -> Image.Image:
 
 
 def pair(front: Image.Image) -> tuple[Image.Image, Image.Image]:
-    """Left and right view, 450x300."""
+    """The left and the right view, 450x300, of a cut-out before the temple."""
     back = Image.open(MEDIA / "china.jpg").convert("RGB")
     small = front.resize((300, 200), Image.Resampling.LANCZOS)
     views = []

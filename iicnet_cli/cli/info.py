@@ -19,6 +19,7 @@ from iicnet_cli.errors import ExitCode, ModelError, NotAnEmbeddingError
 
 if TYPE_CHECKING:
     from iicnet_cli.payload.embedding_reader import EmbeddingReader
+    from iicnet_cli.payload.mark import Mark
 
 
 @command
@@ -45,7 +46,7 @@ def info(
     if header is not None:
         facts |= {
             "found_by": "header",
-            **header.model_dump(exclude_none=True, exclude_defaults=True),
+            **header.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True),
             "pixels": "altered" if altered else "intact",
         }
     elif mark is not None:
@@ -54,7 +55,7 @@ def info(
             "task": task_of(mark),
             "images": mark.images,
             **by_model,
-            **({"common": [base64.b64encode(mark.common).decode()]} if mark.common else {}),
+            **_static_region_field(mark),
             "fps": fps_from_code(mark.fps),
             "pixels": "unknown: the header was stripped",
         }
@@ -88,6 +89,12 @@ def _size_by_model(reader: EmbeddingReader, source: Path) -> dict[str, object]:
     except ModelError:
         return {}
     return header.model_dump(include={"model", "width", "height", "scale"}, exclude_defaults=True)
+
+
+def _static_region_field(mark: Mark) -> dict[str, list[str]]:
+    """The static region of a mark, as the header names and encodes it; empty without one."""
+    data = mark.static_region_bytes
+    return {"common": [base64.b64encode(data).decode()]} if data else {}
 
 
 def _readable(key: str, value: Any) -> str:

@@ -22,10 +22,13 @@ from pydantic import (
 from iicnet_cli.errors import DamagedError, UnsupportedVersionError
 
 FORMAT_VERSION = "1.0"
+"""Headers are written in this version of the format, "major.minor"."""
 MAX_PIXELS = 500_000_000
-"""Largest picture that is written or read, in pixels: a guard against decompression bombs."""
+"""Pictures of more pixels are neither written nor read: a guard against decompression bombs."""
+MAX_HEADER_BYTES = 16 * 2**20
+"""A header of more bytes of JSON is neither written nor read."""
 MAX_NAME_BYTES = 200
-"""Longest file name that a header gives, in bytes of UTF-8 (file systems stop at 255)."""
+"""File names in a header are cut to this many bytes of UTF-8 (file systems stop at 255)."""
 
 _WINDOWS_DEVICES = frozenset(
     ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"]
@@ -34,7 +37,7 @@ _WINDOWS_DEVICES = frozenset(
 
 
 def _printable(text: str) -> str:
-    """Drop control, format and surrogate characters: they would reach terminals or file names."""
+    """Drop control, format and surrogate characters, which could steer a terminal."""
     return "".join(
         c
         for c in text
@@ -82,15 +85,17 @@ def _base64(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_printable)]
-"""Text from a header that may be printed: control characters are dropped."""
+"""Text that is safe to print: control characters are dropped."""
 PixelCount = Annotated[int, Field(ge=1, le=2**31 - 1)]
-"""A side in pixels, within what PNG can hold."""
+"""The side of a picture in pixels, within what PNG can hold."""
 Padding = Annotated[int, Field(ge=0, le=65535)]
+"""Pixels added at one side of a picture."""
 Base64Text = Annotated[str, AfterValidator(_base64)]
+"""Bytes in base64."""
 
 
 class Source(BaseModel):
-    """One original picture: its file name (made safe by ``safe_name``) and its size in pixels."""
+    """An original picture: its file name (made safe by ``safe_name``) and its size in pixels."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -109,12 +114,17 @@ class Source(BaseModel):
 class Header(BaseModel):
     """What the ``iicnet`` chunk of an embedding PNG says.
 
-    Everything in it comes from a file that a stranger may have made: names are safe as file names,
-    text is safe to print, numbers are bounded and finite. Unknown fields are ignored.
+    A stranger may have written it. So names are made safe as file names, text is made safe to
+    print, and numbers are bounded and finite. Unknown fields are ignored. An alias is the field's
+    name in the JSON.
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="ignore", allow_inf_nan=False, protected_namespaces=()
+        frozen=True,
+        extra="ignore",
+        allow_inf_nan=False,
+        populate_by_name=True,
+        protected_namespaces=(),
     )
 
     version: str = Field(FORMAT_VERSION, pattern=r"^[1-9][0-9]{0,3}\.[0-9]{1,4}$")
@@ -126,11 +136,11 @@ class Header(BaseModel):
     """Name of the checkpoint, such as "video-5" or "paper/video-5"."""
     weights_sha256: str = Field(pattern=r"^[0-9a-f]{0,64}$")
     images: int = Field(ge=1, le=16)
-    """Network inputs per group (per embedding picture)."""
+    """Number of network inputs in a group (per embedding picture)."""
     engine: str | None = Field(None, pattern=r"^[a-z0-9-]{1,40}$")
-    """Name of the engine that embedded it; ``None`` for the network."""
+    """Name of the engine that embedded the pictures; ``None`` for the network."""
     precision: str = Field("fp32", pattern=r"^[a-z0-9]{1,20}$")
-    """Arithmetic in which it was embedded: fp32, tf32 or bf16."""
+    """Arithmetic with which the pictures were embedded: fp32, tf32 or bf16."""
     width: PixelCount
     """Width of the restored pictures in pixels, without padding."""
     height: PixelCount
@@ -139,24 +149,24 @@ class Header(BaseModel):
     """Pixels that were added to the right and at the bottom before the network."""
     scale: int = Field(1, ge=1, le=2)
     """Pixels of the padded pictures to one pixel of the PNG, on each axis."""
-    common: list[Base64Text] | None = None
-    """Of each group where all its pictures are alike, as in the mark, in base64; empty where they
-    are not."""
+    static_regions: list[Base64Text] | None = Field(None, alias="common")
+    """The static region of each group, as the mark stores it, in base64; empty for a group without.
+    """
     motion: list[Base64Text] | None = None
-    """Clips, stereo: of each group, the vectors of its motion, as in the mark, in base64; empty
-    where there was none to speak of."""
+    """Clips and stereo: the motion field of each group, as the mark stores it, in base64; empty for
+    a group without."""
     sources: list[Source] = []
-    """The original files in order, the reference first; the frames, when a clip was stills."""
+    """The original files in order, the reference first. For a clip of stills, all its frames."""
     frames: PixelCount | None = None
-    """Video: number of frames in all."""
+    """Clips: number of frames in all groups."""
     fps: str | None = Field(None, pattern=r"^[1-9][0-9]{0,9}(/[1-9][0-9]{0,9})?$")
-    """Video: frames per second as a fraction, such as "30000/1001"."""
+    """Clips: frames per second as a fraction, such as "30000/1001"."""
     timestamps: list[float] | None = None
-    """Seconds of every frame, only when the frame rate varies."""
+    """Clips of variable frame rate: the time of each frame in seconds."""
     options: dict[Text, Text | int | float | bool] = {}
     """Settings of the task that restoring needs."""
     pixels_sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$")
-    """Hash of the frames, filled in by ``EmbeddingWriter``; see ``hash_frame``."""
+    """Hash of all frames (see ``hash_frame``), filled in by ``PngWriter``."""
     software: Text = Field("", max_length=200)
     """Name and version of the program that wrote the file."""
 
@@ -168,14 +178,16 @@ class Header(BaseModel):
     def to_json(self) -> str:
         """The header as one line of ASCII JSON (other characters escaped)."""
         # ASCII, so that the text survives tools that turn iTXt into the Latin-1 chunk tEXt.
-        return json.dumps(self.model_dump(mode="json", exclude_none=True), separators=(",", ":"))
+        fields = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return json.dumps(fields, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Header:
-        """Read what ``to_json`` wrote, here or in another version with the same major number.
+        """Read what ``to_json`` wrote, in this or another version with the same major number.
 
-        Raises ``UnsupportedVersionError`` when the major version is newer than this program's and
-        ``DamagedError`` when the text is not JSON or its fields do not hold.
+        Raises:
+            UnsupportedVersionError: the major version is newer than this program's.
+            DamagedError: the text is not JSON, or a field has no valid value.
         """
         try:
             data = pydantic_core.from_json(text)

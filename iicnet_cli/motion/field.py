@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from iicnet_cli.payload.raw_lzma2 import packed, unpacked
+from iicnet_cli.payload.raw_lzma2 import compress, decompress
 
 VECTOR_UNITS_PER_PIXEL = 2
 """Vector components are stored as integers with this many units to a pixel."""
@@ -56,7 +56,7 @@ class MotionField:
         components = np.ascontiguousarray(np.moveaxis(zigzag, 4, 2), "<u2")
         byte_planes = components.reshape(-1, 1).view(np.uint8).T.tobytes()
         body = byte_planes + self.blend_weights.tobytes()
-        return _HEADER.pack(*self.blend_weights.shape) + packed(body, _LZMA2)
+        return _HEADER.pack(*self.blend_weights.shape) + compress(body, _LZMA2)
 
     @classmethod
     def from_bytes(cls, data: bytes, frames: int) -> MotionField | None:
@@ -76,7 +76,7 @@ class MotionField:
         size = _BYTES_PER_CELL * count * rows * columns
         if count != frames or not 0 < size <= MAX_FIELD_BYTES:
             return None
-        body = unpacked(data[_HEADER.size :], size, _LZMA2)
+        body = decompress(data[_HEADER.size :], size, _LZMA2)
         if body is None:
             return None
         values = np.frombuffer(body, np.uint8)

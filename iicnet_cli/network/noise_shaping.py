@@ -15,8 +15,8 @@ from torch import Tensor
 
 from iicnet_cli.network.iicnet import IICNet
 from iicnet_cli.network.pixels import to_pixels, to_rounding_residual, to_tensor
-from iicnet_cli.quantize.error_diffusion import rounded
-from iicnet_cli.quantize.lattice import NEIGHBOURS, NoiseShapingFilter
+from iicnet_cli.quantize.error_diffusion import round_embedding
+from iicnet_cli.quantize.lattice import NEIGHBOURS, NoiseShapingFilter, UnroundedEmbedding
 
 _NOISE_DRAWS = 16
 """The error weights are measured with this many draws of white noise."""
@@ -42,11 +42,14 @@ def fit_noise_shaping(
     with torch.no_grad():
         embedding = net(images)
     noise_shaping = _solve_filter(_measure_error_weights(net, embedding), embedding_weight)
-    rounding = to_pixels(embedding)[0], to_rounding_residual(embedding)[0]
+    unrounded = UnroundedEmbedding(to_pixels(embedding)[0], to_rounding_residual(embedding)[0])
     with torch.no_grad():
         exact = net.inverse(embedding)
         plain, shaped = (
-            (net.inverse(to_tensor(rounded(*rounding, how)[None])) - exact).square().mean().item()
+            (net.inverse(to_tensor(round_embedding(unrounded, how)[None])) - exact)
+            .square()
+            .mean()
+            .item()
             for how in (None, noise_shaping)
         )
     return noise_shaping if shaped < plain else None

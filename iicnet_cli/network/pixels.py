@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from iicnet_cli.pictures.arrays import FRACTION, FixedPoint, PixelArray, Pixels
+from iicnet_cli.quantize.lattice import RESIDUAL_UNITS
 
 Net = TypeVar("Net", bound=nn.Module)
 
-_RESIDUAL_UNITS = 256
-"""Rounding residuals are stored in units of 1 / this of a sample value."""
 _FIXED_POINT_LIMIT = 512
 """Fixed-point values are clamped to plus or minus this many sample values."""
 
@@ -81,7 +80,7 @@ def to_rounding_residual(images: Tensor) -> NDArray[np.int8]:
         (..., H, W, C) in 1/256 of a sample value, clamped to -128..127.
     """
     values = images * 255
-    residual = _RESIDUAL_UNITS * (values - _round_in_place(values.clone()).clamp_(0, 255))
+    residual = RESIDUAL_UNITS * (values - _round_in_place(values.clone()).clamp_(0, 255))
     integers = residual.round_().clamp_(-128, 127).to(torch.int8)
     return integers.movedim(-3, -1).contiguous().cpu().numpy()
 

@@ -17,8 +17,8 @@ class Quantization(nn.Module):
 
     Args:
         straight_through: round in training mode too, and pass the gradient on unchanged.
-        noise_shaping: filter by which :class:`Rounding` diffuses rounding errors; the noise of the
-            training mode is shaped by it.
+        noise_shaping: filter by which :class:`RowQuantizer` diffuses rounding errors; it shapes
+            the noise of the training mode, too.
     """
 
     def __init__(

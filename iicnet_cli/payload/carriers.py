@@ -1,4 +1,9 @@
-"""Which samples of a picture carry the bits of a mark."""
+"""Which samples of a picture carry which bits of a mark.
+
+Headers and static region lie in fixed samples, the same in every picture of a size. The payload is
+spread over the carriers: the samples (or, with a trellis code, the pixels) that carry neither of
+these and lie outside of the static region.
+"""
 
 from __future__ import annotations
 
@@ -8,133 +13,179 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from iicnet_cli.payload.mark import FIXED_HEADER_BYTES
+from iicnet_cli.payload.payload_code import PayloadCode
 from iicnet_cli.payload.static_map import StaticRegion
 from iicnet_cli.pictures.arrays import Pixels
-from iicnet_cli.quantize.trellis_codes import CODED, CODES, extract_message
+from iicnet_cli.quantize.trellis_codes import extract_message
 
-MARK_BITS = 96
-"""How many samples carry a mark alone; a picture needs at least as many."""
-_TOGETHER = 1 << 16
-"""Symbols whose places are computed at once, to save memory."""
+HEADER_STRETCHES = 8 * FIXED_HEADER_BYTES
+"""The samples of a picture are divided into this many equal stretches, each of which carries one
+bit of the fixed header. A picture with fewer samples cannot carry a mark."""
+
+_SYMBOLS_AT_ONCE = 1 << 16
+"""Positions are computed for this many symbols at once, which bounds the memory they take."""
 
 
 def header_positions(samples: int, count: int) -> NDArray[np.int64]:
-    """Places of ``count`` bits in the flattened picture: one after the other in each stretch.
+    """Where the bits before the payload lie.
 
-    ``MARK_BITS`` equal stretches take a bit each, then a second one beside the first, and so on;
-    no more than there is room for.
+    Each of the ``HEADER_STRETCHES`` stretches carries one bit at a scattered position, then a
+    second one in the sample behind it, and so on.
+
+    Args:
+        samples: of the picture.
+        count: how many bits.
+
+    Returns:
+        Indices into the flattened picture, one for each bit; fewer if there is no room for more.
     """
-    bits = np.arange(MARK_BITS + 1, dtype=np.int64)
-    starts = bits * samples // MARK_BITS
-    # The golden ratio scatters the places: regular steps can line up in one column of pixels.
-    scatter = bits[:-1] * 40503 % 65536
+    stretches = np.arange(HEADER_STRETCHES + 1, dtype=np.int64)
+    starts = stretches * samples // HEADER_STRETCHES
+    # The golden ratio scatters the positions: regular steps can line up in one column of pixels.
+    scatter = stretches[:-1] * 40503 % 65536
     lengths = np.diff(starts)
-    rows = np.arange(min(-(-count // MARK_BITS), samples // MARK_BITS))[:, None]
-    places = starts[:-1] + (lengths * scatter // 65536 + rows) % lengths
-    return places.reshape(-1)[:count]
+    rounds = min(-(-count // HEADER_STRETCHES), samples // HEADER_STRETCHES)
+    offsets = lengths * scatter // 65536 + np.arange(rounds)[:, None]
+    positions = starts[:-1] + offsets % lengths
+    return positions.reshape(-1)[:count]
 
 
 class PayloadCarriers:
-    """Samples or pixels of a flattened picture that may carry a load: motion, enhancement layer.
+    """The samples or pixels of a picture that may carry its payload, one symbol each.
 
     Args:
-        shape: (H, W, C) or (H, W).
-        taken: samples that carry what comes before the load.
-        area: where none carry the load.
-        depth: low bits of each that carry it; or, above ``CODED``, pixels are carriers, and by how
-            much it is more is their code, of as many bits.
+        shape: (H, W, C) or (H, W), of the picture.
+        header_positions: samples that carry headers and static region.
+        static_region: where no payload is carried.
+        code: how it is carried. With a trellis code the carriers are pixels, else samples.
 
     Attributes:
-        count: of them.
-        bits: of the load, to each.
+        count: number of carriers.
+        symbol_bits: payload bits to a carrier.
     """
 
     def __init__(
         self,
         shape: tuple[int, ...],
-        taken: NDArray[np.int64],
-        area: StaticRegion | None,
-        depth: int,
+        header_positions: NDArray[np.int64],
+        static_region: StaticRegion | None,
+        code: PayloadCode,
     ) -> None:
         self._shape = (*shape, 1)[:3]
-        self._code = CODES[depth - CODED - 1] if depth > CODED else None
+        self._code = code.trellis_code
         channels = self._shape[2]
-        self._each = [depth] if self._code is None else self._code.bits(channels)
-        self.bits = sum(self._each)
-        self._samples = len(self._each)
-        if self._code is not None:
+        taken = header_positions
+        if self._code is None:
+            self._sample_bits = [int(code)]
+        else:
+            self._sample_bits = self._code.message_bits(channels)
             shape, taken = shape[:2], np.unique(taken // channels)
-        starts, lengths = np.zeros((2, 0), np.int64) if area is None else area.runs(shape)
+        self.symbol_bits = sum(self._sample_bits)
+        self._samples = len(self._sample_bits)
+        # Runs of places that are no carriers: those of the static region, and single ones.
+        starts, lengths = np.zeros((2, 0), np.int64)
+        if static_region is not None:
+            starts, lengths = static_region.runs(shape)
         run = np.searchsorted(starts, taken, side="right") - 1
         outside = taken[(run < 0) | (taken >= (starts + lengths)[run])] if len(starts) else taken
         starts = np.concatenate((starts, outside))
         order = np.argsort(starts)
-        self._starts = starts[order]
-        self._lengths = np.concatenate((lengths, np.ones_like(outside)))[order]
-        self._closed = np.concatenate(([0], np.cumsum(self._lengths)))
-        # Carriers before each run of others.
-        self._before = self._starts - self._closed[:-1]
-        self.count = math.prod(shape) - int(self._closed[-1])
+        self._run_starts = starts[order]
+        self._run_lengths = np.concatenate((lengths, np.ones_like(outside)))[order]
+        # Places in all runs before each run, and the number of carriers before each.
+        self._skipped = np.concatenate(([0], np.cumsum(self._run_lengths)))
+        self._carriers_before = self._run_starts - self._skipped[:-1]
+        self.count = math.prod(shape) - int(self._skipped[-1])
 
-    def needed(self, size: int) -> int:
-        """How many carry so many bytes."""
-        return -(-8 * size // self.bits)
+    def symbols_for(self, size: int) -> int:
+        """How many symbols a payload of this many bytes takes."""
+        return -(-8 * size // self.symbol_bits)
 
-    def spread(
-        self, count: int, first: int, some: slice
+    def positions(
+        self, count: int, first_sample: int, samples: slice
     ) -> Iterator[tuple[slice, NDArray[np.int64]]]:
-        """Places of ``count`` symbols, in parts; of those that have some within these samples.
+        """Spread symbols evenly over the carriers.
 
-        They are spread evenly, from the sample ``first`` on to the end, and then from the start.
+        Args:
+            count: how many symbols.
+            first_sample: they begin with the first carrier from this sample of the flattened
+                picture on, and go on at its start.
+            samples: symbols that surely lie outside of this slice may be left out.
+
+        Yields:
+            A slice of the symbols, and the places of their carriers: indices of samples or, with a
+            trellis code, of pixels.
         """
-        skipped = self._rank(first // self._samples)
-        within = some.start // self._samples, -(-some.stop // self._samples)
-        for start in range(0, count, _TOGETHER):
-            part = slice(start, min(start + _TOGETHER, count))
-            ranks = np.arange(part.start, part.stop) * self.count // count + skipped
+        offset = self._rank(first_sample // self._samples)
+        wanted = samples.start // self._samples, -(-samples.stop // self._samples)
+        for start in range(0, count, _SYMBOLS_AT_ONCE):
+            part = slice(start, min(start + _SYMBOLS_AT_ONCE, count))
+            ranks = np.arange(part.start, part.stop) * self.count // count + offset
             rounds = ranks[0] // self.count, ranks[-1] // self.count
             ranks %= self.count
-            # A place is a rank, and at most so many more.
+            # The place of a carrier exceeds its rank by the length of all runs, at most.
             if rounds[0] == rounds[1] and (
-                ranks[0] >= within[1] or ranks[-1] + self._closed[-1] < within[0]
+                ranks[0] >= wanted[1] or ranks[-1] + self._skipped[-1] < wanted[0]
             ):
                 continue
             yield part, self._places(ranks)
 
-    def residues(
+    def split_symbols(
         self, places: NDArray[np.int64], symbols: Pixels
     ) -> Iterator[tuple[NDArray[np.int64], Pixels]]:
-        """For each sample of the carriers at these places its bits of their symbols."""
-        left = self.bits
-        for c, bits in enumerate(self._each):
+        """Divide symbols among the samples of their carriers.
+
+        Args:
+            places: of the carriers, from :meth:`positions`.
+            symbols: uint8, one for each of them.
+
+        Yields:
+            For each sample of a carrier: indices of these samples, and their bits of the symbols.
+        """
+        left = self.symbol_bits
+        for c, bits in enumerate(self._sample_bits):
             left -= bits
             yield places * self._samples + c, symbols >> np.uint8(left) & np.uint8((1 << bits) - 1)
 
-    def symbols(self, pixels: Pixels, count: int, first: int) -> Pixels:
-        """So many symbols, of :meth:`spread`, in a picture; only their low bits count."""
-        found, everywhere = np.empty(count, np.uint8), slice(0, pixels.size)
+    def read_symbols(self, pixels: Pixels, count: int, first_sample: int) -> Pixels:
+        """Read symbols from a picture.
+
+        Args:
+            pixels: of the shape of the class.
+            count: see :meth:`positions`.
+            first_sample: likewise.
+
+        Returns:
+            (count,) uint8; only the lowest ``symbol_bits`` bits of each are part of the symbol.
+        """
+        everywhere = slice(0, pixels.size)
         values = pixels.reshape(-1)
         if self._code is not None:
             coded = np.zeros(math.prod(self._shape[:2]), np.bool_)
-            for _, where in self.spread(count, first, everywhere):
-                coded[where] = True
-            out = extract_message(
+            for _, places in self.positions(count, first_sample, everywhere):
+                coded[places] = True
+            message = extract_message(
                 self._code, pixels.reshape(self._shape), coded.reshape(self._shape[:2])
             )
             values = np.zeros(len(coded), np.uint8)
-            for c, bits in enumerate(self._each):
+            for c, bits in enumerate(self._sample_bits):
                 values <<= np.uint8(bits)
-                values |= out[..., c].reshape(-1)
-        for part, where in self.spread(count, first, everywhere):
-            found[part] = values[where]
-        return found
+                values |= message[..., c].reshape(-1)
+        symbols = np.empty(count, np.uint8)
+        for part, places in self.positions(count, first_sample, everywhere):
+            symbols[part] = values[places]
+        return symbols
 
     def _rank(self, place: int) -> int:
-        """How many come before this place."""
-        i = int(np.searchsorted(self._starts, place))
-        beyond = max(0, int(self._starts[i - 1] + self._lengths[i - 1]) - place) if i else 0
-        return place - int(self._closed[i]) + beyond
+        """How many carriers come before this place."""
+        run = int(np.searchsorted(self._run_starts, place))
+        beyond = 0
+        if run:
+            beyond = max(0, int(self._run_starts[run - 1] + self._run_lengths[run - 1]) - place)
+        return place - int(self._skipped[run]) + beyond
 
     def _places(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where those of these ranks are."""
-        return ranks + self._closed[np.searchsorted(self._before, ranks, side="right")]
+        """The places of the carriers of these ranks."""
+        runs = np.searchsorted(self._carriers_before, ranks, side="right")
+        return ranks + self._skipped[runs]

@@ -1,3 +1,39 @@
-"""Shim until the payload room is merged."""
+"""Reading an embedding PNG together with the mark in its pixels."""
 
-from iicnet_cli.container.png import EmbeddingReader as EmbeddingReader
+from __future__ import annotations
+
+from iicnet_cli.container.png_reader import PathOrFile, PngReader, has_equal_channels
+from iicnet_cli.payload.mark import Mark
+from iicnet_cli.payload.mark_pixels import read_mark
+
+
+class EmbeddingReader(PngReader):
+    """A :class:`PngReader` that also reads the mark.
+
+    The mark also tells a grey embedding that another tool saved as RGB: frames are then given as
+    grey again.
+
+    Raises:
+        UnsupportedVersionError: the pixels carry the mark of a newer program; else what
+            :class:`PngReader` raises.
+    """
+
+    mark: Mark | None
+    """The mark in the pixels of the first frame; ``None`` if there is none."""
+
+    def __init__(self, source: PathOrFile) -> None:
+        super().__init__(source)
+        try:
+            self._read_mark()
+        except BaseException:
+            self.close()
+            raise
+
+    def _read_mark(self) -> None:
+        first = self.read_frame(0)
+        if first.ndim == 3 and has_equal_channels(first):
+            # The mark of an RGB embedding makes its channels differ.
+            self.mark = read_mark(first[:, :, 0])
+            self.grey = self.mark is not None
+        else:
+            self.mark = read_mark(first)

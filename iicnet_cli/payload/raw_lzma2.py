@@ -1,20 +1,24 @@
-"""Raw LZMA2 of parts of a mark, whose size is known before they are unpacked."""
+"""Raw LZMA2, without a container, for parts of a mark whose unpacked size is known beforehand."""
 
 from __future__ import annotations
 
 import lzma
 
 Options = dict[str, int]
-"""Of the LZMA2 filter: ``dict_size``, ``lc``, ``pb``."""
+"""Options of the LZMA2 filter: ``dict_size``, ``lc``, ``pb``."""
 
 
-def packed(body: bytes, options: Options) -> bytes:
-    """Compressed, without any container."""
+def compress(body: bytes, options: Options) -> bytes:
+    """Compress bytes; the reader needs the same options and the size of ``body``."""
     return lzma.compress(body, lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2, **options}])
 
 
-def unpacked(data: bytes, size: int, options: Options) -> bytes | None:
-    """Inverse of :func:`packed`; ``None`` unless it is just so many bytes. It may be of anyone."""
+def decompress(data: bytes, size: int, options: Options) -> bytes | None:
+    """Inverse of :func:`compress`, safe with untrusted data.
+
+    Returns:
+        ``None`` unless ``data`` unpacks to exactly ``size`` bytes.
+    """
     filters = [{"id": lzma.FILTER_LZMA2, **options}]
     unpacker = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters)
     try:

@@ -1,1 +1,1 @@
-"""."""
+"""Pictures as arrays, and measures of their quality."""

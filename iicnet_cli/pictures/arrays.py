@@ -1,4 +1,4 @@
-"""8-bit pictures, and what is computed from them in the same unit."""
+"""Pictures as arrays: 8-bit values, what is computed from them, and fixed-point values."""
 
 from __future__ import annotations
 
@@ -10,31 +10,34 @@ from numpy.typing import DTypeLike, NDArray
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 Pixels = NDArray[np.uint8]
+"""8-bit pictures."""
 PixelArray = NDArray[np.uint8 | np.int16]
-"""8-bit pictures, or what is computed from them in the same unit, beyond 0..255 too."""
+"""8-bit pictures, or what is computed from them in the same unit; that may lie beyond 0..255."""
 FixedPoint = NDArray[np.int16]
-"""Levels in parts of :data:`FRACTION`, rounded down, within -512..512 levels."""
+"""The same unit in fixed point: integers in parts of 1/``FRACTION``, rounded down, within -512 to
+512 8-bit steps."""
 
 FRACTION = 32
-"""Parts of a level: as many as leave room for differences and sums in 16 bits."""
+"""One 8-bit step is this many fixed-point parts, so that sums and differences fit into 16 bits."""
 
 
-def to_fixed_point(levels: PixelArray) -> FixedPoint:
-    """Whole levels in parts."""
-    return levels.astype(np.int16) * np.int16(FRACTION)
+def to_fixed_point(values: PixelArray) -> FixedPoint:
+    """Convert whole values to fixed point."""
+    return values.astype(np.int16) * np.int16(FRACTION)
 
 
 def from_fixed_point(
-    levels: FixedPoint, dtype: DTypeLike, out: FixedPoint | None = None
+    values: FixedPoint, dtype: DTypeLike, out: FixedPoint | None = None
 ) -> PixelArray:
-    """The nearest whole levels, those above where two are as near; uint8 stays within 0..255.
+    """Round fixed-point values to whole ones, of two that are equally near to the higher one.
 
     Args:
-        levels: in parts.
-        dtype: uint8 or int16.
-        out: where to compute; the result may be this. By default in memory of its own.
+        values: any shape.
+        dtype: uint8, to which values are clipped, or int16.
+        out: array of the same shape to compute in, whose memory the result may share; a new one
+            by default.
     """
-    rounded: PixelArray = np.add(levels, np.int16(FRACTION // 2), out=out)
+    rounded: PixelArray = np.add(values, np.int16(FRACTION // 2), out=out)
     rounded //= FRACTION
     if np.dtype(dtype) == np.uint8:
         rounded.clip(0, 255, out=rounded)
@@ -42,12 +45,17 @@ def from_fixed_point(
 
 
 def padding_to(width: int, height: int, multiple: int) -> tuple[int, int]:
-    """Pixels to add to the right and at the bottom to reach multiples."""
+    """Columns and rows that a picture lacks so that its sides are multiples of a number."""
     return -width % multiple, -height % multiple
 
 
 def pad(images: NDArray[Scalar], padding: tuple[int, int]) -> NDArray[Scalar]:
-    """(K, H, W, C), widened by repeating the last column and row."""
+    """Extend pictures by repeating their last column and row.
+
+    Args:
+        images: (K, H, W, C).
+        padding: how many columns are added to the right, and how many rows at the bottom.
+    """
     right, bottom = padding
     if not (right or bottom):
         return images
@@ -55,5 +63,5 @@ def pad(images: NDArray[Scalar], padding: tuple[int, int]) -> NDArray[Scalar]:
 
 
 def crop(images: NDArray[Scalar], width: int, height: int) -> NDArray[Scalar]:
-    """(K, H, W, C), cut to the given size from the top left."""
+    """The upper left part of pictures (K, H, W, C), in the given size; it shares their memory."""
     return images[:, :height, :width]

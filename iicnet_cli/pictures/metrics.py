@@ -1,4 +1,4 @@
-"""PSNR and SSIM of 8-bit pictures, as written and read back."""
+"""PSNR and SSIM of 8-bit pictures."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from numpy.typing import NDArray
 from iicnet_cli.pictures.arrays import PixelArray
 
 SSIM_WINDOW = 11
-"""Pixels to each side of the window that SSIM looks through."""
+"""SSIM is computed in square windows with sides of this many pixels."""
 
-_CAP = 100.0
-"""dB."""
+_MAX_PSNR = 100.0
+"""In means, a PSNR counts as this many dB at most."""
 
-_PART = 1 << 22
+_SAMPLES_AT_ONCE = 1 << 22
+"""A mean squared error is computed over about this many samples at once, which bounds memory."""
 
 
 def mse(a: PixelArray, b: PixelArray) -> float:
-    """Mean squared error in squared levels, over all pixels and channels.
+    """Mean squared error in squared 8-bit steps, over all pixels and channels.
+
+    Args:
+        a: any shape.
+        b: the same shape.
 
     Raises:
         ValueError: the shapes differ.
@@ -28,7 +33,7 @@ def mse(a: PixelArray, b: PixelArray) -> float:
         raise ValueError(f"pictures of different shapes: {a.shape} and {b.shape}")
     total = 0
     # In parts, because squares take four to eight times the memory of the pictures.
-    parts = max(1, a.size // _PART)
+    parts = max(1, a.size // _SAMPLES_AT_ONCE)
     for x, y in zip(np.array_split(a, parts), np.array_split(b, parts), strict=True):
         difference = np.subtract(x, y, dtype=np.int32)
         total += int(np.sum(np.square(difference), dtype=np.int64))
@@ -36,39 +41,44 @@ def mse(a: PixelArray, b: PixelArray) -> float:
 
 
 def mse_to_psnr(error: float) -> float:
-    """PSNR of a mean squared error in squared levels; ``inf`` of none."""
+    """PSNR in dB of a mean squared error in squared 8-bit steps; ``inf`` if that is 0."""
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
 
 
 def cap_psnr(psnr: float) -> float:
-    """A PSNR in dB as it counts in means: 100 at most, which equal pictures have."""
-    return min(psnr, _CAP)
+    """A PSNR in dB as it counts in means: at most 100, which equal pictures have, too."""
+    return min(psnr, _MAX_PSNR)
 
 
 def psnr_to_mse(psnr: float) -> float:
-    """Mean squared error, in squared levels, of a PSNR in dB."""
+    """Mean squared error in squared 8-bit steps of a PSNR in dB."""
     return float(255**2 * 10 ** (-psnr / 10))
 
 
 def psnr(a: PixelArray, b: PixelArray) -> float:
-    """Peak signal-to-noise ratio in dB over all pixels and channels; ``inf`` when equal.
+    """Peak signal-to-noise ratio in dB over all pixels and channels; ``inf`` for equal pictures.
 
     Args:
         a: uint8, any shape.
         b: the same shape.
+
+    Raises:
+        ValueError: the shapes differ.
     """
     return mse_to_psnr(mse(a, b))
 
 
 def ssim(a: PixelArray, b: PixelArray) -> float:
-    """Structural similarity, -1..1, mean over channels (Wang et al., 2004).
+    """Structural similarity, -1 to 1, as the mean over channels (Wang et al., 2004).
 
-    Gaussian window of 11 pixels with sigma 1.5, K1 = 0.01, K2 = 0.03, only where the window lies
-    inside the picture.
+    The window is Gaussian with sigma 1.5 and lies inside the picture; K1 = 0.01, K2 = 0.03.
 
     Args:
         a: uint8, (H, W) or (H, W, C), at least 11 x 11.
         b: the same shape.
+
+    Raises:
+        ValueError: the shapes differ, or the pictures are too small.
     """
     if a.shape != b.shape:
         raise ValueError(f"pictures of different shapes: {a.shape} and {b.shape}")

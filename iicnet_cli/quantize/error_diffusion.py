@@ -1,10 +1,10 @@
-"""Rounding of which the network restores the least: error diffusion.
+"""Error diffusion: rounding of an embedding after which the network restores the least error.
 
-White rounding errors come back many times as strong in a few directions, above all as slow waves in
-the hidden pictures. So each sample is rounded after a weighted sum of the errors of those before it
-was added (Floyd and Steinberg, 1976); what is left is where the network hardly sees it. Bits are
-carried by rounding to the nearest level with these low bits, for one bit an even or odd one, or by
-a code (`codes.py`): that error, too, is diffused.
+White rounding errors come back from the network many times as strong in a few directions, above all
+as slow waves in the hidden pictures. So the weighted errors of a sample's neighbours are added to
+it before it is rounded (Floyd and Steinberg, 1976). What is left is noise where the network hardly
+amplifies it. Samples that carry bits are rounded to a coarser lattice (`lattice.py`), or by a
+trellis code (`viterbi.py`); their errors are diffused in the same way.
 """
 
 from __future__ import annotations
@@ -13,138 +13,156 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iicnet_cli.pictures.arrays import Pixels
-from iicnet_cli.quantize.lattice import HALVES, NEIGHBOURS, NoiseShapingFilter, exact, nearest
-from iicnet_cli.quantize.trellis_codes import CODED, CODES
-from iicnet_cli.quantize.viterbi import Quantizer, TrellisRows, viterbi_quantize
+from iicnet_cli.quantize.constraints import SampleConstraints
+from iicnet_cli.quantize.lattice import (
+    MAX_ERRORS,
+    NEIGHBOURS,
+    NoiseShapingFilter,
+    UnroundedEmbedding,
+    round_to_lattice,
+)
+from iicnet_cli.quantize.viterbi import TrellisQuantizer, TrellisRows, viterbi_quantize
 
 
-class Rounding:
-    """Whole levels near exact values; the low bits of some of them as told.
+class RowQuantizer:
+    """Quantizes an embedding some rows at a time, so that it carries given bits.
 
     Args:
-        levels: (H, W, C), the values as rounded to the nearest; W at least 3.
-        remainder: of the same shape, what that took from them, in 1/256 of a level.
-        feedback: ``None`` if errors are not diffused.
-        kept: (H, W), pixels whose levels stay as they are but for samples with low bits as told;
-            errors are not diffused from them, and end there.
-        along: finds the levels where bits are carried by a code.
+        unrounded: (H, W, C), W at least 3. It must not change meanwhile.
+        noise_shaping: ``None`` to round without error diffusion.
+        static_mask: (H, W), pixels that keep their values, except for samples with constraints.
+            No error leaves such a pixel.
+        quantizer: quantizes rows with trellis-coded pixels.
 
     Attributes:
-        levels: what is rounded so far; elsewhere as given.
-        remainder: as given.
+        unrounded: as given.
+        pixels: (H, W, C) uint8, quantized in the rows that were done, elsewhere the nearest values.
     """
 
     def __init__(
         self,
-        levels: Pixels,
-        remainder: NDArray[np.int8],
-        feedback: NoiseShapingFilter | None,
-        kept: NDArray[np.bool_] | None = None,
-        along: Quantizer = viterbi_quantize,
+        unrounded: UnroundedEmbedding,
+        noise_shaping: NoiseShapingFilter | None,
+        static_mask: NDArray[np.bool_] | None = None,
+        quantizer: TrellisQuantizer = viterbi_quantize,
     ) -> None:
-        self.levels = levels.copy()
-        self.remainder = remainder
-        self._kept = kept
-        self._feedback = feedback
-        self._along = along
-        self._done = 0
-        """The row after the last one that was rounded, whose errors are these."""
-        self._errors = np.zeros((levels.shape[1], levels.shape[2]), np.float32)
+        self.unrounded = unrounded
+        self.pixels = unrounded.pixels.copy()
+        self._noise_shaping = noise_shaping
+        self._static_mask = static_mask
+        self._quantizer = quantizer
+        self._next_row = 0
+        """The row below the last one that was quantized."""
+        self._errors_above = np.zeros(unrounded.pixels.shape[1:], np.float32)
+        """(W, C), the errors of that last row."""
 
-    def rows(self, rows: slice, depths: Pixels, residues: Pixels) -> None:
-        """Round these rows; errors of the row above are fed back if it was rounded just before.
+    def quantize(self, rows: slice, constraints: SampleConstraints) -> None:
+        """Quantize some rows.
+
+        Errors of the row above reach the first of them only if that row was quantized in the call
+        before.
 
         Args:
             rows: with ``start`` and ``stop``.
-            depths: of these samples, in any shape: how many low bits are told; or, of whole pixels,
-                ``CODED`` and of which of the ``CODES`` they are, counted from 1.
-            residues: likewise: these bits, or those that a sample is to bring out.
+            constraints: of the samples in these rows, in any shape.
         """
-        if rows.start != self._done:
-            self._errors[:] = 0
-        self._done = rows.stop
-        area = self.levels[rows], self.remainder[rows]
-        told = depths.reshape(area[0].shape), residues.reshape(area[0].shape)
-        if self._kept is not None:
-            # All bits of a level can be told, too.
-            whole = self._kept[rows, :, None] & (told[0] == 0)
-            told = np.where(whole, np.uint8(8), told[0]), np.where(whole, area[0], told[1])
-        coded = int(told[0].max(initial=0)) - CODED
-        if coded > 0:
-            channels = self.levels.shape[2]
-            unfed = np.zeros((len(NEIGHBOURS), channels, channels), np.float32)
-            feedback = unfed if self._feedback is None else self._feedback
-            code = CODES[coded - 1]
-            self._errors = self._along(TrellisRows(code, *area, *told, feedback, self._errors))
-        elif self._feedback is None:
-            for row, rest, *of_row in zip(*area, *told, strict=True):
-                row[:] = nearest(exact(row, rest), *of_row)
+        if rows.start != self._next_row:
+            self._errors_above[:] = 0
+        self._next_row = rows.stop
+        unrounded = self.unrounded[rows]
+        constraints = constraints.reshape(*unrounded.pixels.shape)
+        if self._static_mask is not None:
+            constraints = constraints.keep(self._static_mask[rows], unrounded.pixels)
+        if constraints.has_trellis_coded:
+            self._quantize_by_trellis(rows, constraints)
+        elif self._noise_shaping is None:
+            for y, row in enumerate(self.pixels[rows]):
+                of_row = constraints[y]
+                row[:] = round_to_lattice(unrounded[y].values(), of_row.low_bits, of_row.residues)
         else:
-            self._diffuse(*area, *told, self._feedback)
+            self._diffuse(rows, constraints, self._noise_shaping)
+
+    def _quantize_by_trellis(self, rows: slice, constraints: SampleConstraints) -> None:
+        noise_shaping = self._noise_shaping
+        if noise_shaping is None:
+            channels = self.pixels.shape[2]
+            noise_shaping = np.zeros((len(NEIGHBOURS), channels, channels), np.float32)
+        self.pixels[rows], self._errors_above = self._quantizer(
+            TrellisRows(self.unrounded[rows], constraints, noise_shaping, self._errors_above)
+        )
 
     def _diffuse(
-        self,
-        levels: Pixels,
-        remainder: NDArray[np.int8],
-        depths: Pixels,
-        residues: Pixels,
-        feedback: NoiseShapingFilter,
+        self, rows: slice, constraints: SampleConstraints, noise_shaping: NoiseShapingFilter
     ) -> None:
-        """One diagonal after the other: x + 2 y is the same for pixels that need not wait."""
-        height, width, channels = levels.shape
-        flat, rest = levels.reshape(-1, channels), remainder.reshape(-1, channels)
-        depth, residue = depths.reshape(-1, channels), residues.reshape(-1, channels)
-        beside = feedback[1:].reshape(-1, channels)
-        # Errors of the last three diagonals, by row; the first row is the one above.
+        """Quantize rows to lattices with error diffusion.
+
+        Pixels with the same x + 2 y do not depend on each other, so one such diagonal after the
+        other is quantized at once.
+        """
+        height, width, channels = self.pixels[rows].shape
+        quantized = self.pixels[rows].reshape(-1, channels)
+        unrounded = self.unrounded[rows].reshape(-1, channels)
+        constraints = constraints.reshape(-1, channels)
+        neighbour_weights = noise_shaping[1:].reshape(-1, channels)
+        # The errors on the last three diagonals, by row; the first row is the one above.
         errors = np.zeros((3, height + 1, channels), np.float32)
-        errors[1, 0], errors[2, 0] = self._errors[:2]
-        above = self._errors
-        self._errors = np.zeros_like(above)
+        errors[1, 0], errors[2, 0] = self._errors_above[:2]
+        errors_above = self._errors_above
+        self._errors_above = np.zeros_like(errors_above)
         for diagonal in range(width + 2 * (height - 1)):
             first = max(0, (diagonal - width + 2) // 2)
             last = min(height, diagonal // 2 + 1)
-            before, over, over_left = (errors[(diagonal - back) % 3] for back in (1, 2, 3))
-            near = np.concatenate(
+            one_back, two_back, three_back = (errors[(diagonal - n) % 3] for n in (1, 2, 3))
+            neighbour_errors = np.concatenate(
                 (
-                    before[first + 1 : last + 1],
-                    over_left[first:last],
-                    over[first:last],
-                    before[first:last],
+                    one_back[first + 1 : last + 1],  # left
+                    three_back[first:last],  # upper left
+                    two_back[first:last],  # above
+                    one_back[first:last],  # upper right
                 ),
                 axis=1,
             )
             start = first * width + diagonal - 2 * first
             pixels = slice(start, start + (last - first - 1) * (width - 2) + 1, width - 2)
-            values = exact(flat[pixels], rest[pixels])
-            values += near @ beside
+            values = unrounded[pixels].values()
+            values += neighbour_errors @ neighbour_weights
             error = errors[diagonal % 3]
             error[:] = 0
             if diagonal + 2 < width:
-                error[0] = above[diagonal + 2]
+                error[0] = errors_above[diagonal + 2]
             error = error[first + 1 : last + 1]
+            low_bits, residues = constraints.low_bits[pixels], constraints.residues[pixels]
             for c in range(channels):
                 value = values[:, c]
                 if c:
-                    value += error[:, :c] @ feedback[0, :c, c]
-                level = nearest(value, depth[pixels, c], residue[pixels, c])
-                half = HALVES[depth[pixels, c]]
-                np.clip(level - value, -half, half, out=error[:, c])
-                flat[pixels, c] = level
+                    value += error[:, :c] @ noise_shaping[0, :c, c]
+                rounded = round_to_lattice(value, low_bits[:, c], residues[:, c])
+                most = MAX_ERRORS[low_bits[:, c]]
+                np.clip(rounded - value, -most, most, out=error[:, c])
+                quantized[pixels, c] = rounded
             if last == height:
-                self._errors[diagonal - 2 * (height - 1)] = error[-1]
+                self._errors_above[diagonal - 2 * (height - 1)] = error[-1]
 
 
-def rounded(
-    levels: Pixels,
-    remainder: NDArray[np.int8],
-    feedback: NoiseShapingFilter | None,
-    depths: Pixels | None = None,
-    residues: Pixels | None = None,
-    kept: NDArray[np.bool_] | None = None,
+def round_embedding(
+    unrounded: UnroundedEmbedding,
+    noise_shaping: NoiseShapingFilter | None,
+    constraints: SampleConstraints | None = None,
+    static_mask: NDArray[np.bool_] | None = None,
 ) -> Pixels:
-    """All rows of a :class:`Rounding`, from top to bottom; by default any level will do."""
-    rounding = Rounding(levels, remainder, feedback, kept)
-    if depths is None or residues is None:
-        depths = residues = np.zeros_like(levels)
-    rounding.rows(slice(0, len(levels)), depths, residues)
-    return rounding.levels
+    """Quantize all rows of an embedding from top to bottom.
+
+    Args:
+        unrounded: (H, W, C), W at least 3.
+        noise_shaping: ``None`` to round without error diffusion.
+        constraints: of its samples, in any shape; none by default.
+        static_mask: see :class:`RowQuantizer`.
+
+    Returns:
+        (H, W, C) uint8.
+    """
+    quantizer = RowQuantizer(unrounded, noise_shaping, static_mask)
+    if constraints is None:
+        constraints = SampleConstraints.none(unrounded.pixels.shape)
+    quantizer.quantize(slice(0, len(unrounded.pixels)), constraints)
+    return quantizer.pixels

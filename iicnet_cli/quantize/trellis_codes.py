@@ -1,10 +1,11 @@
-"""Bits of whole rows: a trellis code within error diffusion.
+"""Syndrome-trellis codes: message bits that a whole row of samples carries together.
 
-The bits of a message need not be the low bits of some samples. Here they are the syndrome of the
-low bits of a whole row (Filler, Judas and Fridrich, 2011; of two low bits together, Ungerboeck,
-1982): each low bit that is set adds its column to a register, which is shifted once for each bit of
-the message, and that is the bit that falls out. So there are many roundings with the right bits,
-and `trellis.py` looks for the best of them.
+A message bit need not be the low bit of one sample. Here the message is the syndrome of the low
+bits of a row (Filler, Judas and Fridrich, 2011). Each low bit that is 1 adds its parity-check
+column to a register (exclusive or). The register is shifted once for each message bit, and the bit
+that falls out is that message bit. So many choices of low bits carry the same message, and
+`viterbi.py` looks for the one with the least quantization error. Where the two lowest bits of a
+sample have columns, the code is a trellis-coded quantizer (Ungerboeck, 1982).
 """
 
 from __future__ import annotations
@@ -19,53 +20,53 @@ from numpy.typing import NDArray
 
 from iicnet_cli.pictures.arrays import Pixels
 
-CODED = 8
-"""Low bits of a sample, at most. More than that stand for a part of a code: of the one with so many
-more bits to a pixel."""
-
 
 @dataclass(frozen=True)
-class Sample:
-    """What a sample of a pixel adds to the register, and how often that is shifted then.
+class CodedSample:
+    """How one sample of a pixel takes part in a code.
 
     Attributes:
-        columns: what it adds for a low bit that is set, for one or two of them, the lower first;
-            the first is odd where the register is shifted.
-        bits: of the message, that the sample brings out: none, the one that falls out of the
-            register, or that and its lowest bit, which is then not one of the former.
+        columns: parity-check columns of its one or two coded low bits, the lower bit first. The
+            first column is odd if the sample yields a message bit.
+        message_bits: how many message bits the sample yields. 0: none. 1: the bit that falls out
+            of the register. 2: that bit and the sample's lowest bit, which then has no column.
     """
 
     columns: tuple[int, ...]
-    bits: int
+    message_bits: int
 
     @property
-    def plain(self) -> int:
-        """Low bits that are bits of the message."""
-        return max(0, self.bits - 1)
+    def plain_bits(self) -> int:
+        """How many low bits are message bits themselves, below those with columns."""
+        return max(0, self.message_bits - 1)
 
     @property
-    def depth(self) -> int:
-        """Low bits that matter."""
-        return self.plain + len(self.columns)
+    def low_bits(self) -> int:
+        """How many low bits of the sample matter to the code."""
+        return self.plain_bits + len(self.columns)
 
-    def added(self, low: int) -> int:
-        """To the register, by these low bits."""
+    def syndrome(self, low: int) -> int:
+        """What the sample adds to the register if these are its low bits."""
         total = 0
-        for i, column in enumerate(self.columns, self.plain):
+        for i, column in enumerate(self.columns, self.plain_bits):
             total ^= column * (low >> i & 1)
         return total
 
     @cached_property
-    def table(self) -> Pixels:
-        """The same for all low bits."""
-        return np.array([self.added(low) for low in range(1 << self.depth)], np.uint8)
+    def syndromes(self) -> Pixels:
+        """``syndrome`` of all values of the low bits, as a table."""
+        return np.array([self.syndrome(low) for low in range(1 << self.low_bits)], np.uint8)
 
 
 @dataclass(frozen=True)
-class _Step:
-    """Transitions to each of the states after a sample, (J, S): from which, with which low bits.
+class TrellisSection:
+    """The branches of the trellis at one sample, for a message of zeros.
 
-    They are those of the syndrome 0; for others the low bits are changed.
+    For other messages the low bits of all branches are changed by a coset representative.
+
+    Attributes:
+        sources: (J, S), for each of S states after the sample the J states before it.
+        lows: (J, S) uint8, the low bits of the sample on each of these branches.
     """
 
     sources: NDArray[np.intp]
@@ -73,121 +74,132 @@ class _Step:
 
 
 @dataclass(frozen=True)
-class Code:
-    """Of pixels of three samples; for those with one it is that of the last of these.
+class TrellisCode:
+    """A code for pixels of three samples; pixels of one sample use the last of the three.
 
     Attributes:
-        samples: three.
-        states: of the register before and after a pixel.
+        samples: of a pixel.
+        states: of the register before and after each pixel.
     """
 
-    samples: tuple[Sample, Sample, Sample]
+    samples: tuple[CodedSample, CodedSample, CodedSample]
     states: int
 
-    def bits(self, channels: int) -> list[int]:
-        """Of the message, that each of the samples of a pixel brings out."""
-        return [sample.bits for sample in self.samples[-channels:]]
+    def message_bits(self, channels: int) -> list[int]:
+        """How many message bits each sample of a pixel yields."""
+        return [sample.message_bits for sample in self.samples[-channels:]]
 
-    def noise(self, channels: int) -> float:
-        """Mean squared error, in levels, of rounding to its levels, about.
+    def expected_mse(self, channels: int) -> float:
+        """Approximate mean squared error of quantizing with this code, in squared 8-bit steps.
 
-        That of rounding, four times as much for each bit to a sample. Without diffusion it is up to
-        a fifth less, with it up to half as much again.
+        It is 1/12 without a message, and four times as much for each message bit to a sample. The
+        real error is up to 20 % less without error diffusion, and up to 50 % more with it.
         """
-        return 4 ** (sum(self.bits(channels)) / channels) / 12
+        return 4 ** (sum(self.message_bits(channels)) / channels) / 12
 
-    def steps(self, channels: int) -> list[_Step]:
-        """Of each sample of a pixel."""
+    def sections(self, channels: int) -> list[TrellisSection]:
+        """The trellis of a pixel, sample by sample."""
         states = self.states
-        steps = []
+        sections = []
         for sample in self.samples[-channels:]:
-            found: dict[int, list[tuple[int, int]]] = {}
+            branches: dict[int, list[tuple[int, int]]] = {}
             for state, low in product(range(states), range(1 << len(sample.columns))):
-                low <<= sample.plain
-                after = state ^ sample.added(low)
-                if sample.bits:
+                low <<= sample.plain_bits
+                after = state ^ sample.syndrome(low)
+                if sample.message_bits:
                     if after & 1:
                         continue
                     after >>= 1
-                found.setdefault(after, []).append((state, low))
-            states = len(found)
-            transitions = np.array([found[state] for state in range(states)])
-            steps.append(_Step(transitions[..., 0].T, transitions[..., 1].T.astype(np.uint8)))
-        return steps
+                branches.setdefault(after, []).append((state, low))
+            states = len(branches)
+            table = np.array([branches[state] for state in range(states)])
+            sections.append(TrellisSection(table[..., 0].T, table[..., 1].T.astype(np.uint8)))
+        return sections
 
 
-_BOTH = (0o13, 0o04)
-_ONE, _TWO = Sample(_BOTH, 1), Sample(_BOTH, 2)
-CODES = (
-    Code((Sample((9,), 0), Sample((15,), 0), Sample((11,), 1)), 8),
-    Code((Sample((7,), 0), Sample((5,), 1), Sample((7,), 1)), 4),
-    Code((_ONE, _ONE, _ONE), 8),
-    Code((_ONE, _ONE, _TWO), 8),
-    Code((_ONE, _TWO, _TWO), 8),
-    Code((_TWO, _TWO, _TWO), 8),
-)
-"""Those of one to six bits to a pixel."""
+_UNGERBOECK_8 = (0o13, 0o04)  # the columns of Ungerboeck's code of eight states
+_ONE_BIT, _TWO_BITS = CodedSample(_UNGERBOECK_8, 1), CodedSample(_UNGERBOECK_8, 2)
+
+TRELLIS_CODES = {
+    1: TrellisCode((CodedSample((9,), 0), CodedSample((15,), 0), CodedSample((11,), 1)), 8),
+    2: TrellisCode((CodedSample((7,), 0), CodedSample((5,), 1), CodedSample((7,), 1)), 4),
+    3: TrellisCode((_ONE_BIT, _ONE_BIT, _ONE_BIT), 8),
+    4: TrellisCode((_ONE_BIT, _ONE_BIT, _TWO_BITS), 8),
+    5: TrellisCode((_ONE_BIT, _TWO_BITS, _TWO_BITS), 8),
+    6: TrellisCode((_TWO_BITS, _TWO_BITS, _TWO_BITS), 8),
+}
+"""The codes, by their number of message bits to a pixel of three samples."""
 
 
-def extract_message(code: Code, levels: Pixels, coded: NDArray[np.bool_]) -> Pixels:
-    """The message in these pixels.
+def extract_message(code: TrellisCode, pixels: Pixels, coded: NDArray[np.bool_]) -> Pixels:
+    """Read the message bits that coded pixels carry.
 
     Args:
-        code: theirs.
-        levels: (H, W, C).
-        coded: (H, W), pixels of the code.
+        code: the code of the pixels.
+        pixels: (H, W, C).
+        coded: (H, W), which pixels carry message bits.
 
     Returns:
-        (H, W, C), the bits that each sample brings out; 0 elsewhere.
+        (H, W, C) uint8, the message bits that each sample yields; 0 outside of coded pixels.
     """
-    found = np.zeros_like(levels)
-    samples = code.samples[-levels.shape[2] :]
+    message = np.zeros_like(pixels)
+    samples = code.samples[-pixels.shape[2] :]
 
-    def low_of(x: int, c: int, register: Pixels) -> Pixels:
+    def read_low(x: int, c: int, register: Pixels) -> Pixels:
         sample = samples[c]
-        low: Pixels = levels[:, x, c] & np.uint8((1 << sample.depth) - 1)
-        if sample.bits:
-            out = (register ^ sample.table[low]) & 1
-            found[:, x, c] = ((low & sample.plain) << 1 | out) * coded[:, x]
+        low: Pixels = pixels[:, x, c] & np.uint8((1 << sample.low_bits) - 1)
+        if sample.message_bits:
+            bit = (register ^ sample.syndromes[low]) & 1
+            message[:, x, c] = ((low & sample.plain_bits) << 1 | bit) * coded[:, x]
         return low
 
-    _put_through(samples, coded, low_of)
-    return found
+    _run_registers(samples, coded, read_low)
+    return message
 
 
-def coset_representative(code: Code, message: Pixels, coded: NDArray[np.bool_]) -> Pixels:
-    """(H, W, C): some low bits that bring this message out; of other pixels, any."""
+def coset_representative(code: TrellisCode, message: Pixels, coded: NDArray[np.bool_]) -> Pixels:
+    """Find low bits that carry a message, one choice of many.
+
+    Args:
+        code: the code of the pixels.
+        message: (H, W, C) uint8, as :func:`extract_message` returns it.
+        coded: (H, W), which pixels carry message bits.
+
+    Returns:
+        (H, W, C) uint8, the low bits; arbitrary outside of coded pixels.
+    """
     lows = np.zeros_like(message)
     samples = code.samples[-message.shape[2] :]
 
-    def low_of(x: int, c: int, register: Pixels) -> Pixels:
+    def choose_low(x: int, c: int, register: Pixels) -> Pixels:
         sample = samples[c]
-        if sample.bits:
+        if sample.message_bits:
             bits = message[:, x, c] * coded[:, x]
-            lows[:, x, c] = ((bits ^ register) & 1) << sample.plain | bits >> 1
+            lows[:, x, c] = ((bits ^ register) & 1) << sample.plain_bits | bits >> 1
         return lows[:, x, c]
 
-    _put_through(samples, coded, low_of)
+    _run_registers(samples, coded, choose_low)
     return lows
 
 
-def _put_through(
-    samples: Sequence[Sample],
+def _run_registers(
+    samples: Sequence[CodedSample],
     coded: NDArray[np.bool_],
     low_of: Callable[[int, int, Pixels], Pixels],
 ) -> None:
-    """Put all rows of coded pixels (H, W) through a register each.
+    """Run a register along the coded pixels of each row, all rows at once.
 
     Args:
         samples: of a pixel.
         coded: (H, W).
-        low_of: the low bits (H,) of a column and channel, where the registers are these.
+        low_of: called with a column, a channel and the registers (H,) before that sample; returns
+            the low bits (H,) of the sample in all rows.
     """
     register = np.zeros(len(coded), np.uint8)
     for x in np.flatnonzero(coded.any(axis=0)):
         before = register.copy()
         for c, sample in enumerate(samples):
-            register ^= sample.table[low_of(int(x), c, register)]
-            if sample.bits:
+            register ^= sample.syndromes[low_of(int(x), c, register)]
+            if sample.message_bits:
                 register >>= 1
         register = np.where(coded[:, x], register, before)

@@ -1,4 +1,13 @@
-"""Error diffusion along the trellis of a code."""
+"""Quantization of trellis-coded rows with error diffusion, by the Viterbi algorithm.
+
+Of all quantized rows that carry the given message, one is sought whose diffused errors have a small
+sum of squares. For each state of the code's register one survivor is kept: the best path to that
+state, with its own past errors. After a decision delay of some pixels the best survivor decides the
+oldest ones, and survivors that disagree are given up.
+
+A row needs the decided errors of the row above up to its upper right pixel. So each row runs some
+pixels behind the one above, and all rows advance together, a pixel at a time.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +18,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iicnet_cli.pictures.arrays import Pixels
-from iicnet_cli.quantize.lattice import HALVES, STEPS, NoiseShapingFilter, exact, nearest
-from iicnet_cli.quantize.trellis_codes import CODED, Code, coset_representative
+from iicnet_cli.quantize.constraints import TRELLIS_CODED, SampleConstraints
+from iicnet_cli.quantize.lattice import (
+    LATTICE_STEPS,
+    MAX_ERRORS,
+    NoiseShapingFilter,
+    UnroundedEmbedding,
+    round_to_lattice,
+)
+from iicnet_cli.quantize.trellis_codes import coset_representative
 
-_DELAY, _BLOCK = 5, 3
-"""So many pixels are decided together, when so many behind them have had their say."""
-_MEMORY = _DELAY + _BLOCK
-"""Pixels of a row that are not yet decided, at most."""
-_LAG = _MEMORY + 1
-"""Pixels that a row is behind the one above, for it needs the errors to its upper right."""
-_RING = _LAG + 3
-"""Pixels of a row whose decided errors are at hand."""
+_DECISION_DELAY = 5
+"""A pixel is decided only after this many later pixels have entered the path costs."""
+_DECIDED_TOGETHER = 3
+"""Pixels are decided in groups of this many, for each traceback takes time."""
+_SURVIVOR_LENGTH = _DECISION_DELAY + _DECIDED_TOGETHER
+"""A survivor holds this many pixels of a row that are not yet decided, at most."""
+_ROW_LAG = _SURVIVOR_LENGTH + 1
+"""Each row runs this many pixels behind the row above."""
+_DECIDED_LENGTH = _ROW_LAG + 3
+"""Decided errors of a row are held for this many pixels; the row below needs no older ones."""
 
 Values = NDArray[np.float32]
 Indices = NDArray[np.intp]
@@ -27,227 +45,246 @@ Indices = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class TrellisRows:
-    """Rows whose pixels bring out a message.
+    """Rows to quantize, some of whose pixels are trellis-coded.
 
     Attributes:
-        code: of the message.
-        levels: (H, W, C), as rounded to the nearest; what is decided is written there.
-        remainder: of the same shape, what that took from the values, in 1/256 of a level.
-        depths: likewise: more than ``CODED`` for all samples of a pixel that has a part of the
-            message, or how many low bits are told.
-        residues: likewise: the bits that a sample brings out, or these low bits.
-        feedback: how errors are diffused.
-        above: (W, C), errors of the row above.
+        unrounded: (H, W, C).
+        constraints: of the same shape, with the code.
+        noise_shaping: how errors are diffused.
+        errors_above: (W, C), the errors of the row above.
     """
 
-    code: Code
-    levels: Pixels
-    remainder: NDArray[np.int8]
-    depths: Pixels
-    residues: Pixels
-    feedback: NoiseShapingFilter
-    above: Values
+    unrounded: UnroundedEmbedding
+    constraints: SampleConstraints
+    noise_shaping: NoiseShapingFilter
+    errors_above: Values
 
 
-Quantizer = Callable[[TrellisRows], Values]
-"""As :func:`viterbi_quantize`."""
+TrellisQuantizer = Callable[[TrellisRows], tuple[Pixels, Values]]
+"""A function like :func:`viterbi_quantize`."""
 
 
-def viterbi_quantize(rows: TrellisRows) -> Values:
-    """Round these rows; the errors of the last one, (W, C)."""
-    return _Trellis(rows).errors
+def viterbi_quantize(rows: TrellisRows) -> tuple[Pixels, Values]:
+    """Quantize rows so that they meet their constraints with a small error.
+
+    Returns:
+        The quantized rows, (H, W, C), and the errors of the last one, (W, C).
+    """
+    search = _ViterbiSearch(rows)
+    return search.quantized, search.last_errors
 
 
-class _Trellis:
-    """What :func:`viterbi_quantize` does.
+class _ViterbiSearch:
+    """The search of :func:`viterbi_quantize`.
 
-    Of all levels with that message those are looked for whose diffused errors have the least
-    squares (Viterbi algorithm): for each state of the code's register a survivor is kept, the best
-    way to get there, which has its own errors behind it. A pixel is decided by the best survivor
-    some pixels later; those that would have decided otherwise are given up.
+    Pixel x of row y has its turn at time x + ``_ROW_LAG`` y. S is the number of states.
 
     Attributes:
-        errors: (W, C), of the last row.
+        quantized: (H, W, C) uint8.
+        last_errors: (W, C), of the last row.
     """
 
     def __init__(self, rows: TrellisRows) -> None:
-        code, levels, depths, residues = rows.code, rows.levels, rows.depths, rows.residues
-        height, self._width, channels = levels.shape
-        coded = depths[..., 0] > CODED
+        code, constraints = rows.constraints.code, rows.constraints
+        assert code is not None
+        height, self._width, channels = rows.unrounded.pixels.shape
+        coded = constraints.low_bits[..., 0] == TRELLIS_CODED
+        self.quantized = np.empty_like(rows.unrounded.pixels)
+        self.last_errors = np.zeros_like(rows.errors_above)
         # Pixels of all rows, one after the other.
-        self._levels = levels.reshape(-1, channels)
-        self._rest = rows.remainder.reshape(-1, channels)
-        self._depths = depths.reshape(-1, channels)
-        self._residues = residues.reshape(-1, channels)
+        self._quantized = self.quantized.reshape(-1, channels)
+        self._unrounded = rows.unrounded.reshape(-1, channels)
+        self._constraints = constraints.reshape(-1, channels)
         self._coded = coded.reshape(-1)
-        self._leader = coset_representative(code, residues, coded).reshape(-1, channels)
-        self._samples = list(zip(code.samples[-channels:], code.steps(channels), strict=True))
-        self._feedback = rows.feedback
-        self._above = rows.above
-        self.errors = np.zeros_like(rows.above)
+        representative = coset_representative(code, constraints.residues, coded)
+        self._representative = representative.reshape(-1, channels)
+        self._trellis = list(zip(code.samples[-channels:], code.sections(channels), strict=True))
+        self._noise_shaping = rows.noise_shaping
+        self._errors_above = rows.errors_above
+        # Relative costs of the survivors, (S, H).
         self._costs = np.full((code.states, height), np.inf, np.float32)
         self._costs[0] = 0
-        # Of the last pixels, by time: for each state after one, the state before it, and the errors
-        # and levels that led from there.
-        self._origins = np.zeros((_MEMORY, code.states, height), np.intp)
-        self._survivors = np.zeros((_MEMORY, 2, channels, code.states, height), np.float32)
-        # Errors that are decided, by time; the first row is the one above.
-        self._decided = np.zeros((_RING, height + 1, channels), np.float32)
-        self._decided[-_LAG % _RING, 0] = rows.above[0]
-        for time in range(self._width + _LAG * (height - 1)):
-            self._step(time)
+        # The survivors, by time modulo their length: for each state after a pixel the state before
+        # it, and the errors [0] and quantized values [1] of the pixel on the way.
+        self._sources = np.zeros((_SURVIVOR_LENGTH, code.states, height), np.intp)
+        self._survivors = np.zeros((_SURVIVOR_LENGTH, 2, channels, code.states, height), np.float32)
+        # Decided errors, by time modulo their length; the first row is the one above.
+        self._decided = np.zeros((_DECIDED_LENGTH, height + 1, channels), np.float32)
+        self._decided[-_ROW_LAG % _DECIDED_LENGTH, 0] = rows.errors_above[0]
+        for time in range(self._width + _ROW_LAG * (height - 1)):
+            self._advance(time)
 
-    def _step(self, time: int) -> None:
-        """Go on by a pixel in all rows that have one at this time.
-
-        Pixel x of row y has its time at x + _LAG y.
-        """
+    def _advance(self, time: int) -> None:
+        """Process one pixel of each row that has one at this time."""
         height, width = self._costs.shape[1], self._width
-        first, stop = max(0, -(-(time - width + 1) // _LAG)), min(height, time // _LAG + 1)
+        first = max(0, -(-(time - width + 1) // _ROW_LAG))
+        stop = min(height, time // _ROW_LAG + 1)
         if first == 0:
-            upper_right = self._above[time + 1] if time + 1 < width else 0
-            self._decided[(time - _LAG + 1) % _RING, 0] = upper_right
+            upper_right = self._errors_above[time + 1] if time + 1 < width else 0
+            self._decided[(time - _ROW_LAG + 1) % _DECIDED_LENGTH, 0] = upper_right
         rows = slice(first, stop)
         if first < stop:
-            self._extend(time, rows)
-        ended = time - _LAG * first == width - 1
-        if time % _BLOCK == _BLOCK - 1 or ended:
-            self._decide(time, rows)
+            self._extend_survivors(time, rows)
+        ended = time - _ROW_LAG * first == width - 1
+        if time % _DECIDED_TOGETHER == _DECIDED_TOGETHER - 1 or ended:
+            self._decide_oldest(time, rows)
         if ended:
-            self._finish(time, first)
+            self._finish_row(time, first)
 
-    def _extend(self, time: int, rows: slice) -> None:
-        """All survivors of these rows by a pixel."""
+    def _extend_survivors(self, time: int, rows: slice) -> None:
+        """Extend all survivors of these rows by a pixel."""
         count = rows.stop - rows.start
-        start = rows.start * self._width + time - _LAG * rows.start
-        stride = max(1, self._width - _LAG)
+        start = rows.start * self._width + time - _ROW_LAG * rows.start
+        stride = max(1, self._width - _ROW_LAG)
         pixels = slice(start, start + (count - 1) * stride + 1, stride)
-        over = [self._decided[(time - _LAG + dx) % _RING, rows] for dx in (-1, 0, 1)]
-        near = exact(self._levels[pixels], self._rest[pixels])
-        near += np.concatenate(over, axis=1) @ self._feedback[2:].reshape(-1, near.shape[1])
-        left = self._survivors[(time - 1) % _MEMORY, 0, :, :, rows]
-        values = np.tensordot(self._feedback[1], left, (0, 0))
-        values += near.T[:, None]
+        above = [self._decided[(time - _ROW_LAG + dx) % _DECIDED_LENGTH, rows] for dx in (-1, 0, 1)]
+        shared = self._unrounded[pixels].values()
+        weights_above = self._noise_shaping[2:].reshape(-1, shared.shape[1])
+        shared += np.concatenate(above, axis=1) @ weights_above
+        left = self._survivors[(time - 1) % _SURVIVOR_LENGTH, 0, :, :, rows]
+        values = np.tensordot(self._noise_shaping[1], left, (0, 0))
+        values += shared.T[:, None]
         costs = self._costs[:, rows].copy()
-        self._branch(time, rows, costs, values, self._leader[pixels])
-        idle = np.flatnonzero(~self._coded[pixels])
-        if len(idle):
-            told = self._depths[pixels][idle], self._residues[pixels][idle]
-            self._pass(time, rows.start + idle, costs[:, idle], values[:, :, idle], *told)
+        self._extend_coded(time, rows, costs, values, self._representative[pixels])
+        uncoded = np.flatnonzero(~self._coded[pixels])
+        if len(uncoded):
+            constraints = self._constraints[pixels][uncoded]
+            indices = rows.start + uncoded
+            self._extend_uncoded(
+                time, indices, costs[:, uncoded], values[:, :, uncoded], constraints
+            )
 
-    def _branch(self, time: int, rows: slice, costs: Values, values: Values, lows: Pixels) -> None:
-        """Through a pixel of the code.
+    def _extend_coded(
+        self, time: int, rows: slice, costs: Values, values: Values, lows: Pixels
+    ) -> None:
+        """Extend survivors by a trellis-coded pixel.
 
         Args:
-            time: its own.
+            time: of the pixel.
             rows: n of them.
             costs: (S, n), of the survivors.
-            values: (C, S, n), what their levels are to be near to, but for errors of the pixel.
-            lows: (n, C), some low bits that bring the message out.
+            values: (C, S, n), what each survivor has to quantize, except for errors of earlier
+                samples of this pixel.
+            lows: (n, C), coset representatives of the pixels.
         """
         count = costs.shape[1]
         columns = np.arange(count)
-        # The state before the pixel; then errors and levels in turn.
+        # What each path has behind it: the state before the pixel, then an error and a quantized
+        # value for each sample.
         past = np.empty((1, *costs.shape), np.float32)
         past[0] = np.arange(len(costs), dtype=np.float32)[:, None]
-        for c, (sample, step) in enumerate(self._samples):
-            size, half = STEPS[sample.depth], HALVES[sample.depth]
-            value = values[0][step.sources]
-            low = (step.lows[:, :, None] ^ lows[:, c]).astype(np.float32)
-            level = value - low
-            level *= 1 / size
-            np.rint(level, out=level)
-            np.maximum(level, 0, out=level)
-            np.minimum(level, 256 / size - 1, out=level)
-            level *= size
-            level += low
-            error = level - value
-            np.maximum(error, -half, out=error)
-            np.minimum(error, half, out=error)
-            total = costs[step.sources]
+        for c, (sample, section) in enumerate(self._trellis):
+            value = values[0][section.sources]
+            low = (section.lows[:, :, None] ^ lows[:, c]).astype(np.float32)
+            quantized, error = _round_branches(value, low, sample.low_bits)
+            total = costs[section.sources]
             total += error * error
             carried = np.concatenate((past, values[1:]))
             if len(total) == 1:
-                costs, error, level = total[0], error[0], level[0]
-                carried = carried[:, step.sources[0]]
+                costs, error, quantized = total[0], error[0], quantized[0]
+                carried = carried[:, section.sources[0]]
             else:
                 second = total[1] < total[0]
                 costs = np.minimum(total[0], total[1])
-                source = np.where(second, step.sources[1, :, None], step.sources[0, :, None])
+                source = np.where(second, section.sources[1, :, None], section.sources[0, :, None])
                 source *= count
                 source += columns
                 carried = carried.reshape(len(carried), -1).take(source, axis=1)
                 error = np.where(second, error[1], error[0])
-                level = np.where(second, level[1], level[0])
+                quantized = np.where(second, quantized[1], quantized[0])
             split = len(past)
             values = carried[split:]
-            values += error * self._feedback[0, c, c + 1 :, None, None]
-            past = np.concatenate((carried[:split], error[None], level[None]))
-        self._keep(time, rows, costs, past[0].astype(np.intp), past[1::2], past[2::2])
+            values += error * self._noise_shaping[0, c, c + 1 :, None, None]
+            past = np.concatenate((carried[:split], error[None], quantized[None]))
+        self._store_survivors(time, rows, costs, past[0].astype(np.intp), past[1::2], past[2::2])
 
-    def _pass(
+    def _extend_uncoded(
         self,
         time: int,
         rows: Indices,
         costs: Values,
         values: Values,
-        depths: Pixels,
-        residues: Pixels,
+        constraints: SampleConstraints,
     ) -> None:
-        """Likewise, where a pixel has no part of the message; depths and residues are (n, C)."""
-        errors, levels = np.empty_like(values), np.empty_like(values)
+        """Extend survivors by a pixel without message bits; its constraints are (n, C)."""
+        errors, quantized = np.empty_like(values), np.empty_like(values)
         for c, value in enumerate(values):
+            low_bits, residues = constraints.low_bits[:, c], constraints.residues[:, c]
             for before in range(c):
-                value += errors[before] * self._feedback[0, before, c]
-            levels[c] = nearest(value, depths[:, c], residues[:, c])
-            half = HALVES[depths[:, c]]
-            np.clip(levels[c] - value, -half, half, out=errors[c])
-        origins = np.arange(len(costs))[:, None]
-        self._keep(time, rows, costs + np.sum(errors**2, axis=0), origins, errors, levels)
+                value += errors[before] * self._noise_shaping[0, before, c]
+            quantized[c] = round_to_lattice(value, low_bits, residues)
+            most = MAX_ERRORS[low_bits]
+            np.clip(quantized[c] - value, -most, most, out=errors[c])
+        sources = np.arange(len(costs))[:, None]
+        costs = costs + np.sum(errors**2, axis=0)
+        self._store_survivors(time, rows, costs, sources, errors, quantized)
 
-    def _keep(
+    def _store_survivors(
         self,
         time: int,
         rows: slice | Indices,
         costs: Values,
-        origins: Indices,
+        sources: Indices,
         errors: Values,
-        levels: Values,
+        quantized: Values,
     ) -> None:
-        """The survivors after a pixel."""
-        slot = time % _MEMORY
+        slot = time % _SURVIVOR_LENGTH
         self._costs[:, rows] = costs - costs.min(axis=0)
-        self._origins[slot][:, rows] = origins
+        self._sources[slot][:, rows] = sources
         self._survivors[slot, 0][:, :, rows] = errors
-        self._survivors[slot, 1][:, :, rows] = levels
+        self._survivors[slot, 1][:, :, rows] = quantized
 
-    def _decide(self, time: int, rows: slice) -> None:
-        """The oldest pixels that are not yet decided."""
+    def _decide_oldest(self, time: int, rows: slice) -> None:
+        """Trace the survivors back, and decide the oldest pixels as the best survivor has them."""
         costs, columns = self._costs[:, rows], np.arange(rows.start, rows.stop)
         states = np.repeat(np.arange(len(costs))[:, None], len(columns), axis=1)
-        for back in range(_DELAY):
-            states = self._origins[(time - back) % _MEMORY][states, columns]
+        for back in range(_DECISION_DELAY):
+            states = self._sources[(time - back) % _SURVIVOR_LENGTH][states, columns]
         state = states[costs.argmin(axis=0), columns - rows.start]
         costs[states != state] = np.inf
-        for back in range(_DELAY, _MEMORY):
-            self._write(time - back, columns, state)
-            state = self._origins[(time - back) % _MEMORY, state, columns]
+        for back in range(_DECISION_DELAY, _SURVIVOR_LENGTH):
+            self._decide(time - back, columns, state)
+            state = self._sources[(time - back) % _SURVIVOR_LENGTH, state, columns]
 
-    def _finish(self, time: int, row: int) -> None:
-        """The last pixels of a row."""
+    def _finish_row(self, time: int, row: int) -> None:
+        """Decide the last pixels of a row."""
         state, rows = self._costs[:, [row]].argmin(axis=0), np.array([row])
-        for back in range(_MEMORY):
-            self._write(time - back, rows, state)
-            state = self._origins[(time - back) % _MEMORY, state, rows]
-        self._decided[(time + 1) % _RING, row + 1] = 0
+        for back in range(_SURVIVOR_LENGTH):
+            self._decide(time - back, rows, state)
+            state = self._sources[(time - back) % _SURVIVOR_LENGTH, state, rows]
+        self._decided[(time + 1) % _DECIDED_LENGTH, row + 1] = 0
 
-    def _write(self, time: int, rows: Indices, states: Indices) -> None:
-        """The pixel of each row at that time, if it has one, as the survivor of a state has it."""
-        x = time - _LAG * rows
-        there = (x >= 0) & (x < self._width)
-        x, rows, states = x[there], rows[there], states[there]
-        errors, levels = self._survivors[time % _MEMORY][:, :, states, rows].transpose(0, 2, 1)
-        self._levels[rows * self._width + x] = levels
-        self._decided[time % _RING, rows + 1] = errors
+    def _decide(self, time: int, rows: Indices, states: Indices) -> None:
+        """Decide the pixel of each row at this time, if it has one, by its survivor of a state."""
+        x = time - _ROW_LAG * rows
+        inside = (x >= 0) & (x < self._width)
+        x, rows, states = x[inside], rows[inside], states[inside]
+        survivors = self._survivors[time % _SURVIVOR_LENGTH]
+        errors, quantized = survivors[:, :, states, rows].transpose(0, 2, 1)
+        self._quantized[rows * self._width + x] = quantized
+        self._decided[time % _DECIDED_LENGTH, rows + 1] = errors
         if len(rows) and rows[-1] == self._costs.shape[1] - 1:
-            self.errors[x[-1]] = errors[-1]
+            self.last_errors[x[-1]] = errors[-1]
+
+
+def _round_branches(value: Values, low: Values, low_bits: int) -> tuple[Values, Values]:
+    """Quantize the values of all branches at a sample to their lattices.
+
+    This is :func:`round_to_lattice` for a single step, and faster; of two values that are equally
+    near it takes the even multiple of the step.
+
+    Returns:
+        The quantized values and their errors, limited to half a step.
+    """
+    step, most = LATTICE_STEPS[low_bits], MAX_ERRORS[low_bits]
+    quantized = value - low
+    quantized *= 1 / step
+    np.rint(quantized, out=quantized)
+    np.maximum(quantized, 0, out=quantized)
+    np.minimum(quantized, 256 / step - 1, out=quantized)
+    quantized *= step
+    quantized += low
+    error = quantized - value
+    np.maximum(error, -most, out=error)
+    np.minimum(error, most, out=error)
+    return quantized, error

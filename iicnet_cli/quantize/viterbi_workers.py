@@ -1,4 +1,4 @@
-"""Processes that round along trellises, so that threads need not wait for each other's Python."""
+"""Worker processes for the Viterbi search, so that threads do not wait for one interpreter lock."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import Self
 
-import iicnet_cli
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.quantize.viterbi import TrellisRows, Values, viterbi_quantize
 
 
 class ViterbiWorkers:
-    """As many as there are threads that ask at once, for as long as the context is open.
+    """A pool of worker processes, open as a context.
 
-    They are no ``multiprocessing`` workers, which would run the main module of a program that uses
-    this package once more.
+    It has one process for each thread that calls it at the same time. They are not
+    ``multiprocessing`` workers, for those run the main module of the calling program once more.
     """
 
     def __init__(self) -> None:
@@ -33,34 +32,38 @@ class ViterbiWorkers:
 
     def __exit__(self, *_: object) -> None:
         self._closed = True
-        self._end_idle()
+        self._stop_idle()
 
-    def viterbi_quantize(self, rows: TrellisRows) -> Values:
-        """As the function; done here where there can be no helper, or it was killed."""
-        helper = self._helper()
-        if helper is None:
+    def viterbi_quantize(self, rows: TrellisRows) -> tuple[Pixels, Values]:
+        """Call :func:`viterbi.viterbi_quantize` in a worker process.
+
+        It runs in this process if no worker can be started, or if the worker was killed.
+        """
+        worker = self._take_worker()
+        if worker is None:
             return viterbi_quantize(rows)
         try:
-            rows.levels[:], errors = _answer(helper, rows)
+            result = _ask(worker, rows)
         except (OSError, EOFError, pickle.UnpicklingError):
-            _end(helper)
+            _stop(worker)
             return viterbi_quantize(rows)
-        self._idle.put(helper)
+        self._idle.put(worker)
         if self._closed:
-            self._end_idle()
-        return errors
+            self._stop_idle()
+        return result
 
-    def _end_idle(self) -> None:
+    def _stop_idle(self) -> None:
         with suppress(Empty):
             while True:
-                _end(self._idle.get_nowait())
+                _stop(self._idle.get_nowait())
 
-    def _helper(self) -> subprocess.Popen[bytes] | None:
+    def _take_worker(self) -> subprocess.Popen[bytes] | None:
+        """An idle worker or a new one; ``None`` where none can be started."""
         with suppress(Empty):
             return self._idle.get_nowait()
         if getattr(sys, "frozen", False) or not sys.executable:
             return None
-        package = str(Path(iicnet_cli.__file__).parents[1])
+        package = str(Path(__file__).parents[2])
         paths = [package, os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else [package]
         try:
             return subprocess.Popen(
@@ -75,29 +78,28 @@ class ViterbiWorkers:
 
 
 def serve() -> None:
-    """Answer until there is nobody to ask."""
-    # Ctrl-C is for the process that asks.
+    """Run a worker process: answer requests on stdin until it is closed."""
+    # Ctrl-C is handled by the process that asks.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    asked, answers = sys.stdin.buffer, sys.stdout.buffer
+    requests, answers = sys.stdin.buffer, sys.stdout.buffer
     while True:
         try:
-            rows = pickle.load(asked)
-            errors = viterbi_quantize(rows)
-            pickle.dump((rows.levels, errors), answers)
+            rows = pickle.load(requests)
+            pickle.dump(viterbi_quantize(rows), answers)
             answers.flush()
         except (EOFError, BrokenPipeError):
             os._exit(0)
 
 
-def _answer(helper: subprocess.Popen[bytes], rows: TrellisRows) -> tuple[Pixels, Values]:
-    assert helper.stdin
-    assert helper.stdout
-    pickle.dump(rows, helper.stdin)
-    helper.stdin.flush()
-    levels, errors = pickle.load(helper.stdout)
-    return levels, errors
+def _ask(worker: subprocess.Popen[bytes], rows: TrellisRows) -> tuple[Pixels, Values]:
+    assert worker.stdin
+    assert worker.stdout
+    pickle.dump(rows, worker.stdin)
+    worker.stdin.flush()
+    pixels, errors = pickle.load(worker.stdout)
+    return pixels, errors
 
 
-def _end(helper: subprocess.Popen[bytes]) -> None:
-    helper.kill()
-    helper.communicate()
+def _stop(worker: subprocess.Popen[bytes]) -> None:
+    worker.kill()
+    worker.communicate()

@@ -15,7 +15,7 @@ from torch.nn import functional
 from iicnet_cli.errors import TrainingError
 from iicnet_cli.network import IICNet, Quantization
 from iicnet_cli.network.pixels import to_tensor
-from iicnet_cli.payload.static_map import CELL as STATIC_CELL
+from iicnet_cli.payload.static_map import STATIC_CELL
 from iicnet_cli.training.data import TrainingData, batches
 from iicnet_cli.training.losses import total_loss
 from iicnet_cli.training.optimizer import learning_rate_factor

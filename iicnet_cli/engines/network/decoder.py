@@ -59,7 +59,9 @@ class Carried:
             embedding: shape of the embedding; ``None`` if it is not as large as the pictures, and
                 so can have no static region.
         """
-        region = StaticRegion.from_bytes(header.static_region or (mark.common if mark else b""))
+        region = StaticRegion.from_bytes(
+            header.static_region or (mark.static_region_bytes if mark else b"")
+        )
         fits = region is not None and embedding is not None and region.fits(embedding)
         return cls(
             layer=mark.enhancement if mark else b"",
@@ -92,7 +94,7 @@ def restore_before_prediction(
     restored = restored[:, :, : wanted.shape[2]]
     if region is not None:
         pixels = embedding if isinstance(embedding, np.ndarray) else embedding.pixels
-        region.put(restored, pixels, rows.start, parts=FRACTION)
+        region.copy_into(restored, pixels, rows.start, scale=FRACTION)
     return restored
 
 
@@ -125,7 +127,7 @@ def decode_pictures(
     else:
         pictures = crop(passes.restore(embedding, dtype, tick), *size)
     if carried.region is not None:
-        carried.region.put(pictures, embedding)
+        carried.region.copy_into(pictures, embedding)
     return pictures
 
 

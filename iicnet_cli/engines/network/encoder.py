@@ -24,12 +24,13 @@ from iicnet_cli.engines.network.sliced_encoder import (
 )
 from iicnet_cli.engines.network.static_region import copy_static_region
 from iicnet_cli.inference.runner import Passes, Runner
-from iicnet_cli.payload.mark import Mark, write_mark
+from iicnet_cli.payload.mark import Mark
+from iicnet_cli.payload.mark_pixels import write_mark
 from iicnet_cli.pictures.arrays import PixelArray, Pixels, pad
 from iicnet_cli.pictures.metrics import cap_psnr, mse, mse_to_psnr
 from iicnet_cli.quantize.lattice import UnroundedEmbedding
-from iicnet_cli.quantize.trellis_codes import CODED, CODES
-from iicnet_cli.quantize.viterbi import Quantizer, viterbi_quantize
+from iicnet_cli.quantize.trellis_codes import TRELLIS_CODES
+from iicnet_cli.quantize.viterbi import TrellisQuantizer, viterbi_quantize
 from iicnet_cli.reports import Stage
 
 _MAX_SEARCHES = 3
@@ -50,7 +51,7 @@ class EncoderSettings:
 
     adds_layer: bool = True
     thorough: bool = False
-    quantizer: Quantizer = viterbi_quantize
+    quantizer: TrellisQuantizer = viterbi_quantize
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ class _GroupEncoder:
         self.padded = pad(images, mark.padding)
         self.network_embedding = passes.embed(self.padded, self.tick(Stage.EMBEDDING))
         region = copy_static_region(self.padded, self.network_embedding, payload=len(mark.motion))
-        self.mark = replace(mark, common=region.to_bytes()) if region else mark
+        self.mark = replace(mark, static_region_bytes=region.to_bytes()) if region else mark
 
     @property
     def settings(self) -> EncoderSettings:
@@ -153,9 +154,10 @@ class _GroupEncoder:
     @property
     def static(self) -> NDArray[np.bool_] | None:
         """(H_e, W_e), the static region."""
-        if self.mark.area is None:
+        region = self.mark.static_region
+        if region is None:
             return None
-        return self.mark.area.mask(*self.network_embedding.pixels.shape[:2])
+        return region.mask(*self.network_embedding.pixels.shape[:2])
 
     @cached_property
     def reference(self) -> Pixels:
@@ -178,10 +180,7 @@ class _GroupEncoder:
             bits: payload bits a pixel of the layer, 0 for none; by default as many as pay.
         """
         if not self._settings.adds_layer or bits == 0:
-            pixels = write_mark(
-                embedding.pixels, self.mark, embedding.residual, self._passes.noise_shaping
-            )
-            return self.mark, pixels
+            return self.mark, write_mark(embedding, self.mark, self._passes.noise_shaping)
         request = LayerRequest(
             self._passes,
             self._images,
@@ -233,8 +232,8 @@ class _SearchingEncoder:
         """Payload bits a pixel at which both PSNRs together are highest before the search."""
         encoder, best = self._encoder, self._before
         mark = self._usual[0]
-        bits = mark.depth - CODED if mark.enhancement else 0
-        while 0 < bits < len(CODES):
+        bits = mark.code.trellis_bits if mark.enhancement else 0
+        while 0 < bits < len(TRELLIS_CODES):
             richer = encoder.quality(*encoder.carry(encoder.network_embedding, bits + 1))
             if richer.total <= best.total:
                 break

@@ -12,8 +12,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-from iicnet_cli.container.header import Header
-from iicnet_cli.container.png import MAX_HEADER_BYTES
+from iicnet_cli.container.header import MAX_HEADER_BYTES, Header
 from iicnet_cli.engines.base import (
     Alteration,
     Computing,
@@ -33,11 +32,12 @@ from iicnet_cli.engines.network.residual_codec import codec_unavailable_reason
 from iicnet_cli.errors import UsageError
 from iicnet_cli.options import EmbedOptions
 from iicnet_cli.payload.mark import TASKS as MARK_TASKS
-from iicnet_cli.payload.mark import Mark, fps_code, model_id, payload_capacity, read_mark
+from iicnet_cli.payload.mark import Mark, fps_code, model_id
+from iicnet_cli.payload.mark_pixels import payload_capacity, read_mark
+from iicnet_cli.payload.payload_code import PayloadCode
 from iicnet_cli.pictures.arrays import PixelArray, Pixels, pad, padding_to
 from iicnet_cli.pictures.group import Group
-from iicnet_cli.quantize.trellis_codes import CODED, CODES
-from iicnet_cli.quantize.viterbi import Quantizer, viterbi_quantize
+from iicnet_cli.quantize.viterbi import TrellisQuantizer, viterbi_quantize
 from iicnet_cli.quantize.viterbi_workers import ViterbiWorkers
 from iicnet_cli.zoo import Checkpoint, find
 
@@ -62,7 +62,7 @@ class NetworkEngine(Engine):
     def __init__(self, checkpoint: Checkpoint, computing: Computing) -> None:
         self._checkpoint = checkpoint
         self._computing = computing
-        self._quantizer: Quantizer = viterbi_quantize
+        self._quantizer: TrellisQuantizer = viterbi_quantize
         self.config = checkpoint.config.network
         self.images_per_group = self.config.images
         self.model = checkpoint.name
@@ -99,7 +99,7 @@ class NetworkEngine(Engine):
         )
 
     def capacity(self, shape: tuple[int, ...]) -> int:
-        return payload_capacity(shape, depth=CODED + len(CODES))
+        return payload_capacity(shape, code=max(PayloadCode))
 
     def reference(self, images: Pixels) -> Pixels:
         return self.runner.reference(self._padded(images))
@@ -149,7 +149,7 @@ class NetworkEngine(Engine):
             )
         return EncodedGroup(
             pixels=encoded.pixels,
-            side_info=SideInfo(encoded.mark.motion, encoded.mark.common),
+            side_info=SideInfo(encoded.mark.motion, encoded.mark.static_region_bytes),
             gained_psnr=encoded.gained_psnr,
             notes=_without_layer(reason),
         )
@@ -180,7 +180,7 @@ class NetworkEngine(Engine):
             mark = None
         repeated = SideInfo(
             motion=_decode_repeated(header.motion, index),
-            static_region=_decode_repeated(header.common, index),
+            static_region=_decode_repeated(header.static_regions, index),
         )
         carried = Carried.by(mark, repeated, embedding.shape if self.scale == 1 else None)
         size = header.width, header.height
@@ -219,7 +219,7 @@ class NetworkEngine(Engine):
         data = motion.to_bytes() if motion else b""
         height, width = images.shape[1] // self.scale, images.shape[2] // self.scale
         shape = height, width, self.config.embedding_channels
-        if len(data) > payload_capacity(shape, to_a_bit=_MIN_SAMPLES_PER_MOTION_BIT):
+        if len(data) > payload_capacity(shape, carriers_per_symbol=_MIN_SAMPLES_PER_MOTION_BIT):
             return images, b""
         return subtract_prediction(images, motion), data
 

@@ -23,13 +23,15 @@ from iicnet_cli.engines.network.decoder import (
 )
 from iicnet_cli.engines.network.enhancement_layer import LayerPlan, plan_layer
 from iicnet_cli.inference.runner import Passes
-from iicnet_cli.payload.mark import Mark, carried, payload_capacity, write_mark
+from iicnet_cli.payload.mark import Mark
+from iicnet_cli.payload.mark_pixels import constrain_samples, payload_capacity, write_mark
+from iicnet_cli.payload.payload_code import PayloadCode
 from iicnet_cli.pictures.arrays import FixedPoint, PixelArray, Pixels, from_fixed_point
 from iicnet_cli.pictures.metrics import cap_psnr, mse, mse_to_psnr
-from iicnet_cli.quantize.error_diffusion import Rounding
+from iicnet_cli.quantize.error_diffusion import RowQuantizer
 from iicnet_cli.quantize.lattice import UnroundedEmbedding
-from iicnet_cli.quantize.trellis_codes import CODED, CODES
-from iicnet_cli.quantize.viterbi import Quantizer, viterbi_quantize
+from iicnet_cli.quantize.trellis_codes import TRELLIS_CODES
+from iicnet_cli.quantize.viterbi import TrellisQuantizer, viterbi_quantize
 
 UNCERTAIN_BASE_MSE = 1.0
 """Where the base layer has a smaller mean squared error than this, carrying a layer may cost more
@@ -74,7 +76,7 @@ class LayerRequest:
     mark: Mark
     embedding: UnroundedEmbedding
     embedding_mse: float
-    quantizer: Quantizer = viterbi_quantize
+    quantizer: TrellisQuantizer = viterbi_quantize
     thorough: bool = False
     tick: Callable[[float], None] = lambda share: None
 
@@ -82,14 +84,16 @@ class LayerRequest:
         self, embedding: Pixels | UnroundedEmbedding, rows: slice | None = None
     ) -> FixedPoint:
         """What the network restores of some rows, with the static region put back."""
-        return restore_before_prediction(self.passes, embedding, self.wanted, self.mark.area, rows)
+        region = self.mark.static_region
+        return restore_before_prediction(self.passes, embedding, self.wanted, region, rows)
 
     @property
     def open_share(self) -> float:
         """Share of the samples outside of the static region: those that may carry payload."""
-        if self.mark.area is None:
+        region = self.mark.static_region
+        if region is None:
             return 1.0
-        return max(1 - float(self.mark.area.cells.mean()), _MIN_OPEN_SHARE)
+        return max(1 - float(region.cells.mean()), _MIN_OPEN_SHARE)
 
 
 def encode_with_layer(request: LayerRequest, bits: int | None = None) -> tuple[Mark, Pixels]:
@@ -123,7 +127,9 @@ def encode_with_layer(request: LayerRequest, bits: int | None = None) -> tuple[M
 
 def layer_capacity(embedding: Pixels, mark: Mark, bits: int) -> int:
     """Bytes that are available for a layer of ``bits`` payload bits a pixel."""
-    return payload_capacity(embedding.shape, mark.common, depth=CODED + bits) - len(mark.motion)
+    code = PayloadCode.trellis(bits)
+    capacity = payload_capacity(embedding.shape, mark.static_region_bytes, code=code)
+    return capacity - len(mark.motion)
 
 
 def restored_pictures(
@@ -140,17 +146,15 @@ def restored_pictures(
     Returns:
         Pictures like ``wanted``.
     """
-    carried = Carried(layer=mark.enhancement, region=mark.area)
+    carried = Carried(layer=mark.enhancement, region=mark.static_region)
     size = wanted.shape[2], wanted.shape[1]
     return decode_pictures(passes, embedding, carried, size, wanted.dtype)
 
 
 def _encode_plain(request: LayerRequest) -> tuple[Mark, Pixels]:
     """The embedding with its mark, but without a layer."""
-    embedding, noise_shaping = request.embedding, request.passes.noise_shaping
-    return request.mark, write_mark(
-        embedding.pixels, request.mark, embedding.residual, noise_shaping
-    )
+    mark, noise_shaping = request.mark, request.passes.noise_shaping
+    return mark, write_mark(request.embedding, mark, noise_shaping)
 
 
 def _plan(request: LayerRequest, base: FixedPoint, bits: int) -> LayerPlan | None:
@@ -175,7 +179,7 @@ def _choose_bits(
         if plan is None:
             return -math.inf
         channels = request.embedding.pixels.shape[2]
-        rounding = CODES[bits - 1].noise(channels) * request.open_share
+        rounding = TRELLIS_CODES[bits].expected_mse(channels) * request.open_share
         remaining = base_mse - plan.mse_reduction + _ROUNDING_MSE_KEPT * rounding
         return mse_to_psnr(request.embedding_mse + rounding) + mse_to_psnr(remaining)
 
@@ -224,17 +228,16 @@ class _SliceEncoder:
     """Rounds the slices of one embedding in turn."""
 
     def __init__(self, request: LayerRequest, plan: LayerPlan, bits: int) -> None:
-        embedding, region = request.embedding, request.mark.area
+        embedding, region = request.embedding, request.mark.static_region
         self._request = request
         self._static = None if region is None else region.mask(*embedding.pixels.shape[:2])
         self._areas = _areas_of_slices(plan, embedding.pixels.shape, self._static)
         first = first_slice(plan.sizes, [area.samples for area in self._areas])
         self._plan = replace(plan, first=first, thorough=request.thorough)
         self._room = layer_capacity(embedding.pixels, request.mark, bits)
-        self._mark = replace(request.mark, depth=CODED + bits)
-        self._rounding = Rounding(
-            embedding.pixels,
-            embedding.residual,
+        self._mark = replace(request.mark, code=PayloadCode.trellis(bits))
+        self._row_quantizer = RowQuantizer(
+            embedding,
             request.passes.noise_shaping,
             self._static,
             request.quantizer,
@@ -246,16 +249,16 @@ class _SliceEncoder:
         Args:
             base: (K, H, W, C), restored from the exact values.
         """
-        plan, rounding = self._plan, self._rounding
-        samples_of_row = math.prod(rounding.levels.shape[1:])
+        plan, quantizer = self._plan, self._row_quantizer
+        samples_of_row = math.prod(quantizer.pixels.shape[1:])
         restored = base[:, plan.rows(plan.first)].copy()
         del base
-        residual = rounding.remainder.copy()  # 0 where the embedding is rounded already
+        residual = quantizer.unrounded.residual.copy()  # 0 where the embedding is rounded already
         carriers = plan.order[1:] + plan.order[:1]
         mark = replace(
             self._mark,
             enhancement=bytes(self._room),
-            first=self._areas[carriers[0]].rows.start * samples_of_row,
+            first_sample=self._areas[carriers[0]].rows.start * samples_of_row,
         )
         payload = len(mark.to_bytes())
         carried_samples = accumulate(self._areas[i].samples for i in carriers)
@@ -273,14 +276,14 @@ class _SliceEncoder:
             mark = replace(mark, enhancement=layer.ljust(self._room, b"\0"))
             rows = self._areas[carrier].rows
             samples = slice(rows.start * samples_of_row, rows.stop * samples_of_row)
-            rounding.rows(rows, *carried(rounding.levels.shape, mark, samples))
+            quantizer.quantize(rows, constrain_samples(quantizer.pixels.shape, mark, samples))
             residual[rows] = 0
             self._request.tick(1 - left / self._room)
             if carrier != carriers[-1]:
-                partly_rounded = UnroundedEmbedding(rounding.levels, residual)
+                partly_rounded = UnroundedEmbedding(quantizer.pixels, residual)
                 restored = self._request.restore(partly_rounded, plan.rows(carrier))
         self._request.tick(1)
-        return mark, rounding.levels
+        return mark, quantizer.pixels
 
 
 def _areas_of_slices(

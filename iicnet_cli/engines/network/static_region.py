@@ -10,9 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from iicnet_cli.payload.mark import payload_capacity
-from iicnet_cli.payload.static_map import CELL as STATIC_CELL
-from iicnet_cli.payload.static_map import StaticRegion
+from iicnet_cli.payload.mark_pixels import payload_capacity
+from iicnet_cli.payload.static_map import STATIC_CELL, StaticRegion
 from iicnet_cli.pictures.arrays import PixelArray
 from iicnet_cli.quantize.lattice import UnroundedEmbedding
 

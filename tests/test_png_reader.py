@@ -1,0 +1,227 @@
+"""Reading embeddings from PNG files, also from those that other tools have changed."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import threading
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from iicnet_cli.container import png_reader
+from iicnet_cli.container.header import Source
+from iicnet_cli.container.png_reader import PngReader, has_equal_channels, read_header
+from iicnet_cli.errors import ContainerError, DamagedError, MediaError, NotAnEmbeddingError
+from tests.png_files import (
+    chunks_of,
+    png_of,
+    replace_header,
+    save_again,
+    some_header,
+    without_text,
+    write_embedding,
+)
+from tests.random_arrays import random_pixels, smooth_pixels
+
+
+@pytest.fixture
+def still(tmp_path: Path) -> Path:
+    """An embedding of one frame."""
+    path = tmp_path / "still.png"
+    write_embedding(path, smooth_pixels(30, 40))
+    return path
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(16, 70), st.integers(16, 70), st.booleans(), st.integers(1, 4))
+def test_round_trip(height: int, width: int, grey: bool, count: int) -> None:
+    frames = [random_pixels(height, width, grey, seed) for seed in range(count)]
+    file = io.BytesIO()
+    header = write_embedding(file, *frames)
+    with PngReader(file) as reader:
+        assert reader.n_frames == len(reader) == count
+        assert reader.size == (width, height)
+        assert reader.grey == grey
+        assert reader.header == header == read_header(file)
+        for _ in range(2):  # from the start again
+            assert all(np.array_equal(a, b) for a, b in zip(reader, frames, strict=True))
+        assert np.array_equal(reader.read_frame(count - 1), frames[-1])
+        assert reader.verify() is True
+    assert not file.closed
+
+
+def test_frames_can_be_given_as_grey_or_rgb() -> None:
+    pixels = random_pixels(20, 24, grey=True)
+    with PngReader(save_again(Image.fromarray(pixels).convert("RGB"))) as reader:
+        assert not reader.grey
+        assert has_equal_channels(reader.read_frame(0))
+        reader.grey = True
+        assert np.array_equal(reader.read_frame(0), pixels)
+    with PngReader(save_again(Image.fromarray(pixels))) as reader:
+        assert reader.grey
+        reader.grey = False
+        assert np.array_equal(reader.read_frame(0), np.stack([pixels] * 3, axis=2))
+
+
+def test_a_file_without_text_has_no_header(still: Path) -> None:
+    data = without_text(still.read_bytes())
+    assert read_header(io.BytesIO(data)) is None
+    with PngReader(io.BytesIO(data)) as reader:
+        assert reader.header is None
+        assert reader.verify() is None
+
+
+def test_changed_pixels_fail_the_hash(still: Path) -> None:
+    file = io.BytesIO()
+    write_embedding(file, smooth_pixels(30, 40)[::-1])
+    other = dict(chunks_of(file.getvalue()))[b"IDAT"]
+    data = png_of([(k, other if k == b"IDAT" else b) for k, b in chunks_of(still.read_bytes())])
+    with PngReader(io.BytesIO(data)) as reader:
+        assert reader.verify() is False
+
+
+def test_animation_saved_again_by_pillow() -> None:
+    frames = [smooth_pixels(30, 40) for _ in range(3)]
+    frames[1][4:9, 5:9] = 7
+    frames[2][20:, 30:] = 9
+    images = [Image.fromarray(pixels) for pixels in frames]
+    file = io.BytesIO()
+    images[0].save(file, "PNG", save_all=True, append_images=images[1:], blend=1)
+    with PngReader(file) as reader:
+        assert all(np.array_equal(a, b) for a, b in zip(reader, frames, strict=True))
+
+
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt"])
+def test_header_in_the_chunks_that_other_tools_make(still: Path, kind: bytes) -> None:
+    header = some_header(sources=[Source(name="Été.png", width=1, height=1)])
+    text = header.to_json().encode()
+    body = {
+        b"tEXt": b"iicnet\0" + text,
+        b"zTXt": b"iicnet\0\0" + zlib.compress(text),
+        b"iTXt": b"iicnet\0\1\0en\0word\0" + zlib.compress(text),
+    }[kind]
+    chunks = chunks_of(without_text(still.read_bytes()))
+    chunks.insert(1, (kind, body))  # before the pixels
+    assert read_header(io.BytesIO(png_of(chunks))) == header
+
+
+def test_a_header_that_is_too_large_is_not_unpacked(
+    still: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(png_reader, "MAX_HEADER_BYTES", 100_000)
+    data = still.read_bytes()
+    bomb = b"iicnet\0\1\0\0\0" + zlib.compress(b" " * 1_000_000 + b"{}")
+    for kind, body in ((b"iTXt", bomb), (b"tEXt", b"iicnet\0" + bytes(100_000))):
+        with pytest.raises(DamagedError, match="too large"):
+            read_header(io.BytesIO(replace_header(data, kind, body)))
+
+
+def test_every_truncation_is_damage(still: Path) -> None:
+    data = still.read_bytes()
+    for size in [*range(8, 80), *range(80, len(data), 97), len(data) - 12, len(data) - 5]:
+        with pytest.raises(DamagedError):
+            read_header(io.BytesIO(data[:size]))
+        with pytest.raises(DamagedError):
+            PngReader(io.BytesIO(data[:size]))
+
+
+def test_a_flipped_byte_in_the_header_is_damage(still: Path) -> None:
+    data = bytearray(still.read_bytes())
+    data[data.index(b"stego-3")] ^= 1
+    with pytest.raises(DamagedError, match="iTXt"):
+        read_header(io.BytesIO(data))
+
+
+@pytest.mark.parametrize(
+    ("file_format", "name"),
+    [("JPEG", "JPEG"), ("WEBP", "WebP"), ("GIF", "GIF"), ("BMP", "BMP"), ("TIFF", "TIFF")],
+)
+def test_another_format_named_png(tmp_path: Path, file_format: str, name: str) -> None:
+    path = tmp_path / "photo.png"
+    Image.fromarray(smooth_pixels(20, 20)).save(path, file_format)
+    for function in (read_header, PngReader):
+        with pytest.raises(NotAnEmbeddingError, match=name) as caught:
+            function(path)
+        assert "another format" in caught.value.hint
+        assert "photo.png" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "empty"),
+        (b"hello, world\n", "not a PNG"),
+        (b"\0\0\0 ftypavif", "AVIF"),
+        (b"\0\0\0 ftypheic", "HEIC"),
+        (b"\0\0\0 ftypisom", "MP4"),
+        (b"PK\x03\x04", "ZIP"),
+    ],
+)
+def test_no_png_at_all(data: bytes, message: str) -> None:
+    with pytest.raises(NotAnEmbeddingError, match=message):
+        read_header(io.BytesIO(data))
+
+
+def test_missing_input(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="No such file"):
+        read_header(tmp_path / "none.png")
+
+
+def test_reading_a_header_loads_no_pillow(still: Path) -> None:
+    code = (
+        "import sys; from iicnet_cli.container.png_reader import read_header;"
+        "print(read_header(sys.argv[1]).model, 'PIL' in sys.modules, 'torch' in sys.modules)"
+    )
+    root = Path(__file__).resolve().parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(still)],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["stego-3", "False", "False"]
+
+
+def test_our_limit_on_pixels_counts_not_pillows(
+    still: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with PngReader(still) as reader:
+            assert len(list(reader)) == 1
+    assert Image.MAX_IMAGE_PIXELS == 100
+    monkeypatch.setattr(png_reader, "MAX_PIXELS", 1000)
+    with pytest.raises(ContainerError, match="limit"):
+        read_header(still)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_reading_from_a_pipe(count: int) -> None:
+    frames = [random_pixels(60, 70, seed=seed) for seed in range(count)]
+    written = io.BytesIO()
+    write_embedding(written, *frames)
+    read_end, write_end = os.pipe()
+
+    def produce() -> None:
+        with open(write_end, "wb") as file:
+            file.write(written.getvalue())
+
+    thread = threading.Thread(target=produce)
+    thread.start()
+    with open(read_end, "rb") as file:
+        assert not file.seekable()
+        with PngReader(file) as reader:
+            assert reader.header is not None and reader.verify()
+            assert all(np.array_equal(a, b) for a, b in zip(reader, frames, strict=True))
+    thread.join()
