@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from iicnet_cli.inference.device import DeviceChoice
 
 AnyPath = str | PathLike[str]
-MIN_SIDE = 16
+MIN_PICTURE_SIDE = 16
 """Pictures whose shorter side has fewer pixels than this cannot be embedded."""
 
 
@@ -101,7 +101,7 @@ class Converter:
     ) -> None:
         self._computing = Computing(device, memory, compiled, precision)
         self._progress = progress
-        self._engines: dict[EngineRequest, Engine] = {}
+        self._engines: dict[tuple[str, str, str], Engine] = {}
 
     @cached_property
     def device(self) -> DeviceChoice:
@@ -232,10 +232,12 @@ class Converter:
 
         Raises:
             NotAnEmbeddingError: neither header nor mark, and no task or model was given.
-            DamagedError: the size of the picture is not that which was written.
+            DamagedError: the picture has another size than was written, or the PNG is damaged.
+            UnsupportedVersionError: a newer version wrote the PNG.
             ModelError: the checkpoint is not here.
             UsageError: the output does not fit the task.
             OutputExistsError: the output exists and ``overwrite`` is False.
+            MediaError: the PNG cannot be read or the output cannot be written.
         """
         began = time.monotonic()
         source = Path(source)
@@ -247,8 +249,8 @@ class Converter:
             if options.layout is not None and "layout" not in chosen.takes:
                 raise UsageError(f"{chosen.name} has no use for --layout")
             altered = None if reader.header is None else not reader.verify()
-            beside = source if folder is None else Path(folder) / source.name
-            target = chosen.default_output(beside, header) if output is None else Path(output)
+            png = source if folder is None else Path(folder) / source.name
+            target = chosen.default_output(png, header) if output is None else Path(output)
             notes: list[str] = []
             groups = self._restored_groups(reader, header, engine, notes)
             delivered = chosen.deliver(header, groups, target, overwrite=overwrite, options=options)
@@ -285,7 +287,7 @@ class Converter:
             save_all=True, pnginfo=embedding_info(image))`` writes it with its header.
 
         Raises:
-            UsageError, ModelError, QualityError: as :meth:`embed`.
+            UsageError, MediaError, ModelError, QualityError: as :meth:`embed`.
         """
         with tempfile.TemporaryDirectory() as scratch:
             output = Path(scratch) / "embedding.png"
@@ -312,7 +314,7 @@ class Converter:
             of a clip its frames in time.
 
         Raises:
-            NotAnEmbeddingError, DamagedError, ModelError: as :meth:`restore`.
+            ContainerError, ModelError, MediaError: as :meth:`restore`.
         """
         if isinstance(source, str | PathLike):
             readable: Path | io.BytesIO = Path(source)
@@ -339,26 +341,27 @@ class Converter:
             raise UsageError("nothing to embed: no input was given")
         chosen = task_named(task) if task else guess_task(paths, options)
         images = chosen.pictures_per_group(paths)
-        engine = self._engine(
-            EngineRequest(options.engine, chosen.name, images, options.half, model)
-        )
         for name in options.given_for_tasks():
             if name not in chosen.takes:
                 raise UsageError(f"{chosen.name} has no use for --{name}")
+        engine = self._engine(
+            EngineRequest(options.engine, chosen.name, images, options.half, model)
+        )
         source = chosen.open(paths, engine.images_per_group, options)
-        if min(source.width, source.height) < MIN_SIDE:
+        if min(source.width, source.height) < MIN_PICTURE_SIDE:
             raise UsageError(
                 f"pictures of {source.width}x{source.height} pixels are too small: "
-                f"{MIN_SIDE}x{MIN_SIDE} is the least"
+                f"{MIN_PICTURE_SIDE}x{MIN_PICTURE_SIDE} is the least"
             )
         predicts = options.align and "align" in chosen.takes
         request = EncodingRequest(chosen.name, source.fps, predicts, options)
         return _Job(chosen, engine, source, request, guessed=task is None)
 
     def _engine(self, request: EngineRequest) -> Engine:
-        if request not in self._engines:
-            self._engines[request] = open_engine(request, self._computing)
-        return self._engines[request]
+        """The engine for a request; one that is open already, if it is the same."""
+        engine = open_engine(request, self._computing)
+        key = request.engine, engine.model, engine.weights_sha256
+        return self._engines.setdefault(key, engine)
 
     def _write(self, job: _Job, path: Path) -> tuple[Header, list[EncodedGroup], tuple[str, ...]]:
         """Encode all groups into a PNG.
@@ -376,9 +379,13 @@ class Converter:
 
         encoded: list[EncodedGroup] = []
         groups = job.source.groups()
-        with open(path, "w+b") as file, job.engine.encoding(at_once):
+        with (
+            open(path, "w+b") as file,
+            job.engine.encoding(at_once),
+            closing(scheduler.map(encode, groups)) as encoded_groups,
+        ):
             writer = PngWriter(file, frame_delay=job.source.frame_delay)
-            for each in scheduler.map(encode, groups):
+            for each in encoded_groups:
                 pixels = each.pixels
                 writer.add(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
                 encoded.append(replace(each, pixels=pixels[:0]))

@@ -11,6 +11,7 @@ import numpy as np
 
 from iicnet_cli.container.chunks import HEADER_KEYWORD
 from iicnet_cli.container.png_reader import read_header
+from iicnet_cli.errors import MediaError
 from iicnet_cli.pictures.arrays import Pixels
 
 if TYPE_CHECKING:
@@ -27,14 +28,23 @@ def write_pictures(images: Sequence[Pixels | Image.Image], folder: Path) -> list
 
     Returns:
         The files.
+
+    Raises:
+        MediaError: PNG has no such kind of picture.
     """
     from PIL import Image
 
     paths = []
     for number, picture in enumerate(images, 1):
         path = folder / f"picture-{number:04}.png"
-        image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
-        image.save(path)
+        try:
+            image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
+            image.save(path)
+        except (OSError, TypeError) as error:
+            raise MediaError(
+                f"picture {number} cannot be written as a PNG ({error})",
+                hint="convert it to 8-bit RGB first",
+            ) from error
         paths.append(path)
     return paths
 

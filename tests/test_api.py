@@ -19,8 +19,10 @@ from iicnet_cli import (
     Stage,
     UsageError,
 )
+from iicnet_cli.network import IICNet
 from iicnet_cli.payload.mark_pixels import read_mark
 from iicnet_cli.pictures.metrics import psnr
+from iicnet_cli.zoo import Checkpoint
 from tests.engine_helpers import static_region_of
 from tests.helpers import pixels, save, save_all
 from tests.samples import Pixels, moving, natural
@@ -172,7 +174,7 @@ def test_a_still_screen_is_exact_and_estimated_so(converter: Converter, tmp_path
         ("out.jpg", QUICK, UsageError, "must be a PNG"),
         ("taken.png", QUICK, OutputExistsError, "exists"),
         ("out.png", EmbedOptions(frames=3), UsageError, "stego has no use for --frames"),
-        ("out.png", EmbedOptions(effort=0, half=True), UsageError, "half"),
+        ("out.png", EmbedOptions(half=True), UsageError, "stego has no use for --half"),
     ],
 )
 def test_what_cannot_be_embedded_is_refused(
@@ -188,6 +190,24 @@ def test_what_cannot_be_embedded_is_refused(
     with pytest.raises(error, match=message):
         converter.embed(pair, tmp_path / name, options=options)
     assert not (tmp_path / "out.png").exists()
+
+
+def test_a_converter_loads_a_network_once(
+    pair: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    load = Checkpoint.load
+
+    def counting_load(checkpoint: Checkpoint) -> IICNet:
+        loaded.append(checkpoint.name)
+        return load(checkpoint)
+
+    monkeypatch.setattr(Checkpoint, "load", counting_load)
+    converter = Converter(device="cpu")
+    converter.embed(pair, tmp_path / "out.png", options=EmbedOptions(effort=0))
+    converter.embed(pair, tmp_path / "again.png", model="stego-2", options=QUICK)
+    converter.restore(tmp_path / "out.png")
+    assert loaded == ["stego-2"]
 
 
 def test_no_input_is_refused(converter: Converter, tmp_path: Path) -> None:

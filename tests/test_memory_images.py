@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
-from iicnet_cli import Converter, EmbedOptions, UsageError, embedding_info
+from iicnet_cli import Converter, EmbedOptions, MediaError, UsageError, embedding_info
 from iicnet_cli.pictures.metrics import psnr
-from tests.conftest import natural
+from tests.samples import natural
 
 FAST = EmbedOptions(effort=0, verify=False)
 
@@ -75,3 +77,15 @@ def test_without_its_header_the_mark_restores(converter: Converter, tmp_path: Pa
 def test_one_picture_needs_a_task(converter: Converter) -> None:
     with pytest.raises(UsageError, match="cannot tell the task"):
         converter.embed_images([natural(32, 32, seed=0)], options=FAST)
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [Image.new("CMYK", (32, 32)), np.zeros((32, 32, 3), np.float64)],
+    ids=["CMYK", "float"],
+)
+def test_a_picture_that_a_png_cannot_hold_is_refused(
+    converter: Converter, picture: Image.Image | NDArray[Any]
+) -> None:
+    with pytest.raises(MediaError, match="picture 2 cannot be written as a PNG"):
+        converter.embed_images([natural(32, 32, seed=0), picture], options=FAST)

@@ -181,11 +181,14 @@ class Engine(ABC):
         images_per_group: number of pictures that one embedding holds; ``None`` if it takes all
             pictures of a source, however many.
         model: name of the checkpoint, or of the codec.
+        weights_sha256: hash of the weights; empty for an engine without any. A converter keeps one
+            engine for each model and weights, so these two decide all that an engine does.
         scale: pixels of a picture to one pixel of the embedding, on each axis.
     """
 
     images_per_group: int | None
     model: str
+    weights_sha256: str = ""
     scale: int = 1
 
     @classmethod

@@ -66,6 +66,7 @@ class NetworkEngine(Engine):
         self.config = checkpoint.config.network
         self.images_per_group = self.config.images
         self.model = checkpoint.name
+        self.weights_sha256 = checkpoint.config.weights_sha256
         self.scale = self.config.scale
 
     @cached_property
@@ -157,7 +158,7 @@ class NetworkEngine(Engine):
     def header(self, height: int, width: int, encoded: Sequence[SideInfo]) -> EngineHeader:
         return EngineHeader(
             model=self.model,
-            weights_sha256=self._checkpoint.config.weights_sha256,
+            weights_sha256=self.weights_sha256,
             images=self.config.images,
             padding=padding_to(width, height, self.config.multiple),
             scale=self.scale,
@@ -228,7 +229,7 @@ class NetworkEngine(Engine):
         is_half_clip = request.task == "video" and self.config.half_size
         return Mark(
             task=MARK_TASKS.index("video-half" if is_half_clip else request.task),
-            model=model_id(self._checkpoint.config.weights_sha256),
+            model=model_id(self.weights_sha256),
             images=len(group.images),
             valid=group.valid,
             padding=padding_to(width, height, self.config.multiple),
