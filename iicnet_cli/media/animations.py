@@ -17,7 +17,9 @@ _CODECS = {"GIF": "gif", "WEBP": "webp", "PNG": "apng", "AVIF": "avif"}
 """Codec of each of Pillow's formats that can be animated."""
 
 _AVIF_SEQUENCE = ".avifs"
-_DEFAULT_DURATION = 100  # milliseconds that browsers show a frame without a duration
+"""Suffix of AVIF animations."""
+_DEFAULT_DURATION = 100
+"""Frames without a duration are shown for this many milliseconds, as browsers do."""
 
 
 def is_animation(path: Path) -> bool:

@@ -20,7 +20,8 @@ from iicnet_cli.media import ffmpeg
 from iicnet_cli.media.frame_source import TimedFrames
 from iicnet_cli.pictures.arrays import Pixels
 
-_KEPT_ERRORS = 20  # the last lines, of which one is shown
+_KEPT_ERRORS = 20
+"""This many of the last lines that report errors are kept."""
 
 
 def decode_frames(

@@ -14,7 +14,8 @@ from iicnet_cli.errors import MediaError
 from iicnet_cli.media import ffmpeg
 from iicnet_cli.media.ffmpeg import ByteRange
 
-_DISCARD_FLAG = 4  # of a packet: decoded but not shown, as before the start of an edit list
+_DISCARD_FLAG = 4
+"""Packets with this flag are decoded but not shown, such as those before an edit list starts."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class VideoStream:
         codec: ffmpeg's name of the codec.
         pixel_format: ffmpeg's name of the pixel format.
         matrix: YUV matrix, such as "bt709"; "unknown" if the file does not name it.
-        primaries: colour primaries, likewise.
-        transfer: transfer characteristics, likewise.
+        primaries: colour primaries, such as "bt2020", or "unknown".
+        transfer: transfer characteristics, such as "smpte2084", or "unknown".
         interlaced: the frames consist of fields.
         width: pixels as stored, before rotation.
         height: pixels as stored, before rotation.

@@ -24,7 +24,8 @@ STANDARD_RATES = tuple(
 ) + tuple(Fraction(n) for n in (1, 2, 5, 10, 12, 15, 20))
 """Frame rates, frames a second, that a measured rate is rounded to when it is close enough."""
 
-_PRINTED_RATE_ERROR = Fraction(1, 150)  # of a rate printed with two decimals, with some reserve
+_PRINTED_RATE_ERROR = Fraction(1, 150)
+"""A rate that ffmpeg prints with two decimals may be wrong by this much, with some reserve."""
 
 
 def parse_time(text: str) -> float:

@@ -17,7 +17,7 @@ from iicnet_cli.media.stereo_layouts import (
     LAYOUTS,
     anaglyph,
     check_layout,
-    check_same_size,
+    check_views,
     join,
     split,
 )
@@ -131,7 +131,7 @@ def write_pair(
     if suffix == ".mpo":
         if layout is not None:
             raise UsageError("an MPO keeps the views apart: leave --layout out")
-        check_same_size(left, right)
+        check_views(left, right)
         with replacing(target, overwrite=overwrite) as temporary:
             temporary.write_bytes(_encode_mpo(left, right))
         return

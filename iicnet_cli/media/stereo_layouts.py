@@ -56,7 +56,7 @@ def join(left: Pixels, right: Pixels, layout: str) -> Pixels:
     Raises:
         UsageError: there is no such layout, or the views differ in size.
     """
-    check_same_size(left, right)
+    check_views(left, right)
     views = (right, left) if layout == "cross-eyed" else (left, right)
     joined: Pixels = np.concatenate(views, axis=_axis(layout))
     return joined
@@ -79,7 +79,7 @@ def anaglyph(left: Pixels, right: Pixels) -> Pixels:
     Raises:
         UsageError: the views differ in size.
     """
-    check_same_size(left, right)
+    check_views(left, right)
     code = np.arange(256) / 255
     linear = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
     light = linear.astype(np.float32)[np.concatenate([left, right], axis=-1)]
@@ -99,8 +99,8 @@ def check_layout(layout: str) -> None:
         raise UsageError(f"no layout '{layout}'", hint=f"layouts: {', '.join(LAYOUTS)}")
 
 
-def check_same_size(left: Pixels, right: Pixels) -> None:
-    """Refuse two views of different sizes.
+def check_views(left: Pixels, right: Pixels) -> None:
+    """Refuse views of different sizes.
 
     Raises:
         UsageError: the shapes differ.

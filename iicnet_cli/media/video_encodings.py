@@ -17,7 +17,6 @@ class Encoding:
     Attributes:
         filters: ffmpeg filter chain from 8-bit RGB to what the encoder takes.
         options: ffmpeg's options for encoder and container.
-        exact: every pixel is kept.
         keeps_times: frames can be unevenly spaced in time.
         max_fps: highest frame rate that the format can play; None if there is no limit.
         timed_options: further options for clips with a variable rate.
@@ -25,7 +24,6 @@ class Encoding:
 
     filters: str
     options: tuple[str, ...]
-    exact: bool
     keeps_times: bool = True
     max_fps: Fraction | None = None
     timed_options: tuple[str, ...] = ()
@@ -75,7 +73,7 @@ def _yuv_filters(pixel_format: str) -> str:
 
 def _ffv1(container: str, *, keeps_times: bool) -> Encoding:
     options = ("-c:v", "ffv1", "-level", "3", "-g", "1", "-slicecrc", "1", "-f", container)
-    return Encoding("format=bgr0", options, exact=True, keeps_times=keeps_times)
+    return Encoding("format=bgr0", options, keeps_times=keeps_times)
 
 
 def _h264(suffix: str, pixel_format: str) -> Encoding:
@@ -83,7 +81,6 @@ def _h264(suffix: str, pixel_format: str) -> Encoding:
     return Encoding(
         _yuv_filters(pixel_format),
         (*coder, "-f", _H264_CONTAINERS[suffix]),
-        exact=False,
         timed_options=("-video_track_timescale", str(TICKS_PER_SECOND)),
     )
 
@@ -95,23 +92,20 @@ ENCODINGS = {
     ".webm": Encoding(
         _yuv_filters("yuv420p"),
         ("-c:v", "libvpx-vp9", "-crf", "18", "-b:v", "0", "-row-mt", "1", "-f", "webm"),
-        exact=False,
     ),
     ".webp": Encoding(
         "format=bgra",
         # Not libwebp_anim: it merges frames that are equal.
         ("-c:v", "libwebp", "-lossless", "1", "-loop", "0", "-f", "webp"),
-        exact=True,
     ),
     ".gif": Encoding(
         "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1",
         ("-loop", "0", "-f", "gif"),
-        exact=False,
         max_fps=Fraction(100),
     ),
     **dict.fromkeys(
         (".png", ".apng"),
-        Encoding("format=rgb24", ("-c:v", "apng", "-plays", "0", "-f", "apng"), exact=True),
+        Encoding("format=rgb24", ("-c:v", "apng", "-plays", "0", "-f", "apng")),
     ),
 }
 """How clips are written, by suffix in lower case; H.264 with even sides."""

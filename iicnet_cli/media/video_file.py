@@ -24,9 +24,11 @@ from iicnet_cli.media.frame_times import TIME_TOLERANCE, FrameSelection, exact_r
 _MAX_COUNTED_BYTES = 2_000_000_000
 """Files of more bytes than this are not read to the end just to count their frames."""
 
-_SEEK_MARGIN = 10  # seconds; more than the usual distance of keyframes
+_SEEK_MARGIN = 10
+"""ffmpeg seeks to this many seconds before the start: more than the usual distance of keyframes."""
 
 _EXACT_SCALING = "flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
+"""Options of ffmpeg's scaler that convert colours without shortcuts."""
 
 
 class VideoFile:

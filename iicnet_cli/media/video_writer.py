@@ -89,12 +89,6 @@ def open_writer(
     return writer
 
 
-def is_exact(target: str | Path) -> bool:
-    """Return whether `open_writer` keeps every pixel: .mkv .avi .webp .png and folders do."""
-    encoding = ENCODINGS.get(Path(target).suffix.lower())
-    return _is_folder(target) or (encoding is not None and encoding.exact)
-
-
 def _is_folder(target: str | Path) -> bool:
     path = Path(target)
     if isinstance(target, str) and target.endswith(("/", "\\")):
