@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -295,9 +296,9 @@ class _EmbedRun:
     def estimate(self, inputs: list[Path]) -> None:
         """Print what to expect of one PNG, or of one for each input."""
         if self._target.out_dir is None:
-            self._estimate(inputs, None)
+            self._estimate_one(inputs, None)
         else:
-            self._batch(inputs, lambda source: self._estimate([source], source))
+            self._batch(inputs, lambda source: self._estimate_one([source], source))
 
     def embed_each(self, inputs: list[Path]) -> None:
         """One PNG for each input."""
@@ -306,7 +307,7 @@ class _EmbedRun:
 
         def one(source: Path) -> None:
             target = targets[source]
-            self._print_report(self._embed([source], target), target, source)
+            self._report(self._embed([source], target), target, source)
 
         self._batch(inputs, one)
 
@@ -317,15 +318,17 @@ class _EmbedRun:
         output, keep_audio = self._target.output, self._target.keep_audio
         assert output is not None
         with input_paths(inputs) as paths, output_path(output, ".png") as target:
-            sound = keep_audio and extract_audio(
-                paths[0],
-                keep_audio,
-                start=self._options.start,
-                end=self._options.end,
-                overwrite=self._target.overwrite,
-            )
+            sound = None
+            if keep_audio is not None:
+                sound = extract_audio(
+                    paths[0],
+                    keep_audio,
+                    start=self._options.start,
+                    end=self._options.end,
+                    overwrite=self._target.overwrite,
+                )
             report = self._embed(paths, target)
-        self._print_report(report, output, None)
+        self._report(report, output, None)
         if self._style.verbose:
             device = self._converter.device
             say(f"device {device.device}: {device.reason}")
@@ -343,10 +346,10 @@ class _EmbedRun:
             overwrite=self._target.overwrite,
         )
 
-    def _batch(self, inputs: list[Path], one: Any) -> None:
+    def _batch(self, inputs: list[Path], one: Callable[[Path], None]) -> None:
         run_batch(inputs, one, as_json=self._style.as_json, debug=self._style.debug)
 
-    def _estimate(self, sources: list[Path], named: Path | None) -> None:
+    def _estimate_one(self, sources: list[Path], named: Path | None) -> None:
         with input_paths(sources) as paths:
             estimate = self._converter.estimate(
                 paths, task=self._task, model=self._model, options=self._options
@@ -357,7 +360,7 @@ class _EmbedRun:
         _print_guess(estimate.task, estimate.guessed, estimate.notes, quiet=self._style.quiet)
         _print_estimate(estimate, named, searches=self._options.searches)
 
-    def _print_report(self, report: EmbedReport, output: Path, source: Path | None) -> None:
+    def _report(self, report: EmbedReport, output: Path, source: Path | None) -> None:
         if self._style.as_json:
             print_json(_record(report, output, source))
         else:

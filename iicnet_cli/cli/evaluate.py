@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iicnet_cli.cli.common_options import DebugOption, DeviceOption, JsonOption, QuietOption
-from iicnet_cli.cli.console import (
-    command,
-    print_json,
-    say,
-)
+from iicnet_cli.cli.console import command, print_json, say
 
 if TYPE_CHECKING:
     from iicnet_cli.evaluation import Evaluation, Row

@@ -9,12 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from iicnet_cli.cli.common_options import DebugOption, JsonOption
-from iicnet_cli.cli.console import (
-    command,
-    input_paths,
-    print_json,
-    say_error,
-)
+from iicnet_cli.cli.console import command, input_paths, print_json, say_error
 from iicnet_cli.errors import ExitCode, ModelError, NotAnEmbeddingError
 
 if TYPE_CHECKING:

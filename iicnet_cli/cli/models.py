@@ -8,12 +8,7 @@ from typing import Annotated
 import typer
 
 from iicnet_cli.cli.common_options import DebugOption, JsonOption, OverwriteOption
-from iicnet_cli.cli.console import (
-    command,
-    print_json,
-    say,
-    say_error,
-)
+from iicnet_cli.cli.console import command, print_json, say, say_error
 from iicnet_cli.errors import ExitCode, ModelError
 
 app = typer.Typer(no_args_is_help=True, help="List, check and import checkpoints.")

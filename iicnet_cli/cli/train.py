@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from iicnet_cli.cli.common_options import DebugOption, DeviceOption, OverwriteOption, QuietOption
-from iicnet_cli.cli.console import (
-    command,
-    parse_memory,
-    progress_bar,
-    say,
-)
+from iicnet_cli.cli.console import command, parse_memory, progress_bar, say
 from iicnet_cli.errors import ExitCode, UsageError
 from iicnet_cli.options import Precision
 from iicnet_cli.reports import Progress, Stage
