@@ -107,7 +107,7 @@ def test_imports_point_downwards() -> None:
                 continue
             if level[target if target in level else "api"] < level.get(room, level["api"]):
                 upwards.add((room, target))
-    assert upwards <= {("container", "payload")}  # EmbeddingReader, on its way to payload
+    assert upwards == set()
 
 
 def test_documents_that_the_code_names_exist() -> None:
