@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Row:
-    """One PNG of the evaluation; dB, and SSIM, means over its pictures."""
+    """The quality of one PNG: PSNR in dB and SSIM, each the mean over its pictures."""
 
     name: str
     embed_psnr: float

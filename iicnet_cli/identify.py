@@ -1,4 +1,4 @@
-"""What a PNG is, and with what it is restored: told by its header, its mark, or the request."""
+"""What a PNG is and what restores it, according to its header, its mark or the request."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def identify(
 
     Raises:
         NotAnEmbeddingError: neither header nor mark, and no task or model was given.
-        DamagedError: the size of the picture is not that which was written.
+        DamagedError: the picture has another size than was written.
         UnsupportedVersionError: its task is unknown here.
         ModelError: the checkpoint is not here.
     """
@@ -71,7 +71,7 @@ def identify(
 
 
 def task_of(mark: Mark) -> str:
-    """Name of a mark's task; it tells clips of half size apart, which are no task of their own."""
+    """Name of a mark's task, without the suffix by which marks distinguish clips of half size."""
     return mark.task_name.removesuffix("-half")
 
 

@@ -21,7 +21,7 @@ class QualityMeter:
     """Collects the quality of the embedding and of each restored picture of every group.
 
     Args:
-        with_ssim: measure SSIM, too.
+        with_ssim: measure SSIM, too; pictures then need 11 pixels or more to each side.
     """
 
     def __init__(self, with_ssim: bool) -> None:
@@ -33,10 +33,10 @@ class QualityMeter:
         """Compare one group.
 
         Args:
-            embedding: (H_e, W_e, C_e).
-            reference: likewise.
-            restored: (K, H, W, C).
-            images: likewise, the originals.
+            embedding: (H_e, W_e, C_e) uint8.
+            reference: what the embedding should look like, of the same shape.
+            restored: (K, H, W, C) uint8.
+            images: the originals, of the same shape.
         """
         pairs = [(embedding, reference), *zip(restored, images, strict=True)]
         self._psnr.append([cap_psnr(psnr(a, b)) for a, b in pairs])
@@ -44,7 +44,11 @@ class QualityMeter:
             self._ssim.append([ssim(a, b) for a, b in pairs])
 
     def pictures(self, names: Sequence[str]) -> list[PictureQuality]:
-        """Means over the groups: of the embedding first, then of the restored pictures."""
+        """Means over all groups: the embedding first, then the restored pictures.
+
+        Args:
+            names: of the K pictures of a group, the reference first.
+        """
         psnrs = np.mean(self._psnr, axis=0).tolist()
         ssims = np.mean(self._ssim, axis=0).tolist() if self._ssim else [None] * len(psnrs)
         return [

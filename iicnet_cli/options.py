@@ -11,6 +11,7 @@ Precision = Literal["fp32", "tf32", "bf16"]
 """Arithmetic of the network: full precision, TF32 in convolutions (CUDA only), or bfloat16."""
 
 MAX_EFFORT = 10
+"""The highest effort."""
 LAYER_EFFORT, SEARCH_EFFORT = 1, 2
 """The lowest efforts that include the enhancement layer, and the per-picture search."""
 

@@ -1,4 +1,4 @@
-"""What the converter tells its caller: results, estimates and progress."""
+"""What the converter reports to its caller: results, estimates and progress."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ ProgressListener = Callable[[Progress], None]
 
 
 def ignore_progress(progress: Progress) -> None:
-    """The listener of whoever does not want to know."""
+    """Do nothing with the progress of a call."""
 
 
 @dataclass(frozen=True)
 class PictureQuality:
-    """Quality of one of the pictures of a group beside its original, mean over all groups.
+    """Quality of one picture of a group, compared with its original; the mean over all groups.
 
     Attributes:
         name: of the picture.
@@ -75,11 +75,13 @@ class EmbedReport:
         height: of the restored pictures, in pixels.
         bytes: size of the PNG.
         seconds: time taken, verification included.
-        embedding: quality of the PNG beside the reference pictures; ``None`` if not verified.
-        restored: quality of the restored pictures beside the originals (fitted to the common
-            size), the reference first.
-        notes: what was changed while reading the inputs.
-        guessed: whether the task was told from the inputs.
+        embedding: quality of the PNG compared with the reference pictures; ``None`` if it was not
+            verified.
+        restored: quality of the restored pictures compared with the originals (fitted to the common
+            size), the reference first; empty if they were not verified.
+        notes: what was changed while reading the inputs, what could not be embedded, and which
+            target was missed, in words.
+        guessed: whether the task was guessed from the inputs.
         gained_psnr: dB that the search gained, on restored pictures or, with a target for those,
             on the embedding; ``None`` without a search.
     """
@@ -101,7 +103,7 @@ class EmbedReport:
 
     @property
     def embed_psnr(self) -> float | None:
-        """PSNR of the PNG beside the reference, in dB."""
+        """PSNR in dB of the PNG compared with the reference."""
         return self.embedding.psnr if self.embedding else None
 
     @property
@@ -129,7 +131,7 @@ class RestoreReport:
             told, because the header was stripped.
         found_by: ``header``, ``mark`` or ``request``.
         seconds: time taken.
-        notes: what the outputs could not keep.
+        notes: what could not be restored, or not be kept in the outputs, in words.
     """
 
     outputs: tuple[Path, ...]
@@ -144,7 +146,7 @@ class RestoreReport:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What :meth:`Converter.embed` would write, judged by small windows of the first group.
+    """What :meth:`Converter.embed` would write, estimated from small windows of the first group.
 
     Attributes:
         task: name of the task.
@@ -155,11 +157,12 @@ class Estimate:
         embeddings: PNG frames, one for each group; ``None`` if not known beforehand.
         tiles: number of tiles that each embedding is computed in.
         bytes: approximate size of the file; of one embedding if ``embeddings`` is not known.
-        seconds: likewise, with reading back, restoring and comparing.
-        embed_psnr: in dB, of the embedding before any search, which gains on it.
-        restored_psnr: in dB, mean over all pictures.
-        notes: what is changed while reading the inputs.
-        guessed: whether the task was told from the inputs.
+        seconds: approximate time, reading back, restoring and comparing included; for one embedding
+            if ``embeddings`` is not known.
+        embed_psnr: in dB, of the embedding before any search.
+        restored_psnr: in dB, mean over all pictures, before any search.
+        notes: what is changed while reading the inputs, and what cannot be embedded, in words.
+        guessed: whether the task was guessed from the inputs.
     """
 
     task: str

@@ -47,24 +47,26 @@ def equal_regions(a: StaticRegion | None, b: StaticRegion | None) -> bool:
 def test_the_header_goes_before_the_mark() -> None:
     mark = mark_with_region(2, LEFT_HALF, motion=b"by the mark")
     header = SideInfo(motion=b"by the header", static_region=TOP_HALF.to_bytes())
-    carried = Carried.by(mark, header, SHAPE)
+    carried = Carried.from_mark_and_header(mark, header, SHAPE)
     assert carried.motion == b"by the header"
     assert equal_regions(carried.region, TOP_HALF)
 
 
 def test_what_the_header_lacks_comes_from_the_mark() -> None:
-    carried = Carried.by(mark_with_region(2, LEFT_HALF, motion=b"moves"), SideInfo(), SHAPE)
+    carried = Carried.from_mark_and_header(
+        mark_with_region(2, LEFT_HALF, motion=b"moves"), SideInfo(), SHAPE
+    )
     assert carried.motion == b"moves"
     assert equal_regions(carried.region, LEFT_HALF)
 
 
 def test_without_mark_and_header_nothing_is_carried() -> None:
-    assert Carried.by(None, SideInfo(), SHAPE) == Carried()
+    assert Carried.from_mark_and_header(None, SideInfo(), SHAPE) == Carried()
 
 
 def test_the_header_serves_where_the_mark_is_lost() -> None:
     header = SideInfo(motion=b"moves", static_region=TOP_HALF.to_bytes())
-    carried = Carried.by(None, header, SHAPE)
+    carried = Carried.from_mark_and_header(None, header, SHAPE)
     assert (carried.layer, carried.motion) == (b"", b"moves")
     assert equal_regions(carried.region, TOP_HALF)
 
@@ -80,7 +82,7 @@ def test_the_header_serves_where_the_mark_is_lost() -> None:
 def test_a_region_that_does_not_fit_is_ignored(
     region: bytes, shape: tuple[int, ...] | None
 ) -> None:
-    assert Carried.by(None, SideInfo(static_region=region), shape).region is None
+    assert Carried.from_mark_and_header(None, SideInfo(static_region=region), shape).region is None
 
 
 # ------------------------------------------------------------------------------------ restoring

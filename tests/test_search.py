@@ -85,7 +85,7 @@ def test_only_free_samples_change() -> None:
     images, start = start_of(net)
     free = torch.zeros(1, 1, 32, 32, dtype=torch.bool)
     free[..., :16] = True
-    found = refine_embedding(net, images, start, Search(20), free=free)
+    found = refine_embedding(net, images, start, Search(20), optimise_mask=free)
     assert found[..., 16:].equal(start[..., 16:])
     assert not found[..., :16].equal(start[..., :16])
 

@@ -8,8 +8,8 @@
 The converter reads groups from a task and gives them to an engine one by one. An engine decides how
 many pictures go into one embedding (:attr:`Engine.images_per_group`): the network takes a fixed
 number K; an engine that stores a whole clip in one picture takes all of them. It owns the pixels
-of the embedding and what they carry, and tells the header what is needed to decode them. It knows
-nothing of files and tasks.
+of the embedding and what they carry, and fills in the fields of the header that are needed to
+decode them. It knows nothing of files and tasks.
 
 An engine is a package beside this file and one row in ``engines.ENGINES``.
 """
@@ -48,7 +48,7 @@ dB gained so far."""
 
 
 def ignore_encoding(stage: Stage, share: float, gained_psnr: float | None = None) -> None:
-    """The progress of whoever does not want to know."""
+    """Do nothing with the progress of an engine."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Computing:
 
 @dataclass(frozen=True)
 class EncodingRequest:
-    """What an engine has to know beside the pictures.
+    """What an engine has to know besides the pictures.
 
     Attributes:
         task: name of the task, for the in-pixel mark.
@@ -124,9 +124,9 @@ class EncodedGroup:
 
     Attributes:
         pixels: (H_e, W_e, C_e) uint8 with C_e = 1 or 3.
-        side_info: what the header is to tell about it.
+        side_info: what the header repeats of its mark.
         gained_psnr: dB that the search gained; ``None`` without a search.
-        notes: what could not be done, in words.
+        notes: what could not be embedded, in words.
     """
 
     pixels: Pixels
@@ -163,7 +163,7 @@ class EncodingEstimate:
         bytes: of the PNG.
         embed_psnr: of the embedding before any search, in dB.
         restored_psnr: mean over all pictures, in dB.
-        notes: what could not be done, in words.
+        notes: what could not be embedded, in words.
     """
 
     tiles: int
@@ -239,7 +239,13 @@ class Engine(ABC):
 
     @abstractmethod
     def header(self, height: int, width: int, encoded: Sequence[SideInfo]) -> EngineHeader:
-        """What the header is to tell about embeddings of pictures of this size."""
+        """The fields of the header that belong to the engine.
+
+        Args:
+            height: of the pictures, without padding.
+            width: likewise.
+            encoded: the side info of every embedding, in order.
+        """
 
     @abstractmethod
     def decode_group(

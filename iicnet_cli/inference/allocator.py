@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ctypes
 
-_M_TRIM_THRESHOLD = -1
-_M_MMAP_THRESHOLD = -3
-"""Of mallopt(3)."""
-_KEPT = 2**31 - 1
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Numbers of the settings of mallopt(3)."""
+_MAX_THRESHOLD = 2**31 - 1
+"""The largest value of these settings, in bytes."""
 
 
 def keep_freed_memory() -> None:
@@ -22,4 +22,4 @@ def keep_freed_memory() -> None:
     except (AttributeError, OSError, TypeError):  # no glibc; no C library to be found: Windows
         return
     for setting in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
-        mallopt(setting, _KEPT)
+        mallopt(setting, _MAX_THRESHOLD)

@@ -43,14 +43,14 @@ _REFERENCE_ROWS = 256
 _MARGIN_ROWS = 16
 """When only some rows are restored, this many rows of the embedding above and below are used."""
 _BYTES_PER_SAMPLE = 16
-"""Encoding a group keeps about this many bytes for each sample of its pictures, beside tensors."""
+"""Encoding a group keeps about this many bytes for each sample of its pictures, besides tensors."""
 
 Tick = Callable[[float], None]
 """Called after each tile with the share 0..1 of the picture that is done."""
 
 
 def ignore_tick(share: float) -> None:
-    """The tick of whoever does not want to know."""
+    """Do nothing with the progress of a pass."""
 
 
 class Passes(Protocol):

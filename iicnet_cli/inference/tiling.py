@@ -43,15 +43,15 @@ def plan_tiles(
 
     The halo is the network's receptive field, so tiles give what the whole picture would give. All
     computed parts have the same size, which lets their memory be used again. Of the grids that fit
-    into the memory this is the one that computes least in all, for halos are dear.
+    into the memory, this is the one whose tiles have the fewest pixels in all, halos included.
 
     Args:
         height: pixels, a multiple of ``config.multiple``.
         width: likewise.
         config: the network.
-        memory: bytes for the tensors of one tile. It gets what a square of four halos to the side
-            takes, if that is more.
-        precision: that the network computes in.
+        memory: bytes for the tensors of one tile; a tile of four by four halos is allowed even if
+            it takes more.
+        precision: arithmetic of the network.
     """
     multiple = config.multiple
     halo = math.ceil(config.halo / multiple) * multiple
@@ -59,11 +59,11 @@ def plan_tiles(
     grids = []
     for rows in range(1, max(1, height // halo) + 1):
         tall = _window_length(height, rows, halo, multiple)
-        room = pixels // tall // multiple * multiple
-        if room >= width:
+        max_wide = pixels // tall // multiple * multiple
+        if max_wide >= width:
             columns = 1
-        elif room > 2 * halo:
-            columns = math.ceil((width - 2 * halo) / (room - 2 * halo))
+        elif max_wide > 2 * halo:
+            columns = math.ceil((width - 2 * halo) / (max_wide - 2 * halo))
         else:
             continue
         wide = _window_length(width, columns, halo, multiple)
@@ -77,7 +77,7 @@ def plan_tiles(
 
 
 def _window_length(length: int, count: int, halo: int, multiple: int) -> int:
-    """How long each of ``count`` windows must be that overlap by two halos."""
+    """The length of ``count`` windows that overlap by two halos and cover ``length`` pixels."""
     return math.ceil((length + 2 * halo * (count - 1)) / count / multiple) * multiple
 
 
@@ -96,7 +96,7 @@ def _spans(length: int, window: int, halo: int) -> list[tuple[slice, slice]]:
 
 def bytes_per_pixel(config: IICNetConfig, precision: Precision = "fp32") -> int:
     """Estimated peak of both passes, in bytes per pixel of an image."""
-    # Numbers of 4 bytes; those inside of subnets may have 2.
+    # In numbers of 4 bytes; in bf16, those inside of subnets have 2.
     number = 0.5 if precision == "bf16" else 1
     channels = config.working_channels
     inside = 3 * config.width if config.subnet == "residual" else 2 * (channels + 5 * config.width)
@@ -107,7 +107,7 @@ def bytes_per_pixel(config: IICNetConfig, precision: Precision = "fp32") -> int:
     if config.relation:
         relation = config.images * config.relation.features * 2 + 6 * config.relation.growth
         coupling = max(coupling, number * relation)
-    # Half as much again: measured; allocators and convolutions keep it beside the tensors.
+    # 4 bytes, and half as much again for what allocators and convolutions keep: measured.
     return math.ceil(6 * coupling)
 
 

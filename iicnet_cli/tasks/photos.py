@@ -135,7 +135,7 @@ def write_photos(photos: Sequence[Photo], target: Path, task: str, *, overwrite:
 
 
 def distinct(stems: Sequence[str]) -> list[str]:
-    """The names, with -2, -3 and so on added to repetitions, which ignore upper and lower case."""
+    """The names, with -2, -3 and so on added to repeated ones; upper and lower case are equal."""
     result: list[str] = []
     taken: set[str] = set()
     for stem in stems:

@@ -27,7 +27,7 @@ from iicnet_cli.pictures.group import Group
 
 @dataclass(frozen=True)
 class SourceDescription:
-    """What the header tells about the original files.
+    """What the header says about the original files.
 
     Attributes:
         sources: the original files in order, the reference first.
@@ -137,7 +137,7 @@ class EvaluationItem:
     Attributes:
         name: for the table.
         inputs: files, as ``embed`` takes them.
-        options: likewise.
+        options: what to take of them, and how.
     """
 
     name: str
@@ -181,7 +181,7 @@ class Task(ABC):
 
     @abstractmethod
     def default_output(self, png: Path, header: Header) -> Path:
-        """Where ``restore`` writes the content of a PNG unless it is told."""
+        """Where ``restore`` writes the content of a PNG by default."""
 
     @abstractmethod
     def deliver(
@@ -197,7 +197,7 @@ class Task(ABC):
 
         Args:
             header: of the embedding; made up from the in-pixel mark when the chunk was lost.
-            groups: restored pictures without padding, the reference first.
+            groups: restored pictures at the size in the header, the reference first.
             target: file or folder, as the task takes it.
             overwrite: replace existing files.
             options: how to write it.
@@ -216,7 +216,7 @@ class Task(ABC):
 
         Args:
             header: as for :meth:`deliver`.
-            groups: likewise.
+            groups: restored pictures, the reference first.
         """
 
     @abstractmethod

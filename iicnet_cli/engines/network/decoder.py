@@ -35,7 +35,7 @@ from iicnet_cli.quantize.lattice import UnroundedEmbedding
 
 @dataclass(frozen=True)
 class Carried:
-    """What an embedding carries for its pictures, told by its mark and by the header.
+    """What an embedding carries for its pictures, according to its mark and the header.
 
     Attributes:
         layer: bytes of the enhancement layer, or empty.
@@ -48,21 +48,23 @@ class Carried:
     motion: bytes = b""
 
     @classmethod
-    def by(cls, mark: Mark | None, header: SideInfo, embedding: tuple[int, ...] | None) -> Carried:
-        """Take it from the header, and what is missing there from the mark.
+    def from_mark_and_header(
+        cls, mark: Mark | None, header: SideInfo, shape: tuple[int, ...] | None
+    ) -> Carried:
+        """Prefer what the header repeats, and take the rest from the mark.
 
         Both may come from anyone: a static region of another size is ignored.
 
         Args:
             mark: in the pixels; ``None`` if it was lost.
-            header: what the header says.
-            embedding: shape of the embedding; ``None`` if it is not as large as the pictures, and
-                so can have no static region.
+            header: what the header repeats of the mark.
+            shape: of the embedding; ``None`` if it is smaller than the pictures, and so can have no
+                static region.
         """
         region = StaticRegion.from_bytes(
             header.static_region or (mark.static_region_bytes if mark else b"")
         )
-        fits = region is not None and embedding is not None and region.fits(embedding)
+        fits = region is not None and shape is not None and region.fits(shape)
         return cls(
             layer=mark.enhancement if mark else b"",
             region=region if fits else None,

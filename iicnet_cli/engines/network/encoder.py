@@ -100,10 +100,10 @@ def encode_group_with_search(
 ) -> MarkedEmbedding:
     """Embed one group of pictures, and refine the embedding before it is rounded.
 
-    The search starts from the network's own embedding and keeps its distance from the reference, or
-    its target. It is made for what an enhancement layer leaves. The layer has more bits than usual,
-    or is there at all, where it so restores more dB than it costs the embedding: the search wins
-    back what it costs.
+    The search starts from the network's own embedding and holds its distance from the reference, or
+    the target. It minimises the errors that the enhancement layer leaves. The layer gets more bits
+    than without a search if they restore more dB than they cost the embedding, for the search wins
+    that cost back.
 
     Args, except ``search``, and result: as :func:`encode_group`.
     """
@@ -127,6 +127,7 @@ class _GroupEncoder:
     """One group on its way into an embedding.
 
     Attributes:
+        settings: how the group is encoded.
         padded: (K, H', W', C), the pictures as the network gets them.
         network_embedding: the network's own embedding, with the static region copied.
         mark: what every embedding of the group carries.
@@ -141,15 +142,11 @@ class _GroupEncoder:
         progress: EncodingProgress,
     ) -> None:
         self._passes, self._images = passes, images
-        self._settings, self._progress = settings, progress
+        self.settings, self._progress = settings, progress
         self.padded = pad(images, mark.padding)
         self.network_embedding = passes.embed(self.padded, self.tick(Stage.EMBEDDING))
         region = copy_static_region(self.padded, self.network_embedding, payload=len(mark.motion))
         self.mark = replace(mark, static_region_bytes=region.to_bytes()) if region else mark
-
-    @property
-    def settings(self) -> EncoderSettings:
-        return self._settings
 
     @property
     def static(self) -> NDArray[np.bool_] | None:
@@ -169,7 +166,7 @@ class _GroupEncoder:
         return lambda share: self._progress(stage, share, None)
 
     def report_search(self, share: float, gained_psnr: float) -> None:
-        """Tell how far a search is."""
+        """Report the progress of a search."""
         self._progress(Stage.SEARCHING, share, gained_psnr)
 
     def carry(self, embedding: UnroundedEmbedding, bits: int | None = None) -> tuple[Mark, Pixels]:
@@ -179,17 +176,17 @@ class _GroupEncoder:
             embedding: (H_e, W_e, C_e).
             bits: payload bits a pixel of the layer, 0 for none; by default as many as pay.
         """
-        if not self._settings.adds_layer or bits == 0:
+        if not self.settings.adds_layer or bits == 0:
             return self.mark, write_mark(embedding, self.mark, self._passes.noise_shaping)
         request = LayerRequest(
-            self._passes,
-            self._images,
-            self.mark,
-            embedding,
-            embedding.mse(self.reference),
-            self._settings.quantizer,
-            self._settings.thorough,
-            self.tick(Stage.ENHANCING),
+            passes=self._passes,
+            wanted=self._images,
+            mark=self.mark,
+            embedding=embedding,
+            embedding_mse=embedding.mse(self.reference),
+            quantizer=self.settings.quantizer,
+            thorough=self.settings.thorough,
+            tick=self.tick(Stage.ENHANCING),
         )
         return encode_with_layer(request, bits)
 

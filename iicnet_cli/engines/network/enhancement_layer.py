@@ -81,9 +81,10 @@ Part = tuple[list[int], slice]
 
 def layer_unavailable_reason(pictures: PixelArray) -> str | None:
     """Why these pictures get no enhancement layer, in words; ``None`` if they may have one."""
-    if pictures.nbytes > MAX_PICTURE_BYTES:
-        return codec_unavailable_reason() or "the pictures are too large for one"
-    return codec_unavailable_reason()
+    reason = codec_unavailable_reason()
+    if reason is None and pictures.nbytes > MAX_PICTURE_BYTES:
+        return "the pictures are too large for one"
+    return reason
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class LayerPlan:
         mse_reduction: mean squared error, over all pictures, that the layer removes if it is coded
             quickly.
         first: index of the slice that comes first; the others follow in cyclic order.
-        thorough: whether coding may take eight times as long.
+        thorough: whether the codec runs at its slow speed, which takes eight times as long.
     """
 
     wanted: PixelArray
@@ -142,8 +143,8 @@ class LayerPlan:
         wanted = self.wanted[:, self.rows(index)]
         parts = _split_into_parts(self.corrected, wanted.shape)
         speed = SLOW_SPEED if self.thorough else USUAL_SPEED
-        room = round(max_size * SIZE_AT_QUICK_SPEED[speed])
-        quality = _find_quality(wanted, restored, parts, self.gain, room, self.quality)
+        quick_size = round(max_size * SIZE_AT_QUICK_SPEED[speed])
+        quality = _find_quality(wanted, restored, parts, self.gain, quick_size, self.quality)
         files = [b""] * len(parts)
         while quality >= 0:
             candidates = _encode_parts(wanted, restored, parts, self.gain, quality, speed)
@@ -203,7 +204,7 @@ def plan_layer(
 
     Args:
         wanted: (K, H, W, C), what went into the network, -255..510.
-        restored: likewise in fixed point: about what will be restored.
+        restored: (K, H, W, C) in fixed point, approximately what the network will restore.
         max_size: bytes that are available.
         slices: number of slices.
 
@@ -225,12 +226,12 @@ def plan_layer(
         ]
         parts = [part for of_slice in parts_of_slices for part in of_slice]
         sampled = parts[:: -(-len(parts) // _SAMPLED_PARTS)]
-        room = (max_size - _HEADER.size) * _total_rows(sampled) // _total_rows(parts)
-        quality = _find_quality(wanted, restored, sampled, gain, room, quality)
+        sampled_size = (max_size - _HEADER.size) * _total_rows(sampled) // _total_rows(parts)
+        quality = _find_quality(wanted, restored, sampled, gain, sampled_size, quality)
         if quality < 0:
             return None
         files = _encode_parts(wanted, restored, parts, gain, quality, QUICK_SPEED)
-        helped, mse_reduction = _measure_gain(wanted, restored, parts, files, gain)
+        helped, mse_reduction = _measure_improvement(wanted, restored, parts, files, gain)
         if helped == corrected:
             remaining = iter(files)
             sizes = [
@@ -329,7 +330,7 @@ def _coded_size(parts: Sequence[Part], files: Sequence[bytes]) -> int:
     )
 
 
-def _measure_gain(
+def _measure_improvement(
     wanted: PixelArray,
     restored: FixedPoint,
     parts: Sequence[Part],

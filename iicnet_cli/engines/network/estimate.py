@@ -33,7 +33,7 @@ WINDOW_SIDE = 128
 _TIMED_STEPS = 16
 """A search is timed over this many steps; the layer is coded twice in them."""
 _ENCODINGS_OF_SEARCH = 2.5
-"""A search encodes about this many embeddings beside the first: with more bits until these are too
+"""A search encodes about this many embeddings besides the first: with more bits until these are too
 many, and at the end."""
 
 

@@ -48,15 +48,16 @@ _MAX_REPEATED_CHARACTERS = MAX_HEADER_BYTES // 4
 """The header repeats motion fields, and static regions, only if all of them together take at most
 this many characters; those of longer clips are in the marks alone."""
 _MIN_SAMPLES_PER_MOTION_BIT = 3
-"""A motion field that takes more of the embedding would cost more than it gains."""
+"""A motion field may take at most one bit for each group of this many samples of the embedding; a
+larger one would cost more than it gains."""
 
 
 class NetworkEngine(Engine):
     """Embeds K pictures with a checkpoint.
 
     Args:
-        checkpoint: of the network.
-        computing: where and how.
+        checkpoint: the network.
+        computing: where and how it computes.
     """
 
     def __init__(self, checkpoint: Checkpoint, computing: Computing) -> None:
@@ -152,7 +153,7 @@ class NetworkEngine(Engine):
             pixels=encoded.pixels,
             side_info=SideInfo(encoded.mark.motion, encoded.mark.static_region_bytes),
             gained_psnr=encoded.gained_psnr,
-            notes=_without_layer(reason),
+            notes=_layer_notes(reason),
         )
 
     def header(self, height: int, width: int, encoded: Sequence[SideInfo]) -> EngineHeader:
@@ -183,7 +184,8 @@ class NetworkEngine(Engine):
             motion=_decode_repeated(header.motion, index),
             static_region=_decode_repeated(header.static_regions, index),
         )
-        carried = Carried.by(mark, repeated, embedding.shape if self.scale == 1 else None)
+        shape = embedding.shape if self.scale == 1 else None
+        carried = Carried.from_mark_and_header(mark, repeated, shape)
         size = header.width, header.height
         images = decode_group(self.runner, embedding, carried, size, tick)
         return Group(images, mark.valid if mark else header.images)
@@ -191,7 +193,7 @@ class NetworkEngine(Engine):
     def notes_on_restoring(self, embedding: Pixels) -> tuple[str, ...]:
         mark = read_mark(embedding)
         has_layer = mark is not None and mark.enhancement != b""
-        return _without_layer(codec_unavailable_reason() if has_layer else None)
+        return _layer_notes(codec_unavailable_reason() if has_layer else None)
 
     def estimate_group(self, group: Group, request: EncodingRequest) -> EncodingEstimate:
         from iicnet_cli.engines.network.encoder import EncoderSettings
@@ -203,7 +205,7 @@ class NetworkEngine(Engine):
         settings = EncoderSettings(adds_layer=request.options.adds_layer and reason is None)
         search = Search.of(request.options)
         estimate = estimate_group(self.runner, self._padded(images), len(motion), settings, search)
-        return replace(estimate, notes=_without_layer(reason))
+        return replace(estimate, notes=_layer_notes(reason))
 
     def _padded(self, images: PixelArray) -> PixelArray:
         height, width = images.shape[1:3]
@@ -262,7 +264,7 @@ def find_checkpoint(request: EngineRequest) -> Checkpoint:
     return checkpoint
 
 
-def _without_layer(reason: str | None) -> tuple[str, ...]:
+def _layer_notes(reason: str | None) -> tuple[str, ...]:
     return (f"without the enhancement layer: {reason}",) if reason else ()
 
 

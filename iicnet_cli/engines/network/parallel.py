@@ -24,12 +24,12 @@ R = TypeVar("R")
 
 
 class GroupScheduler:
-    """Works on groups in order, several at a time, and tells how far that is.
+    """Works on groups in order, several at a time, and reports the progress.
 
     Args:
         at_once: how many groups are worked on at the same time, each by its share of the cores.
         total: number of groups, if it is known.
-        listener: told the progress of the first group that is not finished.
+        listener: receives the progress of the first group that is not finished.
     """
 
     def __init__(self, at_once: int, total: int | None, listener: ProgressListener) -> None:
@@ -42,13 +42,13 @@ class GroupScheduler:
     def progress_of(self, group: int) -> EncodingProgress:
         """The progress to give to the work on one group; it ends that work if it is abandoned."""
 
-        def tell(stage: Stage, share: float, gained_psnr: float | None = None) -> None:
+        def report(stage: Stage, share: float, gained_psnr: float | None = None) -> None:
             if self._abandoned.is_set():
                 raise _AbandonedError
             if group == self._finished:
                 self._listener(Progress(stage, group + share, self._total, gained_psnr))
 
-        return tell
+        return report
 
     def map(self, work: Callable[[int, T], R], groups: Iterable[T]) -> Generator[R, None, None]:
         """The results of ``work`` for each group and its number from 0 on, in order.
@@ -87,7 +87,7 @@ class _AbandonedError(Exception):
 
 @contextmanager
 def share_cores(workers: int) -> Iterator[None]:
-    """Give each of so many threads an equal share of the cores that torch uses."""
+    """Give each of ``workers`` threads an equal share of the cores that torch uses."""
     cores = torch.get_num_threads()
     torch.set_num_threads(max(1, cores // workers))
     try:

@@ -45,8 +45,8 @@ def encode_difference(
     """Code what restored pictures lack as one AVIF, the pictures below each other.
 
     Args:
-        wanted: (K, H, W, 3).
-        restored: likewise, in fixed point.
+        wanted: (K, H, W, 3), -255..510.
+        restored: (K, H, W, 3) in fixed point.
         gain: differences are multiplied by this.
         quality: 0 to :data:`MAX_QUALITY`.
         speed: one of the encoder speeds.

@@ -60,7 +60,7 @@ SearchProgress = Callable[[float, float], None]
 
 
 def ignore_search(share: float, gained_psnr: float) -> None:
-    """The progress of whoever does not want to know."""
+    """Do nothing with the progress of a search."""
 
 
 @dataclass(frozen=True)
@@ -140,12 +140,12 @@ def refine_tiles(
     for i, tile in enumerate(tiles):
         area, inner = scale_area(tile.compute, scale), scale_area(tile.inner, scale)
         start = 255 * to_tensor(refined[area].values()[None], runner.device)
-        free = torch.zeros(start.shape, dtype=torch.bool, device=runner.device)
-        free[0, :, *inner] = True
-        known = None
+        optimise_mask = torch.zeros(start.shape, dtype=torch.bool, device=runner.device)
+        optimise_mask[0, :, *inner] = True
+        ignore_mask = None
         if static is not None:
-            known = torch.from_numpy(static[tile.compute]).to(runner.device)
-            free &= ~known
+            ignore_mask = torch.from_numpy(static[tile.compute]).to(runner.device)
+            optimise_mask &= ~ignore_mask
         wanted = images[:, *tile.compute]
         share_of_tile = wanted.shape[1] * wanted.shape[2] / (height * width)
         found = refine_embedding(
@@ -154,12 +154,12 @@ def refine_tiles(
             start,
             search,
             layer=_layer_correction(wanted, int(layer_bytes * share_of_tile)),
-            free=free,
-            known=known,
+            optimise_mask=optimise_mask,
+            ignore_mask=ignore_mask,
             progress=_progress_of_tile(progress, i, len(tiles)),
         )
         kept = scale_area(tile.keep, scale)
-        changed = free[0, :, *inner].permute(1, 2, 0).cpu().numpy()
+        changed = optimise_mask[0, :, *inner].permute(1, 2, 0).cpu().numpy()
         pixels = to_pixels(found / 255)[0][inner]
         residual = to_rounding_residual(found / 255)[0][inner]
         refined.pixels[kept] = np.where(changed, pixels, refined.pixels[kept])
@@ -174,8 +174,8 @@ def refine_embedding(
     search: Search,
     *,
     layer: Callable[[Tensor], Tensor] = torch.zeros_like,
-    free: Tensor | None = None,
-    known: Tensor | None = None,
+    optimise_mask: Tensor | None = None,
+    ignore_mask: Tensor | None = None,
     progress: SearchProgress = ignore_search,
 ) -> Tensor:
     """Find an embedding near a given one from which the pictures are restored better.
@@ -187,8 +187,8 @@ def refine_embedding(
         search: steps, and the target before rounding. No steps return ``embedding``.
         layer: what an enhancement layer adds to restored pictures, of their shape; nothing by
             default.
-        free: (1, C_e, H_e, W_e), where the embedding may change; everywhere by default.
-        known: (H, W), where the pictures need not be restored.
+        optimise_mask: (1, C_e, H_e, W_e), where the embedding may change; everywhere by default.
+        ignore_mask: (H, W), where the pictures need not be restored.
         progress: called after each step.
 
     Returns:
@@ -198,9 +198,9 @@ def refine_embedding(
         return embedding
     reference = (255 * net.reference(images)).round()
     start = embedding - reference
-    mask = torch.ones_like(start) if free is None else free.to(start)
+    mask = torch.ones_like(start) if optimise_mask is None else optimise_mask.to(start)
     with _frozen(net):
-        refinement = _Refinement(net, images, reference, start, mask, known, layer)
+        refinement = _Refinement(net, images, reference, start, mask, ignore_mask, layer)
         return refinement.run(search, progress, embedding)
 
 
@@ -214,11 +214,11 @@ class _Refinement:
         reference: Tensor,
         start: Tensor,
         mask: Tensor,
-        known: Tensor | None,
+        ignore_mask: Tensor | None,
         layer: Callable[[Tensor], Tensor],
     ) -> None:
         self._net, self._images, self._reference = net, images, reference
-        self._start, self._mask, self._known, self._layer = start, mask, known, layer
+        self._start, self._mask, self._ignore_mask, self._layer = start, mask, ignore_mask, layer
         self._fixed = _mean_square((1 - mask) * start)
         self._initial = max(_mean_square(start), _MIN_MSE)
 
@@ -265,7 +265,9 @@ class _Refinement:
 
     def _restore(self, offset: Tensor) -> Tensor:
         pictures = self._net.inverse((self._reference + offset) / 255)
-        return pictures if self._known is None else torch.where(self._known, self._images, pictures)
+        if self._ignore_mask is None:
+            return pictures
+        return torch.where(self._ignore_mask, self._images, pictures)
 
     def _error(self, pictures: Tensor, correction: Tensor) -> Tensor:
         """Mean squared error of the restored pictures with their layer, in squared 0..255 units."""
@@ -282,7 +284,7 @@ class _Refinement:
         offset.copy_(self._within(offset, distance))
 
     def _within(self, offset: Tensor, distance: float) -> Tensor:
-        """The offset, scaled where it is free so that its mean square is at most ``distance``."""
+        """The offset with a mean square of at most ``distance``; only masked values are scaled."""
         moving = max(_mean_square(self._mask * offset), _MIN_MSE)
         factor = math.sqrt(max(distance - self._fixed, 0) / moving)
         return torch.lerp(self._start, min(1.0, factor) * offset, self._mask).clamp(
@@ -312,6 +314,7 @@ def _progress_of_tile(progress: SearchProgress, tile: int, count: int) -> Search
 
 
 def _schedule(step: int, steps: int) -> float:
+    """The share of the learning rate for a step: rising over half of the steps, then falling."""
     return min(1.0, 2 * (step + 1) / steps) * (1 - 0.95 * step / steps)
 
 

@@ -43,10 +43,11 @@ _BITS_BY_BASE_MSE = {1.6: 1, 2.2: 2, 64.0: 3, 512.0: 4, math.inf: 6}
 """Where the base layer's mean squared error is below the key: most payload bits a pixel of the
 embedding that the layer may take."""
 _ROUNDING_MSE_KEPT = 1.0
-"""About this share of the mean squared error of rounding remains in the restored pictures, beside
+"""About this share of the mean squared error of rounding remains in the restored pictures, besides
 what the layer leaves; 0.6 to 3, depending on picture and network."""
 _MIN_OPEN_SHARE = 1e-3
-"""The share of samples that may carry payload is taken to be at least this."""
+"""The share of samples outside of the static region counts as at least this, because errors are
+divided by it."""
 _MIN_SLICE_BYTES, _MIN_SLICE_ROWS = 4096, 48
 """A slice has at least this many bytes of the layer and rows of the embedding."""
 _ROWS_AT_ONCE = 256
@@ -65,7 +66,7 @@ class LayerRequest:
         wanted: (K, H, W, C), the pictures as the network got them, before padding.
         mark: what the embedding carries without a layer.
         embedding: (H_e, W_e, C_e), before rounding.
-        embedding_mse: mean squared error of these values beside the reference.
+        embedding_mse: mean squared error of these values compared with the reference.
         quantizer: rounds the rows that carry a trellis code.
         thorough: whether coding may take eight times as long.
         tick: called after each slice with the share 0..1 that is done.
@@ -158,11 +159,11 @@ def _encode_plain(request: LayerRequest) -> tuple[Mark, Pixels]:
 
 
 def _plan(request: LayerRequest, base: FixedPoint, bits: int) -> LayerPlan | None:
-    """A plan for a layer of so many payload bits a pixel."""
+    """A plan for a layer of ``bits`` payload bits a pixel."""
     embedding = request.embedding.pixels
-    room = layer_capacity(embedding, request.mark, bits)
-    slices = max(1, min(MAX_SLICES, room // _MIN_SLICE_BYTES, len(embedding) // _MIN_SLICE_ROWS))
-    return plan_layer(request.wanted, base, room, slices)
+    size = layer_capacity(embedding, request.mark, bits)
+    slices = max(1, min(MAX_SLICES, size // _MIN_SLICE_BYTES, len(embedding) // _MIN_SLICE_ROWS))
+    return plan_layer(request.wanted, base, size, slices)
 
 
 def _choose_bits(
@@ -234,7 +235,7 @@ class _SliceEncoder:
         self._areas = _areas_of_slices(plan, embedding.pixels.shape, self._static)
         first = first_slice(plan.sizes, [area.samples for area in self._areas])
         self._plan = replace(plan, first=first, thorough=request.thorough)
-        self._room = layer_capacity(embedding.pixels, request.mark, bits)
+        self._layer_bytes = layer_capacity(embedding.pixels, request.mark, bits)
         self._mark = replace(request.mark, code=PayloadCode.trellis(bits))
         self._row_quantizer = RowQuantizer(
             embedding,
@@ -257,7 +258,7 @@ class _SliceEncoder:
         carriers = plan.order[1:] + plan.order[:1]
         mark = replace(
             self._mark,
-            enhancement=bytes(self._room),
+            enhancement=bytes(self._layer_bytes),
             first_sample=self._areas[carriers[0]].rows.start * samples_of_row,
         )
         payload = len(mark.to_bytes())
@@ -266,19 +267,19 @@ class _SliceEncoder:
         layer = plan.header
         remaining_size = sum(plan.sizes)
         for corrected, carrier in zip(plan.order, carriers, strict=True):
-            left = self._room - len(layer)
+            left = self._layer_bytes - len(layer)
             # What a slice carries has to be known before it is rounded.
             needed = payload * next(carried_samples) // all_samples + _SPARE_BYTES
             min_size = min(needed - len(mark.motion) - len(layer), left)
             share = left * plan.sizes[corrected] // remaining_size
             remaining_size -= plan.sizes[corrected]
             layer += plan.encode_slice(corrected, restored, max(share, min_size), min_size)
-            mark = replace(mark, enhancement=layer.ljust(self._room, b"\0"))
+            mark = replace(mark, enhancement=layer.ljust(self._layer_bytes, b"\0"))
             rows = self._areas[carrier].rows
             samples = slice(rows.start * samples_of_row, rows.stop * samples_of_row)
             quantizer.quantize(rows, constrain_samples(quantizer.pixels.shape, mark, samples))
             residual[rows] = 0
-            self._request.tick(1 - left / self._room)
+            self._request.tick(1 - left / self._layer_bytes)
             if carrier != carriers[-1]:
                 partly_rounded = UnroundedEmbedding(quantizer.pixels, residual)
                 restored = self._request.restore(partly_rounded, plan.rows(carrier))
@@ -315,10 +316,10 @@ def first_slice(sizes: list[int], samples: list[int]) -> int:
         samples: number of samples in each slice that can carry payload.
     """
     needed = np.array(sizes, float)
-    room = np.array(samples) / sum(samples) * needed.sum()
+    carried = np.array(samples) / sum(samples) * needed.sum()
 
     def smallest_reserve(first: int) -> float:
-        made, filled = np.roll(needed, -first), np.roll(room, -first - 1)
+        made, filled = np.roll(needed, -first), np.roll(carried, -first - 1)
         return float(min(np.cumsum(made) - np.cumsum(filled)))
 
     return max(range(len(sizes)), key=smallest_reserve)
