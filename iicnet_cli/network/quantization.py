@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn import functional as F
 
 from iicnet_cli.quantize.lattice import NEIGHBOURS, NoiseShapingFilter
 
@@ -42,7 +42,7 @@ class Quantization(nn.Module):
     def _shape(self, noise: Tensor) -> Tensor:
         if self._kernel is None:
             return noise
-        return functional.conv2d(functional.pad(noise, (1, 1, 1, 0)), self._kernel.to(noise))
+        return F.conv2d(F.pad(noise, (1, 1, 1, 0)), self._kernel.to(noise))
 
 
 def _build_kernel(noise_shaping: NoiseShapingFilter) -> Tensor:
