@@ -46,7 +46,7 @@ class Quantization(nn.Module):
 
 
 def _build_kernel(noise_shaping: NoiseShapingFilter) -> Tensor:
-    """Return the (C, C, 2, 3) convolution kernel that adds the fed-back errors to each error."""
+    """Return the (C, C, 2, 3) convolution kernel that adds the diffused errors to each error."""
     channels = noise_shaping.shape[1]
     kernel = torch.zeros(channels, channels, 2, 3)
     for (y, x), weights in zip(NEIGHBOURS, torch.from_numpy(noise_shaping), strict=True):
