@@ -180,7 +180,7 @@ class Converter:
 
         Args, and errors: as :meth:`embed`.
         """
-        from iicnet_cli.engines.network.parallel import share_cores
+        from iicnet_cli.engines.parallel import share_cores
 
         job = self._open(inputs, task, model, options)
         with closing(job.source.groups()) as groups:
@@ -369,7 +369,7 @@ class Converter:
         Returns:
             Its header, what was encoded (without the pixels), and notes.
         """
-        from iicnet_cli.engines.network.parallel import GroupScheduler
+        from iicnet_cli.engines.parallel import GroupScheduler
 
         at_once = _groups_at_once(job)
         scheduler = GroupScheduler(at_once, job.source.total, self._progress)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iicnet_cli import Converter
-from iicnet_cli.engines.network.parallel import GroupScheduler, share_cores
+from iicnet_cli.engines.parallel import GroupScheduler, share_cores
 from iicnet_cli.inference.runner import MAX_GROUPS_AT_ONCE, Runner
 from iicnet_cli.reports import Progress, Stage, ignore_progress
 from tests.helpers import Run

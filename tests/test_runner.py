@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from iicnet_cli.engines.network.parallel import share_cores
+from iicnet_cli.engines.parallel import share_cores
 from iicnet_cli.inference.runner import MAX_GROUPS_AT_ONCE, Runner
 from iicnet_cli.network import IICNet, IICNetConfig
 from iicnet_cli.pictures.arrays import FRACTION, from_fixed_point
