@@ -37,14 +37,13 @@ test: $(READY) ## Run the tests but the slow ones.
 test-slow: $(READY) ## Run the slow tests: bundled models, examples, benchmarks.
 	$(PYTEST) -m slow
 
-coverage: $(READY) ## Run all tests and tell which lines they reach.
+coverage: $(READY) ## Run all tests and show which lines they reach.
 	$(PYTEST) --cov --cov-report=term-missing:skip-covered
 
 lint: $(READY) ## Check style and types.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/mypy examples benchmarks
 
 bench: $(READY) ## Measure quality and speed of the bundled models on the sample media.
 	$(BIN)/python benchmarks/quality.py

@@ -103,7 +103,7 @@ def _halve_and_enlarge(pixels: Pixels) -> Pixels:
 
 DAMAGES = (
     Damage("none"),
-    Damage("one pixel changed by a level", _change_first_pixel),
+    Damage("one pixel changed by 1", _change_first_pixel),
     Damage("cropped by 8 px", cut=8),
     Damage("cropped by 7 px", cut=7),
     Damage("cropped by 7 px, re-aligned", cut=7, realign=True),

@@ -140,7 +140,7 @@ def measure(
 
 
 def _encode(runner: Runner, images: PixelArray, options: EmbedOptions) -> MarkedEmbedding:
-    mark = Mark(task=0, model=0, images=len(images), valid=len(images))
+    mark = Mark.for_measuring(len(images))
     settings = EncoderSettings(adds_layer=options.adds_layer)
     search = Search.of(options)
     if search is None:

@@ -29,7 +29,7 @@ class FirstGroup:
         name: of the PNG, for tables.
         group: its pictures, cut at the right and at the bottom so that the network needs no
             padding.
-        request: what an engine has to know beside them, as ``embed`` tells it.
+        request: what an engine needs to know besides, the same as ``embed`` passes to it.
     """
 
     name: str

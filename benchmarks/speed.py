@@ -55,6 +55,7 @@ COLUMNS = (
     "GFLOP/s",
     "of peak",
 )
+"""Titles of the table's columns."""
 
 
 @dataclasses.dataclass(frozen=True)

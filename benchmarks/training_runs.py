@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tables import table_head, table_row
+
 from iicnet_cli.errors import ExitCode, IICNetError
 from iicnet_cli.inference.device import choose_device
 from iicnet_cli.training.data import TrainingData, load_data
@@ -33,6 +35,7 @@ BASE: dict[str, Any] = {
     "stages": [{"until": 1.0, "crop": 64, "batch": 4}],
     "network": {"images": 3, "blocks": 8, "width": 32},
 }
+"""The recipe of the first run; the others change one thing of it."""
 
 DATA = BASE | {"stages": [{"until": 1.0, "crop": 160, "batch": 1}]}
 """The recipe that reads the data of all runs. Its crop is the size of the held-out samples."""
@@ -63,6 +66,7 @@ CASES: dict[str, dict[str, Any]] = {
 """Fields of the base recipe that each run changes."""
 
 COLUMNS = ("change", "parameters", "CPU s / step", "embed dB", "restored dB", "sum", "gain")
+"""Titles of the table's columns."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,8 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with unpacked(options.data) as folders:
             data = load_data(Recipe.model_validate(DATA), folders)
-            print(f"| {' | '.join(COLUMNS)} |")
-            print(f"|{'|'.join(['---', *['---:'] * (len(COLUMNS) - 1)])}|")
+            print(table_head(COLUMNS))
             for change in options.case or CASES:
                 row = run(
                     change,
@@ -177,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 )
                 rows.append(row)
                 base = next((r for r in rows if not CASES[r.change]), None)
-                print(f"| {' | '.join(cells(row, base))} |", flush=True)
+                print(table_row(cells(row, base)), flush=True)
     except IICNetError as error:
         print(f"training_runs: {error}", file=sys.stderr)
         return error.exit_code

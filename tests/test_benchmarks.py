@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import baselines
+import effort
 import numpy as np
 import pytest
 import quality
@@ -228,7 +229,7 @@ def test_robustness_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         hidden[damage.name] = result["hidden_psnr"]
         codec[damage.name] = result["codec_hidden_psnr"]
     # One pixel is enough to lose the enhancement layer; all below is the network alone.
-    intact = hidden["one pixel changed by a level"]
+    intact = hidden["one pixel changed by 1"]
     assert hidden["none"] > intact + 0.1
     assert codec.pop("none") > 30
     assert set(codec.values()) == {None}
@@ -295,3 +296,24 @@ def test_unknown_kinds_of_networks(model: str, capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit):
         speed.main(["--model", model])
     assert model in capsys.readouterr().err
+
+
+def test_effort_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(natural(48, 64, 1)).save(tmp_path / "photo.png")
+    arguments = ["--model", "rescale", "--effort", "1", "--side", "32", "--data", str(tmp_path)]
+    assert effort.main([*arguments, "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(row["model"], row["effort"]) for row in rows] == [("rescale", 0), ("rescale", 1)]
+    assert effort.main(arguments) == 0
+    table = capsys.readouterr().out
+    assert table.count("| rescale |") == 2 and "rescale: photo." in table
+
+
+@pytest.mark.slow
+def test_training_runs_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for i in range(6):
+        Image.fromarray(natural(160, 160, i)).save(tmp_path / f"{i}.png")
+    arguments = ["-d", str(tmp_path), "--steps", "1", "--case", "4 blocks", "--device", "cpu"]
+    assert training_runs.main(arguments) == 0
+    head, _, row = capsys.readouterr().out.splitlines()
+    assert head.count("|") == row.count("|") and row.startswith("| 4 blocks |")

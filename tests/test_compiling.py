@@ -14,6 +14,7 @@ from iicnet_cli.inference.runner import Runner
 from iicnet_cli.network.compiling import compile_blocks
 from iicnet_cli.network.config import IICNetConfig
 from iicnet_cli.network.iicnet import IICNet
+from iicnet_cli.pictures.arrays import PixelArray
 from tests.conftest import Run, natural
 
 pytestmark = pytest.mark.slow
@@ -31,7 +32,6 @@ def small_net(blocks: int) -> IICNet:
     return net
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not HAS_COMPILER, reason="no C++ compiler")
 def test_compiled_passes_give_the_same_pictures() -> None:
     net = small_net(blocks=1)
@@ -39,7 +39,7 @@ def test_compiled_passes_give_the_same_pictures() -> None:
     plain, compiled = Runner(net), Runner(net, compiled=True)
     embedding = plain.embed(images).pixels
 
-    def largest_difference(a: np.ndarray, b: np.ndarray) -> int:  # type: ignore[type-arg]
+    def largest_difference(a: PixelArray, b: PixelArray) -> int:
         return int(np.abs(a.astype(int) - b).max())
 
     assert largest_difference(embedding, images[0]) > 1  # the subnets do something
@@ -47,7 +47,6 @@ def test_compiled_passes_give_the_same_pictures() -> None:
     assert largest_difference(compiled.restore(embedding), plain.restore(embedding)) <= 1
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not HAS_COMPILER, reason="no C++ compiler")
 def test_compiled_blocks_have_the_same_gradients() -> None:
     net = small_net(blocks=2)
@@ -69,7 +68,6 @@ def test_compiled_blocks_have_the_same_gradients() -> None:
         torch.testing.assert_close(fast, plain, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.slow
 def test_without_a_compiler_the_error_says_what_to_do(
     run: Run,
     photos: list[Path],

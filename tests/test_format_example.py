@@ -104,11 +104,11 @@ def second_reader(pixels: Pixels) -> Found:
         sizes = version  # two lengths in version 2, three in version 3
         stop = 12 + 3 * sizes + 7
         data = low_bits(8 * stop)
-        extension = data[12:stop]
-        assert binascii.crc_hqx(extension[:-2], 0) == int.from_bytes(extension[-2:], "big")
-        lengths = [int.from_bytes(extension[3 * i : 3 * i + 3], "big") for i in range(sizes)]
+        parts_header = data[12:stop]
+        assert binascii.crc_hqx(parts_header[:-2], 0) == int.from_bytes(parts_header[-2:], "big")
+        lengths = [int.from_bytes(parts_header[3 * i : 3 * i + 3], "big") for i in range(sizes)]
         region_size, motion_size, layer_size = [0] * (3 - sizes) + lengths
-        depth, first = struct.unpack(">BI", extension[3 * sizes : 3 * sizes + 5])
+        code_number, first = struct.unpack(">BI", parts_header[3 * sizes : 3 * sizes + 5])
         if version == 3:
             before = stop + region_size + 4
             region = checked(low_bits(8 * before)[stop:], region_size)
@@ -120,7 +120,7 @@ def second_reader(pixels: Pixels) -> Found:
                 cells = region_cells(region)
                 closed = cells.repeat(8, axis=0).repeat(8, axis=1)[:height, :width]
             size = motion_size + layer_size + 8
-            payload = read_payload(pixels, closed, taken, depth, first, size)
+            payload = read_payload(pixels, closed, taken, code_number, first, size)
             motion = checked(payload, motion_size)
             layer = checked(payload[motion_size + 4 :], layer_size)
     return Found(
@@ -141,7 +141,7 @@ def read_payload(
     pixels: Pixels,
     closed: NDArray[np.bool_],
     taken: list[int],
-    depth: int,
+    code_number: int,
     first: int,
     size: int,
 ) -> bytes:
@@ -149,16 +149,16 @@ def read_payload(
     height, width, channels = (*pixels.shape, 1)[:3]
     samples = pixels.reshape(-1)
     in_region = closed.repeat(channels, axis=1).reshape(-1)
-    if depth <= 2:
+    if code_number <= 2:
         busy = set(taken)
         carriers = [p for p in range(samples.size) if p not in busy and not in_region[p]]
-        group_bits, start = depth, first
-        symbols = {p: int(samples[p]) & ((1 << depth) - 1) for p in carriers}
+        group_bits, start = code_number, first
+        symbols = {p: int(samples[p]) & ((1 << code_number) - 1) for p in carriers}
     else:
         busy = {p // channels for p in taken}
         flat = closed.reshape(-1)
         carriers = [p for p in range(height * width) if p not in busy and not flat[p]]
-        code = COLUMNS[depth][-channels:]
+        code = COLUMNS[code_number][-channels:]
         group_bits = sum(plain + out for plain, _, out in code)
         start = first // channels
     skipped = sum(p < start for p in carriers)
@@ -166,7 +166,7 @@ def read_payload(
     places = [
         carriers[(i * len(carriers) // count + skipped) % len(carriers)] for i in range(count)
     ]
-    if depth > 2:
+    if code_number > 2:
         symbols = syndromes(samples, sorted(places), width, code)
     text = "".join(f"{symbols[place]:0{group_bits}b}" for place in places)
     return bytes(int(text[i : i + 8], 2) for i in range(0, len(text) // 8 * 8, 8))
@@ -332,14 +332,14 @@ def test_motion_field_bytes() -> None:
     """Section 8.1, number by number."""
     rng = np.random.default_rng(0)
     vectors = rng.integers(-32000, 32001, (4, 2, 3, 5, 2)).astype(np.int16)
-    shares = rng.integers(0, 3, (4, 3, 5)).astype(np.uint8)
-    data = MotionField(vectors, shares).to_bytes()
+    blend_weights = rng.integers(0, 3, (4, 3, 5)).astype(np.uint8)
+    data = MotionField(vectors, blend_weights).to_bytes()
     assert struct.unpack(">BHH", data[:5]) == (4, 3, 5)
     filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 22}]
     body = lzma.decompress(data[5:], lzma.FORMAT_RAW, filters=filters)
     count = 4 * 2 * 2 * 3 * 5
     assert len(body) == 2 * count + 4 * 3 * 5
-    assert body[2 * count :] == shares.tobytes()
+    assert body[2 * count :] == blend_weights.tobytes()
     numbers = iter(low | high << 8 for low, high in zip(body, body[count:], strict=False))
     for picture in range(4):
         for source in range(2):

@@ -12,7 +12,7 @@ from iicnet_cli.errors import ExitCode, UsageError
 from iicnet_cli.network.config import IICNetConfig
 from iicnet_cli.network.iicnet import IICNet
 from iicnet_cli.training.recipe import LossConfig, Recipe, Stage
-from iicnet_cli.zoo import available
+from iicnet_cli.zoo import available, read_config
 
 PLAIN = """
 name = "tiny"
@@ -55,6 +55,13 @@ def test_bundled_recipes_are_valid(path: Path) -> None:
     recipe = Recipe.read(path)
     assert recipe.name == path.stem
     IICNet(recipe.network)
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).parents[1].glob("models/*/recipe.toml")))
+def test_bundled_models_can_be_fine_tuned_by_their_recipes(path: Path) -> None:
+    recipe = Recipe.read(path)
+    assert recipe.name == path.parent.name
+    assert recipe.network == read_config(path.parent).config.network
 
 
 @pytest.mark.usefixtures("bundled_weights")

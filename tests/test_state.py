@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,21 @@ def test_a_state_of_another_recipe_is_refused(tmp_path: Path) -> None:
     started(recipe).save(tmp_path, recipe)
     with pytest.raises(TrainingError, match="another recipe"):
         started(other).resume(tmp_path, other, Team())
+
+
+def test_a_state_from_before_a_recipe_key_existed_is_resumed(tmp_path: Path) -> None:
+    recipe = tiny_recipe()
+    started(recipe, 2).save(tmp_path, recipe)
+    saved = torch.load(tmp_path / STATE_FILE)
+    fields = json.loads(saved["recipe"])
+    del fields["scenes"]
+    torch.save({**saved, "recipe": json.dumps(fields)}, tmp_path / STATE_FILE)
+    resumed = started(recipe)
+    resumed.resume(tmp_path, recipe, Team())
+    assert resumed.step == 2
+    torch.save({**saved, "recipe": json.dumps({**fields, "unknown": 1})}, tmp_path / STATE_FILE)
+    with pytest.raises(TrainingError, match="another recipe"):
+        resumed.resume(tmp_path, recipe, Team())
 
 
 def test_a_run_may_start_from_a_network() -> None:

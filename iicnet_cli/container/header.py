@@ -202,7 +202,7 @@ class Header(BaseModel):
                 hint="upgrade iicnet",
             )
         try:
-            return cls.model_validate(data)
+            return cls.model_validate(data, by_alias=True, by_name=False)
         except pydantic_core.ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = _printable(".".join(map(str, first["loc"])))[:80]

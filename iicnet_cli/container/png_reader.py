@@ -223,7 +223,7 @@ def _scan(file: IO[bytes], label: str) -> Header | None:
 
 
 def _check_size(file: IO[bytes], kind: bytes, length: int, label: str) -> None:
-    """Check the first chunk of a PNG, and the size of picture that it tells."""
+    """Check the first chunk of a PNG, and the size of the picture that it states."""
     if kind != b"IHDR" or length != 13:
         raise DamagedError(f"{label}: the PNG file is damaged", hint=FULL_COPY_HINT)
     width, height = struct.unpack(">II", read_chunk(file, kind, length, label)[:8])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn import functional as F
 
 from iicnet_cli.quantize.lattice import NEIGHBOURS, NoiseShapingFilter
 
@@ -42,11 +42,11 @@ class Quantization(nn.Module):
     def _shape(self, noise: Tensor) -> Tensor:
         if self._kernel is None:
             return noise
-        return functional.conv2d(functional.pad(noise, (1, 1, 1, 0)), self._kernel.to(noise))
+        return F.conv2d(F.pad(noise, (1, 1, 1, 0)), self._kernel.to(noise))
 
 
 def _build_kernel(noise_shaping: NoiseShapingFilter) -> Tensor:
-    """Return the (C, C, 2, 3) convolution kernel that adds the fed-back errors to each error."""
+    """Return the (C, C, 2, 3) convolution kernel that adds the diffused errors to each error."""
     channels = noise_shaping.shape[1]
     kernel = torch.zeros(channels, channels, 2, 3)
     for (y, x), weights in zip(NEIGHBOURS, torch.from_numpy(noise_shaping), strict=True):

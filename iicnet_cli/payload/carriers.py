@@ -34,8 +34,8 @@ def header_positions(samples: int, count: int) -> NDArray[np.int64]:
     second one in the sample behind it, and so on.
 
     Args:
-        samples: of the picture.
-        count: how many bits.
+        samples: number of samples of the picture.
+        count: number of bits.
 
     Returns:
         Indices into the flattened picture, one for each bit; fewer if there is no room for more.
@@ -83,7 +83,7 @@ class PayloadCarriers:
             shape, taken = shape[:2], np.unique(taken // channels)
         self.symbol_bits = sum(self._sample_bits)
         self._samples = len(self._sample_bits)
-        # Runs of places that are no carriers: those of the static region, and single ones.
+        # Runs of positions that are no carriers: those of the static region, and single ones.
         starts, lengths = np.zeros((2, 0), np.int64)
         if static_region is not None:
             starts, lengths = static_region.runs(shape)
@@ -93,7 +93,7 @@ class PayloadCarriers:
         order = np.argsort(starts)
         self._run_starts = starts[order]
         self._run_lengths = np.concatenate((lengths, np.ones_like(outside)))[order]
-        # Places in all runs before each run, and the number of carriers before each.
+        # For each run, the positions in all runs before it, and the carriers before it.
         self._skipped = np.concatenate(([0], np.cumsum(self._run_lengths)))
         self._carriers_before = self._run_starts - self._skipped[:-1]
         self.count = math.prod(shape) - int(self._skipped[-1])
@@ -108,14 +108,14 @@ class PayloadCarriers:
         """Spread symbols evenly over the carriers.
 
         Args:
-            count: how many symbols.
-            first_sample: they begin with the first carrier from this sample of the flattened
-                picture on, and go on at its start.
+            count: number of symbols.
+            first_sample: the symbols begin with the first carrier from this sample of the flattened
+                picture on, and continue at its start.
             samples: symbols that surely lie outside of this slice may be left out.
 
         Yields:
-            A slice of the symbols, and the places of their carriers: indices of samples or, with a
-            trellis code, of pixels.
+            A slice of the symbols, and the positions of their carriers: indices of samples or, with
+            a trellis code, of pixels.
         """
         offset = self._rank(first_sample // self._samples)
         wanted = samples.start // self._samples, -(-samples.stop // self._samples)
@@ -124,20 +124,20 @@ class PayloadCarriers:
             ranks = np.arange(part.start, part.stop) * self.count // count + offset
             rounds = ranks[0] // self.count, ranks[-1] // self.count
             ranks %= self.count
-            # The place of a carrier exceeds its rank by the length of all runs, at most.
+            # The position of a carrier exceeds its rank by the length of all runs, at most.
             if rounds[0] == rounds[1] and (
                 ranks[0] >= wanted[1] or ranks[-1] + self._skipped[-1] < wanted[0]
             ):
                 continue
-            yield part, self._places(ranks)
+            yield part, self._positions_of(ranks)
 
     def split_symbols(
-        self, places: NDArray[np.int64], symbols: Pixels
+        self, positions: NDArray[np.int64], symbols: Pixels
     ) -> Iterator[tuple[NDArray[np.int64], Pixels]]:
         """Divide symbols among the samples of their carriers.
 
         Args:
-            places: of the carriers, from :meth:`positions`.
+            positions: of the carriers, from :meth:`positions`.
             symbols: uint8, one for each of them.
 
         Yields:
@@ -146,7 +146,8 @@ class PayloadCarriers:
         left = self.symbol_bits
         for c, bits in enumerate(self._sample_bits):
             left -= bits
-            yield places * self._samples + c, symbols >> np.uint8(left) & np.uint8((1 << bits) - 1)
+            part = symbols >> np.uint8(left) & np.uint8((1 << bits) - 1)
+            yield positions * self._samples + c, part
 
     def read_symbols(self, pixels: Pixels, count: int, first_sample: int) -> Pixels:
         """Read symbols from a picture.
@@ -163,8 +164,8 @@ class PayloadCarriers:
         values = pixels.reshape(-1)
         if self._code is not None:
             coded = np.zeros(math.prod(self._shape[:2]), np.bool_)
-            for _, places in self.positions(count, first_sample, everywhere):
-                coded[places] = True
+            for _, positions in self.positions(count, first_sample, everywhere):
+                coded[positions] = True
             message = extract_message(
                 self._code, pixels.reshape(self._shape), coded.reshape(self._shape[:2])
             )
@@ -173,19 +174,20 @@ class PayloadCarriers:
                 values <<= np.uint8(bits)
                 values |= message[..., c].reshape(-1)
         symbols = np.empty(count, np.uint8)
-        for part, places in self.positions(count, first_sample, everywhere):
-            symbols[part] = values[places]
+        for part, positions in self.positions(count, first_sample, everywhere):
+            symbols[part] = values[positions]
         return symbols
 
-    def _rank(self, place: int) -> int:
-        """How many carriers come before this place."""
-        run = int(np.searchsorted(self._run_starts, place))
+    def _rank(self, position: int) -> int:
+        """How many carriers come before this position."""
+        run = int(np.searchsorted(self._run_starts, position))
         beyond = 0
         if run:
-            beyond = max(0, int(self._run_starts[run - 1] + self._run_lengths[run - 1]) - place)
-        return place - int(self._skipped[run]) + beyond
+            run_stop = int(self._run_starts[run - 1] + self._run_lengths[run - 1])
+            beyond = max(0, run_stop - position)
+        return position - int(self._skipped[run]) + beyond
 
-    def _places(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The places of the carriers of these ranks."""
+    def _positions_of(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The positions of the carriers of these ranks."""
         runs = np.searchsorted(self._carriers_before, ranks, side="right")
         return ranks + self._skipped[runs]

@@ -10,8 +10,8 @@ from iicnet_cli.payload.mark_pixels import read_mark
 class EmbeddingReader(PngReader):
     """A :class:`PngReader` that also reads the mark.
 
-    The mark also tells a grey embedding that another tool saved as RGB: frames are then given as
-    grey again.
+    Another tool may have saved a grey embedding as RGB. The mark shows that, and frames are then
+    given as grey again.
 
     Raises:
         UnsupportedVersionError: the pixels carry the mark of a newer program; else what

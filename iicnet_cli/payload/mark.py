@@ -232,6 +232,11 @@ class Mark:
         if not fits:
             raise ValueError(f"out of range: {self}")
 
+    @classmethod
+    def for_measuring(cls, images: int, motion: bytes = b"") -> Mark:
+        """A mark of no particular task and checkpoint, where only its size matters."""
+        return cls(task=0, model=0, images=images, valid=images, motion=motion)
+
     @property
     def task_name(self) -> str:
         """The task's name in ``TASKS``."""

@@ -94,8 +94,9 @@ def constrain_samples(
             raise ValueError(f"a mark with {size} bytes is too much for a picture of {shape}")
         symbols = _to_symbols(data[header.payload_start :], carriers.symbol_bits)
         sample_bits = int(mark.code) if trellis_code is None else TRELLIS_CODED
-        for part, places in carriers.positions(count, header.first_sample, slice(start, stop)):
-            for at, values in carriers.split_symbols(places, symbols[part]):
+        wanted = slice(start, stop)
+        for part, carrier_positions in carriers.positions(count, header.first_sample, wanted):
+            for at, values in carriers.split_symbols(carrier_positions, symbols[part]):
                 put(at, values, sample_bits)
     return SampleConstraints(low_bits, residues, trellis_code)
 

@@ -27,7 +27,7 @@ class PayloadCode(IntEnum):
 
     @classmethod
     def trellis(cls, bits: int) -> Self:
-        """The trellis code of so many bits to an RGB pixel.
+        """The trellis code with this many payload bits to an RGB pixel.
 
         Raises:
             ValueError: not 1 to 6 bits.

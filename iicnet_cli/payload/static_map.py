@@ -25,7 +25,7 @@ _LZMA2 = {"dict_size": MAX_MAP_BYTES, "lc": 0, "pb": 0}
 class StaticRegion:
     """The cells of an embedding where it and all pictures of its group equal the reference.
 
-    Only samples that carry the head of a mark differ from the reference there.
+    Only samples that carry the headers or the static region of a mark differ from it there.
 
     Attributes:
         cells: (rows, columns) bool. Cell (i, j) covers ``STATIC_CELL`` pixels each way from row

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from collections.abc import Generator as Yields
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
@@ -277,7 +276,7 @@ def batches(
     first_step: int,
     progress: Callable[[int], float],
     team: Team = Team(),
-) -> Yields[PixelArray, None, None]:
+) -> Generator[PixelArray, None, None]:
     """Draw the batches of all steps in a thread of their own, two ahead, without end.
 
     The batch of a step depends on nothing but the recipe, the step and the progress at that step.

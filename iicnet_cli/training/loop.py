@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn import functional as F
 
 from iicnet_cli.errors import TrainingError
 from iicnet_cli.network import IICNet, Quantization
@@ -122,7 +122,7 @@ class _Run:
                 if team.first:
                     self.report(mean_loss)
                 stopped = team.anyone(self.hooks.stop())
-                if stopped or time.monotonic() - saved_at > self.hooks.save_seconds:
+                if time.monotonic() - saved_at > self.hooks.save_seconds:
                     self.save()
                     saved_at = time.monotonic()
         finally:
@@ -223,6 +223,6 @@ def static_pixels(images: Tensor, embedding_shape: tuple[int, ...]) -> Tensor | 
         return None
     height, width = images.shape[-2:]
     differs = (images[:, 1:] != images[:, :1]).any(dim=1).any(dim=1, keepdim=True).float()
-    cells = functional.max_pool2d(differs, STATIC_CELL, ceil_mode=True)
-    static = functional.interpolate(cells, scale_factor=STATIC_CELL) == 0
+    cells = F.max_pool2d(differs, STATIC_CELL, ceil_mode=True)
+    static = F.interpolate(cells, scale_factor=STATIC_CELL) == 0
     return static[..., :height, :width]

@@ -1,4 +1,4 @@
-"""What a training run is given: what to train, where, for how long, and whom to tell."""
+"""What a training run is given: what to train, where, for how long, and whom to report to."""
 
 from __future__ import annotations
 

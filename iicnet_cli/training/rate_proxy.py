@@ -12,7 +12,7 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+from torch.nn import functional as F
 
 _BLOCK = 16
 """Side in pixels of the blocks that are transformed."""
@@ -52,7 +52,7 @@ def _block_dct(difference: Tensor) -> Tensor:
         (..., C, H', W').
     """
     height, width = difference.shape[-2:]
-    x = functional.pad(difference, (0, -width % _BLOCK, 0, -height % _BLOCK))
+    x = F.pad(difference, (0, -width % _BLOCK, 0, -height % _BLOCK))
     if x.shape[-3] == 3:
         x = torch.einsum("dc,...chw->...dhw", _colour_transform().to(x), x)
     rows, columns = (length // _BLOCK for length in x.shape[-2:])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
@@ -124,7 +125,7 @@ class TrainingState:
         state: dict[str, Any] | None = team.once(lambda: _read(folder / STATE_FILE))
         if state is None:
             return
-        if state["recipe"] != recipe.model_dump_json():
+        if not _is_recipe(state["recipe"], recipe):
             raise TrainingError(
                 f"{folder} holds a run with another recipe",
                 hint="choose another output folder, or remove this one",
@@ -137,6 +138,14 @@ class TrainingState:
         self.running_loss = state["usual_loss"]
         self._earlier_seconds = state["seconds"]
         self._resumed_at = time.monotonic()
+
+
+def _is_recipe(text: str, recipe: Recipe) -> bool:
+    """Whether a recipe in JSON is this one; keys that it lacks have their defaults."""
+    try:
+        return Recipe.model_validate_json(text) == recipe
+    except ValidationError:  # a key that this version does not know
+        return False
 
 
 def _read(path: Path) -> dict[str, Any] | None:

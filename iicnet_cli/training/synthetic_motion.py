@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.random import Generator
 from numpy.typing import NDArray
+from torch.nn import functional as F
 
 from iicnet_cli.pictures.arrays import Pixels
 

@@ -37,7 +37,7 @@ def measure(
     runner = Runner(net, device, noise_shaping=noise_shaping)
     embedding_psnrs, restored_psnrs = [], []
     for sample in samples:
-        mark = Mark(task=0, model=0, images=len(sample), valid=len(sample))
+        mark = Mark.for_measuring(len(sample))
         encoded = encode_group(runner, sample, mark, EncoderSettings(adds_layer=False))
         restored = restored_pictures(runner, encoded.mark, encoded.pixels, sample)
         embedding_psnrs.append(cap_psnr(psnr(encoded.pixels, runner.reference(sample))))

@@ -154,7 +154,7 @@ def read_config(folder: Path) -> Checkpoint:
     """
     path = folder / CONFIG_FILE
     try:
-        config = ModelConfig.model_validate_json(path.read_bytes())
+        config = ModelConfig.model_validate_json(path.read_bytes(), by_alias=True, by_name=False)
     except OSError as error:
         raise ModelError(
             f"{folder} is not a model folder: no {CONFIG_FILE}", hint="see: iicnet models list"

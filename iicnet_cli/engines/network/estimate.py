@@ -60,13 +60,7 @@ def estimate_group(
     wanted = np.concatenate([images[:, *window] for window in windows], axis=1)
     area = wanted.shape[1] * wanted.shape[2]
     share = area / (height * width)
-    mark = Mark(
-        task=0,
-        model=0,
-        images=len(images),
-        valid=len(images),
-        motion=bytes(round(motion_bytes * share)),
-    )
+    mark = Mark.for_measuring(len(images), motion=bytes(round(motion_bytes * share)))
     began = time.perf_counter()
     encoded = encode_group(passes, wanted, mark, replace(settings, thorough=search is not None))
     encoding_seconds = time.perf_counter() - began
