@@ -136,7 +136,7 @@ class Header(BaseModel):
     """Name of the checkpoint, such as "video-5" or "paper/video-5"."""
     weights_sha256: str = Field(pattern=r"^[0-9a-f]{0,64}$")
     images: int = Field(ge=1, le=16)
-    """Number of network inputs in a group (per embedding picture)."""
+    """Number of network inputs in a group; 1 for an engine without a fixed number."""
     engine: str | None = Field(None, pattern=r"^[a-z0-9-]{1,40}$")
     """Name of the engine that embedded the pictures; ``None`` for the network."""
     precision: str = Field("fp32", pattern=r"^[a-z0-9]{1,20}$")
