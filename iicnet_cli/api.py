@@ -318,9 +318,10 @@ class Converter:
         """
         if isinstance(source, str | PathLike):
             readable: Path | io.BytesIO = Path(source)
+        elif isinstance(source, bytes | bytearray):
+            readable = io.BytesIO(source)
         else:
-            data = source if isinstance(source, bytes) else encode_embedding(source)
-            readable = io.BytesIO(data)
+            readable = io.BytesIO(encode_embedding(source))
         name = readable if isinstance(readable, Path) else Path("the picture")
         with EmbeddingReader(readable) as reader:
             identity = identify(reader, name, task=task, model=model)

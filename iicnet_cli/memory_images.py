@@ -11,7 +11,7 @@ import numpy as np
 
 from iicnet_cli.container.chunks import HEADER_KEYWORD
 from iicnet_cli.container.png_reader import read_header
-from iicnet_cli.errors import MediaError
+from iicnet_cli.errors import MediaError, UsageError
 from iicnet_cli.pictures.arrays import Pixels
 
 if TYPE_CHECKING:
@@ -30,23 +30,33 @@ def write_pictures(images: Sequence[Pixels | Image.Image], folder: Path) -> list
         The files.
 
     Raises:
-        MediaError: PNG has no such kind of picture.
+        MediaError: one of them is no such picture.
     """
-    from PIL import Image
-
     paths = []
     for number, picture in enumerate(images, 1):
         path = folder / f"picture-{number:04}.png"
         try:
-            image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
-            image.save(path)
-        except (OSError, TypeError) as error:
+            _to_image(picture).save(path)
+        except (OSError, TypeError, ValueError) as error:
             raise MediaError(
                 f"picture {number} cannot be written as a PNG ({error})",
                 hint="convert it to 8-bit RGB first",
             ) from error
         paths.append(path)
     return paths
+
+
+def _to_image(picture: Pixels | Image.Image) -> Image.Image:
+    from PIL import Image
+
+    if isinstance(picture, Image.Image):
+        return picture
+    if not isinstance(picture, np.ndarray):
+        raise TypeError("neither an array nor a Pillow image")
+    is_picture = picture.ndim in (2, 3) and picture.shape[2:] in ((), (3,), (4,)) and picture.size
+    if picture.dtype != np.uint8 or not is_picture:
+        raise TypeError(f"an array {picture.shape} of {picture.dtype}")
+    return Image.fromarray(picture)
 
 
 def open_embedding(png: bytes) -> Image.Image:
@@ -77,7 +87,22 @@ def embedding_info(image: Image.Image) -> PngInfo:
 
 
 def encode_embedding(image: Image.Image) -> bytes:
-    """An embedding as a PNG, with its header if the image has it."""
+    """An embedding as a PNG, with its header if the image has it.
+
+    Raises:
+        UsageError: it is not a Pillow image.
+        MediaError: PNG has no such kind of picture.
+    """
+    from PIL import Image
+
+    if not isinstance(image, Image.Image):
+        raise UsageError(
+            f"cannot restore from {type(image).__name__}",
+            hint="give a path, the bytes of a PNG, or a Pillow image",
+        )
     file = io.BytesIO()
-    image.save(file, "PNG", save_all=True, pnginfo=embedding_info(image))
+    try:
+        image.save(file, "PNG", save_all=True, pnginfo=embedding_info(image))
+    except OSError as error:
+        raise MediaError(f"the picture cannot be written as a PNG ({error})") from error
     return file.getvalue()

@@ -81,11 +81,23 @@ def test_one_picture_needs_a_task(converter: Converter) -> None:
 
 @pytest.mark.parametrize(
     "picture",
-    [Image.new("CMYK", (32, 32)), np.zeros((32, 32, 3), np.float64)],
-    ids=["CMYK", "float"],
+    [
+        Image.new("CMYK", (32, 32)),
+        np.zeros((32, 32, 3), np.float64),
+        np.zeros((32, 32, 2), np.uint8),
+        np.zeros((0, 0, 3), np.uint8),
+        "picture.png",
+    ],
+    ids=["CMYK", "float", "two channels", "empty", "a path"],
 )
 def test_a_picture_that_a_png_cannot_hold_is_refused(
     converter: Converter, picture: Image.Image | NDArray[Any]
 ) -> None:
     with pytest.raises(MediaError, match="picture 2 cannot be written as a PNG"):
         converter.embed_images([natural(32, 32, seed=0), picture], options=FAST)
+
+
+@pytest.mark.parametrize("source", [None, 7, np.zeros((32, 32, 3), np.uint8)])
+def test_only_pngs_are_restored(converter: Converter, source: object) -> None:
+    with pytest.raises(UsageError, match="cannot restore from"):
+        converter.restore_images(source)  # type: ignore[arg-type]
