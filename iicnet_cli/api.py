@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import io
-import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +34,7 @@ from iicnet_cli.engines.base import (
     SideInfo,
 )
 from iicnet_cli.errors import UsageError
+from iicnet_cli.forecasting import estimate_first_group, forecast, groups_at_once
 from iicnet_cli.identify import identify
 from iicnet_cli.measuring import QualityMeter, check_quality, missed_targets
 from iicnet_cli.media.files import check_target, replacing
@@ -138,10 +138,14 @@ class Converter:
             OutputExistsError: ``output`` exists and ``overwrite`` is False.
         """
         began = time.monotonic()
+        self._tick(Stage.OPENING, 0, None)(0)
         output = _check_output(output, overwrite)
         job = self._open(inputs, task, model, options)
         if options.with_ssim:
             _check_ssim_size(job)
+        is_heard = self._progress is not ignore_progress
+        if is_heard and (expected := forecast(job.engine, job.source, job.request)):
+            self._progress(Progress(Stage.OPENING, 0, job.source.total, forecast=expected))
         with replacing(output, overwrite=overwrite) as temporary:
             header, encoded, notes = self._write(job, temporary)
             quality: list[PictureQuality] = []
@@ -180,14 +184,8 @@ class Converter:
 
         Args, and errors: as :meth:`embed`.
         """
-        from iicnet_cli.engines.parallel import share_cores
-
         job = self._open(inputs, task, model, options)
-        with closing(job.source.groups()) as groups:
-            group = next(groups)
-        at_once = _groups_at_once(job)
-        with share_cores(at_once):
-            estimate = job.engine.estimate_group(group, job.request)
+        estimate, seconds = estimate_first_group(job.engine, job.source, job.request)
         count = job.source.total
         return Estimate(
             task=job.task.name,
@@ -198,7 +196,7 @@ class Converter:
             embeddings=count,
             tiles=estimate.tiles,
             bytes=estimate.bytes * (count or 1),
-            seconds=estimate.seconds * math.ceil((count or 1) / at_once),
+            seconds=seconds,
             embed_psnr=estimate.embed_psnr,
             restored_psnr=estimate.restored_psnr,
             notes=(*job.source.notes, *estimate.notes),
@@ -240,6 +238,7 @@ class Converter:
             MediaError: the PNG cannot be read or the output cannot be written.
         """
         began = time.monotonic()
+        self._tick(Stage.OPENING, 0, None)(0)
         source = Path(source)
         with EmbeddingReader(source) as reader:
             identity = identify(reader, source, task=task, model=model)
@@ -316,6 +315,7 @@ class Converter:
         Raises:
             ContainerError, ModelError, MediaError: as :meth:`restore`.
         """
+        self._tick(Stage.OPENING, 0, None)(0)
         if isinstance(source, str | PathLike):
             readable: Path | io.BytesIO = Path(source)
         elif isinstance(source, bytes | bytearray):
@@ -372,7 +372,7 @@ class Converter:
         """
         from iicnet_cli.engines.parallel import GroupScheduler
 
-        at_once = _groups_at_once(job)
+        at_once = groups_at_once(job.engine, job.source, job.request)
         scheduler = GroupScheduler(at_once, job.source.total, self._progress)
 
         def encode(number: int, group: Group) -> EncodedGroup:
@@ -425,7 +425,7 @@ class Converter:
             yield engine.decode_group(embedding, header, i, tick)
 
     def _tick(self, stage: Stage, done: int, total: int | None) -> Callable[[float], None]:
-        return lambda share: self._progress(Progress(stage, done + share, total))
+        return lambda share: self._progress(Progress(stage, done + share, total, group=done))
 
 
 def _header(job: _Job, description: SourceDescription, encoded: list[SideInfo]) -> Header:
@@ -460,13 +460,6 @@ def _check_output(output: AnyPath, overwrite: bool) -> Path:
 def _mean_gain(encoded: list[EncodedGroup]) -> float | None:
     gains = [group.gained_psnr for group in encoded if group.gained_psnr is not None]
     return float(np.mean(gains)) if gains else None
-
-
-def _groups_at_once(job: _Job) -> int:
-    """How many groups are encoded at the same time."""
-    source = job.source
-    at_once = job.engine.groups_at_once(source.height, source.width, job.request.options)
-    return at_once if source.total is None else min(at_once, source.total)
 
 
 def _check_ssim_size(job: _Job) -> None:

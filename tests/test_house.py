@@ -44,10 +44,12 @@ MAY_IMPORT = {
     "tasks": {"media", "pictures", "container", "options", "errors"},
     "memory_images": {"container", "pictures", "errors"},
     "measuring": {"pictures", "options", "reports", "errors"},
+    "forecasting": {"engines", "tasks", "reports"},
     "identify": {"engines", "tasks", "payload", "container", "zoo", "errors"},
     "api": {
-        *("identify", "tasks", "media", "engines", "inference", "network", "zoo", "payload"),
-        *("container", "pictures", "measuring", "memory_images", "options", "reports", "errors"),
+        *("identify", "forecasting", "tasks", "media", "engines", "inference", "network", "zoo"),
+        *("payload", "container", "pictures", "measuring", "memory_images"),
+        *("options", "reports", "errors"),
     },
     "evaluation": {"api", "tasks", "zoo", "options", "reports", "errors"},
     "training": {

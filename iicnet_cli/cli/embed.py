@@ -27,9 +27,9 @@ from iicnet_cli.cli.console import (
     output_path,
     parse_memory,
     print_json,
-    progress_bar,
     say,
 )
+from iicnet_cli.cli.progress import progress_bar
 from iicnet_cli.errors import UsageError
 from iicnet_cli.options import MAX_EFFORT, EmbedOptions
 
@@ -222,7 +222,12 @@ def embed(
     style = _Style(as_json, quiet, verbose, debug)
     target = _Target(output, out_dir, keep_audio, overwrite=yes)
     target.check(inputs, style, writes=not dry_run)
-    with progress_bar(quiet or as_json) as progress:
+    with progress_bar(
+        quiet=quiet,
+        shows_bar=not as_json,
+        inputs=1 if out_dir is None else len(inputs),
+        verifies=verify or min_psnr is not None,
+    ) as progress:
         converter = Converter(
             device=device,
             memory=parse_memory(memory),

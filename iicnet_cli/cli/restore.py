@@ -28,11 +28,11 @@ from iicnet_cli.cli.console import (
     input_paths,
     parse_memory,
     print_json,
-    progress_bar,
     refuse_terminal,
     say,
     say_error,
 )
+from iicnet_cli.cli.progress import progress_bar
 from iicnet_cli.errors import ExitCode, UsageError
 from iicnet_cli.options import RestoreOptions
 
@@ -100,7 +100,7 @@ def restore(
     is_batch = len(sources) > 1 or out_dir is not None
     target = _Target(output, out_dir, overwrite=yes)
     target.check(sources, is_batch, as_json)
-    with progress_bar(quiet or as_json) as progress:
+    with progress_bar(quiet=quiet, shows_bar=not as_json, inputs=len(sources)) as progress:
         converter = Converter(
             device=device,
             memory=parse_memory(memory),

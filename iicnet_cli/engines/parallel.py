@@ -46,9 +46,15 @@ class GroupScheduler:
             if self._abandoned.is_set():
                 raise _AbandonedError
             if group == self._finished:
-                self._listener(Progress(stage, group + share, self._total, gained_psnr))
+                done = group + share
+                self._listener(Progress(stage, done, self._total, gained_psnr, group=group))
 
         return report
+
+    def _finish_before(self, group: int) -> None:
+        """Report that all groups before this one are done; then it may report itself."""
+        self._listener(Progress(Stage.EMBEDDING, group, self._total, group=group))
+        self._finished = group
 
     def map(self, work: Callable[[int, T], R], groups: Iterable[T]) -> Generator[R, None, None]:
         """The results of ``work`` for each group and its number from 0 on, in order.
@@ -57,15 +63,17 @@ class GroupScheduler:
         early, the work that is under way ends at its next progress report.
         """
         if self._at_once == 1:
-            for group in groups:
-                yield work(self._finished, group)
-                self._finished += 1
+            for number, group in zip(count(), groups):
+                if number:
+                    self._finish_before(number)
+                yield work(number, group)
             return
         under_way: deque[Future[R]] = deque()
 
         def first() -> R:
             result = under_way.popleft().result()
-            self._finished += 1
+            if under_way:
+                self._finish_before(self._finished + 1)
             return result
 
         with share_cores(self._at_once), ThreadPoolExecutor(self._at_once) as pool:
