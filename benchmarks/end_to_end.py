@@ -275,7 +275,7 @@ def warm_up(
     models = {case.name.partition("/")[2] for case in cases if case.name.startswith(tuple(EMBEDS))}
     for tree in trees:
         for model in sorted(models):
-            run_command(tree, embed_arguments(model, inputs[model].tiny, "tiny.png"))
+            run_command(tree, embed_arguments(model, inputs[model].tiny, "other.png"))
         if any(case.originals for case in cases):
             for output in RESTORES.values():
                 run_command(tree, ("restore", "tiny.png", "-o", output, "-y", "-q"))

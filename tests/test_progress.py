@@ -125,15 +125,14 @@ def test_a_forecast_tells_the_time_before_the_first_group(
     assert command.pace.seconds_left == pytest.approx(44 * 10 + 45 * 2.5)
 
 
-def test_long_work_without_a_forecast_is_said_after_the_first_group(
+def test_long_work_without_a_forecast_is_said_after_two_groups(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     for groups, said in ((6, ""), (7, "about 1 minute for 7 groups\n")):
         command = Command()
         command.report(OPENING)
-        command.embed_group(0, groups, 10)
-        command.report(Progress(Stage.EMBEDDING, 1, groups, group=1))
-        command.report(Progress(Stage.EMBEDDING, 2, groups, group=2))
+        for group in range(4):
+            command.embed_group(group, groups, 10)
         assert capsys.readouterr().err == said
 
 

@@ -93,9 +93,9 @@ class Pace:
         self.stage = progress.stage
         self.groups = progress.total or self.groups
         self._stage_share = progress.done / (self.groups or 1)
-        if self.groups == 1 and progress.stage in (Stage.RESTORING, Stage.PACKING):
-            if progress.done > _LEAST_SHARE:
-                self._seconds_a_group = (self._clock() - self._phase_began) / progress.done
+        is_all = self.groups == 1 and progress.stage in (Stage.RESTORING, Stage.PACKING)
+        if is_all and progress.done > _LEAST_SHARE:
+            self._seconds_a_group = (self._clock() - self._phase_began) / progress.done
         is_one_stage = progress.stage in (Stage.VERIFYING, Stage.RESTORING)
         done = int(progress.done) if is_one_stage else progress.group
         if done > self.done:
@@ -159,8 +159,8 @@ class Pace:
 class Announcer:
     """Says how long the work takes if that is more than a minute, once for each input.
 
-    It goes by the forecast of the converter, or else by the first group; of many inputs, by the
-    first one.
+    It goes by the forecast of the converter, or else by the first two groups, which may have been
+    worked on at the same time; of many inputs, by the first one.
 
     Args:
         pace: of the command; it takes in what is reported before the announcer does.
@@ -183,7 +183,7 @@ class Announcer:
                 say(
                     f"about {duration(seconds)} for {pace.inputs} inputs, if all are like the first"
                 )
-        elif pace.done and pace.groups and self._said_input != pace.number:
+        elif pace.done > 1 and pace.groups and self._said_input != pace.number:
             self._say_input(Forecast(pace.groups, pace.input_seconds or 0))
 
     def _say_input(self, forecast: Forecast) -> None:
@@ -278,7 +278,7 @@ def progress_bar(
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
 
-    columns = TextColumn("{task.description}"), BarColumn(), _status_column(pace)
+    columns = TextColumn("{task.description}"), BarColumn(20), _status_column(pace)
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("opening", total=None)
 
@@ -301,10 +301,11 @@ def progress_bar(
 def _status_column(pace: Pace) -> ProgressColumn:
     """A column that is written anew each time it is shown, so that the time left runs."""
     from rich.progress import ProgressColumn
+    from rich.table import Column
     from rich.text import Text
 
     class StatusColumn(ProgressColumn):
         def render(self, task: Task) -> Text:
             return Text("" if pace.stage is None else status_text(pace))
 
-    return StatusColumn()
+    return StatusColumn(table_column=Column(no_wrap=True))

@@ -6,6 +6,7 @@ Everything that needs torch is imported when it is used, so that wrong inputs ar
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -200,12 +201,15 @@ class NetworkEngine(Engine):
         from iicnet_cli.engines.network.estimate import estimate_group
         from iicnet_cli.engines.network.search import Search
 
+        began = time.perf_counter()
         images, motion = self._subtract_prediction(group.images, request.predicts)
+        predicting = time.perf_counter() - began
         reason = layer_unavailable_reason(images) if request.options.adds_layer else None
         settings = EncoderSettings(adds_layer=request.options.adds_layer and reason is None)
         search = Search.of(request.options)
         estimate = estimate_group(self.runner, self._padded(images), len(motion), settings, search)
-        return replace(estimate, notes=_layer_notes(reason))
+        seconds = estimate.seconds + predicting
+        return replace(estimate, seconds=seconds, notes=_layer_notes(reason))
 
     def _padded(self, images: PixelArray) -> PixelArray:
         height, width = images.shape[1:3]
