@@ -95,7 +95,7 @@ def test_inputs_are_fitted_to_the_size(tmp_path: Path) -> None:
     assert [Image.open(path).size for path in given.tiny] == [(32, 32)] * 3
     clip = make_inputs("video-5", FOLDERS, (80, 48), tmp_path)
     assert [len(list(folder.iterdir())) for folder in (*clip.whole, *clip.one_group)] == [20, 5]
-    with pytest.raises(UsageError, match="no clip of 20 frames"):
+    with pytest.raises(UsageError, match="holds nothing to evaluate"):
         make_inputs("video-5", FOLDERS | {"clips": tmp_path / "stego-3"}, (80, 48), tmp_path)
 
 

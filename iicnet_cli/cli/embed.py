@@ -222,12 +222,9 @@ def embed(
     style = _Style(as_json, quiet, verbose, debug)
     target = _Target(output, out_dir, keep_audio, overwrite=yes)
     target.check(inputs, style, writes=not dry_run)
-    with progress_bar(
-        quiet=quiet,
-        shows_bar=not as_json,
-        inputs=1 if out_dir is None else len(inputs),
-        verifies=verify or min_psnr is not None,
-    ) as progress:
+    count = 1 if out_dir is None else len(inputs)
+    checks = verify or min_psnr is not None
+    with progress_bar(quiet=quiet, bar=not as_json, inputs=count, verifies=checks) as progress:
         converter = Converter(
             device=device,
             memory=parse_memory(memory),

@@ -251,13 +251,13 @@ def status_text(pace: Pace) -> str:
 
 @contextmanager
 def progress_bar(
-    *, quiet: bool, shows_bar: bool = True, inputs: int = 1, verifies: bool = False
+    *, quiet: bool, bar: bool = True, inputs: int = 1, verifies: bool = False
 ) -> Iterator[ProgressListener]:
     """Tell the progress of a converter on stderr: a bar if that is a terminal, and long work.
 
     Args:
         quiet: tell nothing.
-        shows_bar: whether there may be a bar.
+        bar: whether there may be a bar.
         inputs: number of calls of the converter that the command makes.
         verifies: whether embedding is followed by verifying.
     """
@@ -266,7 +266,7 @@ def progress_bar(
         return
     pace = Pace(inputs, verifies)
     announcer = Announcer(pace)
-    if not (shows_bar and sys.stderr.isatty()):
+    if not (bar and sys.stderr.isatty()):
 
         def listen(progress: Progress) -> None:
             pace.add(progress)
@@ -279,8 +279,8 @@ def progress_bar(
     from rich.progress import Progress as Bar
 
     columns = TextColumn("{task.description}"), BarColumn(20), _status_column(pace)
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("opening", total=None)
+    with Bar(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task("opening", total=None)
 
         def update(progress: Progress) -> None:
             pace.add(progress)
@@ -288,7 +288,7 @@ def progress_bar(
             gain = "" if progress.gained_psnr is None else f" (+{progress.gained_psnr:.2f} dB)"
             which = f"{pace.number}/{inputs} " if inputs > 1 else ""
             is_open = progress.stage is Stage.OPENING
-            bar.update(
+            shown.update(
                 task,
                 description=f"{which}{progress.stage}{gain}",
                 completed=pace.share,

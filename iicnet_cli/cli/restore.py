@@ -100,7 +100,7 @@ def restore(
     is_batch = len(sources) > 1 or out_dir is not None
     target = _Target(output, out_dir, overwrite=yes)
     target.check(sources, is_batch, as_json)
-    with progress_bar(quiet=quiet, shows_bar=not as_json, inputs=len(sources)) as progress:
+    with progress_bar(quiet=quiet, bar=not as_json, inputs=len(sources)) as progress:
         converter = Converter(
             device=device,
             memory=parse_memory(memory),
