@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -33,6 +33,8 @@ from iicnet_cli.engines.base import (
     EngineRequest,
     SideInfo,
 )
+from iicnet_cli.engines.group_decoding import GroupDecoder
+from iicnet_cli.engines.parallel import GroupScheduler
 from iicnet_cli.errors import UsageError
 from iicnet_cli.forecasting import estimate_first_group, forecast, groups_at_once
 from iicnet_cli.identify import identify
@@ -138,7 +140,7 @@ class Converter:
             OutputExistsError: ``output`` exists and ``overwrite`` is False.
         """
         began = time.monotonic()
-        self._tick(Stage.OPENING, 0, None)(0)
+        self._progress(Progress(Stage.OPENING, 0, None))
         output = _check_output(output, overwrite)
         job = self._open(inputs, task, model, options)
         if options.with_ssim:
@@ -238,21 +240,21 @@ class Converter:
             MediaError: the PNG cannot be read or the output cannot be written.
         """
         began = time.monotonic()
-        self._tick(Stage.OPENING, 0, None)(0)
+        self._progress(Progress(Stage.OPENING, 0, None))
         source = Path(source)
         with EmbeddingReader(source) as reader:
             identity = identify(reader, source, task=task, model=model)
             header = identity.header
             chosen = task_named(header.task)
             engine = self._engine(identity.request)
-            if options.layout is not None and "layout" not in chosen.takes:
-                raise UsageError(f"{chosen.name} has no use for --layout")
+            _check_layout(chosen, options)
             altered = None if reader.header is None else not reader.verify()
-            png = source if folder is None else Path(folder) / source.name
-            target = chosen.default_output(png, header) if output is None else Path(output)
+            target = _restore_target(source, output, folder, chosen, header)
             notes: list[str] = []
-            groups = self._restored_groups(reader, header, engine, notes)
-            delivered = chosen.deliver(header, groups, target, overwrite=overwrite, options=options)
+            with closing(self._restored_groups(reader, header, engine, notes)) as groups:
+                delivered = chosen.deliver(
+                    header, groups, target, overwrite=overwrite, options=options
+                )
         return RestoreReport(
             outputs=delivered.outputs,
             notes=(*delivered.notes, *notes),
@@ -315,7 +317,7 @@ class Converter:
         Raises:
             ContainerError, ModelError, MediaError: as :meth:`restore`.
         """
-        self._tick(Stage.OPENING, 0, None)(0)
+        self._progress(Progress(Stage.OPENING, 0, None))
         if isinstance(source, str | PathLike):
             readable: Path | io.BytesIO = Path(source)
         elif isinstance(source, bytes | bytearray):
@@ -326,8 +328,9 @@ class Converter:
         with EmbeddingReader(readable) as reader:
             identity = identify(reader, name, task=task, model=model)
             header = identity.header
-            groups = self._restored_groups(reader, header, self._engine(identity.request), [])
-            return list(task_named(header.task).restored_pictures(header, groups))
+            engine = self._engine(identity.request)
+            with closing(self._restored_groups(reader, header, engine, [])) as groups:
+                return list(task_named(header.task).restored_pictures(header, groups))
 
     def _open(
         self,
@@ -370,10 +373,10 @@ class Converter:
         Returns:
             Its header, what was encoded (without the pixels), and notes.
         """
-        from iicnet_cli.engines.parallel import GroupScheduler
-
         at_once = groups_at_once(job.engine, job.source, job.request)
-        scheduler = GroupScheduler(at_once, job.source.total, self._progress)
+        scheduler = GroupScheduler(
+            at_once, job.source.total, self._progress, overlaps=not self._computing.compiled
+        )
 
         def encode(number: int, group: Group) -> EncodedGroup:
             return job.engine.encode_group(group, job.request, scheduler.progress_of(number))
@@ -404,28 +407,37 @@ class Converter:
         width, height = -(-source.width // engine.scale), -(-source.height // engine.scale)
         with EmbeddingReader(path) as reader:
             assert reader.header is not None
+            decoder = self._decoder(engine, reader.header, source.total, Stage.VERIFYING)
             pairs = zip(source.groups(), reader, strict=True)
-            for i, (group, embedding) in enumerate(pairs):
-                tick = self._tick(Stage.VERIFYING, i, source.total)
-                restored = engine.decode_group(embedding, reader.header, i, tick).images
-                reference = engine.reference(group.images)
-                shown = embedding.reshape(*embedding.shape[:2], -1)
-                visible, wanted = (x[:height, :width] for x in (shown, reference))
-                meter.add(visible, wanted, restored, group.images)
+            with closing(decoder.decode(pairs)) as decoded:
+                for group, embedding, restored in decoded:
+                    reference = engine.reference(group.images)
+                    shown = embedding.reshape(*embedding.shape[:2], -1)
+                    visible, wanted = (x[:height, :width] for x in (shown, reference))
+                    meter.add(visible, wanted, restored.images, group.images)
         return meter.pictures(source.names)
 
     def _restored_groups(
         self, reader: EmbeddingReader, header: Header, engine: Engine, notes: list[str]
-    ) -> Iterator[Group]:
-        """Restore the groups of a PNG one by one; ``notes`` gets what cannot be restored."""
-        for i, embedding in enumerate(reader):
-            if i == 0:
-                notes.extend(engine.notes_on_restoring(embedding))
-            tick = self._tick(Stage.RESTORING, i, reader.n_frames)
-            yield engine.decode_group(embedding, header, i, tick)
+    ) -> Generator[Group, None, None]:
+        """Restore the groups of a PNG in order; ``notes`` gets what cannot be restored."""
 
-    def _tick(self, stage: Stage, done: int, total: int | None) -> Callable[[float], None]:
-        return lambda share: self._progress(Progress(stage, done + share, total, group=done))
+        def embeddings() -> Iterator[tuple[None, Pixels]]:
+            for i, embedding in enumerate(reader):
+                if i == 0:
+                    notes.extend(engine.notes_on_restoring(embedding))
+                yield None, embedding
+
+        decoder = self._decoder(engine, header, reader.n_frames, Stage.RESTORING)
+        with closing(decoder.decode(embeddings())) as decoded:
+            for *_, group in decoded:
+                yield group
+
+    def _decoder(
+        self, engine: Engine, header: Header, total: int | None, stage: Stage
+    ) -> GroupDecoder:
+        overlaps = not self._computing.compiled  # compiled networks belong to one thread
+        return GroupDecoder(engine, header, total, stage, self._progress, overlaps=overlaps)
 
 
 def _header(job: _Job, description: SourceDescription, encoded: list[SideInfo]) -> Header:
@@ -455,6 +467,20 @@ def _check_output(output: AnyPath, overwrite: bool) -> Path:
         )
     check_target(output, overwrite)
     return output
+
+
+def _check_layout(task: Task, options: RestoreOptions) -> None:
+    if options.layout is not None and "layout" not in task.takes:
+        raise UsageError(f"{task.name} has no use for --layout")
+
+
+def _restore_target(
+    source: Path, output: AnyPath | None, folder: AnyPath | None, task: Task, header: Header
+) -> Path:
+    """The output that was asked for, or the task's own in ``folder`` or beside the PNG."""
+    if output is not None:
+        return Path(output)
+    return task.default_output(source if folder is None else Path(folder) / source.name, header)
 
 
 def _mean_gain(encoded: list[EncodedGroup]) -> float | None:

@@ -217,6 +217,10 @@ class Engine(ABC):
         """How many groups of pictures of this size are best encoded at once, each by a thread."""
         return 1
 
+    def groups_decoded_at_once(self, height: int, width: int) -> int:
+        """How many groups of pictures of this size are best decoded at once, each by a thread."""
+        return 1
+
     @contextmanager
     def encoding(self, groups_at_once: int) -> Iterator[None]:
         """Prepare to encode that many groups at once for as long as the context is open."""

@@ -111,6 +111,9 @@ class NetworkEngine(Engine):
         # A search uses all cores by itself.
         return 1 if options.searches else self.runner.groups_at_once(height, width)
 
+    def groups_decoded_at_once(self, height: int, width: int) -> int:
+        return self.runner.groups_at_once(height, width)
+
     @contextmanager
     def encoding(self, groups_at_once: int) -> Iterator[None]:
         """Run the Viterbi algorithm in worker processes where threads would block each other."""
