@@ -91,7 +91,7 @@ class TrellisCode:
         """Approximate mean squared error of quantizing with this code, in squared 8-bit steps.
 
         It is 1/12 without a message, and four times as much for each message bit to a sample. The
-        real error is up to 20 % less without error diffusion, and up to 50 % more with it.
+        real error is about 20 % less without error diffusion, and up to 50 % more with it.
         """
         return 4 ** (sum(self.message_bits(channels)) / channels) / 12
 
