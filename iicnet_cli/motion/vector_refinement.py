@@ -257,4 +257,4 @@ def _count_bits(
     if j + 1 < vectors.shape[2]:
         right_y, right_x = vectors[0, i, j + 1], vectors[1, i, j + 1]
         bits += np.log2(one + units * abs(right_y - y)) + np.log2(one + units * abs(right_x - x))
-    return np.float32(2) * bits
+    return np.float32(2 * bits)

@@ -145,15 +145,18 @@ def extract_message(code: TrellisCode, pixels: Pixels, coded: NDArray[np.bool_])
     Returns:
         (H, W, C) uint8, the message bits that each sample yields; 0 outside of coded pixels.
     """
-    message = np.zeros_like(pixels)
+    message = np.zeros(pixels.shape, np.uint8)
     samples = code.samples[-pixels.shape[2] :]
-    rows, columns = np.nonzero(coded)
+    height, width, channels = pixels.shape
+    coded_pixels = np.flatnonzero(coded)
+    rows = coded_pixels // width
     # Coded pixels of all rows, one after the other. Zeros before each row keep the rows apart.
     memory = max(column.bit_length() for sample in samples for column in sample.columns)
     places = np.arange(len(rows)) + memory * (rows + 1)
-    lows = np.zeros((len(samples), len(rows) + memory * (len(coded) + 1)), np.uint8)
+    lows = np.zeros((channels, len(rows) + memory * (height + 1)), np.uint8)
     for c, sample in enumerate(samples):
-        lows[c, places] = pixels[rows, columns, c] & ((1 << sample.low_bits) - 1)
+        values = pixels.reshape(-1, channels)[coded_pixels, c]
+        lows[c, places] = values & ((1 << sample.low_bits) - 1)
     syndromes = [sample.syndromes[low] for sample, low in zip(samples, lows, strict=True)]
     for c, sample in enumerate(samples):
         if not sample.message_bits:
@@ -162,7 +165,7 @@ def extract_message(code: TrellisCode, pixels: Pixels, coded: NDArray[np.bool_])
         for syndrome, pixels_back, shift in _register_before(samples, c, memory):
             bits[pixels_back:] ^= syndromes[syndrome][: len(bits) - pixels_back] >> shift
         yielded = (lows[c] & sample.plain_bits) << 1 | (bits & 1)
-        message[rows, columns, c] = yielded[places]
+        message.reshape(-1, channels)[coded_pixels, c] = yielded[places]
     return message
 
 
