@@ -84,3 +84,11 @@ def test_without_a_folder_for_the_cache_each_process_compiles(program: Path) -> 
     # This locator finds a folder in notebooks only.
     nowhere = {"NUMBA_CACHE_LOCATOR_CLASSES": "IPythonCacheLocator"}
     assert len(messages(start(program, **nowhere))) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit for the size of files")
+def test_a_full_disk_does_not_stop_the_work(tmp_path: Path) -> None:
+    limited = tmp_path / "limited.py"
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+    limited.write_text(limit + PROGRAM, encoding="utf-8")
+    assert len(messages(start(limited))) == 1
