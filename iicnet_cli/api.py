@@ -385,7 +385,6 @@ class Converter:
         groups = job.source.groups()
         with (
             open(path, "w+b") as file,
-            job.engine.encoding(at_once),
             closing(scheduler.map(encode, groups)) as encoded_groups,
         ):
             writer = PngWriter(file, frame_delay=job.source.frame_delay)

@@ -28,9 +28,10 @@ MAY_IMPORT = {
     "errors": set(),
     "pictures": {"errors"},
     "container": {"errors", "pictures"},
-    "quantize": {"pictures"},
+    "jit": set(),
+    "quantize": {"jit", "pictures"},
     "payload": {"container", "quantize", "pictures", "errors"},
-    "motion": {"payload.raw_lzma2", "pictures"},
+    "motion": {"payload.raw_lzma2", "jit", "pictures"},
     "network": {"quantize", "pictures", "errors"},
     "inference": {"network", "quantize", "pictures", "errors"},
     "media": {"pictures", "errors", "container.header"},
@@ -248,7 +249,7 @@ def test_imports_go_in_no_circle() -> None:
         visit(module, ())
 
 
-def test_commands_that_need_no_network_load_no_torch(
+def test_commands_load_neither_network_nor_compiler_without_need(
     run: Run, photos: list[Path], tmp_path: Path
 ) -> None:
     intact, stripped = tmp_path / "intact.png", tmp_path / "stripped.png"
@@ -260,10 +261,13 @@ def test_commands_that_need_no_network_load_no_torch(
     ]
     program = (
         "import sys; from iicnet_cli.cli import app\n"
-        f"for arguments in {commands!r}:\n"
+        "def check(arguments, *unused, code=0):\n"
         "    try: app(arguments)\n"
-        "    except SystemExit as e: assert not e.code, (arguments, e.code)\n"
-        "    for name in ('torch', 'numba'): assert name not in sys.modules, (arguments, name)\n"
+        "    except SystemExit as e: assert (e.code or 0) == code, (arguments, e.code)\n"
+        "    for name in unused: assert name not in sys.modules, (arguments, name)\n"
+        f"for arguments in {commands!r}: check(arguments, 'torch', 'numba')\n"
+        f"check(['embed', {str(tmp_path / 'none.png')!r}], 'torch', 'numba', code=2)\n"
+        f"check(['restore', {str(intact)!r}, '-o', {str(tmp_path / 'back')!r}], 'numba')\n"
     )
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False

@@ -158,7 +158,7 @@ def test_a_failing_group_is_reported_and_leaves_no_file(
         raise MemoryError
 
     monkeypatch.setattr(Runner, "embed", fail)
-    result = run("embed", panning, "-o", tmp_path / "out.png")
+    result = run("embed", panning, "-o", tmp_path / "out.png", "-q")
     assert result.exit_code == 1
     assert result.stderr.strip() == "iicnet: not enough memory"
     assert not list(tmp_path.glob("out*"))

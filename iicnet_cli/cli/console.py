@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import os
 import re
 import shutil
@@ -27,6 +28,7 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        _say_log(quiet=bool(kwargs.get("quiet")))
         try:
             return function(*args, **kwargs)
         except KeyboardInterrupt:
@@ -60,6 +62,20 @@ def say(message: str, *, quiet: bool = False) -> None:
     """Print one line on stderr."""
     if not quiet:
         typer.echo(message, err=True)
+
+
+class _SayHandler(logging.Handler):
+    """Prints what the package logs as lines on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
+
+
+def _say_log(*, quiet: bool) -> None:
+    logger = logging.getLogger("iicnet_cli")
+    if not any(isinstance(handler, _SayHandler) for handler in logger.handlers):
+        logger.addHandler(_SayHandler())
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
 
 
 def say_error(message: str, hint: str = "") -> None:
