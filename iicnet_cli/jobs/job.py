@@ -53,7 +53,7 @@ class ConverterSettings:
         from iicnet_cli.api import Converter
 
         settings = self
-        if share < 1 and self.memory is None:
+        if share < 1 and self.memory is None and self.device != "cpu":
             from iicnet_cli.inference.device import choose_device
             from iicnet_cli.inference.tiling import default_memory
 
