@@ -38,6 +38,8 @@ PHOTO_SIZE = (320, 240)
 CLIP_SIZE = (320, 180)
 CLIP_FRAMES = 5
 """Frames of a short clip: one group of video-5."""
+MEMORY_SIZES = ((854, 480), (1920, 1080))
+"""Sizes in pixels of the pictures whose memory is measured."""
 CLIPS_ASKED, MACHINES_ASKED = 1_000_000, 100
 """What the arithmetic at the end is about."""
 
@@ -141,6 +143,32 @@ def measure(kind: str, pattern: str, files: int, workers: int, options: Sequence
     return Run(kind, workers, files, seconds, cpu, after.ru_maxrss * unit)
 
 
+def print_memory() -> None:
+    """Print the peak memory of jobs of usual sizes, each in a process with one thread."""
+    from PIL import Image
+
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    print(table_head(("input", "MiB"), text_columns=(0,)))
+    for width, height in MEMORY_SIZES:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) / "frames"
+            folder.mkdir()
+            with Image.open(MEDIA / PHOTOS[0]) as photo:
+                scene = photo.convert("RGB").resize((width + 80, height + 40))
+            for i in range(CLIP_FRAMES):
+                x, y = 8 * i, 4 * i
+                scene.crop((x, y, x + width, y + height)).save(folder / f"{i}.png")
+            for task, source in (("grayscale", folder / "0.png"), ("video", folder)):
+                command = [sys.executable, "-m", "iicnet_cli", "embed", str(source), "-q"]
+                command += ["--task", task, "-o", str(Path(scratch) / f"{task}.png")]
+                process = subprocess.Popen(command, cwd=ROOT, env=environment)
+                _, status, usage = os.wait4(process.pid, 0)
+                assert status == 0, status
+                unit = 1 if sys.platform == "darwin" else 1024
+                name = f"{task}, {width}x{height}"
+                print(table_row([name, f"{usage.ru_maxrss * unit / 2**20:.0f}"]), flush=True)
+
+
 def seconds_of_handing_out(jobs: int, *, ray: bool) -> tuple[float, float]:
     """Seconds until the first outcome of a job without work, and seconds a job after it."""
     settings = ConverterSettings(device="cpu")
@@ -208,10 +236,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--files", type=int, default=12, help="photos, and clips")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--no-ray", action="store_true")
+    parser.add_argument("--memory", action="store_true", help="measure the memory of a job only")
     options = parser.parse_args(arguments)
     # Workers have to import this file.
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
     os.environ.pop("IICNET_JOBS", None)
+    if options.memory:
+        print_memory()
+        return 0
     ray = not options.no_ray and importlib.util.find_spec("ray") is not None
     local = seconds_of_handing_out(1000, ray=False)
     print(
