@@ -79,6 +79,16 @@ def finished(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("[!.]*.png")}
 
 
+def check_outputs(out: Path) -> None:
+    """Every file is there, complete and marked, and nothing else."""
+    names = [f"{i}.png" for i in range(CLIPS)]
+    assert sorted(path.name for path in out.iterdir()) == [".iicnet-done", *names]
+    assert len(list((out / ".iicnet-done").iterdir())) == CLIPS
+    for name in names:
+        header = read_header(out / name)
+        assert header is not None and header.frames == 5 * GROUPS
+
+
 @pytest.mark.slow
 def test_a_machine_and_a_caller_are_lost(two_machines: Any, tmp_path: Path) -> None:
     machines, second = two_machines
