@@ -300,13 +300,16 @@ def progress_bar(
 
 
 @contextmanager
-def file_bar(files: int, *, quiet: bool, bar: bool = True) -> Iterator[Callable[[object], None]]:
+def file_bar(
+    files: int, *, quiet: bool, bar: bool = True, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Callable[[object], None]]:
     """Count files on stderr that are worked on elsewhere, and announce long work.
 
     Args:
         files: number of them.
         quiet: tell nothing.
         bar: whether there may be a bar.
+        clock: seconds.
 
     Yields:
         What is to be called for each file that is done, by any thread.
@@ -314,7 +317,7 @@ def file_bar(files: int, *, quiet: bool, bar: bool = True) -> Iterator[Callable[
     if quiet:
         yield lambda outcome: None
         return
-    counter = _FileCounter(files)
+    counter = _FileCounter(files, clock)
     if not (bar and sys.stderr.isatty()):
         yield counter.add
         return
@@ -336,7 +339,7 @@ def file_bar(files: int, *, quiet: bool, bar: bool = True) -> Iterator[Callable[
 class _FileCounter:
     """Says once how long all files take, when the first ones show that it is long."""
 
-    def __init__(self, files: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, files: int, clock: Callable[[], float]) -> None:
         self._files, self._clock = files, clock
         self._began, self._done = clock(), 0
         self._said = False
