@@ -79,6 +79,11 @@ def finished(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("[!.]*.png")}
 
 
+def start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
 def check_outputs(out: Path) -> None:
     """Every file is there, complete and marked, and nothing else."""
     names = [f"{i}.png" for i in range(CLIPS)]
@@ -100,17 +105,8 @@ def test_a_machine_and_a_caller_are_lost(two_machines: Any, tmp_path: Path) -> N
     environment = {**os.environ, "RAY_ADDRESS": machines.address, "PYTHONPATH": str(ROOT)}
     environment.pop("IICNET_JOBS", None)
 
-    def start() -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            command,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
     # The process that asks is killed after the first files.
-    process = start()
+    process = start(command, environment)
     wait_for(lambda: len(finished(out)) >= 2, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -118,7 +114,7 @@ def test_a_machine_and_a_caller_are_lost(two_machines: Any, tmp_path: Path) -> N
     assert len(before) < CLIPS
 
     # The same command goes on; then a machine is lost while it works.
-    process = start()
+    process = start(command, environment)
     wait_for(lambda: len(finished(out)) >= len(before) + 2, process)
     machines.remove_node(second, allow_graceful=False)
     lost_at = finished(out)
@@ -143,7 +139,7 @@ def test_a_machine_and_a_caller_are_lost(two_machines: Any, tmp_path: Path) -> N
 
     # Once more: nothing is left to be done, and no cluster is needed.
     environment["RAY_ADDRESS"] = "localhost:1"
-    stdout, stderr = (process := start()).communicate(timeout=120)
+    stdout, stderr = (process := start(command, environment)).communicate(timeout=120)
     assert process.returncode == 0, stderr
     again = [json.loads(line) for line in stdout.splitlines()]
     assert all(line.pop("skipped") for line in again)
