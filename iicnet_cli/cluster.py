@@ -124,7 +124,9 @@ def _connected(address: str | None) -> Iterator[Any]:
     except Exception as error:  # of many kinds, from several libraries
         where = address or "here"
         reason = str(error).strip().partition("\n")[0]
-        raise DeviceError(f"no Ray cluster {where}: {reason}", hint="is it running?") from error
+        raise DeviceError(
+            f"no Ray cluster {where}: {reason}", hint="is it running, and may this machine use it?"
+        ) from error
     try:
         with contextlib.redirect_stdout(_OwnThread(sys.stdout)):
             yield ray
