@@ -18,6 +18,7 @@ Zeros after an AVIF, within its length, are padding.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,14 +27,14 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from iicnet_cli.engines.network.rate_curve import RateCurve
 from iicnet_cli.engines.network.residual_codec import (
     MAX_QUALITY,
     QUICK_SPEED,
-    SIZE_AT_QUICK_SPEED,
+    SIZE_AT_SPEED,
     SLOW_SPEED,
     USUAL_SPEED,
     ZERO_VALUE,
-    best_quality,
     codec_unavailable_reason,
     decode_difference,
     difference_table,
@@ -52,9 +53,13 @@ MAX_AVIF_PIXELS = 1 << 22
 """One AVIF holds at most this many pixels."""
 _MAX_AVIF_SIDE = 16384
 """One AVIF has at most this many rows and columns; readers stop at 32768."""
-_SAMPLED_PARTS = 4
-"""The first estimate of the quality is made from at most this many parts."""
-_USUAL_QUALITY = 70
+_MAX_TRIALS = 6
+"""A plan codes a layer at most this many times."""
+_NEAR_QUALITY = 1
+"""A plan may be this many steps of the quality below the best."""
+_MIN_FILLED = 0.95
+"""A slice that fills this share of its bytes is not coded again in a better quality."""
+_USUAL_QUALITY = 55
 """The search for the quality starts here."""
 _LENGTH_BYTES = 4
 """The length of an AVIF is stored in this many bytes."""
@@ -99,6 +104,7 @@ class LayerPlan:
         sizes: approximate bytes of each slice at that quality.
         mse_reduction: mean squared error, over all pictures, that the layer removes if it is coded
             quickly.
+        curve: size against quality, coded quickly.
         first: index of the slice that comes first; the others follow in cyclic order.
         thorough: whether the codec runs at its slow speed, which takes eight times as long.
     """
@@ -109,6 +115,7 @@ class LayerPlan:
     quality: int
     sizes: list[int]
     mse_reduction: float
+    curve: RateCurve
     first: int = 0
     thorough: bool = False
 
@@ -142,16 +149,7 @@ class LayerPlan:
         """
         wanted = self.wanted[:, self.rows(index)]
         parts = _split_into_parts(self.corrected, wanted.shape)
-        speed = SLOW_SPEED if self.thorough else USUAL_SPEED
-        quick_size = round(max_size * SIZE_AT_QUICK_SPEED[speed])
-        quality = _find_quality(wanted, restored, parts, self.gain, quick_size, self.quality)
-        files = [b""] * len(parts)
-        while quality >= 0:
-            candidates = _encode_parts(wanted, restored, parts, self.gain, quality, speed)
-            if _coded_size(parts, candidates) <= max_size:
-                files = candidates
-                break
-            quality -= 1
+        files = self._encode_to_fit(wanted, restored, parts, max_size)
         divisors = [
             self._divisors(wanted[part], restored[part], data)
             for part, data in zip(parts, files, strict=True)
@@ -173,6 +171,35 @@ class LayerPlan:
         body = self.encode_slice(0, restored, max_size - _HEADER.size)
         add_layer(self.header + body, added)
         return added
+
+    def _encode_to_fit(
+        self, wanted: PixelArray, restored: FixedPoint, parts: Sequence[Part], max_size: int
+    ) -> list[bytes]:
+        """Parts coded in about the best quality that fits; empty files if none does."""
+        speed = SLOW_SPEED if self.thorough else USUAL_SPEED
+
+        def encode(quality: int, speed: int) -> tuple[list[bytes], int]:
+            files = _encode_parts(wanted, restored, parts, self.gain, quality, speed)
+            return files, _coded_size(parts, files)
+
+        quality = self.quality
+        _, size = encode(quality, QUICK_SPEED)
+        quality += self.curve.step(quality, SIZE_AT_SPEED[speed] * size, max_size)
+        best, fits, fails = [b""] * len(parts), -1, MAX_QUALITY + 1
+        while fails - fits > 1:
+            if not fits < quality < fails:
+                quality = (fits + fails) // 2
+            files, size = encode(quality, speed)
+            step = self.curve.step(quality, size, max_size)
+            if size > max_size:
+                fails = quality
+                quality += min(-1, step)
+                continue
+            best, fits = files, quality
+            if size > _MIN_FILLED * max_size or step == 0:
+                break
+            quality += step
+        return best
 
     def _divisors(self, wanted: PixelArray, restored: FixedPoint, data: bytes) -> bytes:
         """The divisor for each picture of a part that leaves the least squared error.
@@ -197,50 +224,126 @@ def slice_rows(height: int, count: int) -> list[slice]:
     return [slice(a, b) for a, b in pairwise(ends)]
 
 
-def plan_layer(
-    wanted: PixelArray, restored: FixedPoint, max_size: int, slices: int = 1
-) -> LayerPlan | None:
-    """Decide how to code the difference between original and restored pictures.
+class LayerPlanner:
+    """Decides how to code the difference between original and restored pictures.
+
+    It remembers what it has coded, so that plans for several sizes take little more time than one.
 
     Args:
         wanted: (K, H, W, C), what went into the network, -255..510.
         restored: (K, H, W, C) in fixed point, approximately what the network will restore.
-        max_size: bytes that are available.
-        slices: number of slices.
-
-    Returns:
-        ``None`` where nothing fits or helps, and for pictures that are not in colour.
     """
-    if max_size < _MIN_LAYER_BYTES or wanted.shape[3] != 3 or wanted.shape[2] > _MAX_AVIF_SIDE:
-        return None
-    corrected = list(range(len(wanted)))
-    quality = _USUAL_QUALITY
-    while corrected:
-        gain = _choose_gain(wanted, restored, corrected)
-        parts_of_slices = [
-            [
-                (pictures, slice(area.start + rows.start, area.start + rows.stop))
-                for pictures, rows in _split_into_parts(corrected, wanted[:, area].shape)
-            ]
-            for area in slice_rows(wanted.shape[1], slices)
-        ]
-        parts = [part for of_slice in parts_of_slices for part in of_slice]
-        sampled = parts[:: -(-len(parts) // _SAMPLED_PARTS)]
-        sampled_size = (max_size - _HEADER.size) * _total_rows(sampled) // _total_rows(parts)
-        quality = _find_quality(wanted, restored, sampled, gain, sampled_size, quality)
-        if quality < 0:
+
+    def __init__(self, wanted: PixelArray, restored: FixedPoint) -> None:
+        self._wanted, self._restored = wanted, restored
+        self._quality = _USUAL_QUALITY
+        self._trials: dict[tuple[int, tuple[int, ...]], dict[int, _Trial]] = {}
+
+    def plan(self, max_size: int, slices: int = 1) -> LayerPlan | None:
+        """Plan a layer.
+
+        Args:
+            max_size: bytes that are available.
+            slices: number of slices.
+
+        Returns:
+            ``None`` where nothing fits or helps, and for pictures that are not in colour.
+        """
+        wanted = self._wanted
+        if max_size < _MIN_LAYER_BYTES or wanted.shape[3] != 3 or wanted.shape[2] > _MAX_AVIF_SIDE:
             return None
-        files = _encode_parts(wanted, restored, parts, gain, quality, QUICK_SPEED)
-        helped, mse_reduction = _measure_improvement(wanted, restored, parts, files, gain)
-        if helped == corrected:
-            remaining = iter(files)
-            sizes = [
-                _coded_size(of_slice, [next(remaining) for _ in of_slice])
-                for of_slice in parts_of_slices
-            ]
-            return LayerPlan(wanted, corrected, gain, quality, sizes, mse_reduction)
-        corrected = helped
-    return None
+        corrected = list(range(len(wanted)))
+        while corrected:
+            trials = self._trials.setdefault((slices, tuple(corrected)), {})
+            gain = _choose_gain(wanted, self._restored, corrected)
+            quality = self._find_quality(trials, corrected, gain, max_size - _HEADER.size, slices)
+            if quality < 0:
+                return None
+            best = trials[quality]
+            if best.helped == corrected:
+                curve = _curve(trials)
+                return LayerPlan(
+                    wanted, corrected, gain, quality, best.sizes, best.mse_reduction, curve
+                )
+            corrected = best.helped
+        return None
+
+    def _find_quality(
+        self,
+        trials: dict[int, _Trial],
+        corrected: list[int],
+        gain: float,
+        max_size: int,
+        slices: int,
+    ) -> int:
+        """About the best quality at which a layer fits if it is coded quickly; -1 if none is."""
+        quality = self._quality
+        if trials:
+            quality = min(trials, key=lambda q: abs(math.log(sum(trials[q].sizes) / max_size)))
+        for _ in range(_MAX_TRIALS):
+            if quality not in trials:
+                trials[quality] = _try_quality(
+                    self._wanted, self._restored, corrected, gain, quality, slices
+                )
+            size = sum(trials[quality].sizes)
+            step = _curve(trials).step(quality, size, max_size)
+            if size <= max_size and step <= _NEAR_QUALITY:
+                break
+            quality = max(0, quality + (step or -1))
+        fitting = [q for q, trial in trials.items() if sum(trial.sizes) <= max_size]
+        self._quality = max(fitting, default=quality)
+        return max(fitting, default=-1)
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A layer coded quickly, at one quality.
+
+    Attributes:
+        sizes: bytes of each slice.
+        helped: the pictures that it improves.
+        mse_reduction: over all pictures.
+    """
+
+    sizes: list[int]
+    helped: list[int]
+    mse_reduction: float
+
+
+def _curve(trials: dict[int, _Trial]) -> RateCurve:
+    return RateCurve({quality: sum(trial.sizes) for quality, trial in trials.items()})
+
+
+def _try_quality(
+    wanted: PixelArray,
+    restored: FixedPoint,
+    corrected: list[int],
+    gain: float,
+    quality: int,
+    slices: int,
+) -> _Trial:
+    parts_of_slices = [
+        [
+            (pictures, slice(area.start + rows.start, area.start + rows.stop))
+            for pictures, rows in _split_into_parts(corrected, wanted[:, area].shape)
+        ]
+        for area in slice_rows(wanted.shape[1], slices)
+    ]
+    parts = [part for of_slice in parts_of_slices for part in of_slice]
+    files = _encode_parts(wanted, restored, parts, gain, quality, QUICK_SPEED)
+    helped, mse_reduction = _measure_improvement(wanted, restored, parts, files, gain)
+    remaining = iter(files)
+    sizes = [
+        _coded_size(of_slice, [next(remaining) for _ in of_slice]) for of_slice in parts_of_slices
+    ]
+    return _Trial(sizes, helped, mse_reduction)
+
+
+def plan_layer(
+    wanted: PixelArray, restored: FixedPoint, max_size: int, slices: int = 1
+) -> LayerPlan | None:
+    """Plan one layer; see :class:`LayerPlanner`."""
+    return LayerPlanner(wanted, restored).plan(max_size, slices)
 
 
 def add_layer(data: bytes, restored: FixedPoint) -> None:
@@ -291,24 +394,6 @@ def _choose_gain(wanted: PixelArray, restored: FixedPoint, corrected: list[int])
         return float(np.sum(counts * over**2) / counts.sum())
 
     return next((gain for gain in GAINS if clipping_mse(gain) < _MAX_CLIPPING_MSE), GAINS[-1])
-
-
-def _find_quality(
-    wanted: PixelArray,
-    restored: FixedPoint,
-    parts: Sequence[Part],
-    gain: float,
-    max_size: int,
-    guess: int,
-) -> int:
-    """The best quality at which these parts fit if coded quickly; -1 if they fit at none."""
-
-    def size_at(quality: int) -> int:
-        return _coded_size(
-            parts, _encode_parts(wanted, restored, parts, gain, quality, QUICK_SPEED)
-        )
-
-    return best_quality(size_at, max_size, MAX_QUALITY + 1, guess)
 
 
 def _encode_parts(
@@ -384,8 +469,3 @@ def _split_into_parts(pictures: list[int], shape: tuple[int, ...]) -> list[Part]
         for k in pictures
         for top in range(0, height, rows)
     ]
-
-
-def _total_rows(parts: Sequence[Part]) -> int:
-    """Rows of all pictures of these parts together."""
-    return sum(len(pictures) * int(rows.stop - rows.start) for pictures, rows in parts)
