@@ -20,16 +20,16 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from iicnet_cli.engines.network.rate_curve import RateCurve
 from iicnet_cli.engines.network.residual_codec import (
-    MAX_QUALITY,
+    GAIN_OF_LEVEL,
+    MAX_LEVEL,
     QUICK_SPEED,
     SIZE_AT_SPEED,
     SLOW_SPEED,
@@ -40,6 +40,7 @@ from iicnet_cli.engines.network.residual_codec import (
     difference_table,
     encode_difference,
     missing_difference,
+    quality_of_level,
 )
 from iicnet_cli.pictures.arrays import FRACTION, FixedPoint, PixelArray, Pixels
 
@@ -54,13 +55,17 @@ MAX_AVIF_PIXELS = 1 << 22
 _MAX_AVIF_SIDE = 16384
 """One AVIF has at most this many rows and columns; readers stop at 32768."""
 _MAX_TRIALS = 6
-"""A plan codes a layer at most this many times."""
-_NEAR_QUALITY = 1
-"""A plan may be this many steps of the quality below the best."""
-_MIN_FILLED = 0.95
-"""A slice that fills this share of its bytes is not coded again in a better quality."""
-_USUAL_QUALITY = 55
-"""The search for the quality starts here."""
+"""A plan codes a layer, and a slice, at most this many times."""
+_NEAR_LEVELS = 5
+"""Sizes and errors are estimated up to this many levels away from a trial."""
+_MIN_FILLED = 0.93
+"""A slice that fills this share of its bytes is not coded again."""
+_USUAL_LEVEL = 34.0
+"""The search for the level starts here."""
+_USUAL_SLOPE = 0.08
+"""The logarithm of the size grows by about this much with the level."""
+_SLOPES = 0.03, 0.25
+"""Range of that slope."""
 _LENGTH_BYTES = 4
 """The length of an AVIF is stored in this many bytes."""
 _HEADER = struct.Struct(">HBB")
@@ -100,11 +105,11 @@ class LayerPlan:
         wanted: (K, H, W, C), what went into the network, -255..510.
         corrected: indices of the pictures that the layer corrects.
         gain: differences are multiplied by this before they are coded.
-        quality: approximate quality of the codec.
-        sizes: approximate bytes of each slice at that quality.
+        level: approximate level of the codec; a fraction is made up for by the gain.
+        sizes: approximate bytes of each slice at that level.
         mse_reduction: mean squared error, over all pictures, that the layer removes if it is coded
             quickly.
-        curve: size against quality, coded quickly.
+        slope: by how much the logarithm of the size grows with the level.
         first: index of the slice that comes first; the others follow in cyclic order.
         thorough: whether the codec runs at its slow speed, which takes eight times as long.
     """
@@ -112,10 +117,10 @@ class LayerPlan:
     wanted: PixelArray
     corrected: list[int]
     gain: float
-    quality: int
+    level: float
     sizes: list[int]
     mse_reduction: float
-    curve: RateCurve
+    slope: float
     first: int = 0
     thorough: bool = False
 
@@ -178,27 +183,23 @@ class LayerPlan:
         """Parts coded in about the best quality that fits; empty files if none does."""
         speed = SLOW_SPEED if self.thorough else USUAL_SPEED
 
-        def encode(quality: int, speed: int) -> tuple[list[bytes], int]:
-            files = _encode_parts(wanted, restored, parts, self.gain, quality, speed)
+        def encode(level: float, speed: int) -> tuple[list[bytes], int]:
+            files = _encode_parts(wanted, restored, parts, self.gain, level, speed)
             return files, _coded_size(parts, files)
 
-        quality = self.quality
-        _, size = encode(quality, QUICK_SPEED)
-        quality += self.curve.step(quality, SIZE_AT_SPEED[speed] * size, max_size)
-        best, fits, fails = [b""] * len(parts), -1, MAX_QUALITY + 1
-        while fails - fits > 1:
-            if not fits < quality < fails:
-                quality = (fits + fails) // 2
-            files, size = encode(quality, speed)
-            step = self.curve.step(quality, size, max_size)
-            if size > max_size:
-                fails = quality
-                quality += min(-1, step)
-                continue
-            best, fits = files, quality
-            if size > _MIN_FILLED * max_size or step == 0:
+        _, size = encode(self.level, QUICK_SPEED)
+        size = round(size * SIZE_AT_SPEED[speed])
+        search = LevelSearch(max_size, self.slope)
+        level = search.next_level(self.level, size)
+        best, best_size = [b""] * len(parts), 0
+        for _ in range(_MAX_TRIALS):
+            files, size = encode(level, speed)
+            if best_size < size <= max_size:
+                best, best_size = files, size
+            following = search.next_level(level, size)
+            if _MIN_FILLED * max_size < size <= max_size or following == level:
                 break
-            quality += step
+            level = following
         return best
 
     def _divisors(self, wanted: PixelArray, restored: FixedPoint, data: bytes) -> bytes:
@@ -236,8 +237,8 @@ class LayerPlanner:
 
     def __init__(self, wanted: PixelArray, restored: FixedPoint) -> None:
         self._wanted, self._restored = wanted, restored
-        self._quality = _USUAL_QUALITY
-        self._trials: dict[tuple[int, tuple[int, ...]], dict[int, _Trial]] = {}
+        self._level, self._corrected = _USUAL_LEVEL, list(range(len(wanted)))
+        self._trials: dict[tuple[int, tuple[int, ...]], dict[float, _Trial]] = {}
 
     def plan(self, max_size: int, slices: int = 1) -> LayerPlan | None:
         """Plan a layer.
@@ -252,74 +253,134 @@ class LayerPlanner:
         wanted = self._wanted
         if max_size < _MIN_LAYER_BYTES or wanted.shape[3] != 3 or wanted.shape[2] > _MAX_AVIF_SIDE:
             return None
-        corrected = list(range(len(wanted)))
+        corrected = self._corrected
         while corrected:
             trials = self._trials.setdefault((slices, tuple(corrected)), {})
             gain = _choose_gain(wanted, self._restored, corrected)
-            quality = self._find_quality(trials, corrected, gain, max_size - _HEADER.size, slices)
-            if quality < 0:
+            level, trial = self._find_level(
+                trials,
+                max_size - _HEADER.size,
+                lambda level: _try_level(wanted, self._restored, corrected, gain, level, slices),
+            )
+            if trial.size > max_size and level == 0:
                 return None
-            best = trials[quality]
-            if best.helped == corrected:
-                curve = _curve(trials)
-                return LayerPlan(
-                    wanted, corrected, gain, quality, best.sizes, best.mse_reduction, curve
-                )
-            corrected = best.helped
+            if trial.helped == corrected:
+                self._corrected = corrected
+                return _plan_at(wanted, corrected, gain, level, trial, trials)
+            corrected = trial.helped
         return None
 
-    def _find_quality(
-        self,
-        trials: dict[int, _Trial],
-        corrected: list[int],
-        gain: float,
-        max_size: int,
-        slices: int,
-    ) -> int:
-        """About the best quality at which a layer fits if it is coded quickly; -1 if none is."""
-        quality = self._quality
-        if trials:
-            quality = min(trials, key=lambda q: abs(math.log(sum(trials[q].sizes) / max_size)))
+    def _find_level(
+        self, trials: dict[float, _Trial], max_size: int, try_level: Callable[[float], _Trial]
+    ) -> tuple[float, _Trial]:
+        """The level at which a layer should just fit if it is coded quickly, and a trial near it."""
+        level = self._level
         for _ in range(_MAX_TRIALS):
-            if quality not in trials:
-                trials[quality] = _try_quality(
-                    self._wanted, self._restored, corrected, gain, quality, slices
-                )
-            size = sum(trials[quality].sizes)
-            step = _curve(trials).step(quality, size, max_size)
-            if size <= max_size and step <= _NEAR_QUALITY:
+            if level not in trials:
+                trials[level] = try_level(level)
+            near = min(trials, key=lambda x: abs(math.log(trials[x].size / max_size)))
+            step = math.log(max_size / trials[near].size) / _slope(trials, near)
+            level = min(max(near + step, 0.0), float(MAX_LEVEL))
+            near_enough = _NEAR_LEVELS if len(trials) > 1 else 1
+            if abs(level - near) <= near_enough or level in trials:
                 break
-            quality = max(0, quality + (step or -1))
-        fitting = [q for q, trial in trials.items() if sum(trial.sizes) <= max_size]
-        self._quality = max(fitting, default=quality)
-        return max(fitting, default=-1)
+            level = float(round(level))
+        self._level = float(round(level))
+        return level, trials[near]
+
+
+class LevelSearch:
+    """Finds the level at which a file has a certain size, by secants of the logarithm of the size.
+
+    Args:
+        max_size: bytes that are available.
+        slope: by how much the logarithm of the size grows with the level, at first.
+    """
+
+    def __init__(self, max_size: int, slope: float) -> None:
+        self._wanted = math.log(max(1, max_size) * (1 + _MIN_FILLED) / 2)
+        self._max_size, self._slope = max_size, slope
+        self._low, self._high = 0.0, float(MAX_LEVEL)
+        self._last: tuple[float, float] | None = None
+
+    def next_level(self, level: float, size: int) -> float:
+        """The level to try next; the same if there is none."""
+        found = math.log(size)
+        if self._last is not None and abs(level - self._last[0]) > 0.5:
+            secant = (found - self._last[1]) / (level - self._last[0])
+            self._slope = min(max(secant, _SLOPES[0]), _SLOPES[1])
+            if size <= self._max_size:
+                self._low = max(self._low, level)
+            else:
+                self._high = min(self._high, level)
+        self._last = level, found
+        following = level + (self._wanted - found) / self._slope
+        if not self._low < following < self._high:
+            following = min(max(following, self._low), self._high)
+            if following not in (0.0, MAX_LEVEL):
+                following = (self._low + self._high) / 2
+        return following
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """A layer coded quickly, at one quality.
+    """A layer coded quickly, at one level.
 
     Attributes:
+        level: of the codec.
         sizes: bytes of each slice.
         helped: the pictures that it improves.
         mse_reduction: over all pictures.
     """
 
+    level: float
     sizes: list[int]
     helped: list[int]
     mse_reduction: float
 
+    @property
+    def size(self) -> int:
+        """Bytes of all slices."""
+        return sum(self.sizes)
 
-def _curve(trials: dict[int, _Trial]) -> RateCurve:
-    return RateCurve({quality: sum(trial.sizes) for quality, trial in trials.items()})
+
+def _plan_at(
+    wanted: PixelArray,
+    corrected: list[int],
+    gain: float,
+    level: float,
+    trial: _Trial,
+    trials: dict[float, _Trial],
+) -> LayerPlan:
+    """The plan for a level near that of a trial."""
+    slope = _slope(trials, trial.level)
+    growth = slope * (level - trial.level)
+    sizes = [round(size * math.exp(growth)) for size in trial.sizes]
+    reduction = trial.mse_reduction
+    others = [other for other in trials.values() if other.size != trial.size]
+    if others:
+        other = min(others, key=lambda each: abs(each.level - trial.level))
+        change = (other.mse_reduction - reduction) / math.log(other.size / trial.size)
+        reduction += growth * change
+    return LayerPlan(wanted, corrected, gain, level, sizes, reduction, slope)
 
 
-def _try_quality(
+def _slope(trials: dict[float, _Trial], near: float) -> float:
+    """By how much the logarithm of the size grows with the level, near that of a trial."""
+    others = [level for level in trials if level != near]
+    if not others:
+        return _USUAL_SLOPE
+    other = min(others, key=lambda level: abs(level - near))
+    slope = math.log(trials[other].size / trials[near].size) / (other - near)
+    return min(max(slope, _SLOPES[0]), _SLOPES[1])
+
+
+def _try_level(
     wanted: PixelArray,
     restored: FixedPoint,
     corrected: list[int],
     gain: float,
-    quality: int,
+    level: float,
     slices: int,
 ) -> _Trial:
     parts_of_slices = [
@@ -330,13 +391,13 @@ def _try_quality(
         for area in slice_rows(wanted.shape[1], slices)
     ]
     parts = [part for of_slice in parts_of_slices for part in of_slice]
-    files = _encode_parts(wanted, restored, parts, gain, quality, QUICK_SPEED)
+    files = _encode_parts(wanted, restored, parts, gain, level, QUICK_SPEED)
     helped, mse_reduction = _measure_improvement(wanted, restored, parts, files, gain)
     remaining = iter(files)
     sizes = [
         _coded_size(of_slice, [next(remaining) for _ in of_slice]) for of_slice in parts_of_slices
     ]
-    return _Trial(sizes, helped, mse_reduction)
+    return _Trial(level, sizes, helped, mse_reduction)
 
 
 def plan_layer(
@@ -401,9 +462,13 @@ def _encode_parts(
     restored: FixedPoint,
     parts: Sequence[Part],
     gain: float,
-    quality: int,
+    level: float,
     speed: int,
 ) -> list[bytes]:
+    """Code parts at a level; if it is no whole number, at the next one with a smaller gain."""
+    whole = math.ceil(level)
+    gain *= GAIN_OF_LEVEL ** (level - whole)
+    quality = quality_of_level(whole)
     return [encode_difference(wanted[part], restored[part], gain, quality, speed) for part in parts]
 
 
