@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -97,16 +98,22 @@ class FastCoupling:
 
     def forward(self, x: Tensor) -> Tensor:
         """As :meth:`CouplingLayers.forward`."""
-        run = _Pass(self._padded_parts(), self._parts, x)
+        return torch.cat([self._forward(picture) for picture in x])
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """As :meth:`CouplingLayers.inverse`."""
+        return torch.cat([self._inverse(picture) for picture in y])
+
+    def _forward(self, picture: Tensor) -> Tensor:
+        run = _Pass(self._padded_parts(), self._parts, picture)
         for block in self._prepared():
             run.mix(block.mixing)
             run.shift_top(block.h2, 1)
             run.scale_bottom(block.affine, inverse=False)
         return run.result()
 
-    def inverse(self, y: Tensor) -> Tensor:
-        """As :meth:`CouplingLayers.inverse`."""
-        run = _Pass(self._padded_parts(), self._parts, y)
+    def _inverse(self, picture: Tensor) -> Tensor:
+        run = _Pass(self._padded_parts(), self._parts, picture)
         for block in reversed(self._prepared()):
             run.scale_bottom(block.affine, inverse=True)
             run.shift_top(block.h2, -1)
@@ -138,15 +145,15 @@ def accelerate(net: IICNet) -> None:
 
 
 class _Pass:
-    """The planes of one pass over one picture."""
+    """The planes of one pass over one picture, (M, H, W)."""
 
-    def __init__(self, padded: tuple[int, int], parts: tuple[int, int], x: Tensor) -> None:
+    def __init__(self, padded: tuple[int, int], parts: tuple[int, int], picture: Tensor) -> None:
         self._padded, self._parts = padded, parts
-        self._height, self._width = x.shape[2:]
-        self._rows, self._columns = (TILE * -(-n // TILE) + 2 for n in x.shape[2:])
+        self._height, self._width = picture.shape[1:]
+        self._rows, self._columns = (TILE * -(-n // TILE) + 2 for n in picture.shape[1:])
         self._strips = (self._rows - 2) // TILE
         self._u, self._other = self._plane(sum(padded)), self._plane(sum(padded))
-        values = x[0].permute(1, 2, 0).numpy()
+        values = picture.permute(1, 2, 0).numpy()
         for channels, part in self._channels():
             self._inside(self._u)[..., channels] = values[..., part]
         self._hidden: list[Plane] = []
@@ -197,11 +204,8 @@ class _Pass:
             )
         )
         for layer in subnet.body:
-            kernel, bias, source, target = layer.kernel, layer.bias, active, spare
             self._each_part(
-                lambda begin, stop, kernel=kernel, bias=bias, source=source, target=target: (
-                    _activate(source, 0, kernel, bias, raw, True, target, shape, begin, stop)
-                )
+                partial(_activate, active, 0, layer.kernel, layer.bias, raw, True, spare, shape)
             )
             active, spare = spare, active
         return active
@@ -304,7 +308,7 @@ def _mix(u: Plane, matrix: Values, out: Plane, first: int, last: int) -> None:
 
 
 @_fast
-def _gelu(x: float) -> float:
+def _gelu(x: np.float32) -> np.float32:
     """x times the normal distribution function, to 3e-7 (Abramowitz and Stegun 7.1.28)."""
     z = min(abs(x) * np.float32(0.70710678), np.float32(6))
     series = np.float32(0.0000430638)
@@ -323,7 +327,7 @@ def _gelu(x: float) -> float:
 
 
 @_fast
-def _scale_factor(g: float, sign: float) -> float:
+def _scale_factor(g: np.float32, sign: np.float32) -> np.float32:
     """exp(sign * tanh(g / 2)): a rational function for tanh, a series for exp."""
     x = min(max(g * np.float32(0.5), np.float32(-9)), np.float32(9))
     square = x * x
@@ -400,7 +404,7 @@ def _shift(
     kernel: Values,
     bias: Values,
     u: Plane,
-    sign: float,
+    sign: np.float32,
     shape: tuple[int, int],
     first: int,
     last: int,

@@ -41,7 +41,7 @@ of them at a time."""
 
 _REFERENCE_ROWS = 256
 """The reference is computed this many rows of the embedding at a time, to save memory."""
-_MARGIN_ROWS = int(__import__("os").environ.get("MR","16"))
+_MARGIN_ROWS = 8
 """When only some rows are restored, this many rows of the embedding above and below are used."""
 _BYTES_PER_SAMPLE = 16
 """Encoding a group keeps about this many bytes for each sample of its pictures, besides tensors."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -89,13 +89,17 @@ class _Builder:
 
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
         kind = ir.FunctionType(self.vector, [self.vector] * 3)
-        fma = cgutils.get_or_insert_function(self.ir.module, kind, f"llvm.fma.v{self._lanes}f32")
+        fma = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+            self.ir.module, kind, f"llvm.fma.v{self._lanes}f32"
+        )
         return self.ir.call(fma, [a, b, c])
 
     def combine(self, factors: tuple[int, ...], vectors: list[Any]) -> Any:
         """The sum of vectors times small constant factors."""
         total = None
-        for factor, vector in sorted(zip(factors, vectors), key=lambda x: abs(x[0]) != 1):
+        for factor, vector in sorted(
+            zip(factors, vectors, strict=True), key=lambda x: abs(x[0]) != 1
+        ):
             if factor == 0:
                 continue
             if total is None:
@@ -123,15 +127,16 @@ class _Builder:
 def _transform_square(b: _Builder, matrix: Any, square: list[list[Any]]) -> list[list[Any]]:
     """matrix @ square @ matrix.T, of vectors."""
     size = len(square)
-    columns = [[b.combine(row, [square[i][j] for i in range(size)]) for row in matrix] for j in range(size)]
+    columns = [
+        [b.combine(row, [square[i][j] for i in range(size)]) for row in matrix] for j in range(size)
+    ]
     return [
         [b.combine(row, [columns[j][i] for j in range(size)]) for row in matrix]
         for i in range(len(matrix))
     ]
 
 
-@intrinsic
-def _transform_input(typing, source, at, row, pixel, target, to, position):  # type: ignore[no-untyped-def]
+def _emit_transform_input(typing, source, at, row, pixel, target, to, position):  # type: ignore[no-untyped-def]
     """8 channels of one window of 6x6 pixels to 36 positions."""
     arguments = (source, types.intp, types.intp, types.intp, target, types.intp, types.intp)
 
@@ -154,8 +159,10 @@ def _transform_input(typing, source, at, row, pixel, target, to, position):  # t
     return types.void(*arguments), codegen
 
 
-@intrinsic
-def _transform_output(typing, source, at, position, bias, channel, target, to, row, pixel):  # type: ignore[no-untyped-def]
+_transform_input: Any = intrinsic(_emit_transform_input)
+
+
+def _emit_transform_output(typing, source, at, position, bias, channel, target, to, row, pixel):  # type: ignore[no-untyped-def]
     """36 positions of 8 channels to a tile of 4x4 pixels."""
     n = types.intp
     arguments = (source, n, n, bias, n, target, n, n, n)
@@ -163,9 +170,7 @@ def _transform_output(typing, source, at, position, bias, channel, target, to, r
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         b = _Builder(context, builder, 8)
         start = b.pointer(signature.args[0], args[0], args[1])
-        added = b.load(
-            b.pointer(signature.args[3], args[3], args[4]), ir.Constant(args[4].type, 0)
-        )
+        added = b.load(b.pointer(signature.args[3], args[3], args[4]), ir.Constant(args[4].type, 0))
         end = b.pointer(signature.args[5], args[5], args[6])
         square = [
             [b.load(start, b.multiple(args[2], _WINDOW * i + j)) for j in range(_WINDOW)]
@@ -180,8 +185,10 @@ def _transform_output(typing, source, at, position, bias, channel, target, to, r
     return types.void(*arguments), codegen
 
 
-@intrinsic
-def _multiply(typing, left, at, stride, right, by, width, out, to, out_stride, depth):  # type: ignore[no-untyped-def]
+_transform_output: Any = intrinsic(_emit_transform_output)
+
+
+def _emit_multiply(typing, left, at, stride, right, by, width, out, to, out_stride, depth):  # type: ignore[no-untyped-def]
     """6 rows of ``left`` times 16 columns of ``right``."""
     n = types.intp
     arguments = (left, n, n, right, n, n, out, n, n, n)
@@ -218,6 +225,9 @@ def _multiply(typing, left, at, stride, right, by, width, out, to, out_stride, d
     return types.void(*arguments), codegen
 
 
+_multiply: Any = intrinsic(_emit_multiply)
+
+
 @njit(nogil=True, fastmath=True)
 def convolve_strip(
     source: Plane,
@@ -252,23 +262,35 @@ def convolve_strip(
         for t in range(count):
             at = 4 * tile_row * row + 4 * (first + t) * channels + first_channel
             for c in range(0, inputs, 8):
-                _transform_input(
-                    source, at + c, row, channels, left, t * inputs + c, 36 * inputs
-                )
+                _transform_input(source, at + c, row, channels, left, t * inputs + c, 36 * inputs)
         for position in range(36):
             base = position * 36
             for n in range(0, outputs, 16):
                 for t in range(0, padded, 6):
                     _multiply(
-                        left, (base + t) * inputs, inputs,
-                        kernel, position * inputs * outputs + n, outputs,
-                        product, (base + t) * outputs + n, outputs, inputs,
+                        left,
+                        (base + t) * inputs,
+                        inputs,
+                        kernel,
+                        position * inputs * outputs + n,
+                        outputs,
+                        product,
+                        (base + t) * outputs + n,
+                        outputs,
+                        inputs,
                     )
         for t in range(count):
             for n in range(0, outputs, 8):
                 _transform_output(
-                    product, t * outputs + n, 36 * outputs, bias, n,
-                    out, 4 * (first + t) * outputs + n, out_row, outputs,
+                    product,
+                    t * outputs + n,
+                    36 * outputs,
+                    bias,
+                    n,
+                    out,
+                    4 * (first + t) * outputs + n,
+                    out_row,
+                    outputs,
                 )
 
 
@@ -281,5 +303,7 @@ def multiply_rows(source: Plane, weight: NDArray[np.float32], out: Plane, row: i
     while at < columns:
         start = base + min(at, columns - 6) * channels
         for n in range(0, channels, 16):
-            _multiply(source, start, channels, weight, n, channels, out, start + n, channels, channels)
+            _multiply(
+                source, start, channels, weight, n, channels, out, start + n, channels, channels
+            )
         at += 6

@@ -22,11 +22,13 @@ import math
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from iicnet_cli.engines.network.level_search import MIN_FILLED, SLOPES, LevelSearch
 from iicnet_cli.engines.network.residual_codec import (
     GAIN_OF_LEVEL,
     MAX_LEVEL,
@@ -58,14 +60,10 @@ _MAX_TRIALS = 6
 """A plan codes a layer, and a slice, at most this many times."""
 _NEAR_LEVELS = 5
 """Sizes and errors are estimated up to this many levels away from a trial."""
-_MIN_FILLED = 0.93
-"""A slice that fills this share of its bytes is not coded again."""
 _USUAL_LEVEL = 34.0
 """The search for the level starts here."""
 _USUAL_SLOPE = 0.08
 """The logarithm of the size grows by about this much with the level."""
-_SLOPES = 0.03, 0.25
-"""Range of that slope."""
 _LENGTH_BYTES = 4
 """The length of an AVIF is stored in this many bytes."""
 _HEADER = struct.Struct(">HBB")
@@ -197,7 +195,7 @@ class LayerPlan:
             if best_size < size <= max_size:
                 best, best_size = files, size
             following = search.next_level(level, size)
-            if _MIN_FILLED * max_size < size <= max_size or following == level:
+            if MIN_FILLED * max_size < size <= max_size or following == level:
                 break
             level = following
         return best
@@ -260,7 +258,7 @@ class LayerPlanner:
             level, trial = self._find_level(
                 trials,
                 max_size - _HEADER.size,
-                lambda level: _try_level(wanted, self._restored, corrected, gain, level, slices),
+                partial(_try_level, wanted, self._restored, corrected, gain, slices),
             )
             if trial.size > max_size and level == 0:
                 return None
@@ -273,7 +271,7 @@ class LayerPlanner:
     def _find_level(
         self, trials: dict[float, _Trial], max_size: int, try_level: Callable[[float], _Trial]
     ) -> tuple[float, _Trial]:
-        """The level at which a layer should just fit if it is coded quickly, and a trial near it."""
+        """The level at which a layer, coded quickly, should just fit, and a trial near it."""
         level = self._level
         for _ in range(_MAX_TRIALS):
             if level not in trials:
@@ -281,45 +279,11 @@ class LayerPlanner:
             near = min(trials, key=lambda x: abs(math.log(trials[x].size / max_size)))
             step = math.log(max_size / trials[near].size) / _slope(trials, near)
             level = min(max(near + step, 0.0), float(MAX_LEVEL))
-            near_enough = _NEAR_LEVELS if len(trials) > 1 else 1
-            if abs(level - near) <= near_enough or level in trials:
+            if abs(level - near) <= (_NEAR_LEVELS if len(trials) > 1 else 1) or level in trials:
                 break
             level = float(round(level))
         self._level = float(round(level))
         return level, trials[near]
-
-
-class LevelSearch:
-    """Finds the level at which a file has a certain size, by secants of the logarithm of the size.
-
-    Args:
-        max_size: bytes that are available.
-        slope: by how much the logarithm of the size grows with the level, at first.
-    """
-
-    def __init__(self, max_size: int, slope: float) -> None:
-        self._wanted = math.log(max(1, max_size) * (1 + _MIN_FILLED) / 2)
-        self._max_size, self._slope = max_size, slope
-        self._low, self._high = 0.0, float(MAX_LEVEL)
-        self._last: tuple[float, float] | None = None
-
-    def next_level(self, level: float, size: int) -> float:
-        """The level to try next; the same if there is none."""
-        found = math.log(size)
-        if self._last is not None and abs(level - self._last[0]) > 0.5:
-            secant = (found - self._last[1]) / (level - self._last[0])
-            self._slope = min(max(secant, _SLOPES[0]), _SLOPES[1])
-            if size <= self._max_size:
-                self._low = max(self._low, level)
-            else:
-                self._high = min(self._high, level)
-        self._last = level, found
-        following = level + (self._wanted - found) / self._slope
-        if not self._low < following < self._high:
-            following = min(max(following, self._low), self._high)
-            if following not in (0.0, MAX_LEVEL):
-                following = (self._low + self._high) / 2
-        return following
 
 
 @dataclass(frozen=True)
@@ -372,7 +336,7 @@ def _slope(trials: dict[float, _Trial], near: float) -> float:
         return _USUAL_SLOPE
     other = min(others, key=lambda level: abs(level - near))
     slope = math.log(trials[other].size / trials[near].size) / (other - near)
-    return min(max(slope, _SLOPES[0]), _SLOPES[1])
+    return min(max(slope, SLOPES[0]), SLOPES[1])
 
 
 def _try_level(
@@ -380,9 +344,10 @@ def _try_level(
     restored: FixedPoint,
     corrected: list[int],
     gain: float,
-    level: float,
     slices: int,
+    level: float,
 ) -> _Trial:
+    """Code a layer quickly at one level."""
     parts_of_slices = [
         [
             (pictures, slice(area.start + rows.start, area.start + rows.stop))
@@ -524,8 +489,7 @@ def _correlate(
 
 def _split_into_parts(pictures: list[int], shape: tuple[int, ...]) -> list[Part]:
     """Small pictures all together; large ones one by one, in bands of rows."""
-    height, width = shape[1:3]
-    count = len(pictures)
+    count, (height, width) = len(pictures), shape[1:3]
     if count * height * width <= MAX_AVIF_PIXELS and count * height <= _MAX_AVIF_SIDE:
         return [(pictures, slice(0, height))]
     rows = max(1, min(_MAX_AVIF_SIDE, MAX_AVIF_PIXELS // width))

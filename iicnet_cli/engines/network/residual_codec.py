@@ -23,8 +23,8 @@ eight times as slow; and for callers who have time, another seventh of a decibel
 SIZE_AT_SPEED = {USUAL_SPEED: 1.03, SLOW_SPEED: 0.97}
 """A file coded at this speed is about this many times as large as one coded quickly."""
 MAX_LEVEL = 63
-"""The codec has this many steps between its worst and its best quality; those of Pillow's scale from
-0 to 100 that lie between two of them change nothing."""
+"""The codec has this many steps between its worst and its best quality. Those of Pillow's scale
+from 0 to 100 that lie between two of them change nothing."""
 GAIN_OF_LEVEL = 1.05
 """A gain that is smaller by this factor has about the effect of the next lower level."""
 ZERO_VALUE = 128

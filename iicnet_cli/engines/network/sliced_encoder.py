@@ -35,7 +35,7 @@ from iicnet_cli.quantize.trellis_codes import TRELLIS_CODES
 UNCERTAIN_BASE_MSE = 1.0
 """Where the base layer has a smaller mean squared error than this, carrying a layer may cost more
 than it gains, so both ways are tried and compared."""
-MAX_SLICES = int(__import__("os").environ.get("SL","6"))
+MAX_SLICES = 6
 """More slices take more time and gain little."""
 
 _BITS_BY_BASE_MSE = {1.6: 1, 2.2: 2, 64.0: 3, 512.0: 4, math.inf: 6}
