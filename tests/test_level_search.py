@@ -29,7 +29,7 @@ def test_a_few_trials_find_the_level_of_a_size(slope: float, wanted: float) -> N
 
 @pytest.mark.parametrize(("size", "end"), [(10, MAX_LEVEL), (10**6, 0)])
 def test_the_search_ends_at_the_ends_of_the_scale(size: int, end: float) -> None:
-    search = LevelSearch(1000, 0.25)
+    search = LevelSearch(1000, 0.03)
     level = search.next_level(30.0, size)
     assert level == end
     assert search.next_level(level, size) == end
