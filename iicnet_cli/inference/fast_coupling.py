@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -44,12 +45,8 @@ Values = NDArray[np.float32]
 _fast = njit(nogil=True, fastmath=True, cache=True, error_model="numpy")
 
 
-@dataclass(frozen=True)
-class _Convolution:
-    """One 3x3 layer: kernel (36, inputs, outputs) and bias (outputs,)."""
-
-    kernel: Values
-    bias: Values
+_Convolution = tuple[Values, Values]
+"""One 3x3 layer: kernel (36, inputs, outputs) and bias (outputs,)."""
 
 
 @dataclass(frozen=True)
@@ -168,45 +165,32 @@ class _Pass:
     def mix(self, matrix: Values) -> None:
         """Multiply the channels of each pixel by a matrix from the right."""
         u, out = self._u, self._other
-        self._each_part(lambda first, last: _mix(u, matrix, out, first, last))
+        self._each_part(partial(_mix, u, matrix, out))
         self._u, self._other = out, u
 
     def shift_top(self, subnet: _Subnet, sign: int) -> None:
         """Equation (3), or (5) with the sign -1."""
         hidden = self._features(subnet, self._padded[0])
-        last, u = subnet.last, self._u
         shape = self._height, self._width
-        self._each_part(
-            lambda first, stop: _shift(
-                hidden, last.kernel, last.bias, u, np.float32(sign), shape, first, stop
-            )
-        )
+        self._each_part(partial(_shift, hidden, subnet.last, self._u, np.float32(sign), shape))
 
     def scale_bottom(self, subnet: _Subnet, *, inverse: bool) -> None:
         """Equation (4), or (6)."""
         hidden = self._features(subnet, 0)
-        last, u, start = subnet.last, self._u, self._padded[0]
         shape = self._height, self._width
         self._each_part(
-            lambda first, stop: _scale(
-                hidden, last.kernel, last.bias, u, start, inverse, shape, first, stop
-            )
+            partial(_scale, hidden, subnet.last, self._u, self._padded[0], inverse, shape)
         )
 
     def _features(self, subnet: _Subnet, channel: int) -> Plane:
         """What the last layer of a subnet gets, after its GELU."""
-        raw, active, spare = self._hidden_planes(subnet.first.bias.size)
+        raw, active, spare = self._hidden_planes(subnet.first[1].size)
         shape = self._height, self._width
-        first, u = subnet.first, self._u
         self._each_part(
-            lambda begin, stop: _activate(
-                u, channel, first.kernel, first.bias, raw, False, active, shape, begin, stop
-            )
+            partial(_activate, self._u, channel, subnet.first, raw, False, active, shape)
         )
         for layer in subnet.body:
-            self._each_part(
-                partial(_activate, active, 0, layer.kernel, layer.bias, raw, True, spare, shape)
-            )
+            self._each_part(partial(_activate, active, 0, layer, raw, True, spare, shape))
             active, spare = spare, active
         return active
 
@@ -229,14 +213,14 @@ class _Pass:
             (slice(start, start + bottom), slice(top, top + bottom)),
         ]
 
-    def _each_part(self, work: Callable[[int, int], Any]) -> None:
+    def _each_part(self, work: Callable[[tuple[int, int]], Any]) -> None:
         """Call ``work`` for parts of the strips, on all cores that PyTorch may use."""
         threads = min(torch.get_num_threads(), self._strips)
         ends = [self._strips * i // threads for i in range(threads + 1)]
         if threads == 1:
-            work(*ends)
-            return
-        list(_pool(threads).map(work, ends[:-1], ends[1:]))
+            work((0, self._strips))
+        else:
+            list(_pool(threads).map(work, pairwise(ends)))
 
 
 _pools: dict[int, ThreadPoolExecutor] = {}
@@ -287,9 +271,7 @@ def _prepare(layer: nn.Module, inputs: Layout, outputs: Layout) -> _Convolution:
     assert isinstance(layer, nn.Conv2d)
     assert layer.bias is not None
     weight = _spread(_spread(layer.weight.numpy(), 0, outputs), 1, inputs)
-    return _Convolution(
-        transform_kernel(weight), _spread(layer.bias.numpy(), 0, outputs).astype(np.float32)
-    )
+    return transform_kernel(weight), _spread(layer.bias.numpy(), 0, outputs).astype(np.float32)
 
 
 def _spread(array: NDArray[Any], axis: int, layout: Layout) -> NDArray[Any]:
@@ -302,8 +284,8 @@ def _spread(array: NDArray[Any], axis: int, layout: Layout) -> NDArray[Any]:
 
 
 @_fast
-def _mix(u: Plane, matrix: Values, out: Plane, first: int, last: int) -> None:
-    for row in range(1 + 4 * first, 1 + 4 * last):
+def _mix(u: Plane, matrix: Values, out: Plane, strips: tuple[int, int]) -> None:
+    for row in range(1 + 4 * strips[0], 1 + 4 * strips[1]):
         multiply_rows(u, matrix, out, row)
 
 
@@ -370,21 +352,19 @@ def _scratch(plane: Plane, kernel: Values) -> tuple[Plane, Values, Values]:
 def _activate(
     source: Plane,
     channel: int,
-    kernel: Values,
-    bias: Values,
+    layer: _Convolution,
     raw: Plane,
     residual: bool,
     active: Plane,
     shape: tuple[int, int],
-    first: int,
-    last: int,
+    strips: tuple[int, int],
 ) -> None:
     """A layer whose output goes, added to ``raw`` if ``residual``, there and through a GELU."""
     height, width = shape
-    strip, left, product = _scratch(source, kernel)
-    channels = kernel.shape[2]
-    for tile_row in range(first, last):
-        convolve_strip(source, channel, kernel, bias, tile_row, strip, left, product)
+    strip, left, product = _scratch(source, layer[0])
+    channels = layer[0].shape[2]
+    for tile_row in range(strips[0], strips[1]):
+        convolve_strip(source, channel, layer, tile_row, strip, left, product)
         for y in range(min(4, height - 4 * tile_row)):
             values = strip[y].reshape(-1)
             sums = raw[1 + 4 * tile_row + y].reshape(-1)[channels:]
@@ -401,20 +381,18 @@ def _activate(
 @_fast
 def _shift(
     source: Plane,
-    kernel: Values,
-    bias: Values,
+    layer: _Convolution,
     u: Plane,
     sign: np.float32,
     shape: tuple[int, int],
-    first: int,
-    last: int,
+    strips: tuple[int, int],
 ) -> None:
     """The last layer of h2, added to u_t."""
     height, width = shape
-    strip, left, product = _scratch(source, kernel)
-    channels = kernel.shape[2]
-    for tile_row in range(first, last):
-        convolve_strip(source, 0, kernel, bias, tile_row, strip, left, product)
+    strip, left, product = _scratch(source, layer[0])
+    channels = layer[0].shape[2]
+    for tile_row in range(strips[0], strips[1]):
+        convolve_strip(source, 0, layer, tile_row, strip, left, product)
         for y in range(min(4, height - 4 * tile_row)):
             for x in range(width):
                 values, target = strip[y, x], u[1 + 4 * tile_row + y, 1 + x]
@@ -425,21 +403,19 @@ def _shift(
 @_fast
 def _scale(
     source: Plane,
-    kernel: Values,
-    bias: Values,
+    layer: _Convolution,
     u: Plane,
     start: int,
     inverse: bool,
     shape: tuple[int, int],
-    first: int,
-    last: int,
+    strips: tuple[int, int],
 ) -> None:
     """The last layer of g and h1, applied to u_b."""
     height, width = shape
-    strip, left, product = _scratch(source, kernel)
-    channels = kernel.shape[2] // 2
-    for tile_row in range(first, last):
-        convolve_strip(source, 0, kernel, bias, tile_row, strip, left, product)
+    strip, left, product = _scratch(source, layer[0])
+    channels = layer[0].shape[2] // 2
+    for tile_row in range(strips[0], strips[1]):
+        convolve_strip(source, 0, layer, tile_row, strip, left, product)
         for y in range(min(4, height - 4 * tile_row)):
             for x in range(width):
                 values, target = strip[y, x], u[1 + 4 * tile_row + y, 1 + x, start:]

@@ -162,67 +162,64 @@ def _emit_transform_input(typing, source, at, row, pixel, target, to, position):
 _transform_input: Any = intrinsic(_emit_transform_input)
 
 
-def _emit_transform_output(typing, source, at, position, bias, channel, target, to, row, pixel):  # type: ignore[no-untyped-def]
+def _emit_transform_output(typing, source, bias, target, numbers):  # type: ignore[no-untyped-def]
     """36 positions of 8 channels to a tile of 4x4 pixels."""
-    n = types.intp
-    arguments = (source, n, n, bias, n, target, n, n, n)
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         b = _Builder(context, builder, 8)
-        start = b.pointer(signature.args[0], args[0], args[1])
-        added = b.load(b.pointer(signature.args[3], args[3], args[4]), ir.Constant(args[4].type, 0))
-        end = b.pointer(signature.args[5], args[5], args[6])
+        at, position, channel, to, row, pixel = cgutils.unpack_tuple(builder, args[3])  # type: ignore[no-untyped-call]
+        start = b.pointer(signature.args[0], args[0], at)
+        added = b.load(b.pointer(signature.args[1], args[1], channel), ir.Constant(at.type, 0))
+        end = b.pointer(signature.args[2], args[2], to)
         square = [
-            [b.load(start, b.multiple(args[2], _WINDOW * i + j)) for j in range(_WINDOW)]
+            [b.load(start, b.multiple(position, _WINDOW * i + j)) for j in range(_WINDOW)]
             for i in range(_WINDOW)
         ]
         for y, line in enumerate(_transform_square(b, _OUTPUT, square)):
             for x, value in enumerate(line):
-                offset = builder.add(b.multiple(args[7], y), b.multiple(args[8], x))
+                offset = builder.add(b.multiple(row, y), b.multiple(pixel, x))
                 b.store(builder.fadd(value, added), end, offset)
         return context.get_dummy_value()
 
-    return types.void(*arguments), codegen
+    return types.void(source, bias, target, types.UniTuple(types.intp, 6)), codegen  # type: ignore[no-untyped-call]
 
 
 _transform_output: Any = intrinsic(_emit_transform_output)
 
 
-def _emit_multiply(typing, left, at, stride, right, by, width, out, to, out_stride, depth):  # type: ignore[no-untyped-def]
+def _emit_multiply(typing, left, right, out, numbers):  # type: ignore[no-untyped-def]
     """6 rows of ``left`` times 16 columns of ``right``."""
-    n = types.intp
-    arguments = (left, n, n, right, n, n, out, n, n, n)
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         b = _Builder(context, builder)
-        a = b.pointer(signature.args[0], args[0], args[1])
-        m = b.pointer(signature.args[3], args[3], args[4])
-        o = b.pointer(signature.args[6], args[6], args[7])
-        count = args[9]
-        zero, one = ir.Constant(count.type, 0), ir.Constant(count.type, 1)
+        at, stride, by, width, to, out_stride, depth = cgutils.unpack_tuple(builder, args[3])  # type: ignore[no-untyped-call]
+        a = b.pointer(signature.args[0], args[0], at)
+        m = b.pointer(signature.args[1], args[1], by)
+        o = b.pointer(signature.args[2], args[2], to)
+        zero, one = ir.Constant(depth.type, 0), ir.Constant(depth.type, 1)
         before = builder.block
         loop, after = builder.append_basic_block("k"), builder.append_basic_block("done")
         builder.branch(loop)
         builder.position_at_end(loop)
-        k = builder.phi(count.type)
+        k = builder.phi(depth.type)
         k.add_incoming(zero, before)
         sums = [builder.phi(b.vector) for _ in range(_TILES_OF_KERNEL)]
-        for each in sums:
-            each.add_incoming(b.constant(0), before)
-        line = b.load(m, builder.mul(k, args[5]))
+        line = b.load(m, builder.mul(k, width))
         following = builder.add(k, one)
+        totals = []
         for i, each in enumerate(sums):
-            scalar = builder.load(builder.gep(a, [builder.add(k, b.multiple(args[2], i))]))
-            each.add_incoming(b.multiply_add(b.splat(scalar), line, each), loop)
+            scalar = builder.load(builder.gep(a, [builder.add(k, b.multiple(stride, i))]))
+            totals.append(b.multiply_add(b.splat(scalar), line, each))
+            each.add_incoming(b.constant(0), before)
+            each.add_incoming(totals[-1], loop)
         k.add_incoming(following, loop)
-        totals = [each.incomings[1][0] for each in sums]
-        builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
+        builder.cbranch(builder.icmp_signed("<", following, depth), loop, after)
         builder.position_at_end(after)
         for i, total in enumerate(totals):
-            b.store(total, o, b.multiple(args[8], i))
+            b.store(total, o, b.multiple(out_stride, i))
         return context.get_dummy_value()
 
-    return types.void(*arguments), codegen
+    return types.void(left, right, out, types.UniTuple(types.intp, 7)), codegen  # type: ignore[no-untyped-call]
 
 
 _multiply: Any = intrinsic(_emit_multiply)
@@ -232,8 +229,7 @@ _multiply: Any = intrinsic(_emit_multiply)
 def convolve_strip(
     source: Plane,
     first_channel: int,
-    kernel: NDArray[np.float32],
-    bias: NDArray[np.float32],
+    layer: tuple[NDArray[np.float32], NDArray[np.float32]],
     tile_row: int,
     out: Plane,
     left: NDArray[np.float32],
@@ -244,66 +240,58 @@ def convolve_strip(
     Args:
         source: plane whose channels from ``first_channel`` on are convolved.
         first_channel: a multiple of 16.
-        kernel: (36, inputs, outputs) of :func:`transform_kernel`.
-        bias: (outputs,).
+        layer: kernel (36, inputs, outputs) of :func:`transform_kernel`, and bias (outputs,).
         tile_row: index of the row of tiles.
         out: (4, columns, outputs), contiguous.
         left: scratch of 36 * ``TILES_AT_ONCE`` * inputs.
         product: scratch of 36 * ``TILES_AT_ONCE`` * outputs.
     """
+    kernel, bias = layer
     inputs, outputs = kernel.shape[1], kernel.shape[2]
     columns, channels = source.shape[1], source.shape[2]
-    tiles = (columns - 2) // 4
-    row = columns * channels
-    out_row = out.shape[1] * outputs
-    for first in range(0, tiles, 36):
-        count = min(36, tiles - first)
-        padded = -(-count // 6) * 6
+    row, out_row = columns * channels, out.shape[1] * outputs
+    tiles = (columns - 2) // TILE
+    for first in range(0, tiles, TILES_AT_ONCE):
+        count = min(TILES_AT_ONCE, tiles - first)
         for t in range(count):
-            at = 4 * tile_row * row + 4 * (first + t) * channels + first_channel
+            at = TILE * tile_row * row + TILE * (first + t) * channels + first_channel
             for c in range(0, inputs, 8):
-                _transform_input(source, at + c, row, channels, left, t * inputs + c, 36 * inputs)
-        for position in range(36):
-            base = position * 36
-            for n in range(0, outputs, 16):
-                for t in range(0, padded, 6):
-                    _multiply(
-                        left,
-                        (base + t) * inputs,
-                        inputs,
-                        kernel,
-                        position * inputs * outputs + n,
-                        outputs,
-                        product,
-                        (base + t) * outputs + n,
-                        outputs,
-                        inputs,
-                    )
-        for t in range(count):
-            for n in range(0, outputs, 8):
-                _transform_output(
-                    product,
-                    t * outputs + n,
-                    36 * outputs,
-                    bias,
-                    n,
-                    out,
-                    4 * (first + t) * outputs + n,
-                    out_row,
-                    outputs,
+                _transform_input(
+                    source, at + c, row, channels, left, t * inputs + c, TILES_AT_ONCE * inputs
                 )
+        _multiply_positions(left, kernel, product, count)
+        for t in range(count):
+            to = TILE * (first + t) * outputs
+            for n in range(0, outputs, 8):
+                at = t * outputs + n
+                numbers = at, TILES_AT_ONCE * outputs, n, to + n, out_row, outputs
+                _transform_output(product, bias, out, numbers)
+
+
+@njit(nogil=True, fastmath=True)
+def _multiply_positions(
+    left: NDArray[np.float32],
+    kernel: NDArray[np.float32],
+    product: NDArray[np.float32],
+    count: int,
+) -> None:
+    """Multiply ``count`` tiles, at each of the 36 positions, by the kernel."""
+    inputs, outputs = kernel.shape[1], kernel.shape[2]
+    for position in range(_POSITIONS):
+        for n in range(0, outputs, 16):
+            by = position * inputs * outputs + n
+            for t in range(0, count, _TILES_OF_KERNEL):
+                at = position * TILES_AT_ONCE + t
+                numbers = at * inputs, inputs, by, outputs, at * outputs + n, outputs, inputs
+                _multiply(left, kernel, product, numbers)
 
 
 @njit(nogil=True, fastmath=True)
 def multiply_rows(source: Plane, weight: NDArray[np.float32], out: Plane, row: int) -> None:
     """Multiply all pixels of a row, (C) each, by a (C, C) matrix from the right."""
     columns, channels = source.shape[1], source.shape[2]
-    base = row * columns * channels
-    at = 0
-    while at < columns:
-        start = base + min(at, columns - 6) * channels
+    for at in range(0, columns, _TILES_OF_KERNEL):
+        start = (row * columns + min(at, columns - _TILES_OF_KERNEL)) * channels
         for n in range(0, channels, 16):
-            _multiply(
-                source, start, channels, weight, n, channels, out, start + n, channels, channels
-            )
-        at += 6
+            numbers = start, channels, n, channels, start + n, channels, channels
+            _multiply(source, weight, out, numbers)
