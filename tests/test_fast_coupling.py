@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from iicnet_cli.inference.fast_coupling import FastCoupling, accelerate
+from iicnet_cli.inference.fast_coupling import FastCoupling
 from iicnet_cli.network import IICNet, IICNetConfig
-from iicnet_cli.network.coupling import CouplingLayers
 
 
 def network(images: int, **changes: object) -> IICNet:
@@ -71,21 +70,3 @@ def test_changed_weights_are_used() -> None:
         after = fast.forward(x)
         assert torch.allclose(after, layers.forward(x), rtol=1e-4, atol=1e-4)
     assert not torch.allclose(after, before, rtol=1e-3, atol=1e-3)
-
-
-def test_networks_use_it_for_inference_only() -> None:
-    net = network(2, blocks=1)
-    accelerate(net)
-    images = torch.rand(1, 2, 3, 16, 16)
-    with torch.inference_mode():
-        fast = net(images)
-    slow = net(images)
-    assert slow.requires_grad and not fast.requires_grad
-    assert torch.allclose(fast, slow, atol=1e-4)
-
-
-def test_other_networks_stay_as_they_are() -> None:
-    paper = IICNet(IICNetConfig.paper(2, blocks=1, relation=False))
-    accelerate(paper)
-    assert isinstance(paper.coupling, CouplingLayers)
-    assert paper.coupling.accelerator is None

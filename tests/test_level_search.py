@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from iicnet_cli.engines.network.level_search import MIN_FILLED, LevelSearch
+from iicnet_cli.engines.network.level_search import MIN_FILLED, MIN_LEVEL, LevelSearch
 from iicnet_cli.engines.network.residual_codec import MAX_LEVEL
 
 
@@ -27,7 +27,7 @@ def test_a_few_trials_find_the_level_of_a_size(slope: float, wanted: float) -> N
     assert MIN_FILLED * max_size < sizes[-1] <= max_size
 
 
-@pytest.mark.parametrize(("size", "end"), [(10, MAX_LEVEL), (10**6, 0)])
+@pytest.mark.parametrize(("size", "end"), [(10, MAX_LEVEL), (10**6, MIN_LEVEL)])
 def test_the_search_ends_at_the_ends_of_the_scale(size: int, end: float) -> None:
     search = LevelSearch(1000, 0.03)
     level = search.next_level(30.0, size)

@@ -37,7 +37,6 @@ from iicnet_cli.network.coupling import (
     FusedAffineNets,
     ResidualNet,
 )
-from iicnet_cli.network.iicnet import IICNet
 from iicnet_cli.network.invertible import InvertibleConv1x1
 
 Values = NDArray[np.float32]
@@ -72,7 +71,7 @@ class FastCoupling:
     """Coupling layers for inference on a CPU.
 
     Args:
-        layers: of a compact network; see :meth:`supports`. Their weights may change between calls.
+        layers: of a compact network; see ``acceleration.py``. Their weights may change.
     """
 
     def __init__(self, layers: CouplingLayers) -> None:
@@ -81,17 +80,9 @@ class FastCoupling:
         self._blocks: list[_Block] = []
         self._parts: tuple[int, int] = (0, 0)
 
-    @staticmethod
-    def supports(layers: CouplingLayers) -> bool:
-        """Whether these are mixings and fused couplings with residual subnets, in turn."""
-        pairs = list(zip(layers.layers[::2], layers.layers[1::2], strict=False))
-        return len(layers.layers) == 2 * len(pairs) and all(
-            isinstance(mixing, InvertibleConv1x1)
-            and isinstance(block, CouplingBlock)
-            and isinstance(block.affine, FusedAffineNets)
-            and isinstance(block.h2, ResidualNet)
-            for mixing, block in pairs
-        )
+    def takes(self, x: Tensor) -> bool:
+        """Whether it computes this tensor: any."""
+        return True
 
     def forward(self, x: Tensor) -> Tensor:
         """As :meth:`CouplingLayers.forward`."""
@@ -133,12 +124,6 @@ class FastCoupling:
             self._parts = (block.parts[0], block.parts[1])
             self._version = version
         return self._blocks
-
-
-def accelerate(net: IICNet) -> None:
-    """Let a network use :class:`FastCoupling` for inference, if it supports that."""
-    if FastCoupling.supports(net.coupling):
-        net.coupling.accelerator = FastCoupling(net.coupling)
 
 
 class _Pass:

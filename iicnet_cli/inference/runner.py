@@ -10,8 +10,8 @@ import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
+from iicnet_cli.inference.acceleration import accelerate
 from iicnet_cli.inference.allocator import keep_freed_memory
-from iicnet_cli.inference.fast_coupling import accelerate
 from iicnet_cli.inference.tiling import (
     MAX_CPU_MEMORY,
     Tile,
@@ -41,7 +41,7 @@ of them at a time."""
 
 _REFERENCE_ROWS = 256
 """The reference is computed this many rows of the embedding at a time, to save memory."""
-_MARGIN_ROWS = 8
+_MARGIN_ROWS = 12
 """When only some rows are restored, this many rows of the embedding above and below are used."""
 _BYTES_PER_SAMPLE = 16
 """Encoding a group keeps about this many bytes for each sample of its pictures, besides tensors."""

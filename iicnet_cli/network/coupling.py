@@ -164,6 +164,9 @@ class CouplingBlock(Invertible):
 class Accelerator(Protocol):
     """Computes both passes of :class:`CouplingLayers` in another way, for inference."""
 
+    def takes(self, x: Tensor) -> bool:
+        """Whether a tensor is worth it."""
+
     def forward(self, x: Tensor) -> Tensor: ...
 
     def inverse(self, y: Tensor) -> Tensor: ...
@@ -206,19 +209,25 @@ class CouplingLayers(Invertible):
         self.accelerator: Accelerator | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.accelerator is not None and torch.is_inference_mode_enabled():
-            return self.accelerator.forward(x)
+        accelerator = self._accelerator_for(x)
+        if accelerator is not None:
+            return accelerator.forward(x)
         for layer in self.layers:
             x = layer(x)
         return x
 
     def inverse(self, y: Tensor) -> Tensor:
-        if self.accelerator is not None and torch.is_inference_mode_enabled():
-            return self.accelerator.inverse(y)
+        accelerator = self._accelerator_for(y)
+        if accelerator is not None:
+            return accelerator.inverse(y)
         for layer in reversed(self.layers):
             assert isinstance(layer, Invertible)
             y = layer.inverse(y)
         return y
+
+    def _accelerator_for(self, x: Tensor) -> Accelerator | None:
+        accelerator = self.accelerator if torch.is_inference_mode_enabled() else None
+        return accelerator if accelerator is not None and accelerator.takes(x) else None
 
 
 def autocast_to(dtype: torch.dtype | None, device: torch.device) -> AbstractContextManager[object]:

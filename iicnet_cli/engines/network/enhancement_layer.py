@@ -28,7 +28,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from iicnet_cli.engines.network.level_search import MIN_FILLED, SLOPES, LevelSearch
+from iicnet_cli.engines.network.level_search import MIN_FILLED, MIN_LEVEL, SLOPES, LevelSearch
 from iicnet_cli.engines.network.residual_codec import (
     GAIN_OF_LEVEL,
     MAX_LEVEL,
@@ -260,7 +260,7 @@ class LayerPlanner:
                 max_size - _HEADER.size,
                 partial(_try_level, wanted, self._restored, corrected, gain, slices),
             )
-            if trial.size > max_size and level == 0:
+            if trial.size > max_size and level == MIN_LEVEL:
                 return None
             if trial.helped == corrected:
                 self._corrected = corrected
@@ -278,8 +278,9 @@ class LayerPlanner:
                 trials[level] = try_level(level)
             near = min(trials, key=lambda x: abs(math.log(trials[x].size / max_size)))
             step = math.log(max_size / trials[near].size) / _slope(trials, near)
-            level = min(max(near + step, 0.0), float(MAX_LEVEL))
-            if abs(level - near) <= (_NEAR_LEVELS if len(trials) > 1 else 1) or level in trials:
+            level = min(max(near + step, MIN_LEVEL), float(MAX_LEVEL))
+            is_known = len(trials) > 1 and trials[near].helped
+            if abs(level - near) <= (_NEAR_LEVELS if is_known else 1) or level in trials:
                 break
             level = float(round(level))
         self._level = float(round(level))
@@ -365,11 +366,9 @@ def _try_level(
     return _Trial(level, sizes, helped, mse_reduction)
 
 
-def plan_layer(
-    wanted: PixelArray, restored: FixedPoint, max_size: int, slices: int = 1
-) -> LayerPlan | None:
-    """Plan one layer; see :class:`LayerPlanner`."""
-    return LayerPlanner(wanted, restored).plan(max_size, slices)
+def plan_layer(wanted: PixelArray, restored: FixedPoint, size: int, n: int = 1) -> LayerPlan | None:
+    """Plan one layer of ``n`` slices; see :class:`LayerPlanner`."""
+    return LayerPlanner(wanted, restored).plan(size, n)
 
 
 def add_layer(data: bytes, restored: FixedPoint) -> None:
@@ -431,7 +430,7 @@ def _encode_parts(
     speed: int,
 ) -> list[bytes]:
     """Code parts at a level; if it is no whole number, at the next one with a smaller gain."""
-    whole = math.ceil(level)
+    whole = max(0, math.ceil(level))
     gain *= GAIN_OF_LEVEL ** (level - whole)
     quality = quality_of_level(whole)
     return [encode_difference(wanted[part], restored[part], gain, quality, speed) for part in parts]
@@ -489,7 +488,7 @@ def _correlate(
 
 def _split_into_parts(pictures: list[int], shape: tuple[int, ...]) -> list[Part]:
     """Small pictures all together; large ones one by one, in bands of rows."""
-    count, (height, width) = len(pictures), shape[1:3]
+    count, height, width = len(pictures), *shape[1:3]
     if count * height * width <= MAX_AVIF_PIXELS and count * height <= _MAX_AVIF_SIDE:
         return [(pictures, slice(0, height))]
     rows = max(1, min(_MAX_AVIF_SIDE, MAX_AVIF_PIXELS // width))

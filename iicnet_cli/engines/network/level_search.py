@@ -9,6 +9,8 @@ import math
 
 from iicnet_cli.engines.network.residual_codec import MAX_LEVEL
 
+MIN_LEVEL = -20.0
+"""Below 0 the level of the codec stays 0, and the gain gets smaller."""
 MIN_FILLED = 0.93
 """A slice that fills this share of its bytes is not coded again."""
 SLOPES = 0.03, 0.25
@@ -26,7 +28,7 @@ class LevelSearch:
     def __init__(self, max_size: int, slope: float) -> None:
         self._wanted = math.log(max(1, max_size) * (1 + MIN_FILLED) / 2)
         self._max_size, self._slope = max_size, slope
-        self._low, self._high = 0.0, float(MAX_LEVEL)
+        self._low, self._high = MIN_LEVEL, float(MAX_LEVEL)
         self._last: tuple[float, float] | None = None
 
     def next_level(self, level: float, size: int) -> float:
@@ -43,6 +45,6 @@ class LevelSearch:
         following = level + (self._wanted - found) / self._slope
         if not self._low < following < self._high:
             following = min(max(following, self._low), self._high)
-            if following not in (0.0, MAX_LEVEL):
+            if following not in (MIN_LEVEL, MAX_LEVEL):
                 following = (self._low + self._high) / 2
         return following
