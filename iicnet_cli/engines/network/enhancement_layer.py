@@ -276,11 +276,11 @@ class LayerPlanner:
         for _ in range(_MAX_TRIALS):
             if level not in trials:
                 trials[level] = try_level(level)
-            near = min(trials, key=lambda x: abs(math.log(trials[x].size / max_size)))
+            distances = {x: abs(math.log(t.size / max_size)) for x, t in trials.items()}
+            near = min(trials, key=lambda x: (not trials[x].helped, distances[x]))
             step = math.log(max_size / trials[near].size) / _slope(trials, near)
             level = min(max(near + step, MIN_LEVEL), float(MAX_LEVEL))
-            is_known = len(trials) > 1 and trials[near].helped
-            if abs(level - near) <= (_NEAR_LEVELS if is_known else 1) or level in trials:
+            if abs(level - near) <= (_NEAR_LEVELS if len(trials) > 1 else 1) or level in trials:
                 break
             level = float(round(level))
         self._level = float(round(level))
