@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from iicnet_cli.engines.network.residual_codec import (
+    MAX_LEVEL,
     MAX_QUALITY,
     QUICK_SPEED,
-    SIZE_AT_QUICK_SPEED,
+    SIZE_AT_SPEED,
     SLOW_SPEED,
     USUAL_SPEED,
     ZERO_VALUE,
@@ -24,6 +25,7 @@ from iicnet_cli.engines.network.residual_codec import (
     difference_table,
     encode_difference,
     missing_difference,
+    quality_of_level,
 )
 from iicnet_cli.pictures.arrays import FRACTION, to_fixed_point
 from tests.engine_helpers import group_of
@@ -61,11 +63,21 @@ def test_a_better_quality_takes_more_bytes() -> None:
 
 
 @pytest.mark.parametrize("speed", [USUAL_SPEED, SLOW_SPEED])
-def test_quick_files_are_only_a_little_larger(speed: int) -> None:
+def test_slower_files_have_about_the_expected_size(speed: int) -> None:
     quick, slower = (
         len(encode_difference(WANTED, blurred(), 1.0, 70, each)) for each in (QUICK_SPEED, speed)
     )
-    assert quick < SIZE_AT_QUICK_SPEED[speed] * slower
+    assert slower == pytest.approx(SIZE_AT_SPEED[speed] * quick, rel=0.15)
+
+
+def test_each_level_of_the_codec_changes_the_file() -> None:
+    qualities = [quality_of_level(level) for level in range(MAX_LEVEL + 1)]
+    assert (qualities[0], qualities[-1]) == (0, MAX_QUALITY)
+    some = [
+        encode_difference(WANTED, blurred(), 1.0, quality, QUICK_SPEED)
+        for quality in qualities[20:36]
+    ]
+    assert len(set(some)) == len(some)
 
 
 def test_slower_coding_leaves_a_smaller_error_for_its_bytes() -> None:

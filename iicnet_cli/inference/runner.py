@@ -10,6 +10,7 @@ import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
+from iicnet_cli.inference.acceleration import accelerate
 from iicnet_cli.inference.allocator import keep_freed_memory
 from iicnet_cli.inference.tiling import (
     MAX_CPU_MEMORY,
@@ -40,7 +41,7 @@ of them at a time."""
 
 _REFERENCE_ROWS = 256
 """The reference is computed this many rows of the embedding at a time, to save memory."""
-_MARGIN_ROWS = 16
+_MARGIN_ROWS = 12
 """When only some rows are restored, this many rows of the embedding above and below are used."""
 _BYTES_PER_SAMPLE = 16
 """Encoding a group keeps about this many bytes for each sample of its pictures, besides tensors."""
@@ -118,6 +119,8 @@ class Runner:
             keep_freed_memory()
         self.net = channels_last(net.to(self.device)).eval()
         set_precision(self.net, precision, self.device)
+        if self.device.type == "cpu" and precision == "fp32" and not compiled:
+            accelerate(self.net)
         self._forward: Callable[[Tensor], Tensor] = self.net.forward
         self._inverse: Callable[[Tensor], Tensor] = self.net.inverse
         if compiled:

@@ -161,6 +161,17 @@ class CouplingBlock(Invertible):
         return g.to(top.dtype), h1.to(top.dtype)
 
 
+class Accelerator(Protocol):
+    """Computes both passes of :class:`CouplingLayers` in another way, for inference."""
+
+    def takes(self, x: Tensor) -> bool:
+        """Whether a tensor is worth it."""
+
+    def forward(self, x: Tensor) -> Tensor: ...
+
+    def inverse(self, y: Tensor) -> Tensor: ...
+
+
 class CouplingLayers(Invertible):
     """f_inn of equation (7): a chain of coupling blocks.
 
@@ -173,6 +184,9 @@ class CouplingLayers(Invertible):
         subnet: builds the networks inside.
         fused: one network for h1 and g.
         mixing: put an :class:`InvertibleConv1x1`, the identity at first, before each block.
+
+    Attributes:
+        accelerator: computes both passes in inference mode; ``None`` for the layers themselves.
     """
 
     def __init__(
@@ -192,17 +206,28 @@ class CouplingLayers(Invertible):
                 layers.append(InvertibleConv1x1(channels))
             layers.append(CouplingBlock(channels, split, subnet, fused=fused))
         self.layers = nn.ModuleList(layers)
+        self.accelerator: Accelerator | None = None
 
     def forward(self, x: Tensor) -> Tensor:
+        accelerator = self._accelerator_for(x)
+        if accelerator is not None:
+            return accelerator.forward(x)
         for layer in self.layers:
             x = layer(x)
         return x
 
     def inverse(self, y: Tensor) -> Tensor:
+        accelerator = self._accelerator_for(y)
+        if accelerator is not None:
+            return accelerator.inverse(y)
         for layer in reversed(self.layers):
             assert isinstance(layer, Invertible)
             y = layer.inverse(y)
         return y
+
+    def _accelerator_for(self, x: Tensor) -> Accelerator | None:
+        accelerator = self.accelerator if torch.is_inference_mode_enabled() else None
+        return accelerator if accelerator is not None and accelerator.takes(x) else None
 
 
 def autocast_to(dtype: torch.dtype | None, device: torch.device) -> AbstractContextManager[object]:

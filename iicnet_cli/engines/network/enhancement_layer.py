@@ -18,27 +18,31 @@ Zeros after an AVIF, within its length, are padding.
 
 from __future__ import annotations
 
+import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from iicnet_cli.engines.network.level_search import MIN_FILLED, MIN_LEVEL, SLOPES, LevelSearch
 from iicnet_cli.engines.network.residual_codec import (
-    MAX_QUALITY,
+    GAIN_OF_LEVEL,
+    MAX_LEVEL,
     QUICK_SPEED,
-    SIZE_AT_QUICK_SPEED,
+    SIZE_AT_SPEED,
     SLOW_SPEED,
     USUAL_SPEED,
     ZERO_VALUE,
-    best_quality,
     codec_unavailable_reason,
     decode_difference,
     difference_table,
     encode_difference,
     missing_difference,
+    quality_of_level,
 )
 from iicnet_cli.pictures.arrays import FRACTION, FixedPoint, PixelArray, Pixels
 
@@ -52,10 +56,14 @@ MAX_AVIF_PIXELS = 1 << 22
 """One AVIF holds at most this many pixels."""
 _MAX_AVIF_SIDE = 16384
 """One AVIF has at most this many rows and columns; readers stop at 32768."""
-_SAMPLED_PARTS = 4
-"""The first estimate of the quality is made from at most this many parts."""
-_USUAL_QUALITY = 70
-"""The search for the quality starts here."""
+_MAX_TRIALS = 6
+"""A plan codes a layer, and a slice, at most this many times."""
+_NEAR_LEVELS = 5
+"""Sizes and errors are estimated up to this many levels away from a trial."""
+_USUAL_LEVEL = 34.0
+"""The search for the level starts here."""
+_USUAL_SLOPE = 0.08
+"""The logarithm of the size grows by about this much with the level."""
 _LENGTH_BYTES = 4
 """The length of an AVIF is stored in this many bytes."""
 _HEADER = struct.Struct(">HBB")
@@ -95,10 +103,11 @@ class LayerPlan:
         wanted: (K, H, W, C), what went into the network, -255..510.
         corrected: indices of the pictures that the layer corrects.
         gain: differences are multiplied by this before they are coded.
-        quality: approximate quality of the codec.
-        sizes: approximate bytes of each slice at that quality.
+        level: approximate level of the codec; a fraction is made up for by the gain.
+        sizes: approximate bytes of each slice at that level.
         mse_reduction: mean squared error, over all pictures, that the layer removes if it is coded
             quickly.
+        slope: by how much the logarithm of the size grows with the level.
         first: index of the slice that comes first; the others follow in cyclic order.
         thorough: whether the codec runs at its slow speed, which takes eight times as long.
     """
@@ -106,9 +115,10 @@ class LayerPlan:
     wanted: PixelArray
     corrected: list[int]
     gain: float
-    quality: int
+    level: float
     sizes: list[int]
     mse_reduction: float
+    slope: float
     first: int = 0
     thorough: bool = False
 
@@ -142,16 +152,7 @@ class LayerPlan:
         """
         wanted = self.wanted[:, self.rows(index)]
         parts = _split_into_parts(self.corrected, wanted.shape)
-        speed = SLOW_SPEED if self.thorough else USUAL_SPEED
-        quick_size = round(max_size * SIZE_AT_QUICK_SPEED[speed])
-        quality = _find_quality(wanted, restored, parts, self.gain, quick_size, self.quality)
-        files = [b""] * len(parts)
-        while quality >= 0:
-            candidates = _encode_parts(wanted, restored, parts, self.gain, quality, speed)
-            if _coded_size(parts, candidates) <= max_size:
-                files = candidates
-                break
-            quality -= 1
+        files = self._encode_to_fit(wanted, restored, parts, max_size)
         divisors = [
             self._divisors(wanted[part], restored[part], data)
             for part, data in zip(parts, files, strict=True)
@@ -173,6 +174,31 @@ class LayerPlan:
         body = self.encode_slice(0, restored, max_size - _HEADER.size)
         add_layer(self.header + body, added)
         return added
+
+    def _encode_to_fit(
+        self, wanted: PixelArray, restored: FixedPoint, parts: Sequence[Part], max_size: int
+    ) -> list[bytes]:
+        """Parts coded in about the best quality that fits; empty files if none does."""
+        speed = SLOW_SPEED if self.thorough else USUAL_SPEED
+
+        def encode(level: float, speed: int) -> tuple[list[bytes], int]:
+            files = _encode_parts(wanted, restored, parts, self.gain, level, speed)
+            return files, _coded_size(parts, files)
+
+        _, size = encode(self.level, QUICK_SPEED)
+        size = round(size * SIZE_AT_SPEED[speed])
+        search = LevelSearch(max_size, self.slope)
+        level = search.next_level(self.level, size)
+        best, best_size = [b""] * len(parts), 0
+        for _ in range(_MAX_TRIALS):
+            files, size = encode(level, speed)
+            if best_size < size <= max_size:
+                best, best_size = files, size
+            following = search.next_level(level, size)
+            if MIN_FILLED * max_size < size <= max_size or following == level:
+                break
+            level = following
+        return best
 
     def _divisors(self, wanted: PixelArray, restored: FixedPoint, data: bytes) -> bytes:
         """The divisor for each picture of a part that leaves the least squared error.
@@ -197,50 +223,152 @@ def slice_rows(height: int, count: int) -> list[slice]:
     return [slice(a, b) for a, b in pairwise(ends)]
 
 
-def plan_layer(
-    wanted: PixelArray, restored: FixedPoint, max_size: int, slices: int = 1
-) -> LayerPlan | None:
-    """Decide how to code the difference between original and restored pictures.
+class LayerPlanner:
+    """Decides how to code the difference between original and restored pictures.
+
+    It remembers what it has coded, so that plans for several sizes take little more time than one.
 
     Args:
         wanted: (K, H, W, C), what went into the network, -255..510.
         restored: (K, H, W, C) in fixed point, approximately what the network will restore.
-        max_size: bytes that are available.
-        slices: number of slices.
-
-    Returns:
-        ``None`` where nothing fits or helps, and for pictures that are not in colour.
     """
-    if max_size < _MIN_LAYER_BYTES or wanted.shape[3] != 3 or wanted.shape[2] > _MAX_AVIF_SIDE:
-        return None
-    corrected = list(range(len(wanted)))
-    quality = _USUAL_QUALITY
-    while corrected:
-        gain = _choose_gain(wanted, restored, corrected)
-        parts_of_slices = [
-            [
-                (pictures, slice(area.start + rows.start, area.start + rows.stop))
-                for pictures, rows in _split_into_parts(corrected, wanted[:, area].shape)
-            ]
-            for area in slice_rows(wanted.shape[1], slices)
-        ]
-        parts = [part for of_slice in parts_of_slices for part in of_slice]
-        sampled = parts[:: -(-len(parts) // _SAMPLED_PARTS)]
-        sampled_size = (max_size - _HEADER.size) * _total_rows(sampled) // _total_rows(parts)
-        quality = _find_quality(wanted, restored, sampled, gain, sampled_size, quality)
-        if quality < 0:
+
+    def __init__(self, wanted: PixelArray, restored: FixedPoint) -> None:
+        self._wanted, self._restored = wanted, restored
+        self._level, self._corrected = _USUAL_LEVEL, list(range(len(wanted)))
+        self._trials: dict[tuple[int, tuple[int, ...]], dict[float, _Trial]] = {}
+
+    def plan(self, max_size: int, slices: int = 1) -> LayerPlan | None:
+        """Plan a layer.
+
+        Args:
+            max_size: bytes that are available.
+            slices: number of slices.
+
+        Returns:
+            ``None`` where nothing fits or helps, and for pictures that are not in colour.
+        """
+        wanted = self._wanted
+        if max_size < _MIN_LAYER_BYTES or wanted.shape[3] != 3 or wanted.shape[2] > _MAX_AVIF_SIDE:
             return None
-        files = _encode_parts(wanted, restored, parts, gain, quality, QUICK_SPEED)
-        helped, mse_reduction = _measure_improvement(wanted, restored, parts, files, gain)
-        if helped == corrected:
-            remaining = iter(files)
-            sizes = [
-                _coded_size(of_slice, [next(remaining) for _ in of_slice])
-                for of_slice in parts_of_slices
-            ]
-            return LayerPlan(wanted, corrected, gain, quality, sizes, mse_reduction)
-        corrected = helped
-    return None
+        corrected = self._corrected
+        while corrected:
+            trials = self._trials.setdefault((slices, tuple(corrected)), {})
+            gain = _choose_gain(wanted, self._restored, corrected)
+            level, trial = self._find_level(
+                trials,
+                max_size - _HEADER.size,
+                partial(_try_level, wanted, self._restored, corrected, gain, slices),
+            )
+            if trial.size > max_size and level == MIN_LEVEL:
+                return None
+            if trial.helped == corrected:
+                self._corrected = corrected
+                return _plan_at(wanted, corrected, gain, level, trial, trials)
+            corrected = trial.helped
+        return None
+
+    def _find_level(
+        self, trials: dict[float, _Trial], max_size: int, try_level: Callable[[float], _Trial]
+    ) -> tuple[float, _Trial]:
+        """The level at which a layer, coded quickly, should just fit, and a trial near it."""
+        level = self._level
+        for _ in range(_MAX_TRIALS):
+            if level not in trials:
+                trials[level] = try_level(level)
+            distances = {x: abs(math.log(t.size / max_size)) for x, t in trials.items()}
+            near = min(trials, key=lambda x: (not trials[x].helped, distances[x]))
+            step = math.log(max_size / trials[near].size) / _slope(trials, near)
+            level = min(max(near + step, MIN_LEVEL), float(MAX_LEVEL))
+            if abs(level - near) <= (_NEAR_LEVELS if len(trials) > 1 else 1) or level in trials:
+                break
+            level = float(round(level))
+        self._level = float(round(level))
+        return level, trials[near]
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A layer coded quickly, at one level.
+
+    Attributes:
+        level: of the codec.
+        sizes: bytes of each slice.
+        helped: the pictures that it improves.
+        mse_reduction: over all pictures.
+    """
+
+    level: float
+    sizes: list[int]
+    helped: list[int]
+    mse_reduction: float
+
+    @property
+    def size(self) -> int:
+        """Bytes of all slices."""
+        return sum(self.sizes)
+
+
+def _plan_at(
+    wanted: PixelArray,
+    corrected: list[int],
+    gain: float,
+    level: float,
+    trial: _Trial,
+    trials: dict[float, _Trial],
+) -> LayerPlan:
+    """The plan for a level near that of a trial."""
+    slope = _slope(trials, trial.level)
+    growth = slope * (level - trial.level)
+    sizes = [round(size * math.exp(growth)) for size in trial.sizes]
+    reduction = trial.mse_reduction
+    others = [other for other in trials.values() if other.size != trial.size]
+    if others:
+        other = min(others, key=lambda each: abs(each.level - trial.level))
+        change = (other.mse_reduction - reduction) / math.log(other.size / trial.size)
+        reduction += growth * change
+    return LayerPlan(wanted, corrected, gain, level, sizes, reduction, slope)
+
+
+def _slope(trials: dict[float, _Trial], near: float) -> float:
+    """By how much the logarithm of the size grows with the level, near that of a trial."""
+    others = [level for level in trials if level != near]
+    if not others:
+        return _USUAL_SLOPE
+    other = min(others, key=lambda level: abs(level - near))
+    slope = math.log(trials[other].size / trials[near].size) / (other - near)
+    return min(max(slope, SLOPES[0]), SLOPES[1])
+
+
+def _try_level(
+    wanted: PixelArray,
+    restored: FixedPoint,
+    corrected: list[int],
+    gain: float,
+    slices: int,
+    level: float,
+) -> _Trial:
+    """Code a layer quickly at one level."""
+    parts_of_slices = [
+        [
+            (pictures, slice(area.start + rows.start, area.start + rows.stop))
+            for pictures, rows in _split_into_parts(corrected, wanted[:, area].shape)
+        ]
+        for area in slice_rows(wanted.shape[1], slices)
+    ]
+    parts = [part for of_slice in parts_of_slices for part in of_slice]
+    files = _encode_parts(wanted, restored, parts, gain, level, QUICK_SPEED)
+    helped, mse_reduction = _measure_improvement(wanted, restored, parts, files, gain)
+    remaining = iter(files)
+    sizes = [
+        _coded_size(of_slice, [next(remaining) for _ in of_slice]) for of_slice in parts_of_slices
+    ]
+    return _Trial(level, sizes, helped, mse_reduction)
+
+
+def plan_layer(wanted: PixelArray, restored: FixedPoint, size: int, n: int = 1) -> LayerPlan | None:
+    """Plan one layer of ``n`` slices; see :class:`LayerPlanner`."""
+    return LayerPlanner(wanted, restored).plan(size, n)
 
 
 def add_layer(data: bytes, restored: FixedPoint) -> None:
@@ -293,32 +421,18 @@ def _choose_gain(wanted: PixelArray, restored: FixedPoint, corrected: list[int])
     return next((gain for gain in GAINS if clipping_mse(gain) < _MAX_CLIPPING_MSE), GAINS[-1])
 
 
-def _find_quality(
-    wanted: PixelArray,
-    restored: FixedPoint,
-    parts: Sequence[Part],
-    gain: float,
-    max_size: int,
-    guess: int,
-) -> int:
-    """The best quality at which these parts fit if coded quickly; -1 if they fit at none."""
-
-    def size_at(quality: int) -> int:
-        return _coded_size(
-            parts, _encode_parts(wanted, restored, parts, gain, quality, QUICK_SPEED)
-        )
-
-    return best_quality(size_at, max_size, MAX_QUALITY + 1, guess)
-
-
 def _encode_parts(
     wanted: PixelArray,
     restored: FixedPoint,
     parts: Sequence[Part],
     gain: float,
-    quality: int,
+    level: float,
     speed: int,
 ) -> list[bytes]:
+    """Code parts at a level; if it is no whole number, at the next one with a smaller gain."""
+    whole = max(0, math.ceil(level))
+    gain *= GAIN_OF_LEVEL ** (level - whole)
+    quality = quality_of_level(whole)
     return [encode_difference(wanted[part], restored[part], gain, quality, speed) for part in parts]
 
 
@@ -374,8 +488,7 @@ def _correlate(
 
 def _split_into_parts(pictures: list[int], shape: tuple[int, ...]) -> list[Part]:
     """Small pictures all together; large ones one by one, in bands of rows."""
-    height, width = shape[1:3]
-    count = len(pictures)
+    count, height, width = len(pictures), *shape[1:3]
     if count * height * width <= MAX_AVIF_PIXELS and count * height <= _MAX_AVIF_SIDE:
         return [(pictures, slice(0, height))]
     rows = max(1, min(_MAX_AVIF_SIDE, MAX_AVIF_PIXELS // width))
@@ -384,8 +497,3 @@ def _split_into_parts(pictures: list[int], shape: tuple[int, ...]) -> list[Part]
         for k in pictures
         for top in range(0, height, rows)
     ]
-
-
-def _total_rows(parts: Sequence[Part]) -> int:
-    """Rows of all pictures of these parts together."""
-    return sum(len(pictures) * int(rows.stop - rows.start) for pictures, rows in parts)

@@ -21,7 +21,7 @@ from iicnet_cli.engines.network.decoder import (
     decode_pictures,
     restore_before_prediction,
 )
-from iicnet_cli.engines.network.enhancement_layer import LayerPlan, plan_layer
+from iicnet_cli.engines.network.enhancement_layer import LayerPlan, LayerPlanner
 from iicnet_cli.inference.runner import Passes
 from iicnet_cli.payload.mark import Mark
 from iicnet_cli.payload.mark_pixels import constrain_samples, payload_capacity, write_mark
@@ -35,7 +35,7 @@ from iicnet_cli.quantize.trellis_codes import TRELLIS_CODES
 UNCERTAIN_BASE_MSE = 1.0
 """Where the base layer has a smaller mean squared error than this, carrying a layer may cost more
 than it gains, so both ways are tried and compared."""
-MAX_SLICES = 8
+MAX_SLICES = 6
 """More slices take more time and gain little."""
 
 _BITS_BY_BASE_MSE = {1.6: 1, 2.2: 2, 64.0: 3, 512.0: 4, math.inf: 6}
@@ -106,11 +106,12 @@ def encode_with_layer(request: LayerRequest, bits: int | None = None) -> tuple[M
     """
     base = request.restore(request.embedding)
     base_mse = _rounded_mse(request.wanted, base)
+    planner = LayerPlanner(request.wanted, base)
     is_forced = bits is not None
     if bits is None:
-        bits, plan = _choose_bits(request, base, base_mse)
+        bits, plan = _choose_bits(request, planner, base_mse)
     else:
-        plan = _plan(request, base, bits)
+        plan = _plan(request, planner, bits)
     if plan is None:
         return _encode_plain(request)
     needs_comparison = not is_forced and (
@@ -155,16 +156,16 @@ def _encode_plain(request: LayerRequest) -> tuple[Mark, Pixels]:
     return mark, write_mark(request.embedding, mark, noise_shaping)
 
 
-def _plan(request: LayerRequest, base: FixedPoint, bits: int) -> LayerPlan | None:
+def _plan(request: LayerRequest, planner: LayerPlanner, bits: int) -> LayerPlan | None:
     """A plan for a layer of ``bits`` payload bits a pixel."""
     embedding = request.embedding.pixels
     size = layer_capacity(embedding, request.mark, bits)
     slices = max(1, min(MAX_SLICES, size // _MIN_SLICE_BYTES, len(embedding) // _MIN_SLICE_ROWS))
-    return plan_layer(request.wanted, base, size, slices)
+    return planner.plan(size, slices)
 
 
 def _choose_bits(
-    request: LayerRequest, base: FixedPoint, base_mse: float
+    request: LayerRequest, planner: LayerPlanner, base_mse: float
 ) -> tuple[int, LayerPlan | None]:
     """Payload bits a pixel that pay, and the plan for them.
 
@@ -183,9 +184,9 @@ def _choose_bits(
 
     base_mse_outside = base_mse / request.open_share
     bits = next(n for limit, n in _BITS_BY_BASE_MSE.items() if base_mse_outside < limit)
-    plan = _plan(request, base, bits)
+    plan = _plan(request, planner, bits)
     while plan is not None and bits > 1:
-        smaller = _plan(request, base, bits - 1)
+        smaller = _plan(request, planner, bits - 1)
         if expected_psnr(bits - 1, smaller) <= expected_psnr(bits, plan):
             break
         bits, plan = bits - 1, smaller

@@ -1,0 +1,50 @@
+"""The level of a codec at which a file has a certain size.
+
+The size is about exponential in the level, so two or three files are enough to find it.
+"""
+
+from __future__ import annotations
+
+import math
+
+from iicnet_cli.engines.network.residual_codec import MAX_LEVEL
+
+MIN_LEVEL = -20.0
+"""Below 0 the level of the codec stays 0, and the gain gets smaller."""
+MIN_FILLED = 0.93
+"""A slice that fills this share of its bytes is not coded again."""
+SLOPES = 0.03, 0.25
+"""Range of the slope of the logarithm of the size against the level."""
+
+
+class LevelSearch:
+    """Finds the level at which a file has a certain size, by secants of the logarithm of the size.
+
+    Args:
+        max_size: bytes that are available.
+        slope: by how much the logarithm of the size grows with the level, at first.
+    """
+
+    def __init__(self, max_size: int, slope: float) -> None:
+        self._wanted = math.log(max(1, max_size) * (1 + MIN_FILLED) / 2)
+        self._max_size, self._slope = max_size, slope
+        self._low, self._high = MIN_LEVEL, float(MAX_LEVEL)
+        self._last: tuple[float, float] | None = None
+
+    def next_level(self, level: float, size: int) -> float:
+        """The level to try next; the same if there is none."""
+        found = math.log(size)
+        if self._last is not None and abs(level - self._last[0]) > 0.5:
+            secant = (found - self._last[1]) / (level - self._last[0])
+            self._slope = min(max(secant, SLOPES[0]), SLOPES[1])
+            if size <= self._max_size:
+                self._low = max(self._low, level)
+            else:
+                self._high = min(self._high, level)
+        self._last = level, found
+        following = level + (self._wanted - found) / self._slope
+        if not self._low < following < self._high:
+            following = min(max(following, self._low), self._high)
+            if following not in (MIN_LEVEL, MAX_LEVEL):
+                following = (self._low + self._high) / 2
+        return following

@@ -1,0 +1,35 @@
+"""The search for the level of a codec at which a file has a certain size."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from iicnet_cli.engines.network.level_search import MIN_FILLED, MIN_LEVEL, LevelSearch
+from iicnet_cli.engines.network.residual_codec import MAX_LEVEL
+
+
+@pytest.mark.parametrize("slope", [0.05, 0.1, 0.2])
+@pytest.mark.parametrize("wanted", [20.5, 33.0, 47.2])
+def test_a_few_trials_find_the_level_of_a_size(slope: float, wanted: float) -> None:
+    def size_at(level: float) -> int:
+        return round(300 + 1000 * math.exp(slope * level))
+
+    max_size = size_at(wanted)
+    search = LevelSearch(max_size, 0.08)
+    level, sizes = 34.0, []
+    for _ in range(5):
+        sizes.append(size_at(level))
+        if MIN_FILLED * max_size < sizes[-1] <= max_size:
+            break
+        level = search.next_level(level, sizes[-1])
+    assert MIN_FILLED * max_size < sizes[-1] <= max_size
+
+
+@pytest.mark.parametrize(("size", "end"), [(10, MAX_LEVEL), (10**6, MIN_LEVEL)])
+def test_the_search_ends_at_the_ends_of_the_scale(size: int, end: float) -> None:
+    search = LevelSearch(1000, 0.03)
+    level = search.next_level(30.0, size)
+    assert level == end
+    assert search.next_level(level, size) == end
