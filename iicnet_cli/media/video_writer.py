@@ -21,6 +21,7 @@ from iicnet_cli.media.files import replacing, temporary_name
 from iicnet_cli.media.stills import write_still
 from iicnet_cli.media.video_encodings import (
     ENCODINGS,
+    Encoding,
     TICKS_PER_SECOND,
     encoding_for,
     time_expression,
@@ -36,6 +37,7 @@ def open_writer(
     *,
     timestamps: Sequence[float] | None = None,
     names: Sequence[str] | None = None,
+    encoding: Encoding | None = None,
     overwrite: bool = False,
 ) -> VideoWriter:
     """Open a clip for writing; the suffix of the target decides how.
@@ -54,6 +56,7 @@ def open_writer(
             cannot keep them and play at ``fps``.
         names: file names for the frames in a folder, a.jpg for a.png; repeated ones become a-2.png,
             a-3.png, and frames without a name are numbered. Files ignore them.
+        encoding: how a file is encoded; by default as its suffix says.
         overwrite: replace an existing file; in a folder, replace only files of the same names and,
             without ``names``, all numbered frames.
 
@@ -84,7 +87,9 @@ def open_writer(
     if is_folder:
         writer = _FolderWriter(path, (width, height), names or (), overwrite)
     else:
-        writer = _FileWriter(path, (width, height), fps, timestamps, overwrite)
+        odd = bool(width % 2 or height % 2)
+        chosen = encoding or encoding_for(suffix, odd_size=odd)
+        writer = _FileWriter(path, (width, height), fps, timestamps, chosen, overwrite)
     writer.notes += notes
     return writer
 
@@ -168,11 +173,11 @@ class _FileWriter(VideoWriter):
         size: tuple[int, int],
         fps: Fraction,
         times: Sequence[float] | None,
+        encoding: Encoding,
         overwrite: bool,
     ) -> None:
         super().__init__(target, size, None if times is None else len(times))
         width, height = size
-        encoding = encoding_for(target.suffix.lower(), odd_size=bool(width % 2 or height % 2))
         if encoding.max_fps is not None and fps > encoding.max_fps:
             kind = target.suffix[1:].upper()
             self.notes.append(f"{kind} cannot play faster than {encoding.max_fps} frames a second")

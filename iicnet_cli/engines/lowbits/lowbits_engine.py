@@ -1,0 +1,28 @@
+"""The channel in the low bits as a :class:`FileEngine`."""
+
+from __future__ import annotations
+
+from iicnet_cli.engines.base import Alteration, EncodingProgress, ignore_encoding
+from iicnet_cli.engines.file_engine import FileEngine
+from iicnet_cli.engines.lowbits import channel
+from iicnet_cli.pictures.arrays import Pixels
+
+
+class LowBitsEngine(FileEngine):
+    """Carries files in the low bits of all samples."""
+
+    name = "lowbits"
+
+    def survives(self) -> frozenset[Alteration]:
+        return frozenset({Alteration.METADATA_STRIPPED})
+
+    def capacity(self, reference: Pixels, psnr: float) -> int:
+        return channel.capacity(reference, psnr)
+
+    def write(
+        self, reference: Pixels, data: bytes, progress: EncodingProgress = ignore_encoding
+    ) -> Pixels:
+        return channel.write(reference, data)
+
+    def read(self, embedding: Pixels) -> bytes:
+        return channel.read(embedding)
