@@ -1,1 +1,1 @@
-"""Files in the low bits of a picture; the PNG must arrive as it is."""
+"""The engine that puts a file into the low bits of a picture."""

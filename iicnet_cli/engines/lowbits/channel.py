@@ -1,40 +1,104 @@
-"""A stub until the real channel is here: plain low bits."""
+"""Bytes in the low bits of a picture.
+
+::
+
+    reference, bytes --write--> pixels --read--> bytes
+
+The reference is changed as little as possible. Any change of the pixels is noticed when they are
+read, and none can be repaired.
+"""
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 
-from iicnet_cli.errors import DamagedError, UsageError
+from iicnet_cli.engines.lowbits.rates import RateAllocation
+from iicnet_cli.errors import DamagedError, NotAnEmbeddingError, UsageError
+from iicnet_cli.payload.lowbits_mark import LowBitsMark, mark_positions, read_lowbits_mark
+from iicnet_cli.payload.lowbits_payload import capacity_bits, read_payload, write_payload
 from iicnet_cli.pictures.arrays import Pixels
+from iicnet_cli.pictures.metrics import mse_to_psnr, psnr_to_mse
 
 
 def capacity(reference: Pixels, psnr: float) -> int:
-    return int(reference.size * max(0.0, 2.6 - (psnr - 40) / 6.02) / 8) - 8
+    """How many bytes a picture carries when it is changed by so many dB.
+
+    Args:
+        reference: (H, W) or (H, W, C) uint8.
+        psnr: of the written pixels beside the reference, in dB.
+    """
+    allocation = RateAllocation.of(reference)
+    bits = allocation.bits_at(psnr_to_mse(psnr))
+    bases, _ = _carriers(LowBitsMark(allocation.rate_map(bits), 0, 0), reference.shape)
+    return max(0, capacity_bits(bases) // 8)
+
+
+def expected_psnr(reference: Pixels, size: int) -> float:
+    """The PSNR in dB that :func:`write` leaves when it puts this many bytes into a picture."""
+    return mse_to_psnr(RateAllocation.of(reference).mse_at(8 * size))
 
 
 def write(reference: Pixels, data: bytes) -> Pixels:
-    framed = b"LOWB" + len(data).to_bytes(4, "big") + data
-    bits = np.unpackbits(np.frombuffer(framed, np.uint8)).astype(np.int64)
-    bits = np.concatenate([bits, np.zeros(-len(bits) % 3, np.int64)]).reshape(-1, 3)
-    digits = bits @ np.array([4, 2, 1])
-    if len(digits) > reference.size:
-        raise UsageError("more bytes than fit")
-    flat = reference.reshape(-1).astype(np.int64).copy()
-    part = flat[: len(digits)]
-    change = (digits - part) % 8
-    moved = part + np.where(change > 4, change - 8, change)
-    moved += np.where(moved < 0, 8, 0) - np.where(moved > 255, 8, 0)
-    flat[: len(digits)] = moved
-    return flat.astype(np.uint8).reshape(reference.shape)
+    """Put bytes into the low bits of a picture.
+
+    Args:
+        reference: (H, W) or (H, W, C) uint8.
+        data: any bytes, fewer than 2**32.
+
+    Returns:
+        Pixels of the same shape.
+
+    Raises:
+        UsageError: the picture is too small for them.
+    """
+    allocation = RateAllocation.of(reference)
+    needed, aim = 8 * len(data), 8.0 * len(data)
+    while True:
+        mark = LowBitsMark(allocation.rate_map(aim), len(data), zlib.crc32(data))
+        bases, mark_bits = _carriers(mark, reference.shape)
+        missing = needed - capacity_bits(bases)
+        if missing <= 0:
+            break
+        if aim > allocation.bits[-1]:
+            raise UsageError(
+                f"{len(data)} bytes do not fit into {reference.size} samples",
+                hint="take a larger picture, or hide less in it",
+            )
+        aim += missing
+    pixels = write_payload(reference.reshape(-1), bases, data)
+    positions = mark_positions(reference.size, len(mark_bits) // 8)
+    pixels[positions] = reference.reshape(-1)[positions] & 0xFE | mark_bits
+    return pixels.reshape(reference.shape)
 
 
 def read(pixels: Pixels) -> bytes:
-    digits = (pixels.reshape(-1) & 7).astype(np.uint8)
-    bits = np.stack([digits >> 2 & 1, digits >> 1 & 1, digits & 1], axis=1).reshape(-1)
-    data = np.packbits(bits).tobytes()
-    if data[:4] != b"LOWB":
-        raise DamagedError("its pixels carry nothing")
-    length = int.from_bytes(data[4:8], "big")
-    if length > len(data) - 8:
-        raise DamagedError("its pixels were altered")
-    return data[8 : 8 + length]
+    """Read the bytes that :func:`write` put into a picture.
+
+    Raises:
+        NotAnEmbeddingError: there is no mark of this engine.
+        DamagedError: the pixels were altered.
+        UnsupportedVersionError: they were written by a newer program.
+    """
+    found = read_lowbits_mark(pixels)
+    if found is None:
+        raise NotAnEmbeddingError("the pixels carry no file, or they were altered")
+    mark, mark_size = found
+    bases = mark.rate_map.sample_bases(pixels.shape)
+    bases[mark_positions(pixels.size, mark_size)] = 0
+    data = read_payload(pixels.reshape(-1), bases, mark.size)
+    if data is None or zlib.crc32(data) != mark.crc:
+        raise DamagedError("the file in the low bits is damaged: the pixels were altered")
+    return data
+
+
+def _carriers(mark: LowBitsMark, shape: tuple[int, ...]) -> tuple[Pixels, Pixels]:
+    """The base of each sample for a mark, 0 where it lies itself; and the bits of the mark."""
+    data = mark.to_bytes()
+    bases = mark.rate_map.sample_bases(shape)
+    try:
+        bases[mark_positions(len(bases), len(data))] = 0
+    except ValueError as error:
+        raise UsageError(str(error), hint="take a larger picture") from error
+    return bases, np.unpackbits(np.frombuffer(data, np.uint8))
