@@ -25,7 +25,7 @@ import numpy as np
 from iicnet_cli import __version__
 from iicnet_cli.container.header import Header
 from iicnet_cli.container.png_writer import PngWriter
-from iicnet_cli.engines import open_engine
+from iicnet_cli.engines import FILE_ENGINES, open_engine, open_file_engine
 from iicnet_cli.engines.base import (
     Computing,
     EncodedGroup,
@@ -35,7 +35,14 @@ from iicnet_cli.engines.base import (
     SideInfo,
 )
 from iicnet_cli.errors import UsageError
-from iicnet_cli.identify import identify
+from iicnet_cli.file_embedding import (
+    FileJob,
+    embed_files,
+    estimate_files,
+    restore_files,
+    restored_pictures,
+)
+from iicnet_cli.identify import file_engine_of, identify
 from iicnet_cli.measuring import QualityMeter, check_quality, missed_targets
 from iicnet_cli.media.files import check_target, replacing
 from iicnet_cli.memory_images import encode_embedding, open_embedding, write_pictures
@@ -139,6 +146,9 @@ class Converter:
         """
         began = time.monotonic()
         output = _check_output(output, overwrite)
+        if options.engine in FILE_ENGINES:
+            files = self._open_files(inputs, task, model, options)
+            return embed_files(files, output, guessed=task is None, overwrite=overwrite)
         job = self._open(inputs, task, model, options)
         if options.with_ssim:
             _check_ssim_size(job)
@@ -180,6 +190,9 @@ class Converter:
 
         Args, and errors: as :meth:`embed`.
         """
+        if options.engine in FILE_ENGINES:
+            files = self._open_files(inputs, task, model, options)
+            return estimate_files(files, guessed=task is None)
         from iicnet_cli.engines.parallel import share_cores
 
         job = self._open(inputs, task, model, options)
@@ -242,6 +255,13 @@ class Converter:
         began = time.monotonic()
         source = Path(source)
         with EmbeddingReader(source) as reader:
+            png = source if folder is None else Path(folder) / source.name
+            carrier = file_engine_of(reader)
+            if carrier is not None:
+                wanted = None if output is None else Path(output)
+                return restore_files(
+                    reader, carrier, png, wanted, options, self._progress, overwrite=overwrite
+                )
             identity = identify(reader, source, task=task, model=model)
             header = identity.header
             chosen = task_named(header.task)
@@ -249,7 +269,6 @@ class Converter:
             if options.layout is not None and "layout" not in chosen.takes:
                 raise UsageError(f"{chosen.name} has no use for --layout")
             altered = None if reader.header is None else not reader.verify()
-            png = source if folder is None else Path(folder) / source.name
             target = chosen.default_output(png, header) if output is None else Path(output)
             notes: list[str] = []
             groups = self._restored_groups(reader, header, engine, notes)
@@ -301,6 +320,7 @@ class Converter:
         *,
         task: str | None = None,
         model: str | None = None,
+        password: str | None = None,
     ) -> list[Pixels]:
         """Restore what a PNG holds into memory.
 
@@ -308,6 +328,7 @@ class Converter:
             source: path or bytes of the PNG, or what :meth:`embed_images` returned.
             task: overrides what the PNG says.
             model: name or folder of a checkpoint; overrides what the PNG says.
+            password: opens what was encrypted.
 
         Returns:
             The pictures (H, W, 3) uint8 in the order in which they were given, at their own sizes;
@@ -324,6 +345,9 @@ class Converter:
             readable = io.BytesIO(encode_embedding(source))
         name = readable if isinstance(readable, Path) else Path("the picture")
         with EmbeddingReader(readable) as reader:
+            carrier = file_engine_of(reader)
+            if carrier is not None:
+                return restored_pictures(reader, carrier, password)
             identity = identify(reader, name, task=task, model=model)
             header = identity.header
             groups = self._restored_groups(reader, header, self._engine(identity.request), [])
@@ -337,26 +361,30 @@ class Converter:
         options: EmbedOptions,
     ) -> _Job:
         """Choose task and engine, and open the inputs."""
-        paths = [Path(path) for path in inputs]
-        if not paths:
-            raise UsageError("nothing to embed: no input was given")
-        chosen = task_named(task) if task else guess_task(paths, options)
+        paths, chosen = _choose_task(inputs, task, options)
         images = chosen.pictures_per_group(paths)
-        for name in options.given_for_tasks():
-            if name not in chosen.takes:
-                raise UsageError(f"{chosen.name} has no use for --{name}")
         engine = self._engine(
             EngineRequest(options.engine, chosen.name, images, options.half, model)
         )
-        source = chosen.open(paths, engine.images_per_group, options)
-        if min(source.width, source.height) < MIN_PICTURE_SIDE:
-            raise UsageError(
-                f"pictures of {source.width}x{source.height} pixels are too small: "
-                f"{MIN_PICTURE_SIDE}x{MIN_PICTURE_SIDE} is the least"
-            )
+        source = _open_source(chosen, paths, engine.images_per_group, options)
         predicts = options.align and "align" in chosen.takes
         request = EncodingRequest(chosen.name, source.fps, predicts, options)
         return _Job(chosen, engine, source, request, guessed=task is None)
+
+    def _open_files(
+        self,
+        inputs: Sequence[AnyPath],
+        task: str | None,
+        model: str | None,
+        options: EmbedOptions,
+    ) -> FileJob:
+        """Choose the task, and open the inputs for an engine that carries files."""
+        if model is not None:
+            raise UsageError("--model is for the network", hint="leave --model or --for out")
+        paths, chosen = _choose_task(inputs, task, options)
+        # One frame at a time, so that clips of any length fit into memory.
+        source = _open_source(chosen, paths, chosen.pictures_per_group(paths) or 1, options)
+        return FileJob(chosen, open_file_engine(options.engine), source, options, self._progress)
 
     def _engine(self, request: EngineRequest) -> Engine:
         """The engine for a request; one that is open already, if it is the same."""
@@ -426,6 +454,33 @@ class Converter:
 
     def _tick(self, stage: Stage, done: int, total: int | None) -> Callable[[float], None]:
         return lambda share: self._progress(Progress(stage, done + share, total))
+
+
+def _choose_task(
+    inputs: Sequence[AnyPath], task: str | None, options: EmbedOptions
+) -> tuple[list[Path], Task]:
+    """The inputs as paths, and the task that was named or can be guessed."""
+    paths = [Path(path) for path in inputs]
+    if not paths:
+        raise UsageError("nothing to embed: no input was given")
+    chosen = task_named(task) if task else guess_task(paths, options)
+    for name in options.given_for_tasks():
+        if name not in chosen.takes:
+            raise UsageError(f"{chosen.name} has no use for --{name}")
+    return paths, chosen
+
+
+def _open_source(
+    task: Task, paths: Sequence[Path], images: int | None, options: EmbedOptions
+) -> PictureSource:
+    """Open the inputs of a task, and refuse pictures that are too small."""
+    source = task.open(paths, images, options)
+    if min(source.width, source.height) < MIN_PICTURE_SIDE:
+        raise UsageError(
+            f"pictures of {source.width}x{source.height} pixels are too small: "
+            f"{MIN_PICTURE_SIDE}x{MIN_PICTURE_SIDE} is the least"
+        )
+    return source
 
 
 def _header(job: _Job, description: SourceDescription, encoded: list[SideInfo]) -> Header:

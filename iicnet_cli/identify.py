@@ -7,8 +7,9 @@ from fractions import Fraction
 from pathlib import Path
 
 from iicnet_cli.container.header import Header
-from iicnet_cli.engines import DEFAULT_ENGINE
+from iicnet_cli.engines import DEFAULT_ENGINE, FILE_ENGINES, open_file_engine
 from iicnet_cli.engines.base import EngineRequest
+from iicnet_cli.engines.file_engine import FileEngine
 from iicnet_cli.engines.network.checkpoints import default_checkpoint
 from iicnet_cli.errors import (
     DamagedError,
@@ -68,6 +69,20 @@ def identify(
         )
     checkpoint = find(model) if model else find(default_checkpoint(task_named(task or "").name))
     return _by_checkpoint(checkpoint, task or checkpoint.config.task, reader.size, "request")
+
+
+def file_engine_of(reader: EmbeddingReader) -> FileEngine | None:
+    """The engine of a PNG that carries files, by its header or by its pixels; else ``None``."""
+    if reader.header is not None:
+        name = reader.header.engine
+        return open_file_engine(name) if name in FILE_ENGINES else None
+    if reader.mark is None:
+        first = reader.read_frame(0)
+        for name in FILE_ENGINES:
+            engine = open_file_engine(name)
+            if engine.recognises(first):
+                return engine
+    return None
 
 
 def task_of(mark: Mark) -> str:

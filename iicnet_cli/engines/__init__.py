@@ -41,7 +41,7 @@ def open_engine(request: EngineRequest, computing: Computing) -> Engine:
     return engine.open(request, computing)
 
 
-def file_engine(name: str) -> FileEngine:
+def open_file_engine(name: str) -> FileEngine:
     """The engine of that name, a key of :data:`FILE_ENGINES`."""
     engine: type[FileEngine] = _load_class(FILE_ENGINES[name])
     return engine()

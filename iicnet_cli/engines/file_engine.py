@@ -63,9 +63,15 @@ class FileEngine(ABC):
         """
 
     @abstractmethod
+    def recognises(self, embedding: Pixels) -> bool:
+        """Whether an embedding has the mark of this engine; what it carries may be damaged."""
+
+    @abstractmethod
     def read(self, embedding: Pixels) -> bytes:
         """Find the bytes that :meth:`write` hid.
 
         Raises:
-            DamagedError: there are none, or the embedding was altered.
+            NotAnEmbeddingError: there are none.
+            DamagedError: the embedding was altered.
+            UnsupportedVersionError: a newer program wrote it.
         """

@@ -94,7 +94,7 @@ class LayersTask(PhotoTask):
         The foreground of an ``.ora`` gets an alpha channel, estimated from the three pictures.
         """
         group = next(groups)
-        photos = restored_photos(header, group, ROLES[: len(group.images)])
+        photos = restored_photos(header, group, ROLES[: len(group.pictures)])
         if target.suffix.lower() != ".ora":
             return write_photos(photos, target, self.name, overwrite=overwrite)
         layers = [Layer(ROLES[1], _opaque(photos[1].pixels))]

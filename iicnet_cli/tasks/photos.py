@@ -87,7 +87,7 @@ class PhotoTask(Task):
 
     def restored_pictures(self, header: Header, groups: Iterator[Group]) -> Iterator[Pixels]:
         group = next(groups)
-        roles = [str(i) for i in range(len(group.images))]
+        roles = [str(i) for i in range(len(group.pictures))]
         for photo in restored_photos(header, group, roles):
             yield photo.pixels
 

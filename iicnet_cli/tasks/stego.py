@@ -62,7 +62,7 @@ class StegoTask(PhotoTask):
     ) -> Delivered:
         """Write every photo, the cover too, as ``NAME.png`` at its own size into a folder."""
         group = next(groups)
-        roles = ["cover", *(f"hidden-{i}" for i in range(1, len(group.images)))]
+        roles = ["cover", *(f"hidden-{i}" for i in range(1, len(group.pictures)))]
         photos = restored_photos(header, group, roles)
         return write_photos(photos, target, self.name, overwrite=overwrite)
 

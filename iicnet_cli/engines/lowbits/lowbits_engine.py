@@ -5,6 +5,7 @@ from __future__ import annotations
 from iicnet_cli.engines.base import Alteration, EncodingProgress, ignore_encoding
 from iicnet_cli.engines.file_engine import FileEngine
 from iicnet_cli.engines.lowbits import channel
+from iicnet_cli.payload.lowbits_mark import read_lowbits_mark
 from iicnet_cli.pictures.arrays import Pixels
 
 
@@ -23,6 +24,9 @@ class LowBitsEngine(FileEngine):
         self, reference: Pixels, data: bytes, progress: EncodingProgress = ignore_encoding
     ) -> Pixels:
         return channel.write(reference, data)
+
+    def recognises(self, embedding: Pixels) -> bool:
+        return read_lowbits_mark(embedding) is not None
 
     def read(self, embedding: Pixels) -> bytes:
         return channel.read(embedding)
