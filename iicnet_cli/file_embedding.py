@@ -27,7 +27,7 @@ from iicnet_cli.errors import ContainerError, DamagedError, SealedError, UsageEr
 from iicnet_cli.measuring import FileMeter, check_quality
 from iicnet_cli.media.files import replacing
 from iicnet_cli.options import EmbedOptions, RestoreOptions
-from iicnet_cli.payload.bundle import MAGIC, Bundle
+from iicnet_cli.payload.bundle import Bundle
 from iicnet_cli.payload.embedding_reader import EmbeddingReader
 from iicnet_cli.payload.sealing import SEAL_OVERHEAD, seal, unseal
 from iicnet_cli.pictures.arrays import Pixels, padding_to
@@ -344,7 +344,7 @@ def read_contents(
 
 
 def _open_bundle(data: bytes, password: str | None) -> Bundle:
-    if data[: len(MAGIC)] != MAGIC:
+    if not Bundle.recognises(data):
         if not password:
             raise SealedError("what it carries is encrypted", hint="add --password")
         data = unseal(data, password)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,6 +17,7 @@ from iicnet_cli.cli.common_options import (
     JsonOption,
     MemoryOption,
     OverwriteOption,
+    PasswordOption,
     PrecisionOption,
     QuietOption,
     VerboseOption,
@@ -30,8 +31,10 @@ from iicnet_cli.cli.console import (
     progress_bar,
     say,
 )
+from iicnet_cli.cli.passwords import read_password
+from iicnet_cli.engines import DESTINATIONS
 from iicnet_cli.errors import UsageError
-from iicnet_cli.options import MAX_EFFORT, EmbedOptions
+from iicnet_cli.options import MAX_EFFORT, NETWORK, EmbedOptions
 
 if TYPE_CHECKING:
     from iicnet_cli.api import Converter
@@ -53,6 +56,27 @@ TaskOption = Annotated[
         help="video, stereo, dual, layers, stego, grayscale or rescale; guessed from the inputs "
         "where they leave no doubt."
     ),
+]
+ForOption = Annotated[
+    Literal["edits", "file"],
+    typer.Option(
+        "--for",
+        help="Where the PNG will go. edits: it may be cropped or drawn on; the network. file: it "
+        "arrives as it is, as by mail or cloud; then it holds whole clips with sound, and photos "
+        "often byte for byte.",
+    ),
+]
+ExactOption = Annotated[
+    bool,
+    typer.Option(
+        "--exact",
+        help="--for file: write nothing unless what is hidden fits byte for byte. The cover itself "
+        "is also exact where there is room.",
+    ),
+]
+AttachOption = Annotated[
+    list[Path] | None,
+    typer.Option(help="--for file: carry this file, too, byte for byte; repeatable."),
 ]
 ModelOption = Annotated[
     str | None,
@@ -118,7 +142,8 @@ EffortOption = Annotated[
 TargetEmbedOption = Annotated[
     float | None,
     typer.Option(
-        help="The search keeps the embedding at this many dB; by default, as good as without it.",
+        help="Keep the embedding at this many dB. With --for edits, the search does, by default as "
+        "good as without it; with --for file the default is 40.",
         metavar="DB",
     ),
 ]
@@ -160,6 +185,10 @@ def embed(
     keep_audio: KeepAudioOption = None,
     layout: LayoutOption = None,
     zoom: ZoomOption = None,
+    destination: ForOption = "edits",
+    exact: ExactOption = False,
+    attach: AttachOption = None,
+    password: PasswordOption = False,
     align: AlignOption = True,
     enhance: EnhanceOption = True,
     background: BackgroundOption = "white",
@@ -194,8 +223,8 @@ def embed(
     foreground and background; or the composed picture and background; or one .ora, .psd or
     multi-page TIFF file. The PNG shows the composed picture.
 
-    stego: the cover first, then one to four photos to hide. All are fitted to the size of the cover
-    and restored at their own sizes.
+    stego: the cover first, then one to four photos to hide, with --for file any number. All are
+    restored at their own sizes; with --for edits they are fitted to the cover in between.
 
     grayscale: one photo; the PNG is grey. rescale: one photo; the PNG has half its size.
     """
@@ -203,6 +232,10 @@ def embed(
     from iicnet_cli.media.frame_times import parse_time
 
     options = EmbedOptions(
+        engine=DESTINATIONS[destination],
+        exact=exact,
+        attachments=tuple(attach or ()),
+        password=read_password(password, twice=True),
         start=parse_time(start) if start else None,
         end=parse_time(end) if end else None,
         step=step,
@@ -329,7 +362,7 @@ class _EmbedRun:
                 )
             report = self._embed(paths, target)
         self._report(report, output, None)
-        if self._style.verbose:
+        if self._style.verbose and self._options.engine == NETWORK:
             device = self._converter.device
             say(f"device {device.device}: {device.reason}")
         if keep_audio is not None:
@@ -445,3 +478,5 @@ def _print_report(report: EmbedReport, output: Path, *, quiet: bool, verbose: bo
     if verbose:
         for picture in report.restored:
             say(f"  {picture.name}: {picture.psnr:.2f} dB")
+        for file in report.carried:
+            say(f"  {file.role} {file.name}: {file.bytes} bytes")

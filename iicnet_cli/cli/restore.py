@@ -18,6 +18,7 @@ from iicnet_cli.cli.common_options import (
     JsonOption,
     MemoryOption,
     OverwriteOption,
+    PasswordOption,
     PrecisionOption,
     QuietOption,
     VerboseOption,
@@ -33,6 +34,8 @@ from iicnet_cli.cli.console import (
     say,
     say_error,
 )
+from iicnet_cli.cli.passwords import read_password
+from iicnet_cli.engines import FILE_ENGINES
 from iicnet_cli.errors import ExitCode, UsageError
 from iicnet_cli.options import RestoreOptions
 
@@ -73,6 +76,7 @@ def restore(
     task: TaskOption = None,
     model: ModelOption = None,
     layout: LayoutOption = None,
+    password: PasswordOption = False,
     device: DeviceOption = "auto",
     memory: MemoryOption = None,
     compiled: CompileOption = False,
@@ -94,6 +98,11 @@ def restore(
 
     Default outputs: NAME-restored.mkv (FFV1, exact to the network's result) for a clip,
     NAME-restored.png for one photo, the folder NAME-restored for several.
+
+    A PNG of --for file carries files, which are written as they are: a clip as it was encoded
+    (.webm), original photos byte for byte, attachments beside them. A clip is converted if -o has
+    another suffix. If such a PNG was altered, nothing is written; of an animated one, the pictures
+    that are intact are restored.
     """
     from iicnet_cli.api import Converter
 
@@ -108,7 +117,8 @@ def restore(
             precision=precision,
             progress=progress,
         )
-        run = _RestoreRun(converter, task, model, RestoreOptions(layout=layout), target)
+        options = RestoreOptions(layout=layout, password=read_password(password))
+        run = _RestoreRun(converter, task, model, options, target)
 
         def one(source: Path) -> None:
             report = run.restore(source)
@@ -117,9 +127,10 @@ def restore(
             else:
                 _print_report(report, quiet=quiet)
             if report.altered:
+                is_file = report.model in FILE_ENGINES
                 say_error(
                     f"{source}: the pixels were altered after embedding; what was restored is "
-                    "less faithful, or wrong where they were",
+                    + ("not all of it" if is_file else "less faithful, or wrong where they were"),
                     "re-encoded or edited? restore from the original PNG",
                 )
                 raise typer.Exit(ExitCode.NOT_EMBEDDING)

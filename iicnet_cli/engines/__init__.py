@@ -21,6 +21,9 @@ are needed, because some load torch."""
 FILE_ENGINES = {"lowbits": "iicnet_cli.engines.lowbits.lowbits_engine:LowBitsEngine"}
 """The same for the engines that carry files."""
 
+DESTINATIONS = {"edits": "network", "file": "lowbits"}
+"""Where a PNG will go, in the words of ``--for``, and the engine that is best for it."""
+
 DEFAULT_ENGINE = "network"
 """The engine of PNGs whose header names none."""
 

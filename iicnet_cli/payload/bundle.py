@@ -78,6 +78,11 @@ class Bundle:
         """The files of these roles, in order."""
         return [file for file in self.files if file.role in roles]
 
+    @staticmethod
+    def recognises(data: bytes) -> bool:
+        """Whether bytes begin like a bundle that is not encrypted."""
+        return data[: len(MAGIC)] == MAGIC
+
     def to_bytes(self) -> bytes:
         """The bundle as it is hidden."""
         if len(self.files) > MAX_FILES:
@@ -95,7 +100,7 @@ class Bundle:
             UnsupportedVersionError: a newer program wrote it.
             DamagedError: it is something else, or damaged.
         """
-        if len(data) < _START.size + _CHECKSUM.size or data[:4] != MAGIC:
+        if len(data) < _START.size + _CHECKSUM.size or not cls.recognises(data):
             raise DamagedError("the payload is no bundle of files")
         _, version, count = _START.unpack_from(data)
         if version > BUNDLE_VERSION:
