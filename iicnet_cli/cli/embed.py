@@ -470,7 +470,8 @@ def _print_report(report: EmbedReport, output: Path, *, quiet: bool, verbose: bo
         without = "" if hidden is None else f", without the reference {hidden:.2f} dB"
         say(
             f"embedding {report.embed_psnr:.2f} dB, restored {report.restored_psnr:.2f} dB"
-            + without,
+            + without
+            + _worst(report),
             quiet=quiet,
         )
     if report.gained_psnr is not None:
@@ -479,4 +480,12 @@ def _print_report(report: EmbedReport, output: Path, *, quiet: bool, verbose: bo
         for picture in report.restored:
             say(f"  {picture.name}: {picture.psnr:.2f} dB")
         for file in report.carried:
-            say(f"  {file.role} {file.name}: {file.bytes} bytes")
+            if file.name:
+                say(f"  {file.role} {file.name}: {file.bytes} bytes")
+
+
+def _worst(report: EmbedReport) -> str:
+    """The worst picture of a report on files, whose pictures are all listed."""
+    if not report.carried or len(report.restored) < 2:
+        return ""
+    return f", the worst {min(picture.psnr for picture in report.restored):.2f} dB"

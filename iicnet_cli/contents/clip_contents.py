@@ -32,7 +32,7 @@ from iicnet_cli.media.compact_clips import (
     CompactCodec,
     add_sound,
     codec_note,
-    compact_codec,
+    codec_for,
     encode_clip,
     packet_sizes,
 )
@@ -99,7 +99,9 @@ class _Survey:
 
 
 def _survey(request: ContentsRequest, folder: Path) -> _Survey:
-    source, codec = request.source, compact_codec()
+    source = request.source
+    with closing(source.groups()) as groups:
+        codec = codec_for(_joined(next(groups)))
     assert source.fps is not None
     target = folder / f"survey{codec.suffix}"
     seen = 0
@@ -164,8 +166,9 @@ class _ClipEncoder:
         for number in count(self._fewest_parts()):
             length = math.ceil(frames / number)
             with closing(self._encode(length)) as encoded:
-                for i, (part, quality) in enumerate(encoded):
-                    if i == 0 and quality < self._least_psnr and length > 1:
+                for i, (part, quality, crf) in enumerate(encoded):
+                    is_poor = quality < self._least_psnr and crf > _FIRST_CRF / 2
+                    if i == 0 and is_poor and length > 1:
                         break  # the survey was too hopeful
                     yield part
                 else:
@@ -184,8 +187,8 @@ class _ClipEncoder:
                 return number
         return frames
 
-    def _encode(self, length: int) -> Generator[tuple[Part, float]]:
-        """Each part of ``length`` frames, and the mean PSNR of its frames in dB."""
+    def _encode(self, length: int) -> Generator[tuple[Part, float, float]]:
+        """Each part of ``length`` frames, the mean PSNR of its frames in dB, and its quantizer."""
         frames = len(self._survey.sizes)
         with closing(self._request.source.groups()) as groups:
             for start in range(0, frames, length):
@@ -199,7 +202,7 @@ class _ClipEncoder:
                     assert middle is not None
                     yield self._encode_part(spool, start, middle)
 
-    def _encode_part(self, spool: FrameSpool, start: int, middle: Group) -> tuple[Part, float]:
+    def _encode_part(self, spool: FrameSpool, start: int, middle: Group) -> tuple[Part, float, float]:
         request, survey = self._request, self._survey
         times = survey.description.timestamps
         assert request.source.fps is not None
@@ -228,13 +231,9 @@ class _ClipEncoder:
             clip = joined
         media = BundledFile(Role.MEDIA, name, clip.read_bytes())
         request.tick(0.3 + 0.7 * (start + len(spool)) / len(survey.sizes))
-        notes = (
-            f"{survey.codec.name}{sound_note}, quantizer {crf:g}: "
-            f"{len(media.data)} of {room} bytes; worst frame {min(quality):.2f} dB",
-            *codec_note(survey.codec),
-        )
+        notes = (f"{survey.codec.name}{sound_note}", *codec_note(survey.codec))
         part = Part(cover, Bundle((*fixed, media)), description, notes)
-        return part, float(np.mean(quality))
+        return part, float(np.mean(quality)), crf
 
     def _sound(self, start: int, frames: int, room: int) -> tuple[Path | None, str]:
         """The sound of a part as a file, and how it is coded in words."""
@@ -251,7 +250,7 @@ class _ClipEncoder:
         target = self._folder / ("sound.webm" if is_webm else "sound.m4a")
         if not source.write_sound(target, offset, seconds, rate):
             return None, ""
-        return target, f" with {'Opus' if is_webm else 'AAC'} of {rate / 1000:.0f} kbit/s"
+        return target, f" and {'Opus' if is_webm else 'AAC'}"
 
 
 class _QuantizerSearch:

@@ -26,7 +26,7 @@ from iicnet_cli.pictures.metrics import cap_psnr
 
 _LEAST_PSNR, _MOST_PSNR = 15.0, 60.0
 """Pictures that are not exact are encoded with between so many dB."""
-_PSNR_STEP = 0.1
+_PSNR_STEP = 0.25
 """The quality of the worst picture is found to this many dB."""
 
 
@@ -165,35 +165,61 @@ class _Allocation:
         return [*shown, *(choice for choice in hidden if choice)]
 
     def _even(self) -> list[_Candidate]:
-        """All pictures at the highest common quality that fits."""
+        """All pictures at the highest common quality that fits, about.
+
+        The room is divided by a fast codec; a second time with what the best codec was better.
+        """
+        gains = [0.0] * len(self._encoders)
+        for _ in range(2):
+            budgets = self._budgets(gains)
+            choices = [self._within(i, budget) for i, budget in enumerate(budgets)]
+            for i, (choice, budget) in enumerate(zip(choices, budgets, strict=True)):
+                if choice.file is not None and choice.psnr < math.inf:
+                    gains[i] = choice.psnr - self._encoders[i].quality_without_avif(budget)
+        return choices
+
+    def _budgets(self, gains: list[float]) -> list[int]:
+        """Bytes for the file of each picture; 0 leaves it to the embedding."""
         low, high = 0, round((_MOST_PSNR - _LEAST_PSNR) / _PSNR_STEP)
-        best = self._at(_LEAST_PSNR)
-        if sum(choice.size for choice in best) > self._room:
-            missing = sum(choice.size for choice in best) - self._room
+        best = self._sizes_at(_LEAST_PSNR, gains)
+        missing = sum(best) - self._room
+        if missing > 0:
             raise missing_error(missing, "the pictures", self._request.embed_psnr)
         while low < high:
             middle = (low + high + 1) // 2
-            choices = self._at(_LEAST_PSNR + middle * _PSNR_STEP)
-            if sum(choice.size for choice in choices) <= self._room:
-                low, best = middle, choices
+            sizes = self._sizes_at(_LEAST_PSNR + middle * _PSNR_STEP, gains)
+            if sum(sizes) <= self._room:
+                low, best = middle, sizes
             else:
                 high = middle - 1
-        return best
+        return [max(0, size - self._overhead(i)) for i, size in enumerate(best)]
 
-    def _at(self, least_psnr: float) -> list[_Candidate]:
-        """The cheapest way to carry each picture with this many dB."""
-        return [
-            _Candidate(None, self._request.embed_psnr)
-            if i == 0 and self._is_shown and least_psnr <= self._request.embed_psnr
-            else self._cheapest(i, least_psnr)
-            for i in range(len(self._encoders))
-        ]
+    def _sizes_at(self, least_psnr: float, gains: list[float]) -> list[int]:
+        """Bytes that each picture adds to the bundle with this many dB, about."""
+        sizes = []
+        for i, encoder in enumerate(self._encoders):
+            if i == 0 and self._is_shown and least_psnr <= self._request.embed_psnr:
+                sizes.append(0)
+                continue
+            size = encoder.least_size(least_psnr - gains[i]) + self._overhead(i)
+            original = self._original(i)
+            sizes.append(min(size, original.size) if original else size)
+        return sizes
 
-    def _cheapest(self, i: int, least_psnr: float) -> _Candidate:
-        still = self._encoders[i].smallest(least_psnr)
-        coded = self._coded(i, still.data, still.suffix, still.psnr)
+    def _within(self, i: int, budget: int) -> _Candidate:
+        """The best way to carry a picture in a file of so many bytes."""
         original = self._original(i)
-        return original if original and original.size <= coded.size else coded
+        if original is not None and original.size <= budget + self._overhead(i):
+            return original
+        if i == 0 and self._is_shown and budget == 0:
+            return _Candidate(None, self._request.embed_psnr)
+        still = self._encoders[i].best(budget)
+        if still is None:
+            raise missing_error(1, "the pictures", self._request.embed_psnr)
+        return self._coded(i, still.data, still.suffix, still.psnr)
+
+    def _overhead(self, i: int) -> int:
+        return self._coded(i, b"", ".avif", 0).size
 
     def _spend_rest(self) -> None:
         """Make the worst pictures better, as far as there is room."""
@@ -204,8 +230,9 @@ class _Allocation:
             if original is not None and original.size <= room:
                 self._chosen[i] = original
                 continue
-            overhead = self._coded(i, b"", ".avif", 0).size
-            still = self._encoders[i].best(room - overhead) if old.psnr < math.inf else None
+            if old.psnr == math.inf:
+                continue
+            still = self._encoders[i].best(room - self._overhead(i))
             if still is not None and still.psnr > old.psnr:
                 self._chosen[i] = self._coded(i, still.data, still.suffix, still.psnr)
 

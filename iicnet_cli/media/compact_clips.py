@@ -15,8 +15,10 @@ from pathlib import Path
 from iicnet_cli.errors import MediaError
 from iicnet_cli.media import ffmpeg
 from iicnet_cli.media.video_encodings import TICKS_PER_SECOND, Encoding, yuv_filters
+from iicnet_cli.media.video_reader import open_frames
 from iicnet_cli.media.video_writer import open_writer
 from iicnet_cli.pictures.arrays import Pixels
+from iicnet_cli.pictures.metrics import psnr
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class CompactCodec:
     """A codec for clips, and the file that it is kept in.
 
     Attributes:
-        name: as people know it.
+        name: as people know it, with the sampling of its colours.
         encoder: ffmpeg's name of the encoder.
         pixel_format: ffmpeg's name of the format that it gets.
         options: ffmpeg's options; ``{crf}`` stands for the quantizer.
@@ -59,7 +61,7 @@ class CompactCodec:
 _CODECS = (
     # Temporal filtering makes key frames smoother than the source, which costs their PSNR.
     CompactCodec(
-        "AV1",
+        "AV1 4:2:0",
         "libsvtav1",
         "yuv420p10le",
         ("-preset", "4", "-svtav1-params", "crf={crf}:enable-tf=0"),
@@ -69,7 +71,7 @@ _CODECS = (
         crf_per_octave=8.2,
     ),
     CompactCodec(
-        "AV1",
+        "AV1 4:2:0",
         "libaom-av1",
         "yuv420p10le",
         ("-cpu-used", "6", "-row-mt", "1", "-crf", "{crf}"),
@@ -79,7 +81,7 @@ _CODECS = (
         crf_per_octave=8.2,
     ),
     CompactCodec(
-        "VP9",
+        "VP9 4:2:0",
         "libvpx-vp9",
         "yuv420p",
         ("-crf", "{crf}", "-b:v", "0", "-row-mt", "1", "-cpu-used", "3"),
@@ -89,7 +91,7 @@ _CODECS = (
         crf_per_octave=9,
     ),
     CompactCodec(
-        "H.264",
+        "H.264 4:2:0",
         "libx264",
         "yuv420p",
         ("-preset", "slower", "-tune", "psnr", "-crf", "{crf}", "-movflags", "+faststart"),
@@ -99,16 +101,52 @@ _CODECS = (
         crf_per_octave=6,
     ),
 )
-"""The best codec first. Measured on examples/media/city.mp4 (CHANGELOG and docs/notebook)."""
+"""The best codec first, as measured on examples/media/city.mp4."""
+
+_FULL_COLOUR = CompactCodec(
+    "AV1 4:4:4",
+    "libaom-av1",
+    "yuv444p10le",
+    ("-cpu-used", "8", "-row-mt", "1", "-crf", "{crf}"),
+    ".webm",
+    max_crf=63,
+    crf_step=1,
+    crf_per_octave=8.2,
+)
+"""For clips that cannot do with colours of half the resolution, such as drawings and screens."""
+_COLOUR_LOSS_PSNR = 44.0
+"""If halving the resolution of the colours leaves less than this many dB, they are kept whole."""
+
+
+def codec_for(frame: Pixels) -> CompactCodec:
+    """The best codec that this ffmpeg has for a clip.
+
+    Args:
+        frame: (H, W, 3), one of its frames.
+
+    Raises:
+        MediaError: it has no codec.
+    """
+    usual = _usual_codec()
+    if not ffmpeg.has_encoder(_FULL_COLOUR.encoder):
+        return usual
+    return _FULL_COLOUR if _psnr_of_half_colours(frame) < _COLOUR_LOSS_PSNR else usual
+
+
+def _psnr_of_half_colours(frame: Pixels) -> float:
+    """PSNR in dB of a frame after its colours were stored at half the resolution."""
+    with tempfile.TemporaryDirectory(prefix="iicnet-") as folder:
+        target = Path(folder) / "colours.mkv"
+        lossless = Encoding(yuv_filters("yuv420p10le"), ("-c:v", "ffv1", "-f", "matroska"))
+        height, width = frame.shape[:2]
+        with open_writer(target, width, height, Fraction(1), encoding=lossless) as writer:
+            writer.add(frame)
+        with open_frames(target) as frames:
+            return psnr(next(frames), frame)
 
 
 @cache
-def compact_codec() -> CompactCodec:
-    """The best codec that this ffmpeg has.
-
-    Raises:
-        MediaError: it has none of them.
-    """
+def _usual_codec() -> CompactCodec:
     for codec in _CODECS:
         if ffmpeg.has_encoder(codec.encoder):
             return codec
@@ -120,9 +158,10 @@ def compact_codec() -> CompactCodec:
 
 def codec_note(codec: CompactCodec) -> tuple[str, ...]:
     """What to say of a codec that is not the best one."""
-    if codec.name == _CODECS[0].name:
+    if codec.name.startswith("AV1"):
         return ()
-    return (f"this ffmpeg has no AV1 encoder: {codec.name} takes more bytes for the same quality",)
+    name = codec.name.split()[0]
+    return (f"this ffmpeg has no AV1 encoder: {name} takes more bytes for the same quality",)
 
 
 def encode_clip(

@@ -22,6 +22,8 @@ _QUALITIES = 101
 """Each codec has qualities from 0 to one less than this."""
 _LOWEST_RATE, _HIGHEST_RATE = 0.08, 16.0
 """Bits a pixel of the lowest and the highest quality of JPEG 2000."""
+_QUALITIES_PER_OCTAVE = 14
+"""Twice the bytes allow about so many qualities more."""
 _MIN_LEVEL_SIDE = 32
 """JPEG 2000 halves a picture until its shorter side would be below this many pixels."""
 
@@ -63,25 +65,42 @@ class StillEncoder:
                 "this Pillow writes neither AVIF nor JPEG 2000", hint="pip install -U pillow"
             )
 
-    def smallest(self, least_psnr: float) -> CompactStill:
-        """The smallest file whose PSNR is ``least_psnr`` dB or more."""
-        found = [self._lossless()]
-        for codec in self._codecs:
-            quality = _first(lambda q, c=codec: self._at(c, q).psnr >= least_psnr)  # type: ignore[misc]
-            if quality is not None:
-                found.append(self._at(codec, quality))
-        return min(found, key=lambda still: still.size)
+    def least_size(self, psnr: float) -> int:
+        """About how many bytes the picture takes with a PSNR in dB; found without AVIF, fast."""
+        codec = self._codecs[-1]
+        quality = _first(lambda q: self._at(codec, q).psnr >= psnr)
+        lossless = self._lossless().size
+        return lossless if quality is None else min(lossless, self._at(codec, quality).size)
+
+    def quality_without_avif(self, size: int) -> float:
+        """The PSNR in dB that :meth:`least_size` tells for a size."""
+        found = self._best_of(self._codecs[-1], size)
+        return found.psnr if found else 0.0
 
     def best(self, max_size: int) -> CompactStill | None:
         """The best file of at most ``max_size`` bytes; ``None`` if none is that small."""
-        found = [self._lossless()]
-        for codec in self._codecs:
-            above = _first(lambda q, c=codec: self._at(c, q).size > max_size)  # type: ignore[misc]
-            quality = _QUALITIES - 1 if above is None else above - 1
-            if quality >= 0:
-                found.append(self._at(codec, quality))
-        fitting = [still for still in found if still.size <= max_size]
-        return max(fitting, key=lambda still: still.psnr) if fitting else None
+        lossless = self._lossless()
+        if lossless.size <= max_size:
+            return lossless
+        found = [self._best_of(codec, max_size) for codec in self._codecs]
+        return max((still for still in found if still), key=lambda s: s.psnr, default=None)
+
+    def _best_of(self, codec: str, max_size: int) -> CompactStill | None:
+        """The highest quality of a codec that fits; sizes grow with it, about exponentially."""
+        fits, too_large = -1, _QUALITIES
+        for quality in range(_QUALITIES):
+            still = self._stills.get((codec, quality))
+            if still is not None and still.size <= max_size:
+                fits = max(fits, quality)
+            elif still is not None:
+                too_large = min(too_large, quality)
+        guess = _QUALITIES // 2
+        while too_large - fits > 1:
+            guess = max(fits + 1, min(too_large - 1, guess))
+            size = self._at(codec, guess).size
+            fits, too_large = (guess, too_large) if size <= max_size else (fits, guess)
+            guess += round(_QUALITIES_PER_OCTAVE * math.log2(max_size / size))
+        return self._at(codec, fits) if fits >= 0 else None
 
     def _lossless(self) -> CompactStill:
         return self._encoded("webp", 0, lambda: (self._save("WEBP", lossless=True), ".webp"))
