@@ -42,7 +42,7 @@ def expected_mse(base: NDArray[np.integer]) -> NDArray[np.float64]:
 
     In squared 8-bit steps; within 3 % of what was measured for each base.
     """
-    return np.square(base, dtype=np.float64) / 4
+    return np.square(base.astype(np.float64)) / 4
 
 
 def levels_and_digits(samples: Pixels, bases: Bases) -> tuple[Pixels, Pixels]:
@@ -88,7 +88,6 @@ def quantize(samples: Pixels, bases: Bases, digits: Pixels, bits: Pixels) -> Pix
         (n,) uint8, whose digits and syndrome are as given.
     """
     parts = [_to_segments(each) for each in (samples, bases, digits, bits)]
-    np.maximum(parts[1], 1, out=parts[1])
     quantized = np.empty_like(parts[0])
     for start in range(0, len(quantized), _SEGMENTS_AT_ONCE):
         rows = slice(start, start + _SEGMENTS_AT_ONCE)
@@ -106,7 +105,10 @@ class _Search:
     """
 
     def __init__(self, samples: Pixels, bases: Bases, digits: Pixels, bits: Pixels) -> None:
-        self._bases, self._digits = bases, digits
+        self._digits = digits
+        # Base 0 marks what fills the last segment. Any change of it is free.
+        self._weights = (bases > 0).astype(np.float32)
+        self._bases = bases = np.maximum(bases, 1)
         self._representative = _coset_representative(bits)
         # Of each coset of levels modulo 4, the value nearest to the sample is one of the four from
         # this level on: those around the sample, or those at an end of 0..255.
@@ -128,6 +130,7 @@ class _Search:
             errors = values.astype(np.float32)
             errors -= sample
             errors *= errors
+            errors *= self._weights[step]
             yield errors
 
     def _values(self, step: int, coset: Pixels) -> Pixels:
@@ -142,13 +145,15 @@ class _Search:
         costs: NDArray[np.float32], errors: NDArray[np.float32], decisions: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
         """Extend the survivors, (S, n), by a step; ``decisions`` tells which branch each took."""
-        first, second = costs[_SOURCES[0]], costs[_SOURCES[1]]
+        first: NDArray[np.float32] = costs[_SOURCES[0]]
+        second = costs[_SOURCES[1]]
         first[:_HALF] += errors[0]
         first[_HALF:] += errors[1]
         second[:_HALF] += errors[2]
         second[_HALF:] += errors[3]
         np.less(second, first, out=decisions)
-        return np.minimum(first, second, out=first)
+        np.minimum(first, second, out=first)
+        return first
 
     def _trace_back(self, states: NDArray[np.intp]) -> Pixels:
         """The samples (T, n) on the paths that end in these states (n,)."""
@@ -177,7 +182,7 @@ _SOURCES = _sources()
 
 
 def _coset_representative(bits: Pixels) -> Pixels:
-    """Cosets (T, n) with these message bits as their syndrome, one choice of many: all are 0 or 1."""
+    """Cosets (T, n), all of them 0 or 1, whose syndrome is these message bits."""
     cosets = np.empty_like(bits)
     register = np.zeros(bits.shape[1], np.uint8)
     for step, bit in enumerate(bits):
