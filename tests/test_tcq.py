@@ -13,8 +13,8 @@ from iicnet_cli.quantize.tcq import (
     expected_mse,
     extract_syndrome,
     levels_and_digits,
-    quantize,
 )
+from iicnet_cli.quantize.tcq_search import quantize
 
 
 def message(bases: Pixels, rng: np.random.Generator) -> tuple[Pixels, Pixels]:

@@ -23,7 +23,7 @@ import numpy as np
 
 from iicnet_cli.payload.digits import bits_in, from_digits, to_digits
 from iicnet_cli.pictures.arrays import Pixels
-from iicnet_cli.quantize.tcq import MAX_BASE, extract_syndrome, levels_and_digits, quantize
+from iicnet_cli.quantize.tcq import MAX_BASE, extract_syndrome, levels_and_digits
 
 STRETCH = 1 << 20
 """The samples of a picture are cut into stretches of this many."""
@@ -102,6 +102,9 @@ def _stretch_bits(bases: Pixels) -> int:
 
 
 def _write_stretch(samples: Pixels, bases: Pixels, bits: Pixels) -> Pixels:
+    # Loads Numba, which a reader does not need.
+    from iicnet_cli.quantize.tcq_search import quantize
+
     digits = np.zeros_like(samples)
     place = len(samples)
     for base in range(2, MAX_BASE + 1):
