@@ -85,6 +85,11 @@ def test_any_change_is_noticed_or_does_no_harm() -> None:
     assert noticed > 95
 
 
+def test_a_grey_picture_saved_as_rgb() -> None:
+    pixels = channel.write(picture((80, 90)), b"in grey")
+    assert channel.read(pixels[..., None].repeat(3, axis=2)) == b"in grey"
+
+
 def test_pictures_without_a_file() -> None:
     for pixels in (picture(), np.zeros((3, 3, 3), np.uint8), np.zeros((1, 1), np.uint8)):
         with pytest.raises(NotAnEmbeddingError):

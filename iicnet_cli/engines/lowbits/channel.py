@@ -15,6 +15,7 @@ import zlib
 
 import numpy as np
 
+from iicnet_cli.container.png_reader import has_equal_channels
 from iicnet_cli.engines.lowbits.rates import RateAllocation
 from iicnet_cli.errors import DamagedError, NotAnEmbeddingError, UsageError
 from iicnet_cli.payload.lowbits_mark import LowBitsMark, mark_positions, read_lowbits_mark
@@ -84,6 +85,10 @@ def read(pixels: Pixels) -> bytes:
         UnsupportedVersionError: they were written by a newer program.
     """
     found = read_lowbits_mark(pixels)
+    if found is None and pixels.ndim == 3 and has_equal_channels(pixels):
+        # Another tool saved a grey picture as RGB.
+        pixels = np.ascontiguousarray(pixels[..., 0])
+        found = read_lowbits_mark(pixels)
     if found is None:
         raise NotAnEmbeddingError("the pixels carry no file, or they were altered")
     mark, mark_size = found
