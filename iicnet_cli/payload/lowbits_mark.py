@@ -4,7 +4,7 @@ It lies in the least-significant bits of the same samples as the mark of the net
 and has a magic of its own. Multi-byte numbers are big-endian::
 
     +----------+  magic, version, size of the map, size of the payload, CRC-32 of the payload,
-    | header   |  CRC-16 of all this: 18 bytes
+    | header   |  CRC-16 of all this: 17 bytes
     +----------+
     | rate map |  bytes of a RateMap, CRC-32
     +----------+

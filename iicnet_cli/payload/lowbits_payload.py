@@ -11,6 +11,8 @@ the samples whose base is 1 or more and that hold no bit of the mark. Its bits a
     | digits, base 3  |  of those of base 3, and so on
     | ...             |
     +-----------------+
+
+The payload is whitened, so that zeros or text in it draw no pattern into the picture.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import numpy as np
 
 from iicnet_cli.payload.digits import bits_in, from_digits, to_digits
 from iicnet_cli.pictures.arrays import Pixels
-from iicnet_cli.quantize.tcq import MAX_BASE, extract_syndrome, levels_and_digits, quantize
+from iicnet_cli.quantize.tcq import MAX_BASE, extract_syndrome, levels_and_digits
 
 STRETCH = 1 << 20
 """The samples of a picture are cut into stretches of this many."""
@@ -44,6 +46,7 @@ def write_payload(samples: Pixels, bases: Pixels, data: bytes) -> Pixels:
         data: at most as many bits as :func:`capacity_bits` says; zeros fill the rest.
     """
     written = samples.copy()
+    data = whiten(data.ljust(-(-capacity_bits(bases) // 8), b"\0"))
     place = 0
     for part in _stretches(len(samples)):
         stop = place + _stretch_bits(bases[part])
@@ -71,7 +74,20 @@ def read_payload(samples: Pixels, bases: Pixels, size: int) -> bytes | None:
         chunks.append(np.packbits(bits[: 8 * whole]).tobytes())
         rest = bits[8 * whole :]
         missing -= whole
-    return b"".join(chunks) if missing == 0 else None
+    return whiten(b"".join(chunks)) if missing == 0 else None
+
+
+def whiten(data: bytes) -> bytes:
+    """Change each byte by a fixed pseudo-random one (exclusive or); twice changes nothing.
+
+    The big-endian word i, from 1 on, of the random ones is the finalizer of MurmurHash3 at i.
+    """
+    words = np.arange(1, -(-len(data) // 4) + 1, dtype=np.uint32)
+    for factor, shift in ((1, 16), (0x85EBCA6B, 13), (0xC2B2AE35, 16)):
+        words *= np.uint32(factor)
+        words ^= words >> np.uint32(shift)
+    noise = words.astype(">u4").view(np.uint8)[: len(data)]
+    return (np.frombuffer(data, np.uint8) ^ noise).tobytes()
 
 
 def _stretches(samples: int) -> Iterator[slice]:
@@ -86,6 +102,9 @@ def _stretch_bits(bases: Pixels) -> int:
 
 
 def _write_stretch(samples: Pixels, bases: Pixels, bits: Pixels) -> Pixels:
+    # Loads Numba, which a reader does not need.
+    from iicnet_cli.quantize.tcq_search import quantize
+
     digits = np.zeros_like(samples)
     place = len(samples)
     for base in range(2, MAX_BASE + 1):
@@ -106,8 +125,7 @@ def _read_stretch(samples: Pixels, bases: Pixels) -> Pixels:
 
 
 def _bits_of(data: bytes, start: int, stop: int) -> Pixels:
-    """Bits of the data from one place to another; zeros behind its end."""
+    """The bits of the data from one place to another."""
     first = start // 8
     part = np.frombuffer(data[first : -(-stop // 8)], np.uint8)
-    bits = np.unpackbits(part)[start - 8 * first : stop - 8 * first]
-    return np.pad(bits, (0, stop - start - len(bits)))
+    return np.unpackbits(part)[start - 8 * first : stop - 8 * first]

@@ -11,7 +11,7 @@ from iicnet_cli.payload import raw_lzma2
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.quantize.tcq import MAX_BASE
 
-CELL = 16
+CELL = 32
 """Cells have this many rows and columns, except for the last ones."""
 
 _LZMA2 = {"dict_size": 1 << 20, "lc": 0, "pb": 0}

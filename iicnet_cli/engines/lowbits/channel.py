@@ -10,16 +10,21 @@ read, and none can be repaired.
 
 from __future__ import annotations
 
+import math
 import zlib
 
 import numpy as np
 
+from iicnet_cli.container.png_reader import has_equal_channels
 from iicnet_cli.engines.lowbits.rates import RateAllocation
 from iicnet_cli.errors import DamagedError, NotAnEmbeddingError, UsageError
 from iicnet_cli.payload.lowbits_mark import LowBitsMark, mark_positions, read_lowbits_mark
 from iicnet_cli.payload.lowbits_payload import capacity_bits, read_payload, write_payload
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.metrics import mse_to_psnr, psnr_to_mse
+
+_LEAST_RISE = 64
+"""Where the mark takes room from the payload, the rate map is made for this many bits more."""
 
 
 def capacity(reference: Pixels, psnr: float) -> int:
@@ -31,13 +36,21 @@ def capacity(reference: Pixels, psnr: float) -> int:
     """
     allocation = RateAllocation.of(reference)
     bits = allocation.bits_at(psnr_to_mse(psnr))
-    bases, _ = _carriers(LowBitsMark(allocation.rate_map(bits), 0, 0), reference.shape)
-    return max(0, capacity_bits(bases) // 8)
+    try:
+        bases, _ = _carriers(LowBitsMark(allocation.rate_map(bits), 0, 0), reference.shape)
+    except UsageError:
+        return 0
+    return capacity_bits(bases) // 8
 
 
 def expected_psnr(reference: Pixels, size: int) -> float:
-    """The PSNR in dB that :func:`write` leaves when it puts this many bytes into a picture."""
-    return mse_to_psnr(RateAllocation.of(reference).mse_at(8 * size))
+    """The PSNR in dB that :func:`write` leaves when it puts this many bytes into a picture.
+
+    Raises:
+        UsageError: the picture is too small for them.
+    """
+    allocation = RateAllocation.of(reference)
+    return mse_to_psnr(allocation.mse_at(_bits_for(allocation, size)))
 
 
 def write(reference: Pixels, data: bytes) -> Pixels:
@@ -54,19 +67,9 @@ def write(reference: Pixels, data: bytes) -> Pixels:
         UsageError: the picture is too small for them.
     """
     allocation = RateAllocation.of(reference)
-    needed, aim = 8 * len(data), 8.0 * len(data)
-    while True:
-        mark = LowBitsMark(allocation.rate_map(aim), len(data), zlib.crc32(data))
-        bases, mark_bits = _carriers(mark, reference.shape)
-        missing = needed - capacity_bits(bases)
-        if missing <= 0:
-            break
-        if aim > allocation.bits[-1]:
-            raise UsageError(
-                f"{len(data)} bytes do not fit into {reference.size} samples",
-                hint="take a larger picture, or hide less in it",
-            )
-        aim += missing
+    rate_map = allocation.rate_map(_bits_for(allocation, len(data)))
+    mark = LowBitsMark(rate_map, len(data), zlib.crc32(data))
+    bases, mark_bits = _carriers(mark, reference.shape)
     pixels = write_payload(reference.reshape(-1), bases, data)
     positions = mark_positions(reference.size, len(mark_bits) // 8)
     pixels[positions] = reference.reshape(-1)[positions] & 0xFE | mark_bits
@@ -82,6 +85,10 @@ def read(pixels: Pixels) -> bytes:
         UnsupportedVersionError: they were written by a newer program.
     """
     found = read_lowbits_mark(pixels)
+    if found is None and pixels.ndim == 3 and has_equal_channels(pixels):
+        # Another tool saved a grey picture as RGB.
+        pixels = np.ascontiguousarray(pixels[..., 0])
+        found = read_lowbits_mark(pixels)
     if found is None:
         raise NotAnEmbeddingError("the pixels carry no file, or they were altered")
     mark, mark_size = found
@@ -91,6 +98,26 @@ def read(pixels: Pixels) -> bytes:
     if data is None or zlib.crc32(data) != mark.crc:
         raise DamagedError("the file in the low bits is damaged: the pixels were altered")
     return data
+
+
+def _bits_for(allocation: RateAllocation, size: int) -> float:
+    """The number of bits for which the rate map has to be made so that a payload fits.
+
+    Raises:
+        UsageError: it does not fit at all.
+    """
+    bits = 8.0 * size
+    while True:
+        mark = LowBitsMark(allocation.rate_map(bits), size, 0)
+        missing = 8 * size - capacity_bits(_carriers(mark, allocation.shape)[0])
+        if missing <= 0:
+            return bits
+        if bits > allocation.bits[-1]:
+            raise UsageError(
+                f"{size} bytes do not fit into {math.prod(allocation.shape)} samples",
+                hint="take a larger picture, or hide less in it",
+            )
+        bits += max(missing, _LEAST_RISE)
 
 
 def _carriers(mark: LowBitsMark, shape: tuple[int, ...]) -> tuple[Pixels, Pixels]:

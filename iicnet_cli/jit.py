@@ -1,0 +1,58 @@
+"""Loops over pixels that Numba compiles for this machine.
+
+Machine code is cached on disk: beside the source or, where that folder is read-only, in the user's
+cache folder. Only modules with compiled loops import this one, so that commands which need none of
+them start fast.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar, cast
+
+import numba
+from numba.core import event
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def compiled(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile a function when it is first called with arguments of new types.
+
+    Give it C-contiguous arrays of always the same types, for each combination of types takes
+    seconds to compile. Results are those of IEEE 754 in the order of the source. Compiled functions
+    run without the interpreter lock; a division by zero gives infinity, as in NumPy.
+    """
+
+    def compile_with(cache: bool) -> Callable[P, R]:
+        return cast(
+            Callable[P, R],
+            numba.njit(function, cache=cache, nogil=True, error_model="numpy"),
+        )
+
+    try:
+        return compile_with(cache=True)
+    except RuntimeError:  # no folder for the cache can be written
+        return compile_with(cache=False)
+
+
+class _FirstCompilation(event.Listener):
+    """Logs one message when something has to be compiled."""
+
+    def __init__(self) -> None:
+        self._logged = False
+
+    def on_start(self, event: Any) -> None:
+        if not self._logged:
+            self._logged = True
+            logging.getLogger("iicnet_cli").info(
+                "compiling for this machine, which takes some seconds, once ..."
+            )
+
+    def on_end(self, event: Any) -> None:
+        pass
+
+
+event.register("numba:compile", _FirstCompilation())  # type: ignore[no-untyped-call]
