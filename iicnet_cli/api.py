@@ -25,7 +25,7 @@ import numpy as np
 from iicnet_cli import __version__
 from iicnet_cli.container.header import Header
 from iicnet_cli.container.png_writer import PngWriter
-from iicnet_cli.engines import FILE_ENGINES, open_engine, open_file_engine
+from iicnet_cli.engines import FILE_ENGINES, open_engine
 from iicnet_cli.engines.base import (
     Computing,
     EncodedGroup,
@@ -36,9 +36,9 @@ from iicnet_cli.engines.base import (
 )
 from iicnet_cli.errors import UsageError
 from iicnet_cli.file_embedding import (
-    FileJob,
     embed_files,
     estimate_files,
+    open_file_job,
     restore_files,
     restored_pictures,
 )
@@ -61,7 +61,7 @@ from iicnet_cli.reports import (
     Stage,
     ignore_progress,
 )
-from iicnet_cli.tasks import Task, guess_task, task_named
+from iicnet_cli.tasks import Task, choose_task, open_source, task_named
 from iicnet_cli.tasks.task import PictureSource, SourceDescription
 
 if TYPE_CHECKING:
@@ -70,8 +70,6 @@ if TYPE_CHECKING:
     from iicnet_cli.inference.device import DeviceChoice
 
 AnyPath = str | PathLike[str]
-MIN_PICTURE_SIDE = 16
-"""Pictures whose shorter side has fewer pixels than this cannot be embedded."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +145,8 @@ class Converter:
         began = time.monotonic()
         output = _check_output(output, overwrite)
         if options.engine in FILE_ENGINES:
-            files = self._open_files(inputs, task, model, options)
-            return embed_files(files, output, guessed=task is None, overwrite=overwrite)
+            files = open_file_job(inputs, task, model, options, self._progress)
+            return embed_files(files, output, overwrite=overwrite)
         job = self._open(inputs, task, model, options)
         if options.with_ssim:
             _check_ssim_size(job)
@@ -191,8 +189,7 @@ class Converter:
         Args, and errors: as :meth:`embed`.
         """
         if options.engine in FILE_ENGINES:
-            files = self._open_files(inputs, task, model, options)
-            return estimate_files(files, guessed=task is None)
+            return estimate_files(open_file_job(inputs, task, model, options, self._progress))
         from iicnet_cli.engines.parallel import share_cores
 
         job = self._open(inputs, task, model, options)
@@ -361,30 +358,15 @@ class Converter:
         options: EmbedOptions,
     ) -> _Job:
         """Choose task and engine, and open the inputs."""
-        paths, chosen = _choose_task(inputs, task, options)
+        paths, chosen = choose_task(inputs, task, options)
         images = chosen.pictures_per_group(paths)
         engine = self._engine(
             EngineRequest(options.engine, chosen.name, images, options.half, model)
         )
-        source = _open_source(chosen, paths, engine.images_per_group, options)
+        source = open_source(chosen, paths, engine.images_per_group, options)
         predicts = options.align and "align" in chosen.takes
         request = EncodingRequest(chosen.name, source.fps, predicts, options)
         return _Job(chosen, engine, source, request, guessed=task is None)
-
-    def _open_files(
-        self,
-        inputs: Sequence[AnyPath],
-        task: str | None,
-        model: str | None,
-        options: EmbedOptions,
-    ) -> FileJob:
-        """Choose the task, and open the inputs for an engine that carries files."""
-        if model is not None:
-            raise UsageError("--model is for the network", hint="leave --model or --for out")
-        paths, chosen = _choose_task(inputs, task, options)
-        # One frame at a time, so that clips of any length fit into memory.
-        source = _open_source(chosen, paths, chosen.pictures_per_group(paths) or 1, options)
-        return FileJob(chosen, open_file_engine(options.engine), source, options, self._progress)
 
     def _engine(self, request: EngineRequest) -> Engine:
         """The engine for a request; one that is open already, if it is the same."""
@@ -454,33 +436,6 @@ class Converter:
 
     def _tick(self, stage: Stage, done: int, total: int | None) -> Callable[[float], None]:
         return lambda share: self._progress(Progress(stage, done + share, total))
-
-
-def _choose_task(
-    inputs: Sequence[AnyPath], task: str | None, options: EmbedOptions
-) -> tuple[list[Path], Task]:
-    """The inputs as paths, and the task that was named or can be guessed."""
-    paths = [Path(path) for path in inputs]
-    if not paths:
-        raise UsageError("nothing to embed: no input was given")
-    chosen = task_named(task) if task else guess_task(paths, options)
-    for name in options.given_for_tasks():
-        if name not in chosen.takes:
-            raise UsageError(f"{chosen.name} has no use for --{name}")
-    return paths, chosen
-
-
-def _open_source(
-    task: Task, paths: Sequence[Path], images: int | None, options: EmbedOptions
-) -> PictureSource:
-    """Open the inputs of a task, and refuse pictures that are too small."""
-    source = task.open(paths, images, options)
-    if min(source.width, source.height) < MIN_PICTURE_SIDE:
-        raise UsageError(
-            f"pictures of {source.width}x{source.height} pixels are too small: "
-            f"{MIN_PICTURE_SIDE}x{MIN_PICTURE_SIDE} is the least"
-        )
-    return source
 
 
 def _header(job: _Job, description: SourceDescription, encoded: list[SideInfo]) -> Header:

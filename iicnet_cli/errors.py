@@ -69,10 +69,6 @@ class DamagedError(ContainerError):
     """It was an iicnet PNG, but its content cannot be used any more."""
 
 
-class SealedError(ContainerError):
-    """What it carries is encrypted, and the password is missing or wrong."""
-
-
 class UnsupportedVersionError(ContainerError):
     """The file was written by a newer major version of the format."""
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 from iicnet_cli import __version__
@@ -22,14 +23,15 @@ from iicnet_cli.contents.clip_contents import clip_parts
 from iicnet_cli.contents.part import ContentsRequest, Part
 from iicnet_cli.contents.photo_contents import photo_part
 from iicnet_cli.contents.restored_contents import RestoredContents, joined_description
+from iicnet_cli.engines import open_file_engine
 from iicnet_cli.engines.file_engine import FileEngine
-from iicnet_cli.errors import ContainerError, DamagedError, SealedError, UsageError
+from iicnet_cli.errors import ContainerError, DamagedError, UnsupportedVersionError, UsageError
 from iicnet_cli.measuring import FileMeter, check_quality
 from iicnet_cli.media.files import replacing
 from iicnet_cli.options import EmbedOptions, RestoreOptions
 from iicnet_cli.payload.bundle import Bundle
 from iicnet_cli.payload.embedding_reader import EmbeddingReader
-from iicnet_cli.payload.sealing import SEAL_OVERHEAD, seal, unseal
+from iicnet_cli.payload.sealing import SEAL_OVERHEAD, WrongPasswordError, is_sealed, seal, unseal
 from iicnet_cli.pictures.arrays import Pixels, padding_to
 from iicnet_cli.reports import (
     CarriedFile,
@@ -41,6 +43,7 @@ from iicnet_cli.reports import (
     RestoreReport,
     Stage,
 )
+from iicnet_cli.tasks import choose_task, open_source
 from iicnet_cli.tasks.task import PictureSource, Task
 
 
@@ -54,6 +57,7 @@ class FileJob:
         source: the opened inputs.
         options: what was asked for.
         listener: receives the progress.
+        guessed: whether the task was guessed.
     """
 
     task: Task
@@ -61,6 +65,7 @@ class FileJob:
     source: PictureSource
     options: EmbedOptions
     listener: ProgressListener
+    guessed: bool
 
     @property
     def embed_psnr(self) -> float:
@@ -103,13 +108,33 @@ class WrittenFiles:
     notes: tuple[str, ...]
 
 
-def embed_files(job: FileJob, output: Path, *, guessed: bool, overwrite: bool) -> EmbedReport:
+def open_file_job(
+    inputs: Sequence[str | PathLike[str]],
+    task: str | None,
+    model: str | None,
+    options: EmbedOptions,
+    listener: ProgressListener,
+) -> FileJob:
+    """Choose the task, and open the inputs, for an engine that carries files.
+
+    Raises:
+        UsageError, MediaError: as :meth:`Converter.embed`.
+    """
+    if model is not None:
+        raise UsageError("--model is for the network", hint="leave --model or --for out")
+    paths, chosen = choose_task(inputs, task, options)
+    # One frame at a time, so that clips of any length fit into memory.
+    source = open_source(chosen, paths, chosen.pictures_per_group(paths) or 1, options)
+    engine = open_file_engine(options.engine)
+    return FileJob(chosen, engine, source, options, listener, guessed=task is None)
+
+
+def embed_files(job: FileJob, output: Path, *, overwrite: bool) -> EmbedReport:
     """Make a PNG; then, by default, read it back, restore it and compare.
 
     Args:
         job: what is embedded.
         output: the PNG to write.
-        guessed: whether the task was guessed.
         overwrite: replace an existing output.
 
     Raises:
@@ -135,17 +160,17 @@ def embed_files(job: FileJob, output: Path, *, guessed: bool, overwrite: bool) -
             embedding=quality[0] if quality else None,
             restored=tuple(quality[1:]),
             notes=written.notes,
-            guessed=guessed,
+            guessed=job.guessed,
             carried=written.carried,
         )
         check_quality(report, job.options.min_psnr)
     return report
 
 
-def estimate_files(job: FileJob, *, guessed: bool) -> Estimate:
+def estimate_files(job: FileJob) -> Estimate:
     """What :func:`embed_files` would write: everything is made, but not kept."""
     with tempfile.TemporaryDirectory(prefix="iicnet-") as folder:
-        report = embed_files(job, Path(folder) / "dry.png", guessed=guessed, overwrite=False)
+        report = embed_files(job, Path(folder) / "dry.png", overwrite=False)
     return Estimate(
         task=report.task,
         model=report.model,
@@ -159,7 +184,7 @@ def estimate_files(job: FileJob, *, guessed: bool) -> Estimate:
         embed_psnr=report.embed_psnr or 0.0,
         restored_psnr=report.restored_psnr or 0.0,
         notes=report.notes,
-        guessed=guessed,
+        guessed=job.guessed,
     )
 
 
@@ -239,7 +264,7 @@ def restore_files(
         overwrite: replace existing outputs.
 
     Raises:
-        SealedError: a password is needed, or it is wrong.
+        WrongPasswordError: a password is needed, or it is wrong.
         DamagedError: nothing in it is intact.
         UsageError, OutputExistsError, MediaError: as :meth:`RestoredContents.deliver`.
     """
@@ -309,7 +334,9 @@ class FoundContents:
 
 
 @contextmanager
-def opened_contents(path: Path, engine: FileEngine, password: str | None) -> Iterator[FoundContents]:
+def opened_contents(
+    path: Path, engine: FileEngine, password: str | None
+) -> Iterator[FoundContents]:
     """Open a PNG, and read what it carries; errors as of :func:`read_contents`."""
     with EmbeddingReader(path) as reader, read_contents(reader, engine, password) as found:
         yield found
@@ -322,7 +349,7 @@ def read_contents(
     """Read what an open PNG carries.
 
     Raises:
-        SealedError: a password is needed, or it is wrong.
+        WrongPasswordError: a password is needed, or it is wrong.
         DamagedError: nothing in it is intact, or it is no bundle.
     """
     bundles, covers, damaged = [], [], []
@@ -331,7 +358,7 @@ def read_contents(
         try:
             bundles.append(_open_bundle(engine.read(embedding), password))
             covers.append(embedding)
-        except SealedError:
+        except WrongPasswordError:
             raise
         except ContainerError as error:
             first_error = first_error or error
@@ -344,9 +371,9 @@ def read_contents(
 
 
 def _open_bundle(data: bytes, password: str | None) -> Bundle:
-    if not Bundle.recognises(data):
+    if is_sealed(data):
         if not password:
-            raise SealedError("what it carries is encrypted", hint="add --password")
+            raise WrongPasswordError("what it carries is encrypted", hint="add --password")
         data = unseal(data, password)
     return Bundle.from_bytes(data)
 
@@ -365,7 +392,9 @@ def _likely_cause(reader: EmbeddingReader, error: ContainerError | None) -> Cont
             )
         if not reader.verify():
             return DamagedError("its pixels were altered: it was re-encoded or edited", hint=hint)
-    return DamagedError(f"nothing in it is intact: {error}", hint=hint)
+    if isinstance(error, UnsupportedVersionError):
+        return error
+    return DamagedError(str(error), hint=hint)
 
 
 def _embedding_size(header: Header) -> tuple[int, int]:

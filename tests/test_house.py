@@ -43,12 +43,18 @@ MAY_IMPORT = {
         *("errors", "options", "reports"),
     },
     "tasks": {"media", "pictures", "container", "options", "errors"},
+    "contents": {"tasks", "media", "payload", "pictures", "container", "options", "errors"},
     "memory_images": {"container", "pictures", "errors"},
     "measuring": {"pictures", "options", "reports", "errors"},
+    "file_embedding": {
+        *("contents", "tasks", "media", "engines", "payload", "container", "pictures"),
+        *("measuring", "options", "reports", "errors"),
+    },
     "identify": {"engines", "tasks", "payload", "container", "zoo", "errors"},
     "api": {
-        *("identify", "tasks", "media", "engines", "inference", "network", "zoo", "payload"),
-        *("container", "pictures", "measuring", "memory_images", "options", "reports", "errors"),
+        *("file_embedding", "identify", "tasks", "media", "engines", "inference", "network"),
+        *("zoo", "payload", "container", "pictures", "measuring", "memory_images", "options"),
+        *("reports", "errors"),
     },
     "evaluation": {"api", "tasks", "zoo", "options", "reports", "errors"},
     "training": {

@@ -11,14 +11,6 @@ from iicnet_cli.options import Precision
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Print more.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-PasswordOption = Annotated[
-    bool,
-    typer.Option(
-        "--password",
-        help="Encrypt what a PNG of --for file carries. Ask for the password, or take it from the "
-        "environment variable IICNET_PASSWORD. It hides the content, not that there is something.",
-    ),
-]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")]
 OverwriteOption = Annotated[bool, typer.Option("--yes", "-y", help="Overwrite existing outputs.")]
 DeviceOption = Annotated[

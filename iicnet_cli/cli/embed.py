@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +17,6 @@ from iicnet_cli.cli.common_options import (
     JsonOption,
     MemoryOption,
     OverwriteOption,
-    PasswordOption,
     PrecisionOption,
     QuietOption,
     VerboseOption,
@@ -31,6 +30,7 @@ from iicnet_cli.cli.console import (
     progress_bar,
     say,
 )
+from iicnet_cli.cli.file_options import AttachOption, ExactOption, ForOption, PasswordOption
 from iicnet_cli.cli.passwords import read_password
 from iicnet_cli.engines import DESTINATIONS
 from iicnet_cli.errors import UsageError
@@ -56,27 +56,6 @@ TaskOption = Annotated[
         help="video, stereo, dual, layers, stego, grayscale or rescale; guessed from the inputs "
         "where they leave no doubt."
     ),
-]
-ForOption = Annotated[
-    Literal["edits", "file"],
-    typer.Option(
-        "--for",
-        help="Where the PNG will go. edits: it may be cropped or drawn on; the network. file: it "
-        "arrives as it is, as by mail or cloud; then it holds whole clips with sound, and photos "
-        "often byte for byte.",
-    ),
-]
-ExactOption = Annotated[
-    bool,
-    typer.Option(
-        "--exact",
-        help="--for file: write nothing unless what is hidden fits byte for byte. The cover itself "
-        "is also exact where there is room.",
-    ),
-]
-AttachOption = Annotated[
-    list[Path] | None,
-    typer.Option(help="--for file: carry this file, too, byte for byte; repeatable."),
 ]
 ModelOption = Annotated[
     str | None,

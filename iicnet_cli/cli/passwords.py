@@ -1,4 +1,4 @@
-"""Where passwords come from: never from the command line, which other users of a machine can see."""
+"""Where passwords come from: never from the command line, which other users can see."""
 
 from __future__ import annotations
 

@@ -18,7 +18,6 @@ from iicnet_cli.cli.common_options import (
     JsonOption,
     MemoryOption,
     OverwriteOption,
-    PasswordOption,
     PrecisionOption,
     QuietOption,
     VerboseOption,
@@ -34,6 +33,7 @@ from iicnet_cli.cli.console import (
     say,
     say_error,
 )
+from iicnet_cli.cli.file_options import PasswordOption
 from iicnet_cli.cli.passwords import read_password
 from iicnet_cli.engines import FILE_ENGINES
 from iicnet_cli.errors import ExitCode, UsageError

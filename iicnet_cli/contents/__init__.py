@@ -2,9 +2,9 @@
 
 ::
 
-    PictureSource --clip_contents, photo_contents--> parts: a cover and its bundle (payload/bundle.py)
+    PictureSource --clip_contents, photo_contents--> parts: covers, each with its bundle
     bundles --restored_contents--> files as they were, or groups of pictures for the task
 
-An engine that carries files (``engines/file_engine.py``) hides the bundles. Nothing here depends on
-which engine that is: it says how many bytes a cover holds.
+An engine that carries files (``engines/file_engine.py``) hides the bundles (``payload/bundle.py``).
+Nothing here depends on which engine that is: it says how many bytes a cover holds.
 """

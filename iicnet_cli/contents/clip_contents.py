@@ -28,11 +28,12 @@ from iicnet_cli.contents.part import (
     size_of,
     source_name,
 )
+from iicnet_cli.errors import QualityError
 from iicnet_cli.media.compact_clips import (
     CompactCodec,
     add_sound,
-    codec_note,
     codec_for,
+    codec_note,
     encode_clip,
     packet_sizes,
 )
@@ -54,6 +55,8 @@ _FULL = 0.985
 """Room that is used to this share is full."""
 _MOST_ENCODINGS = 6
 """A part is encoded at most this often, unless nothing has fitted yet."""
+_PACKET_SPREAD = 16
+"""So many packets before and after a part tell how many bytes its frames take."""
 _SOUND_SHARE = 0.08
 """Share of the room that sound may take."""
 _LEAST_SOUND_RATE, _MOST_SOUND_RATE = 16_000, 96_000
@@ -96,6 +99,16 @@ class _Survey:
     cover: Pixels
     psnr: float
     codec: CompactCodec
+
+    def size_of(self, start: int, length: int) -> int:
+        """About how many bytes a part takes on its own with the quantizer of the survey.
+
+        Encoders put the bytes of many frames into one packet, so a part counts as a key frame and
+        its share of the packets around it.
+        """
+        key, others = self.sizes[0], self.sizes[1:]
+        around = others[max(0, start - _PACKET_SPREAD) : start + length + _PACKET_SPREAD]
+        return key + (sum(around) * length // len(around) if around else 0)
 
 
 def _survey(request: ContentsRequest, folder: Path) -> _Survey:
@@ -166,13 +179,18 @@ class _ClipEncoder:
         for number in count(self._fewest_parts()):
             length = math.ceil(frames / number)
             with closing(self._encode(length)) as encoded:
-                for i, (part, quality, crf) in enumerate(encoded):
-                    is_poor = quality < self._least_psnr and crf > _FIRST_CRF / 2
-                    if i == 0 and is_poor and length > 1:
-                        break  # the survey was too hopeful
+                try:
+                    part, quality, crf = next(encoded)
+                except QualityError:
+                    if length == 1:
+                        raise
+                    continue
+                if quality < self._least_psnr and crf > _FIRST_CRF / 2 and length > 1:
+                    continue  # the survey was too hopeful
+                yield part
+                for part, *_ in encoded:
                     yield part
-                else:
-                    return
+                return
 
     def _fewest_parts(self) -> int:
         """How many embeddings the survey says that the clip needs."""
@@ -182,7 +200,7 @@ class _ClipEncoder:
         frames = len(survey.sizes)
         for number in range(1, frames + 1):
             length = math.ceil(frames / number)
-            largest = max(sum(survey.sizes[i : i + length]) for i in range(0, frames, length))
+            largest = max(survey.size_of(i, length) for i in range(0, frames, length))
             if largest * scale <= room:
                 return number
         return frames
@@ -202,7 +220,9 @@ class _ClipEncoder:
                     assert middle is not None
                     yield self._encode_part(spool, start, middle)
 
-    def _encode_part(self, spool: FrameSpool, start: int, middle: Group) -> tuple[Part, float, float]:
+    def _encode_part(
+        self, spool: FrameSpool, start: int, middle: Group
+    ) -> tuple[Part, float, float]:
         request, survey = self._request, self._survey
         times = survey.description.timestamps
         assert request.source.fps is not None
@@ -217,7 +237,9 @@ class _ClipEncoder:
         room = room_for(name, fixed, request.capacity(cover))
         sound, sound_note = self._sound(start, len(spool), room)
         video_room = room - (sound.stat().st_size + _JOINING_BYTES if sound else 0)
-        share = sum(survey.sizes[start : start + len(spool)])
+        share = survey.size_of(start, len(spool))
+        if video_room <= 0:
+            raise missing_error(1 - video_room, "sound and attachments", request.embed_psnr)
         search = _QuantizerSearch(survey.codec, spool, own_times, request.source.fps, self._folder)
         clip, crf = search.fill(video_room, share)
         if clip is None:
@@ -283,7 +305,11 @@ class _QuantizerSearch:
         for number in count():
             wanted = crf + codec.crf_per_octave * math.log2(size / max(1, room * _FULL))
             step = max(too_large + 1, min(fits - 1, math.ceil(wanted / codec.crf_step)))
-            if step <= too_large or step >= fits or (best is not None and number >= _MOST_ENCODINGS):
+            if (
+                step <= too_large
+                or step >= fits
+                or (best is not None and number >= _MOST_ENCODINGS)
+            ):
                 break
             crf = step * codec.crf_step
             target = self._folder / f"part-{step}{codec.suffix}"

@@ -26,7 +26,7 @@ from iicnet_cli.pictures.metrics import cap_psnr
 
 _LEAST_PSNR, _MOST_PSNR = 15.0, 60.0
 """Pictures that are not exact are encoded with between so many dB."""
-_PSNR_STEP = 0.25
+_PSNR_STEP = 0.1
 """The quality of the worst picture is found to this many dB."""
 
 
@@ -223,9 +223,10 @@ class _Allocation:
 
     def _spend_rest(self) -> None:
         """Make the worst pictures better, as far as there is room."""
-        for i in sorted(range(len(self._chosen)), key=lambda i: self._chosen[i].psnr):
+        order = sorted(range(len(self._chosen)), key=lambda i: self._chosen[i].psnr)
+        for number, i in enumerate(order):
             old = self._chosen[i]
-            room = self._left + old.size
+            room = self._left // (len(order) - number) + old.size
             original = self._original(i)
             if original is not None and original.size <= room:
                 self._chosen[i] = original

@@ -136,7 +136,7 @@ class StillEncoder:
 
     def _save(self, format: str, **options: object) -> bytes:
         file = io.BytesIO()
-        self._image.save(file, format, **options)  # type: ignore[arg-type]
+        self._image.save(file, format, **options)
         return file.getvalue()
 
 

@@ -21,8 +21,8 @@ from iicnet_cli.media.files import replacing, temporary_name
 from iicnet_cli.media.stills import write_still
 from iicnet_cli.media.video_encodings import (
     ENCODINGS,
-    Encoding,
     TICKS_PER_SECOND,
+    Encoding,
     encoding_for,
     time_expression,
 )

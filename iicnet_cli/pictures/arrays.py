@@ -64,7 +64,9 @@ def pad(images: NDArray[Scalar], padding: tuple[int, int]) -> NDArray[Scalar]:
 
 def luma(picture: Pixels) -> Pixels:
     """The luma (Rec. 601) of a picture (H, W, 3): (H, W) uint8."""
-    return np.asarray(np.rint(picture @ np.array([0.299, 0.587, 0.114]))).astype(np.uint8)
+    weighted: NDArray[np.float64] = picture @ np.array([0.299, 0.587, 0.114])
+    rounded: Pixels = np.rint(weighted).astype(np.uint8)
+    return rounded
 
 
 def halve(picture: Pixels) -> Pixels:
@@ -75,7 +77,8 @@ def halve(picture: Pixels) -> Pixels:
     height, width = picture.shape[:2]
     even = pad(picture[None], padding_to(width, height, 2))[0].astype(np.uint16)
     total = even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]
-    return ((total + 2) // 4).astype(np.uint8)
+    halved: Pixels = ((total + 2) // 4).astype(np.uint8)
+    return halved
 
 
 def crop(images: NDArray[Scalar], width: int, height: int) -> NDArray[Scalar]:

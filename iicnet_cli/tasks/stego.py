@@ -21,6 +21,7 @@ from iicnet_cli.tasks.photos import (
 )
 from iicnet_cli.tasks.task import Delivered, EvaluationItem
 
+
 class StegoTask(PhotoTask):
     """K photos; the first is the reference."""
 

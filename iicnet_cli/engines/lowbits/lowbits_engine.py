@@ -5,6 +5,7 @@ from __future__ import annotations
 from iicnet_cli.engines.base import Alteration, EncodingProgress, ignore_encoding
 from iicnet_cli.engines.file_engine import FileEngine
 from iicnet_cli.engines.lowbits import channel
+from iicnet_cli.errors import ContainerError
 from iicnet_cli.payload.lowbits_mark import read_lowbits_mark
 from iicnet_cli.pictures.arrays import Pixels
 
@@ -26,7 +27,10 @@ class LowBitsEngine(FileEngine):
         return channel.write(reference, data)
 
     def recognises(self, embedding: Pixels) -> bool:
-        return read_lowbits_mark(embedding) is not None
+        try:
+            return read_lowbits_mark(embedding) is not None
+        except ContainerError:
+            return True  # its mark is there, but it was altered or is newer than this program
 
     def read(self, embedding: Pixels) -> bytes:
         return channel.read(embedding)
