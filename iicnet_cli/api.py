@@ -228,8 +228,7 @@ class Converter:
     ) -> RestoreReport:
         """Restore what a PNG holds; task and model are read from it unless they are given.
 
-        A PNG whose pixels were altered is restored as far as that makes sense, and the report says
-        so.
+        A PNG whose pixels were altered is restored as far as that makes sense; the report says so.
 
         Args:
             source: the PNG.
@@ -242,23 +241,19 @@ class Converter:
 
         Raises:
             NotAnEmbeddingError: neither header nor mark, and no task or model was given.
-            DamagedError: the picture has another size than was written, or the PNG is damaged.
-            UnsupportedVersionError: a newer version wrote the PNG.
+            DamagedError: the PNG is damaged, or was resized.
+            UnsupportedVersionError: it is newer than this program.
             ModelError: the checkpoint is not here.
             UsageError: the output does not fit the task.
-            OutputExistsError: the output exists and ``overwrite`` is False.
-            MediaError: the PNG cannot be read or the output cannot be written.
+            OutputExistsError, MediaError: an output exists, or a file cannot be read or written.
         """
         began = time.monotonic()
         source = Path(source)
         with EmbeddingReader(source) as reader:
             png = source if folder is None else Path(folder) / source.name
-            carrier = file_engine_of(reader)
-            if carrier is not None:
-                wanted = None if output is None else Path(output)
-                return restore_files(
-                    reader, carrier, png, wanted, options, self._progress, overwrite=overwrite
-                )
+            if (carrier := file_engine_of(reader)) is not None:
+                outputs = png, output, overwrite
+                return restore_files(reader, carrier, outputs, options, self._progress)
             identity = identify(reader, source, task=task, model=model)
             header = identity.header
             chosen = task_named(header.task)

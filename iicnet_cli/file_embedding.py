@@ -245,23 +245,19 @@ def measure_files(job: FileJob, path: Path) -> list[PictureQuality]:
 def restore_files(
     reader: EmbeddingReader,
     engine: FileEngine,
-    png: Path,
-    output: Path | None,
+    outputs: tuple[Path, str | PathLike[str] | None, bool],
     options: RestoreOptions,
     listener: ProgressListener,
-    *,
-    overwrite: bool,
 ) -> RestoreReport:
     """Restore what a PNG carries.
 
     Args:
         reader: the open PNG.
         engine: that it was made with.
-        png: its name, after which outputs are named by default.
-        output: file or folder; ``None`` for the default.
+        outputs: the path after which outputs are named by default; the output itself, a file or
+            folder; and whether existing outputs are replaced.
         options: how to write them.
         listener: receives the progress.
-        overwrite: replace existing outputs.
 
     Raises:
         WrongPasswordError: a password is needed, or it is wrong.
@@ -269,12 +265,13 @@ def restore_files(
         UsageError, OutputExistsError, MediaError: as :meth:`RestoredContents.deliver`.
     """
     began = time.monotonic()
+    png, output, overwrite = outputs
     with read_contents(reader, engine, options.password) as found:
         contents = found.contents
         if options.layout is not None and "layout" not in contents.task.takes:
             raise UsageError(f"{contents.task.name} has no use for --layout")
         listener(Progress(Stage.RESTORING, 0, found.total))
-        target = contents.default_output(png) if output is None else output
+        target = contents.default_output(png) if output is None else Path(output)
         delivered = contents.deliver(target, overwrite=overwrite, options=options)
     return RestoreReport(
         outputs=delivered.outputs,

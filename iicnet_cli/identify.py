@@ -22,6 +22,9 @@ from iicnet_cli.payload.mark import Mark, fps_from_code, model_id
 from iicnet_cli.tasks import TASKS, task_named
 from iicnet_cli.zoo import Checkpoint, available, find, find_by_weights
 
+_EMBEDDINGS_TO_TRY = 4
+"""Without a header, so many embeddings are searched for the mark of an engine."""
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -77,11 +80,13 @@ def file_engine_of(reader: EmbeddingReader) -> FileEngine | None:
         name = reader.header.engine
         return open_file_engine(name) if name in FILE_ENGINES else None
     if reader.mark is None:
-        first = reader.read_frame(0)
-        for name in FILE_ENGINES:
-            engine = open_file_engine(name)
-            if engine.recognises(first):
-                return engine
+        # The first embedding of several may be the one that was altered.
+        for number in range(min(reader.n_frames, _EMBEDDINGS_TO_TRY)):
+            embedding = reader.read_frame(number)
+            for name in FILE_ENGINES:
+                engine = open_file_engine(name)
+                if engine.recognises(embedding):
+                    return engine
     return None
 
 

@@ -190,33 +190,30 @@ def embed(
     """Embed a clip, a stereo pair, a dual view, layers or photos in one PNG; print its quality.
 
     video: a clip, an animation, a motion photo, or a folder or quoted pattern of frames. If it has
-    more frames than the model takes, the PNG is animated. It shows the middle frame of each group.
+    more frames than fit, the PNG is animated. It shows the middle frame of each group.
 
-    stereo: the left and the right view, as pictures or clips of one size; or one MPO or JPS file;
-    or one file and --layout. The PNG shows the left view.
+    stereo: left and right view, as pictures or clips of one size; or one MPO or JPS file; or one
+    file and --layout. The PNG shows the left view.
 
-    dual: the normal and the zoomed view, of any sizes; or one large photo and --zoom. The PNG shows
-    the normal view.
+    dual: normal view (which shows) and zoomed view, of any sizes; or one large photo and --zoom.
 
     layers: a foreground with transparency and a background of its size; or the composed picture,
     foreground and background; or the composed picture and background; or one .ora, .psd or
     multi-page TIFF file. The PNG shows the composed picture.
 
-    stego: the cover first, then one to four photos to hide, with --for file any number. All are
-    restored at their own sizes; with --for edits they are fitted to the cover in between.
+    stego: the cover, then one to four photos to hide, with --for file any number, of any sizes.
 
-    grayscale: one photo; the PNG is grey. rescale: one photo; the PNG has half its size.
+    grayscale, rescale: one photo; the PNG is grey, or has half its size.
     """
     from iicnet_cli.api import Converter
-    from iicnet_cli.media.frame_times import parse_time
 
     options = EmbedOptions(
         engine=DESTINATIONS[destination],
         exact=exact,
         attachments=tuple(attach or ()),
         password=read_password(password, twice=True),
-        start=parse_time(start) if start else None,
-        end=parse_time(end) if end else None,
+        start=_parse_moment(start),
+        end=_parse_moment(end),
         step=step,
         frames=frames,
         background=_parse_colour(background),
@@ -377,6 +374,12 @@ class _EmbedRun:
             print_json(_record(report, output, source))
         else:
             _print_report(report, output, quiet=self._style.quiet, verbose=self._style.verbose)
+
+
+def _parse_moment(text: str | None) -> float | None:
+    from iicnet_cli.media.frame_times import parse_time
+
+    return parse_time(text) if text else None
 
 
 def _parse_colour(text: str) -> tuple[int, int, int]:

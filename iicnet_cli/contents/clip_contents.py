@@ -55,6 +55,10 @@ _FULL = 0.985
 """Room that is used to this share is full."""
 _MOST_ENCODINGS = 6
 """A part is encoded at most this often, unless nothing has fitted yet."""
+_MORE_PARTS = 1.25
+"""Where parts are too few, there are so many times more of them in the next try."""
+_LEAST_GAIN = 0.3
+"""More parts are made as long as they restore by so many dB better."""
 _PACKET_SPREAD = 16
 """So many packets before and after a part tell how many bytes its frames take."""
 _SOUND_SHARE = 0.08
@@ -176,16 +180,21 @@ class _ClipEncoder:
     def parts(self) -> Iterator[Part]:
         """The parts in order; as few as restore well enough."""
         frames = len(self._survey.sizes)
-        for number in count(self._fewest_parts()):
+        number, before = self._fewest_parts(), -math.inf
+        while True:
             length = math.ceil(frames / number)
+            shorter = min(length - 1, math.floor(length / _MORE_PARTS))
+            number = math.ceil(frames / max(1, shorter))
             with closing(self._encode(length)) as encoded:
                 try:
-                    part, quality, crf = next(encoded)
+                    part, quality, is_full = next(encoded)
                 except QualityError:
                     if length == 1:
                         raise
                     continue
-                if quality < self._least_psnr and crf > _FIRST_CRF / 2 and length > 1:
+                gains = quality > before + _LEAST_GAIN
+                if quality < self._least_psnr and is_full and gains and length > 1:
+                    before = quality
                     continue  # the survey was too hopeful
                 yield part
                 for part, *_ in encoded:
@@ -205,8 +214,8 @@ class _ClipEncoder:
                 return number
         return frames
 
-    def _encode(self, length: int) -> Generator[tuple[Part, float, float]]:
-        """Each part of ``length`` frames, the mean PSNR of its frames in dB, and its quantizer."""
+    def _encode(self, length: int) -> Generator[tuple[Part, float, bool]]:
+        """Each part of ``length`` frames, their mean PSNR in dB, and whether it is full."""
         frames = len(self._survey.sizes)
         with closing(self._request.source.groups()) as groups:
             for start in range(0, frames, length):
@@ -222,7 +231,7 @@ class _ClipEncoder:
 
     def _encode_part(
         self, spool: FrameSpool, start: int, middle: Group
-    ) -> tuple[Part, float, float]:
+    ) -> tuple[Part, float, bool]:
         request, survey = self._request, self._survey
         times = survey.description.timestamps
         assert request.source.fps is not None
@@ -241,7 +250,7 @@ class _ClipEncoder:
         if video_room <= 0:
             raise missing_error(1 - video_room, "sound and attachments", request.embed_psnr)
         search = _QuantizerSearch(survey.codec, spool, own_times, request.source.fps, self._folder)
-        clip, crf = search.fill(video_room, share)
+        clip, is_full = search.fill(video_room, share)
         if clip is None:
             raise missing_error(search.smallest - video_room, "the clip", request.embed_psnr)
         with open_frames(clip) as encoded:
@@ -255,7 +264,7 @@ class _ClipEncoder:
         request.tick(0.3 + 0.7 * (start + len(spool)) / len(survey.sizes))
         notes = (f"{survey.codec.name}{sound_note}", *codec_note(survey.codec))
         part = Part(cover, Bundle((*fixed, media)), description, notes)
-        return part, float(np.mean(quality)), crf
+        return part, float(np.mean(quality)), is_full
 
     def _sound(self, start: int, frames: int, room: int) -> tuple[Path | None, str]:
         """The sound of a part as a file, and how it is coded in words."""
@@ -290,8 +299,8 @@ class _QuantizerSearch:
         self._folder = folder
         self.smallest = 0
 
-    def fill(self, room: int, size_at_first: int) -> tuple[Path | None, float]:
-        """The largest file of at most ``room`` bytes that was found, and its quantizer.
+    def fill(self, room: int, size_at_first: int) -> tuple[Path | None, bool]:
+        """The largest file of at most ``room`` bytes that was found; whether a larger one exists.
 
         Args:
             room: bytes.
@@ -321,7 +330,7 @@ class _QuantizerSearch:
                     break
             else:
                 too_large, self.smallest = step, size
-        return best, fits * codec.crf_step
+        return best, fits > round(1 / codec.crf_step)
 
 
 def _joined(group: Group) -> Pixels:

@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
 from pathlib import Path
 
 from iicnet_cli.errors import MediaError
@@ -145,7 +144,6 @@ def _psnr_of_half_colours(frame: Pixels) -> float:
             return psnr(next(frames), frame)
 
 
-@cache
 def _usual_codec() -> CompactCodec:
     for codec in _CODECS:
         if ffmpeg.has_encoder(codec.encoder):

@@ -52,8 +52,7 @@ def open_writer(
         width: pixels of every frame.
         height: pixels of every frame.
         fps: frames a second, kept as an exact fraction where the format can.
-        timestamps: seconds of every frame, increasing, for a variable rate; .avi and folders
-            cannot keep them and play at ``fps``.
+        timestamps: seconds of every frame, increasing; .avi and folders play at ``fps``.
         names: file names for the frames in a folder, a.jpg for a.png; repeated ones become a-2.png,
             a-3.png, and frames without a name are numbered. Files ignore them.
         encoding: how a file is encoded; by default as its suffix says.
@@ -62,8 +61,7 @@ def open_writer(
 
     Raises:
         UsageError: the suffix is unknown, or size, rate or timestamps make no sense.
-        OutputExistsError: the file exists, or the folder is not empty.
-        MediaError: the system or ffmpeg refuses to write.
+        OutputExistsError, MediaError: the target is there already, or cannot be written.
     """
     is_folder = _is_folder(target)
     path = Path(target)
@@ -87,8 +85,7 @@ def open_writer(
     if is_folder:
         writer = _FolderWriter(path, (width, height), names or (), overwrite)
     else:
-        odd = bool(width % 2 or height % 2)
-        chosen = encoding or encoding_for(suffix, odd_size=odd)
+        chosen = encoding or encoding_for(suffix, odd_size=bool(width % 2 or height % 2))
         writer = _FileWriter(path, (width, height), fps, timestamps, chosen, overwrite)
     writer.notes += notes
     return writer
