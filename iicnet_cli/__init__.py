@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from iicnet_cli.reports import (
         EmbedReport,
         Estimate,
+        Forecast,
         PictureQuality,
         Progress,
         RestoreReport,
@@ -46,6 +47,7 @@ __all__ = [
     "EmbedReport",
     "Estimate",
     "ExitCode",
+    "Forecast",
     "IICNetError",
     "MediaError",
     "ModelError",
@@ -69,6 +71,7 @@ _MODULES = {
     "EmbedOptions": "options",
     "EmbedReport": "reports",
     "Estimate": "reports",
+    "Forecast": "reports",
     "PictureQuality": "reports",
     "Progress": "reports",
     "RestoreOptions": "options",

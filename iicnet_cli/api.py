@@ -9,10 +9,9 @@
 from __future__ import annotations
 
 import io
-import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -34,6 +33,8 @@ from iicnet_cli.engines.base import (
     EngineRequest,
     SideInfo,
 )
+from iicnet_cli.engines.group_decoding import GroupDecoder
+from iicnet_cli.engines.parallel import GroupScheduler
 from iicnet_cli.errors import UsageError
 from iicnet_cli.file_embedding import (
     embed_files,
@@ -42,6 +43,7 @@ from iicnet_cli.file_embedding import (
     restore_files,
     restored_pictures,
 )
+from iicnet_cli.forecasting import estimate_first_group, forecast, groups_at_once
 from iicnet_cli.identify import file_engine_of, identify
 from iicnet_cli.measuring import QualityMeter, check_quality, missed_targets
 from iicnet_cli.media.files import check_target, replacing
@@ -143,6 +145,7 @@ class Converter:
             OutputExistsError: ``output`` exists and ``overwrite`` is False.
         """
         began = time.monotonic()
+        self._progress(Progress(Stage.OPENING, 0, None))
         output = _check_output(output, overwrite)
         if options.engine in FILE_ENGINES:
             files = open_file_job(inputs, task, model, options, self._progress)
@@ -150,6 +153,9 @@ class Converter:
         job = self._open(inputs, task, model, options)
         if options.with_ssim:
             _check_ssim_size(job)
+        is_heard = self._progress is not ignore_progress
+        if is_heard and (expected := forecast(job.engine, job.source, job.request)):
+            self._progress(Progress(Stage.OPENING, 0, job.source.total, forecast=expected))
         with replacing(output, overwrite=overwrite) as temporary:
             header, encoded, notes = self._write(job, temporary)
             quality: list[PictureQuality] = []
@@ -190,14 +196,8 @@ class Converter:
         """
         if options.engine in FILE_ENGINES:
             return estimate_files(open_file_job(inputs, task, model, options, self._progress))
-        from iicnet_cli.engines.parallel import share_cores
-
         job = self._open(inputs, task, model, options)
-        with closing(job.source.groups()) as groups:
-            group = next(groups)
-        at_once = _groups_at_once(job)
-        with share_cores(at_once):
-            estimate = job.engine.estimate_group(group, job.request)
+        estimate, seconds = estimate_first_group(job.engine, job.source, job.request)
         count = job.source.total
         return Estimate(
             task=job.task.name,
@@ -208,7 +208,7 @@ class Converter:
             embeddings=count,
             tiles=estimate.tiles,
             bytes=estimate.bytes * (count or 1),
-            seconds=estimate.seconds * math.ceil((count or 1) / at_once),
+            seconds=seconds,
             embed_psnr=estimate.embed_psnr,
             restored_psnr=estimate.restored_psnr,
             notes=(*job.source.notes, *estimate.notes),
@@ -248,6 +248,7 @@ class Converter:
             OutputExistsError, MediaError: an output exists, or a file cannot be read or written.
         """
         began = time.monotonic()
+        self._progress(Progress(Stage.OPENING, 0, None))
         source = Path(source)
         with EmbeddingReader(source) as reader:
             png = source if folder is None else Path(folder) / source.name
@@ -258,13 +259,14 @@ class Converter:
             header = identity.header
             chosen = task_named(header.task)
             engine = self._engine(identity.request)
-            if options.layout is not None and "layout" not in chosen.takes:
-                raise UsageError(f"{chosen.name} has no use for --layout")
+            _check_layout(chosen, options)
             altered = None if reader.header is None else not reader.verify()
-            target = chosen.default_output(png, header) if output is None else Path(output)
+            target = _restore_target(source, output, folder, chosen, header)
             notes: list[str] = []
-            groups = self._restored_groups(reader, header, engine, notes)
-            delivered = chosen.deliver(header, groups, target, overwrite=overwrite, options=options)
+            with closing(self._restored_groups(reader, header, engine, notes)) as groups:
+                delivered = chosen.deliver(
+                    header, groups, target, overwrite=overwrite, options=options
+                )
         return RestoreReport(
             outputs=delivered.outputs,
             notes=(*delivered.notes, *notes),
@@ -329,6 +331,7 @@ class Converter:
         Raises:
             ContainerError, ModelError, MediaError: as :meth:`restore`.
         """
+        self._progress(Progress(Stage.OPENING, 0, None))
         if isinstance(source, str | PathLike):
             readable: Path | io.BytesIO = Path(source)
         elif isinstance(source, bytes | bytearray):
@@ -342,8 +345,9 @@ class Converter:
                 return restored_pictures(reader, carrier, password)
             identity = identify(reader, name, task=task, model=model)
             header = identity.header
-            groups = self._restored_groups(reader, header, self._engine(identity.request), [])
-            return list(task_named(header.task).restored_pictures(header, groups))
+            engine = self._engine(identity.request)
+            with closing(self._restored_groups(reader, header, engine, [])) as groups:
+                return list(task_named(header.task).restored_pictures(header, groups))
 
     def _open(
         self,
@@ -375,10 +379,10 @@ class Converter:
         Returns:
             Its header, what was encoded (without the pixels), and notes.
         """
-        from iicnet_cli.engines.parallel import GroupScheduler
-
-        at_once = _groups_at_once(job)
-        scheduler = GroupScheduler(at_once, job.source.total, self._progress)
+        at_once = groups_at_once(job.engine, job.source, job.request)
+        scheduler = GroupScheduler(
+            at_once, job.source.total, self._progress, overlaps=not self._computing.compiled
+        )
 
         def encode(number: int, group: Group) -> EncodedGroup:
             return job.engine.encode_group(group, job.request, scheduler.progress_of(number))
@@ -387,7 +391,6 @@ class Converter:
         groups = job.source.groups()
         with (
             open(path, "w+b") as file,
-            job.engine.encoding(at_once),
             closing(scheduler.map(encode, groups)) as encoded_groups,
         ):
             writer = PngWriter(file, frame_delay=job.source.frame_delay)
@@ -409,28 +412,37 @@ class Converter:
         width, height = -(-source.width // engine.scale), -(-source.height // engine.scale)
         with EmbeddingReader(path) as reader:
             assert reader.header is not None
+            decoder = self._decoder(engine, reader.header, source.total, Stage.VERIFYING)
             pairs = zip(source.groups(), reader, strict=True)
-            for i, (group, embedding) in enumerate(pairs):
-                tick = self._tick(Stage.VERIFYING, i, source.total)
-                restored = engine.decode_group(embedding, reader.header, i, tick).images
-                reference = engine.reference(group.images)
-                shown = embedding.reshape(*embedding.shape[:2], -1)
-                visible, wanted = (x[:height, :width] for x in (shown, reference))
-                meter.add(visible, wanted, restored, group.images)
+            with closing(decoder.decode(pairs)) as decoded:
+                for group, embedding, restored in decoded:
+                    reference = engine.reference(group.images)
+                    shown = embedding.reshape(*embedding.shape[:2], -1)
+                    visible, wanted = (x[:height, :width] for x in (shown, reference))
+                    meter.add(visible, wanted, restored.images, group.images)
         return meter.pictures(source.names)
 
     def _restored_groups(
         self, reader: EmbeddingReader, header: Header, engine: Engine, notes: list[str]
-    ) -> Iterator[Group]:
-        """Restore the groups of a PNG one by one; ``notes`` gets what cannot be restored."""
-        for i, embedding in enumerate(reader):
-            if i == 0:
-                notes.extend(engine.notes_on_restoring(embedding))
-            tick = self._tick(Stage.RESTORING, i, reader.n_frames)
-            yield engine.decode_group(embedding, header, i, tick)
+    ) -> Generator[Group, None, None]:
+        """Restore the groups of a PNG in order; ``notes`` gets what cannot be restored."""
 
-    def _tick(self, stage: Stage, done: int, total: int | None) -> Callable[[float], None]:
-        return lambda share: self._progress(Progress(stage, done + share, total))
+        def embeddings() -> Iterator[tuple[None, Pixels]]:
+            for i, embedding in enumerate(reader):
+                if i == 0:
+                    notes.extend(engine.notes_on_restoring(embedding))
+                yield None, embedding
+
+        decoder = self._decoder(engine, header, reader.n_frames, Stage.RESTORING)
+        with closing(decoder.decode(embeddings())) as decoded:
+            for *_, group in decoded:
+                yield group
+
+    def _decoder(
+        self, engine: Engine, header: Header, total: int | None, stage: Stage
+    ) -> GroupDecoder:
+        overlaps = not self._computing.compiled  # compiled networks belong to one thread
+        return GroupDecoder(engine, header, total, stage, self._progress, overlaps=overlaps)
 
 
 def _header(job: _Job, description: SourceDescription, encoded: list[SideInfo]) -> Header:
@@ -462,16 +474,23 @@ def _check_output(output: AnyPath, overwrite: bool) -> Path:
     return output
 
 
+def _check_layout(task: Task, options: RestoreOptions) -> None:
+    if options.layout is not None and "layout" not in task.takes:
+        raise UsageError(f"{task.name} has no use for --layout")
+
+
+def _restore_target(
+    source: Path, output: AnyPath | None, folder: AnyPath | None, task: Task, header: Header
+) -> Path:
+    """The output that was asked for, or the task's own in ``folder`` or beside the PNG."""
+    if output is not None:
+        return Path(output)
+    return task.default_output(source if folder is None else Path(folder) / source.name, header)
+
+
 def _mean_gain(encoded: list[EncodedGroup]) -> float | None:
     gains = [group.gained_psnr for group in encoded if group.gained_psnr is not None]
     return float(np.mean(gains)) if gains else None
-
-
-def _groups_at_once(job: _Job) -> int:
-    """How many groups are encoded at the same time."""
-    source = job.source
-    at_once = job.engine.groups_at_once(source.height, source.width, job.request.options)
-    return at_once if source.total is None else min(at_once, source.total)
 
 
 def _check_ssim_size(job: _Job) -> None:

@@ -12,6 +12,7 @@ from statistics import fmean
 class Stage(StrEnum):
     """What a call is doing."""
 
+    OPENING = "opening"
     EMBEDDING = "embedding"
     ENCODING = "encoding"
     ENHANCING = "enhancing"
@@ -22,8 +23,26 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True)
+class Forecast:
+    """How long a call will take, measured on small windows of its first group.
+
+    Attributes:
+        groups: number of groups.
+        seconds: for all of them, verifying included.
+        seconds_without_effort: likewise with an effort of 0; ``None`` if that is the effort.
+    """
+
+    groups: int
+    seconds: float
+    seconds_without_effort: float | None = None
+
+
+@dataclass(frozen=True)
 class Progress:
     """How far a call is.
+
+    Each call begins with the stage ``OPENING``. If much is to be embedded, it comes again with a
+    forecast when the inputs are open.
 
     Attributes:
         stage: what is being done.
@@ -31,12 +50,16 @@ class Progress:
         total: number of groups, if it is known.
         gained_psnr: dB that the search has gained so far on the current group; ``None`` in all
             other stages.
+        forecast: how long the call will take; ``None`` in all other stages, and for short work.
+        group: number of the current group, from 0 on: all before it are done.
     """
 
     stage: Stage
     done: float
     total: int | None
     gained_psnr: float | None = None
+    forecast: Forecast | None = None
+    group: int = 0
 
 
 ProgressListener = Callable[[Progress], None]

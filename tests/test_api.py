@@ -45,8 +45,9 @@ def converter() -> Converter:
 
 
 def check_progress(reports: list[Progress], stages: list[Stage], total: int | None) -> None:
-    """Stages come in order, and within each stage the groups that are done grow to their number."""
+    """A call opens its inputs; then stages come in order, and in each the groups done grow."""
     assert all(isinstance(each, Progress) for each in reports)
+    assert reports.pop(0) == Progress(Stage.OPENING, 0, None)
     assert [stage for stage, _ in groupby(each.stage for each in reports)] == stages
     assert all(each.total == total for each in reports)
     for _, same_stage in groupby(reports, key=lambda each: each.stage):
@@ -87,7 +88,8 @@ def test_progress_of_a_clip_counts_its_groups(tmp_path: Path) -> None:
     converter = Converter(device="cpu", memory=1, progress=reports.append)
     converter.embed([frames], tmp_path / "out.png", options=QUICK)
     check_progress(reports, [Stage.EMBEDDING], total=2)
-    assert [each.done for each in reports if each.done.is_integer()] == [1, 2]
+    assert [each.done for each in reports if float(each.done).is_integer()] == [1, 1, 2]
+    assert [number for number, _ in groupby(each.group for each in reports)] == [0, 1]
     reports.clear()
     converter.restore(tmp_path / "out.png", tmp_path / "back")
     check_progress(reports, [Stage.RESTORING], total=2)

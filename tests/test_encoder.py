@@ -22,7 +22,6 @@ from iicnet_cli.inference.runner import Runner
 from iicnet_cli.payload.mark_pixels import read_mark
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.metrics import mse, mse_to_psnr, psnr
-from iicnet_cli.quantize.viterbi import TrellisRows, Values, viterbi_quantize
 from iicnet_cli.reports import Stage
 from iicnet_cli.zoo import find
 from tests.engine_helpers import (
@@ -119,20 +118,6 @@ def test_a_group_of_equal_pictures_is_shown_unchanged() -> None:
     changes = np.abs(encoded.pixels.astype(int) - images[0])
     assert changes.max() <= 1
     assert np.count_nonzero(changes) < 400
-
-
-def test_the_given_quantizer_rounds_the_layer() -> None:
-    calls: list[int] = []
-
-    def quantize(rows: TrellisRows) -> tuple[Pixels, Values]:
-        calls.append(len(rows.unrounded.pixels))
-        return viterbi_quantize(rows)
-
-    encoded = encode(
-        small_runner(), group_of(2, 64, 64), settings=EncoderSettings(quantizer=quantize)
-    )
-    assert sum(calls) >= 64
-    assert np.array_equal(encoded.pixels, sample().pixels)
 
 
 @pytest.mark.parametrize("search", [None, Search(3)])

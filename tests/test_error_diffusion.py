@@ -54,7 +54,7 @@ def diffuse_sample_by_sample(
     share=st.floats(0, 1),
     seed=st.integers(0, 999),
 )
-def test_diagonals_give_the_same_as_sample_by_sample(
+def test_errors_are_diffused_sample_by_sample(
     height: int, width: int, channels: int, share: float, seed: int
 ) -> None:
     unrounded = random_unrounded(height, width, channels, seed)

@@ -50,11 +50,12 @@ MAY_IMPORT = {
         *("contents", "tasks", "media", "engines", "payload", "container", "pictures"),
         *("measuring", "options", "reports", "errors"),
     },
+    "forecasting": {"engines", "tasks", "reports"},
     "identify": {"engines", "tasks", "payload", "container", "zoo", "errors"},
     "api": {
-        *("file_embedding", "identify", "tasks", "media", "engines", "inference", "network"),
-        *("zoo", "payload", "container", "pictures", "measuring", "memory_images", "options"),
-        *("reports", "errors"),
+        *("file_embedding", "identify", "forecasting", "tasks", "media", "engines", "inference"),
+        *("network", "zoo", "payload", "container", "pictures", "measuring", "memory_images"),
+        *("options", "reports", "errors"),
     },
     "evaluation": {"api", "tasks", "zoo", "options", "reports", "errors"},
     "training": {
@@ -253,7 +254,7 @@ def test_imports_go_in_no_circle() -> None:
         visit(module, ())
 
 
-def test_commands_that_need_no_network_load_no_torch(
+def test_commands_load_neither_network_nor_compiler_without_need(
     run: Run, photos: list[Path], tmp_path: Path
 ) -> None:
     intact, stripped = tmp_path / "intact.png", tmp_path / "stripped.png"
@@ -265,10 +266,13 @@ def test_commands_that_need_no_network_load_no_torch(
     ]
     program = (
         "import sys; from iicnet_cli.cli import app\n"
-        f"for arguments in {commands!r}:\n"
+        "def check(arguments, *unused, code=0):\n"
         "    try: app(arguments)\n"
-        "    except SystemExit as e: assert not e.code, (arguments, e.code)\n"
-        "    for name in ('torch', 'numba'): assert name not in sys.modules, (arguments, name)\n"
+        "    except SystemExit as e: assert (e.code or 0) == code, (arguments, e.code)\n"
+        "    for name in unused: assert name not in sys.modules, (arguments, name)\n"
+        f"for arguments in {commands!r}: check(arguments, 'torch', 'numba')\n"
+        f"check(['embed', {str(tmp_path / 'none.png')!r}], 'torch', 'numba', code=2)\n"
+        f"check(['restore', {str(intact)!r}, '-o', {str(tmp_path / 'back')!r}], 'numba')\n"
     )
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False

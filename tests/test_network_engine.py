@@ -213,13 +213,6 @@ def test_a_layer_that_cannot_be_had_is_noted(
     assert stego.notes_on_restoring(encoded.pixels) == ()
 
 
-def test_worker_processes_give_the_same_pixels(stego: NetworkEngine) -> None:
-    alone = stego.encode_group(hidden_photos(), STEGO)
-    with stego.encoding(2):
-        beside_others = stego.encode_group(hidden_photos(), STEGO)
-    assert np.array_equal(alone.pixels, beside_others.pixels)
-
-
 def test_a_search_has_all_cores_for_itself(make_engine: MakeEngine) -> None:
     engine = make_engine(small_network(), "stego", Computing("cpu", memory=1 << 34))
     assert engine.groups_at_once(64, 64, EmbedOptions(effort=2)) == 1

@@ -113,6 +113,27 @@ def test_work_that_nobody_waits_for_is_abandoned(end: str) -> None:
     assert 1 in ended and len(ended) <= 3
 
 
+def test_work_that_reports_no_progress_is_abandoned_too() -> None:
+    ended = threading.Event()
+    begun = threading.Event()
+
+    def work(number: int, group: int) -> int:
+        if number == 0:
+            return 0
+        begun.set()
+        try:
+            while True:
+                time.sleep(0.001)
+        finally:
+            ended.set()
+
+    results = GroupScheduler(2, None, ignore_progress).map(work, range(100))
+    assert next(results) == 0
+    assert begun.wait(30)
+    results.close()
+    assert ended.is_set()
+
+
 def test_a_clip_is_the_same_however_many_groups_run_at_once(
     panning: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,7 +158,7 @@ def test_a_failing_group_is_reported_and_leaves_no_file(
         raise MemoryError
 
     monkeypatch.setattr(Runner, "embed", fail)
-    result = run("embed", panning, "-o", tmp_path / "out.png")
+    result = run("embed", panning, "-o", tmp_path / "out.png", "-q")
     assert result.exit_code == 1
     assert result.stderr.strip() == "iicnet: not enough memory"
     assert not list(tmp_path.glob("out*"))

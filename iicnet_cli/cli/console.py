@@ -1,9 +1,10 @@
-"""Shared by all commands: messages on stderr, bars, errors to exit statuses, pipes."""
+"""Shared by all commands: messages on stderr, errors to exit statuses, pipes."""
 
 from __future__ import annotations
 
 import functools
 import json
+import logging
 import os
 import re
 import shutil
@@ -17,7 +18,6 @@ from typing import Any, ParamSpec, TypeVar
 import typer
 
 from iicnet_cli.errors import ExitCode, IICNetError, UsageError
-from iicnet_cli.reports import Progress, ProgressListener, Stage, ignore_progress
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,6 +28,7 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        _say_log(quiet=bool(kwargs.get("quiet")))
         try:
             return function(*args, **kwargs)
         except KeyboardInterrupt:
@@ -63,6 +64,20 @@ def say(message: str, *, quiet: bool = False) -> None:
         typer.echo(message, err=True)
 
 
+class _SayHandler(logging.Handler):
+    """Prints what the package logs as lines on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
+
+
+def _say_log(*, quiet: bool) -> None:
+    logger = logging.getLogger("iicnet_cli")
+    if not any(isinstance(handler, _SayHandler) for handler in logger.handlers):
+        logger.addHandler(_SayHandler())
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+
+
 def say_error(message: str, hint: str = "") -> None:
     """Print one line of error, in red on a terminal unless NO_COLOR is set."""
     colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
@@ -87,41 +102,6 @@ def parse_memory(text: str | None) -> int | None:
     if not match or not float(match[1]):
         raise UsageError(f"'{text}' is no size of memory", hint="write 512M or 2G")
     return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
-
-
-@contextmanager
-def progress_bar(quiet: bool) -> Iterator[ProgressListener]:
-    """A bar on stderr for the progress of the converter, on a terminal only."""
-    if quiet or not sys.stderr.isatty():
-        yield ignore_progress
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:.1f}/{task.total}"),
-        TimeRemainingColumn(),
-    )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[Stage, Any] = {}
-
-        def update(progress: Progress) -> None:
-            if progress.stage not in tasks:
-                tasks[progress.stage] = bar.add_task(progress.stage, total=progress.total)
-            for stage, task in tasks.items():
-                bar.update(task, visible=stage == progress.stage)
-            gain = "" if progress.gained_psnr is None else f" (+{progress.gained_psnr:.2f} dB)"
-            bar.update(
-                tasks[progress.stage],
-                description=f"{progress.stage}{gain}",
-                completed=progress.done,
-                total=progress.total,
-            )
-
-        yield update
 
 
 @contextmanager

@@ -27,12 +27,12 @@ from iicnet_cli.cli.console import (
     output_path,
     parse_memory,
     print_json,
-    progress_bar,
     say,
 )
 from iicnet_cli.cli.file_options import AttachOption, ExactOption, ForOption, PasswordOption
 from iicnet_cli.cli.passwords import read_password
 from iicnet_cli.engines import DESTINATIONS
+from iicnet_cli.cli.progress import progress_bar
 from iicnet_cli.errors import UsageError
 from iicnet_cli.options import MAX_EFFORT, NETWORK, EmbedOptions
 
@@ -231,7 +231,9 @@ def embed(
     style = _Style(as_json, quiet, verbose, debug)
     target = _Target(output, out_dir, keep_audio, overwrite=yes)
     target.check(inputs, style, writes=not dry_run)
-    with progress_bar(quiet or as_json) as progress:
+    count = 1 if out_dir is None else len(inputs)
+    checks = verify or min_psnr is not None
+    with progress_bar(quiet=quiet, bar=not as_json, inputs=count, verifies=checks) as progress:
         converter = Converter(
             device=device,
             memory=parse_memory(memory),

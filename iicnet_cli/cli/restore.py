@@ -28,7 +28,6 @@ from iicnet_cli.cli.console import (
     input_paths,
     parse_memory,
     print_json,
-    progress_bar,
     refuse_terminal,
     say,
     say_error,
@@ -36,6 +35,7 @@ from iicnet_cli.cli.console import (
 from iicnet_cli.cli.file_options import PasswordOption
 from iicnet_cli.cli.passwords import read_password
 from iicnet_cli.engines import FILE_ENGINES
+from iicnet_cli.cli.progress import progress_bar
 from iicnet_cli.errors import ExitCode, UsageError
 from iicnet_cli.options import RestoreOptions
 
@@ -109,7 +109,7 @@ def restore(
     is_batch = len(sources) > 1 or out_dir is not None
     target = _Target(output, out_dir, overwrite=yes)
     target.check(sources, is_batch, as_json)
-    with progress_bar(quiet or as_json) as progress:
+    with progress_bar(quiet=quiet, bar=not as_json, inputs=len(sources)) as progress:
         converter = Converter(
             device=device,
             memory=parse_memory(memory),

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from iicnet_cli.cli.common_options import DebugOption, DeviceOption, OverwriteOption, QuietOption
-from iicnet_cli.cli.console import command, parse_memory, progress_bar, say
+from iicnet_cli.cli.console import command, parse_memory, say
+from iicnet_cli.cli.progress import progress_bar
 from iicnet_cli.errors import ExitCode, UsageError
 from iicnet_cli.options import Precision
 from iicnet_cli.reports import Progress, Stage
@@ -260,7 +261,7 @@ def _pack(
 ) -> None:
     from iicnet_cli.training.pack import Packing, pack
 
-    with progress_bar(quiet) as progress:
+    with progress_bar(quiet=quiet) as progress:
         summary = pack(
             recipe,
             data,
@@ -268,7 +269,7 @@ def _pack(
             packing=Packing(quality),
             limit=limit,
             overwrite=overwrite,
-            progress=lambda share: progress(Progress(Stage.PACKING, 100 * share, 100)),
+            progress=lambda share: progress(Progress(Stage.PACKING, share, 1)),
         )
     say(f"{target}: {_describe_pack(summary)}", quiet=quiet)
 

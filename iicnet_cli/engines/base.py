@@ -17,8 +17,7 @@ An engine is a package beside this file and one row in ``engines.ENGINES``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
@@ -217,10 +216,9 @@ class Engine(ABC):
         """How many groups of pictures of this size are best encoded at once, each by a thread."""
         return 1
 
-    @contextmanager
-    def encoding(self, groups_at_once: int) -> Iterator[None]:
-        """Prepare to encode that many groups at once for as long as the context is open."""
-        yield
+    def groups_decoded_at_once(self, height: int, width: int) -> int:
+        """How many groups of pictures of this size are best decoded at once, each by a thread."""
+        return 1
 
     @abstractmethod
     def encode_group(

@@ -1,20 +1,24 @@
-"""Encoding several groups of one clip at the same time.
+"""Working on several groups of one clip at the same time.
 
-Most of the time that embedding takes is spent on one core: motion, the codec of the enhancement
-layer, and the Viterbi algorithm. So each core works on a group of its own.
+Much of the work on a group runs on one core: motion, the codec of the enhancement layer, the
+Viterbi algorithm, PNGs. So each core works on a group of its own, while the calling thread reads
+the next group and uses the last result::
+
+    calling thread   read 3          use 1           read 4          use 2
+    worker 1         ... group 1 |   group 3 ...                |
+    worker 2         ... group 2             |   group 4 ...
 """
 
 from __future__ import annotations
 
+import ctypes
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import count
-from threading import Event
+from threading import Event, Lock, get_ident
 from typing import TypeVar
-
-import torch
 
 from iicnet_cli.engines.base import EncodingProgress
 from iicnet_cli.reports import Progress, ProgressListener, Stage
@@ -30,13 +34,33 @@ class GroupScheduler:
         at_once: how many groups are worked on at the same time, each by its share of the cores.
         total: number of groups, if it is known.
         listener: receives the progress of the first group that is not finished.
+        stage: is reported when a group is done and the next becomes the first unfinished one.
+        overlaps: work in other threads than the caller's, so that reading, work, and the use of
+            results overlap. Without it, and where there is one group only, all of it happens in the
+            calling thread if ``at_once`` is 1.
+        threads_per_core: of all groups together.
     """
 
-    def __init__(self, at_once: int, total: int | None, listener: ProgressListener) -> None:
+    def __init__(
+        self,
+        at_once: int,
+        total: int | None,
+        listener: ProgressListener,
+        *,
+        stage: Stage = Stage.EMBEDDING,
+        overlaps: bool = True,
+        threads_per_core: int = 1,
+    ) -> None:
+        self._stage = stage
         self._at_once = at_once
+        self._sharers = max(1, at_once // threads_per_core)
         self._total = total
         self._listener = listener
-        self._finished = 0
+        self._in_threads = at_once > 1 or (overlaps and total != 1)
+        self._first_unfinished = 0
+        self._finished_later: set[int] = set()
+        self._lock = Lock()
+        self._workers: set[int] = set()
         self._abandoned = Event()
 
     def progress_of(self, group: int) -> EncodingProgress:
@@ -45,8 +69,9 @@ class GroupScheduler:
         def report(stage: Stage, share: float, gained_psnr: float | None = None) -> None:
             if self._abandoned.is_set():
                 raise _AbandonedError
-            if group == self._finished:
-                self._listener(Progress(stage, group + share, self._total, gained_psnr))
+            if group == self._first_unfinished:
+                done = group + share
+                self._listener(Progress(stage, done, self._total, gained_psnr, group=group))
 
         return report
 
@@ -54,40 +79,71 @@ class GroupScheduler:
         """The results of ``work`` for each group and its number from 0 on, in order.
 
         The calling thread reads the groups, one more than are worked on. If the generator is closed
-        early, the work that is under way ends at its next progress report.
+        early, or a group fails, the work that is under way ends at its next step in Python.
         """
-        if self._at_once == 1:
-            for group in groups:
-                yield work(self._finished, group)
-                self._finished += 1
+        if not self._in_threads:
+            for number, group in zip(count(), groups):
+                result = work(number, group)
+                self._finish(number)
+                yield result
             return
         under_way: deque[Future[R]] = deque()
 
-        def first() -> R:
-            result = under_way.popleft().result()
-            self._finished += 1
-            return result
+        def run(number: int, group: T) -> R:
+            with self._lock:
+                if self._abandoned.is_set():
+                    raise _AbandonedError
+                self._workers.add(get_ident())
+            try:
+                result = work(number, group)
+                self._finish(number)
+                return result
+            finally:
+                with self._lock:
+                    self._workers.discard(get_ident())
 
-        with share_cores(self._at_once), ThreadPoolExecutor(self._at_once) as pool:
+        sharing = share_cores(self._sharers) if self._sharers > 1 else nullcontext()
+        with sharing, ThreadPoolExecutor(self._at_once) as pool:
             try:
                 for number, group in zip(count(), groups):
-                    under_way.append(pool.submit(work, number, group))
+                    under_way.append(pool.submit(run, number, group))
                     if len(under_way) > self._at_once:
-                        yield first()
+                        yield under_way.popleft().result()
                 while under_way:
-                    yield first()
+                    yield under_way.popleft().result()
             finally:
-                self._abandoned.set()
+                self._abandon()
                 pool.shutdown(cancel_futures=True)
 
+    def _finish(self, number: int) -> None:
+        with self._lock:
+            self._finished_later.add(number)
+            while self._first_unfinished in self._finished_later:
+                self._finished_later.remove(self._first_unfinished)
+                following = self._first_unfinished + 1
+                if following != self._total:
+                    self._listener(Progress(self._stage, following, self._total, group=following))
+                self._first_unfinished = following  # only now it may report itself
 
-class _AbandonedError(Exception):
-    """Nobody wants the result any more."""
+    def _abandon(self) -> None:
+        """End all work, as Ctrl-C ends that of the main thread: a pass may take many seconds."""
+        with self._lock:
+            self._abandoned.set()
+            for thread in self._workers:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(thread), ctypes.py_object(_AbandonedError)
+                )
+
+
+class _AbandonedError(BaseException):
+    """Nobody wants the result any more. No work may take it for an error of its own."""
 
 
 @contextmanager
 def share_cores(workers: int) -> Iterator[None]:
     """Give each of ``workers`` threads an equal share of the cores that torch uses."""
+    import torch  # slow, and not every engine needs it
+
     cores = torch.get_num_threads()
     torch.set_num_threads(max(1, cores // workers))
     try:

@@ -26,6 +26,8 @@ _WRITTEN_FORMATS = {
     ".avif": "AVIF",
 }
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
+    # Pillow's default, 6, takes two to three times as long for files that are 0 to 7 % smaller.
+    "PNG": {"compress_level": 3},
     "WEBP": {"lossless": True, "exact": True},
     "TIFF": {"compression": "tiff_deflate"},
     "JPEG": {"quality": 95, "subsampling": "4:4:4"},

@@ -18,7 +18,7 @@ import numpy as np
 from iicnet_cli.errors import MediaError, OutputExistsError, UsageError
 from iicnet_cli.media import ffmpeg
 from iicnet_cli.media.files import replacing, temporary_name
-from iicnet_cli.media.stills import write_still
+from iicnet_cli.media.still_pool import StillPool
 from iicnet_cli.media.video_encodings import (
     ENCODINGS,
     TICKS_PER_SECOND,
@@ -118,6 +118,8 @@ class VideoWriter(ABC):
 
     def add(self, frame: Pixels) -> None:
         """Append a frame: uint8 (height, width, 3) sRGB, or (height, width) grey.
+
+        It may be written later, so it may not be changed afterwards.
 
         Raises:
             ValueError: the frame has another shape or type, or there are more frames than
@@ -243,9 +245,10 @@ class _FolderWriter(VideoWriter):
         except OSError as error:
             raise self._failure(error) from error
         self._cleanup.callback(_remove_folder, self._folder)
+        self._stills = self._cleanup.enter_context(StillPool())
 
     def _write(self, frame: Pixels) -> None:
-        write_still(self._folder / self._next_name(), frame)
+        self._stills.write(self._folder / self._next_name(), frame)
 
     def _next_name(self) -> str:
         name = self._names[self.count] if self.count < len(self._names) else ""
@@ -260,6 +263,7 @@ class _FolderWriter(VideoWriter):
 
     def _finish(self) -> None:
         self._require_frames()
+        self._stills.finish()
         target = self._target
         try:
             if not target.is_dir():

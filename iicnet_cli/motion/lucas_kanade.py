@@ -11,7 +11,7 @@ from iicnet_cli.motion.warping import displace
 
 _MIN_OCTAVE_SIDE = 48
 """An octave is halved once more while its shorter side has at least this many pixels."""
-_ITERATIONS = 5
+_ITERATIONS = 3
 """Each octave is searched in this many iterations."""
 _MAX_STEP = 2
 """One iteration changes a flow component by at most this many pixels of its octave."""

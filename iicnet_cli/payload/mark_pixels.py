@@ -19,7 +19,6 @@ from iicnet_cli.payload.payload_code import PayloadCode
 from iicnet_cli.payload.static_map import StaticRegion
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.quantize.constraints import TRELLIS_CODED, SampleConstraints
-from iicnet_cli.quantize.error_diffusion import round_embedding
 from iicnet_cli.quantize.lattice import NoiseShapingFilter, UnroundedEmbedding
 
 
@@ -120,6 +119,8 @@ def write_mark(
     Raises:
         ValueError: see :func:`constrain_samples`.
     """
+    from iicnet_cli.quantize.error_diffusion import round_embedding  # loads numba
+
     if not isinstance(embedding, UnroundedEmbedding):
         embedding = UnroundedEmbedding.from_pixels(embedding)
     shape = embedding.pixels.shape

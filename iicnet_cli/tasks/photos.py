@@ -13,7 +13,8 @@ from iicnet_cli.container.header import Header, Source
 from iicnet_cli.errors import OutputExistsError, UsageError
 from iicnet_cli.media.files import names_folder
 from iicnet_cli.media.stereo_formats import is_stereo
-from iicnet_cli.media.stills import has_alpha, resize, write_still
+from iicnet_cli.media.still_pool import StillPool
+from iicnet_cli.media.stills import has_alpha, resize
 from iicnet_cli.media.suffixes import STILL_SUFFIXES
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.group import Group
@@ -141,8 +142,9 @@ def write_photos(photos: Sequence[Photo], target: Path, task: str, *, overwrite:
     if existing and not overwrite:
         raise OutputExistsError(f"{existing[0]} exists already", hint="add -y to overwrite")
     target.mkdir(parents=True, exist_ok=True)
-    for path, photo in zip(paths, photos, strict=True):
-        write_still(path, photo.pixels, overwrite=overwrite)
+    with StillPool() as stills:
+        for path, photo in zip(paths, photos, strict=True):
+            stills.write(path, photo.pixels, overwrite=overwrite)
     return Delivered(tuple(paths), len(paths))
 
 

@@ -30,7 +30,6 @@ from iicnet_cli.pictures.arrays import PixelArray, Pixels, pad
 from iicnet_cli.pictures.metrics import cap_psnr, mse, mse_to_psnr
 from iicnet_cli.quantize.lattice import UnroundedEmbedding
 from iicnet_cli.quantize.trellis_codes import TRELLIS_CODES
-from iicnet_cli.quantize.viterbi import TrellisQuantizer, viterbi_quantize
 from iicnet_cli.reports import Stage
 
 _MAX_SEARCHES = 3
@@ -46,12 +45,10 @@ class EncoderSettings:
     Attributes:
         adds_layer: carry an enhancement layer where one gains.
         thorough: code it with more care, which takes eight times as long.
-        quantizer: rounds the rows that carry a trellis code.
     """
 
     adds_layer: bool = True
     thorough: bool = False
-    quantizer: TrellisQuantizer = viterbi_quantize
 
 
 @dataclass(frozen=True)
@@ -184,7 +181,6 @@ class _GroupEncoder:
             mark=self.mark,
             embedding=embedding,
             embedding_mse=embedding.mse(self.reference),
-            quantizer=self.settings.quantizer,
             thorough=self.settings.thorough,
             tick=self.tick(Stage.ENHANCING),
         )

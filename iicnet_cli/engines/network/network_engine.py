@@ -6,8 +6,8 @@ Everything that needs torch is imported when it is used, so that wrong inputs ar
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -37,8 +37,6 @@ from iicnet_cli.payload.mark_pixels import payload_capacity, read_mark
 from iicnet_cli.payload.payload_code import PayloadCode
 from iicnet_cli.pictures.arrays import PixelArray, Pixels, pad, padding_to
 from iicnet_cli.pictures.group import Group
-from iicnet_cli.quantize.viterbi import TrellisQuantizer, viterbi_quantize
-from iicnet_cli.quantize.viterbi_workers import ViterbiWorkers
 from iicnet_cli.zoo import Checkpoint, find
 
 if TYPE_CHECKING:
@@ -63,7 +61,6 @@ class NetworkEngine(Engine):
     def __init__(self, checkpoint: Checkpoint, computing: Computing) -> None:
         self._checkpoint = checkpoint
         self._computing = computing
-        self._quantizer: TrellisQuantizer = viterbi_quantize
         self.config = checkpoint.config.network
         self.images_per_group = self.config.images
         self.model = checkpoint.name
@@ -110,18 +107,8 @@ class NetworkEngine(Engine):
         # A search uses all cores by itself.
         return 1 if options.searches else self.runner.groups_at_once(height, width)
 
-    @contextmanager
-    def encoding(self, groups_at_once: int) -> Iterator[None]:
-        """Run the Viterbi algorithm in worker processes where threads would block each other."""
-        if groups_at_once == 1:
-            yield
-            return
-        with ViterbiWorkers() as workers:
-            self._quantizer = workers.viterbi_quantize
-            try:
-                yield
-            finally:
-                self._quantizer = viterbi_quantize
+    def groups_decoded_at_once(self, height: int, width: int) -> int:
+        return self.runner.groups_at_once(height, width)
 
     def encode_group(
         self,
@@ -138,9 +125,7 @@ class NetworkEngine(Engine):
 
         images, motion = self._subtract_prediction(group.images, request.predicts)
         reason = layer_unavailable_reason(images) if request.options.adds_layer else None
-        settings = EncoderSettings(
-            adds_layer=request.options.adds_layer and reason is None, quantizer=self._quantizer
-        )
+        settings = EncoderSettings(adds_layer=request.options.adds_layer and reason is None)
         mark = self._mark(group, request, motion)
         search = Search.of(request.options)
         if search is None:
@@ -200,12 +185,15 @@ class NetworkEngine(Engine):
         from iicnet_cli.engines.network.estimate import estimate_group
         from iicnet_cli.engines.network.search import Search
 
+        began = time.perf_counter()
         images, motion = self._subtract_prediction(group.images, request.predicts)
+        predicting = time.perf_counter() - began
         reason = layer_unavailable_reason(images) if request.options.adds_layer else None
         settings = EncoderSettings(adds_layer=request.options.adds_layer and reason is None)
         search = Search.of(request.options)
         estimate = estimate_group(self.runner, self._padded(images), len(motion), settings, search)
-        return replace(estimate, notes=_layer_notes(reason))
+        seconds = estimate.seconds + predicting
+        return replace(estimate, seconds=seconds, notes=_layer_notes(reason))
 
     def _padded(self, images: PixelArray) -> PixelArray:
         height, width = images.shape[1:3]

@@ -31,7 +31,6 @@ from iicnet_cli.pictures.metrics import cap_psnr, mse, mse_to_psnr
 from iicnet_cli.quantize.error_diffusion import RowQuantizer
 from iicnet_cli.quantize.lattice import UnroundedEmbedding
 from iicnet_cli.quantize.trellis_codes import TRELLIS_CODES
-from iicnet_cli.quantize.viterbi import TrellisQuantizer, viterbi_quantize
 
 UNCERTAIN_BASE_MSE = 1.0
 """Where the base layer has a smaller mean squared error than this, carrying a layer may cost more
@@ -67,7 +66,6 @@ class LayerRequest:
         mark: what the embedding carries without a layer.
         embedding: (H_e, W_e, C_e), before rounding.
         embedding_mse: mean squared error of these values compared with the reference.
-        quantizer: rounds the rows that carry a trellis code.
         thorough: whether coding may take eight times as long.
         tick: called after each slice with the share 0..1 that is done.
     """
@@ -77,7 +75,6 @@ class LayerRequest:
     mark: Mark
     embedding: UnroundedEmbedding
     embedding_mse: float
-    quantizer: TrellisQuantizer = viterbi_quantize
     thorough: bool = False
     tick: Callable[[float], None] = lambda share: None
 
@@ -241,7 +238,6 @@ class _SliceEncoder:
             embedding,
             request.passes.noise_shaping,
             self._static,
-            request.quantizer,
         )
 
     def encode(self, base: FixedPoint) -> tuple[Mark, Pixels]:
