@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from iicnet_cli.engines.lowbits import channel
 from iicnet_cli.errors import DamagedError, NotAnEmbeddingError, UsageError
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.metrics import psnr
+
+FOLDER = Path(__file__).parent / "compat"
 
 
 def picture(shape: tuple[int, ...] = (150, 200, 3), seed: int = 0) -> Pixels:
@@ -88,6 +93,12 @@ def test_any_change_is_noticed_or_does_no_harm() -> None:
 def test_a_grey_picture_saved_as_rgb() -> None:
     pixels = channel.write(picture((80, 90)), b"in grey")
     assert channel.read(pixels[..., None].repeat(3, axis=2)) == b"in grey"
+
+
+def test_a_file_of_the_first_version() -> None:
+    """Written by the first version of the format, with cells of many bases."""
+    with Image.open(FOLDER / "low-bits-1.png") as image:
+        assert channel.read(np.asarray(image)) == bytes(range(256)) * 30
 
 
 def test_pictures_without_a_file() -> None:
