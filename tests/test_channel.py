@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -128,3 +130,15 @@ def test_a_picture_of_several_stretches() -> None:
     reference = picture((700, 800, 3))
     data = np.random.default_rng(2).bytes(500_000)
     assert channel.read(channel.write(reference, data)) == data
+
+
+def test_reading_loads_neither_torch_nor_numba() -> None:
+    program = (
+        "import sys; import numpy as np; from PIL import Image\n"
+        "from iicnet_cli.engines.lowbits import channel\n"
+        f"pixels = np.asarray(Image.open({str(FOLDER / 'low-bits-1.png')!r}))\n"
+        "assert len(channel.read(pixels)) == 7680\n"
+        "assert channel.capacity(pixels, 40) > 7000\n"
+        "for name in ('torch', 'numba', 'cryptography'): assert name not in sys.modules, name\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
