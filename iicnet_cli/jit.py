@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
 from numba.core import event
+from numba.core.caching import FunctionCache
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,16 +28,18 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     run without the interpreter lock; a division by zero gives infinity, as in NumPy.
     """
 
-    def compile_with(cache: bool) -> Callable[P, R]:
-        return cast(
-            Callable[P, R],
-            numba.njit(function, cache=cache, nogil=True, error_model="numpy"),
-        )
+    dispatcher: Any = numba.njit(function, nogil=True, error_model="numpy")
+    with suppress(RuntimeError):  # no folder for the cache can be written
+        dispatcher._cache = _Cache(function)  # type: ignore[no-untyped-call]
+    return cast(Callable[P, R], dispatcher)
 
-    try:
-        return compile_with(cache=True)
-    except RuntimeError:  # no folder for the cache can be written
-        return compile_with(cache=False)
+
+class _Cache(FunctionCache):
+    """The cache of ``numba.njit(cache=True)``; but a full disk does not stop the work."""
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with suppress(OSError):
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
 
 
 class _FirstCompilation(event.Listener):
