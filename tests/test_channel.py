@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from iicnet_cli.engines.lowbits import channel
 from iicnet_cli.errors import DamagedError, NotAnEmbeddingError, UsageError
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.metrics import psnr
+
+FOLDER = Path(__file__).parent / "compat"
 
 
 def picture(shape: tuple[int, ...] = (150, 200, 3), seed: int = 0) -> Pixels:
@@ -90,6 +97,12 @@ def test_a_grey_picture_saved_as_rgb() -> None:
     assert channel.read(pixels[..., None].repeat(3, axis=2)) == b"in grey"
 
 
+def test_a_file_of_the_first_version() -> None:
+    """Written by the first version of the format, with cells of many bases."""
+    with Image.open(FOLDER / "low-bits-1.png") as image:
+        assert channel.read(np.asarray(image)) == bytes(range(256)) * 30
+
+
 def test_pictures_without_a_file() -> None:
     for pixels in (picture(), np.zeros((3, 3, 3), np.uint8), np.zeros((1, 1), np.uint8)):
         with pytest.raises(NotAnEmbeddingError):
@@ -117,3 +130,15 @@ def test_a_picture_of_several_stretches() -> None:
     reference = picture((700, 800, 3))
     data = np.random.default_rng(2).bytes(500_000)
     assert channel.read(channel.write(reference, data)) == data
+
+
+def test_reading_loads_neither_torch_nor_numba() -> None:
+    program = (
+        "import sys; import numpy as np; from PIL import Image\n"
+        "from iicnet_cli.engines.lowbits import channel\n"
+        f"pixels = np.asarray(Image.open({str(FOLDER / 'low-bits-1.png')!r}))\n"
+        "assert len(channel.read(pixels)) == 7680\n"
+        "assert channel.capacity(pixels, 40) > 7000\n"
+        "for name in ('torch', 'numba', 'cryptography'): assert name not in sys.modules, name\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from iicnet_cli.engines.lowbits import channel
-from iicnet_cli.payload.sealing import seal, unseal
+from iicnet_cli.payload.sealing import unseal
 from iicnet_cli.pictures.arrays import Pixels
 
 SPECIFICATION = (Path(__file__).resolve().parents[1] / "docs" / "format.md").read_text("utf-8")
@@ -166,4 +166,3 @@ def test_sealed_example() -> None:
     assert sealed[8:24] == bytes(range(16))
     assert open_sealed(sealed, "grün 1") == b"the quick brown fox"
     assert unseal(sealed, "grün 1") == b"the quick brown fox"
-    assert open_sealed(seal(b"other", "gru\u0308n"), "grün") == b"other"

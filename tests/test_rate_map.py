@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from iicnet_cli.payload.rate_map import RateMap, cell_counts
+from iicnet_cli.payload.rate_map import RateMap, cell_counts, largest_size
 from iicnet_cli.quantize.tcq import MAX_BASE
 
 
@@ -41,3 +41,8 @@ def test_damaged_bytes_are_no_map() -> None:
     assert RateMap.from_bytes(data[:-1], shape) is None
     assert RateMap.from_bytes(b"", shape) is None
     assert RateMap.from_bytes(some_map(shape, 255).to_bytes(), shape) is None
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3000, 4000, 3), (9000, 9001)])
+def test_no_map_is_larger_than_the_bound(shape: tuple[int, ...]) -> None:
+    assert len(some_map(shape).to_bytes()) <= largest_size(shape)

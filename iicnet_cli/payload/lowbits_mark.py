@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from iicnet_cli.errors import DamagedError, UnsupportedVersionError
 from iicnet_cli.payload.carriers import header_positions
-from iicnet_cli.payload.rate_map import RateMap
+from iicnet_cli.payload.rate_map import RateMap, largest_size
 from iicnet_cli.pictures.arrays import Pixels
 
 _MAGIC = b"\x1c\xeb"
@@ -96,7 +96,7 @@ def read_lowbits_mark(pixels: Pixels) -> tuple[LowBitsMark, int] | None:
             hint="upgrade iicnet",
         )
     total = _HEADER_BYTES + map_size + _CRC32_BYTES
-    if 8 * total <= pixels.size:
+    if 8 * total <= pixels.size and map_size <= largest_size(pixels.shape):
         data = _read_bytes(pixels, total)[_HEADER_BYTES:]
         body = data[:-_CRC32_BYTES]
         if zlib.crc32(body).to_bytes(_CRC32_BYTES, "big") == data[-_CRC32_BYTES:]:

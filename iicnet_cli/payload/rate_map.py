@@ -22,6 +22,12 @@ def cell_counts(shape: tuple[int, ...]) -> tuple[int, int]:
     return -(-shape[0] // CELL), -(-shape[1] // CELL)
 
 
+def largest_size(shape: tuple[int, ...]) -> int:
+    """Bytes that no map of a picture of this shape exceeds."""
+    rows, columns = cell_counts(shape)
+    return rows * columns + rows * columns // 1024 + 64
+
+
 @dataclass(frozen=True)
 class RateMap:
     """The base of each cell.

@@ -6,6 +6,9 @@ to it. Segments do not depend on each other, so many are searched side by side, 
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,11 +39,19 @@ def quantize(samples: Pixels, bases: Bases, digits: Pixels, bits: Pixels) -> Pix
     # Where the last segment is filled up, the base is 0.
     parts = [to_segments(each) for each in (samples, bases, digits, bits)]
     quantized = np.empty_like(parts[0])
-    decisions = np.empty((SEGMENT, STATES, min(_LANES, len(quantized))), np.bool_)
-    for start in range(0, len(quantized), _LANES):
-        rows = slice(start, start + _LANES)
-        lanes = (np.ascontiguousarray(part[rows].T) for part in parts)
-        quantized[rows] = _search(decisions, *lanes).T
+    starts = range(0, len(quantized), _LANES)
+    workers = min(os.cpu_count() or 1, len(starts))
+
+    def work(worker: int) -> None:
+        decisions = np.empty((SEGMENT, STATES, min(_LANES, len(quantized))), np.bool_)
+        for start in starts[worker::workers]:
+            rows = slice(start, start + _LANES)
+            lanes = (np.ascontiguousarray(part[rows].T) for part in parts)
+            quantized[rows] = _search(decisions, *lanes).T
+
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        for _ in pool.map(work, range(workers)):
+            pass
     return quantized.reshape(-1)[: len(samples)]
 
 

@@ -44,13 +44,14 @@ class RateAllocation:
     @classmethod
     def of(cls, reference: Pixels) -> RateAllocation:
         """Allocate rates to the cells of a picture, (H, W) or (H, W, C)."""
-        counts, distortions = _cell_distortions(reference)
+        cells = _Cells.of(reference)
+        counts = cells.counts[:, None]
         bases = np.arange(1, MAX_BASE + 1)
         # Of the digits, whole blocks count, so a higher base may even carry a little less.
-        gained = np.diff(_sample_bits(), prepend=0) * counts[:, None]
-        added = np.diff(distortions, axis=1, prepend=0)
-        slopes = added / (np.diff(np.log2(bases) + 1, prepend=0) * counts[:, None])
-        slopes *= 1 + _FLAT_WEIGHT * _flatness(reference).reshape(-1, 1)
+        gained = np.diff(_sample_bits(), prepend=0) * counts
+        added = np.diff(cells.distortions, axis=1, prepend=0)
+        slopes = added / (np.diff(np.log2(bases) + 1, prepend=0) * counts)
+        slopes *= 1 + _FLAT_WEIGHT * cells.flatness[:, None]
         # A cell is raised step by step, so the slopes must not fall.
         slopes = np.maximum.accumulate(slopes, axis=1).astype(np.float32)
         # Scattered, so that where all cells are alike the higher bases are spread over the picture.
@@ -79,37 +80,55 @@ class RateAllocation:
         return float(np.interp(bits, self.bits, self.mse, left=0))
 
 
-def _cell_distortions(reference: Pixels) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Number of samples of each cell, and (cells, bases) their expected summed squared errors."""
-    height, width = reference.shape[:2]
-    rows, columns = cell_counts(reference.shape)
-    row_cells = np.arange(height) // CELL * columns
-    cells = row_cells[:, None] + np.arange(width) // CELL
-    bins = cells.reshape(-1) * _VALUES
-    flat = reference.reshape(height * width, -1)
-    histograms = np.zeros((rows * columns, _VALUES), np.int64)
-    for channel in flat.T:
+@dataclass(frozen=True)
+class _Cells:
+    """What the allocation has to know of n cells.
+
+    Attributes:
+        counts: (n,), number of samples.
+        distortions: (n, bases), expected sum of squared errors with each base.
+        flatness: (n,), how flat each is, 0..1, from the differences of neighbouring samples.
+    """
+
+    counts: NDArray[np.int64]
+    distortions: NDArray[np.float64]
+    flatness: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, pixels: Pixels) -> _Cells:
+        """Measure the cells of a picture, (H, W) or (H, W, C)."""
+        errors = _value_errors()
+        # A row of cells after the other, which bounds the memory.
+        rows = [pixels[top : top + CELL] for top in range(0, len(pixels), CELL)]
+        histograms = [_cell_histograms(row) for row in rows]
+        return cls(
+            np.concatenate([each.sum(axis=1) for each in histograms]),
+            np.concatenate([each.astype(np.float64) @ errors for each in histograms]),
+            np.concatenate([_flatness(row) for row in rows]),
+        )
+
+
+def _cell_histograms(row: Pixels) -> NDArray[np.int64]:
+    """(n, values), how often each value occurs in each cell of a row of n cells."""
+    height, width = row.shape[:2]
+    count = cell_counts(row.shape)[1]
+    bins = np.tile(np.arange(width) // CELL * _VALUES, height)
+    histograms = np.zeros((count, _VALUES), np.int64)
+    for channel in row.reshape(height * width, -1).T:
         histograms += np.bincount(bins + channel, minlength=histograms.size).reshape(-1, _VALUES)
-    return histograms.sum(axis=1), histograms.astype(np.float64) @ _value_errors()
+    return histograms
 
 
-def _flatness(reference: Pixels) -> NDArray[np.float64]:
-    """How flat each cell is, 0..1, from the differences of neighbouring samples."""
-    pixels = reference.reshape(*reference.shape[:2], -1).astype(np.float32)
-    activity = np.zeros(pixels.shape[:2], np.float32)
+def _flatness(row: Pixels) -> NDArray[np.float64]:
+    """(n,), how flat each cell of a row of n cells is."""
+    pixels = row.reshape(*row.shape[:2], -1).astype(np.float32)
+    activity = np.zeros(row.shape[1], np.float64)
     for axis in (0, 1):
         squares = np.square(np.diff(pixels, axis=axis)).mean(axis=2)
-        activity[: squares.shape[0], : squares.shape[1]] += squares / 2
-    means = _cell_sums(activity) / _cell_sums(np.ones_like(activity))
+        activity[: squares.shape[1]] += squares.sum(axis=0) / max(1, squares.shape[0]) / 2
+    lefts = np.arange(0, len(activity), CELL)
+    means = np.add.reduceat(activity, lefts) / np.add.reduceat(np.ones_like(activity), lefts)
     return np.asarray(_BUSY / (_BUSY + means), np.float64)
-
-
-def _cell_sums(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(H, W) summed over cells."""
-    height, width = values.shape
-    rows = np.add.reduceat(values, np.arange(0, height, CELL), axis=0)
-    sums: NDArray[np.float32] = np.add.reduceat(rows, np.arange(0, width, CELL), axis=1)
-    return sums
 
 
 def _sample_bits() -> NDArray[np.float64]:
