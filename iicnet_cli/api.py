@@ -46,7 +46,7 @@ from iicnet_cli.file_embedding import (
 from iicnet_cli.forecasting import estimate_first_group, forecast, groups_at_once
 from iicnet_cli.identify import file_engine_of, identify
 from iicnet_cli.measuring import QualityMeter, check_quality, missed_targets
-from iicnet_cli.media.files import check_target, replacing
+from iicnet_cli.media.files import check_png_target, replacing
 from iicnet_cli.memory_images import encode_embedding, open_embedding, write_pictures
 from iicnet_cli.options import EmbedOptions, Precision, RestoreOptions
 from iicnet_cli.payload.embedding_reader import EmbeddingReader
@@ -141,18 +141,16 @@ class Converter:
             UsageError: the inputs do not fit the task, or the task cannot be guessed.
             MediaError: an input cannot be read or the output cannot be written.
             ModelError: the checkpoint is not here.
-            QualityError: the result is below ``options.min_psnr``.
-            OutputExistsError: ``output`` exists and ``overwrite`` is False.
+            OutputExistsError, QualityError: the output exists, or is worth less than was asked for.
         """
         began = time.monotonic()
         self._progress(Progress(Stage.OPENING, 0, None))
-        output = _check_output(output, overwrite)
+        output = check_png_target(Path(output), overwrite)
         if options.engine in FILE_ENGINES:
             files = open_file_job(inputs, task, model, options, self._progress)
             return embed_files(files, output, overwrite=overwrite)
         job = self._open(inputs, task, model, options)
-        if options.with_ssim:
-            _check_ssim_size(job)
+        _check_ssim_size(job)
         is_heard = self._progress is not ignore_progress
         if is_heard and (expected := forecast(job.engine, job.source, job.request)):
             self._progress(Progress(Stage.OPENING, 0, job.source.total, forecast=expected))
@@ -241,8 +239,7 @@ class Converter:
 
         Raises:
             NotAnEmbeddingError: neither header nor mark, and no task or model was given.
-            DamagedError: the PNG is damaged, or was resized.
-            UnsupportedVersionError: it is newer than this program.
+            DamagedError, UnsupportedVersionError: the PNG is damaged, or newer than this program.
             ModelError: the checkpoint is not here.
             UsageError: the output does not fit the task.
             OutputExistsError, MediaError: an output exists, or a file cannot be read or written.
@@ -251,9 +248,8 @@ class Converter:
         self._progress(Progress(Stage.OPENING, 0, None))
         source = Path(source)
         with EmbeddingReader(source) as reader:
-            png = source if folder is None else Path(folder) / source.name
             if (carrier := file_engine_of(reader)) is not None:
-                outputs = png, output, overwrite
+                outputs = _named(source, folder), output, overwrite
                 return restore_files(reader, carrier, outputs, options, self._progress)
             identity = identify(reader, source, task=task, model=model)
             header = identity.header
@@ -463,17 +459,6 @@ def _header(job: _Job, description: SourceDescription, encoded: list[SideInfo]) 
     )
 
 
-def _check_output(output: AnyPath, overwrite: bool) -> Path:
-    output = Path(output)
-    if output.suffix.lower() != ".png":
-        raise UsageError(
-            f"the output must be a PNG, not '{output.name}'",
-            hint="any lossy format would destroy what it holds: use -o NAME.png",
-        )
-    check_target(output, overwrite)
-    return output
-
-
 def _check_layout(task: Task, options: RestoreOptions) -> None:
     if options.layout is not None and "layout" not in task.takes:
         raise UsageError(f"{task.name} has no use for --layout")
@@ -483,9 +468,12 @@ def _restore_target(
     source: Path, output: AnyPath | None, folder: AnyPath | None, task: Task, header: Header
 ) -> Path:
     """The output that was asked for, or the task's own in ``folder`` or beside the PNG."""
-    if output is not None:
-        return Path(output)
-    return task.default_output(source if folder is None else Path(folder) / source.name, header)
+    return task.default_output(_named(source, folder), header) if output is None else Path(output)
+
+
+def _named(source: Path, folder: AnyPath | None) -> Path:
+    """The path after which default outputs are named."""
+    return source if folder is None else Path(folder) / source.name
 
 
 def _mean_gain(encoded: list[EncodedGroup]) -> float | None:
@@ -494,5 +482,7 @@ def _mean_gain(encoded: list[EncodedGroup]) -> float | None:
 
 
 def _check_ssim_size(job: _Job) -> None:
+    if not job.request.options.with_ssim:
+        return
     if min(job.source.width, job.source.height) < SSIM_WINDOW * job.engine.scale:
         raise UsageError(f"SSIM needs pictures of {SSIM_WINDOW} pixels or more to each side")

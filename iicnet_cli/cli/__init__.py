@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from iicnet_cli import __version__
-from iicnet_cli.cli import capacity, embed, evaluate, info, models, restore, train
+from iicnet_cli.cli import embed, evaluate, info, models, restore, show_capacity, train
 
 app = typer.Typer(
     name="iicnet",
@@ -47,7 +47,7 @@ def _main(
 app.command("embed")(embed.embed)
 app.command("restore")(restore.restore)
 app.command("info")(info.info)
-app.command("capacity")(capacity.capacity)
+app.command("capacity")(show_capacity.capacity)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
 app.add_typer(models.app, name="models")

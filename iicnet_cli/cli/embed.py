@@ -31,8 +31,8 @@ from iicnet_cli.cli.console import (
 )
 from iicnet_cli.cli.file_options import AttachOption, ExactOption, ForOption, PasswordOption
 from iicnet_cli.cli.passwords import read_password
-from iicnet_cli.engines import DESTINATIONS
 from iicnet_cli.cli.progress import progress_bar
+from iicnet_cli.engines import DESTINATIONS
 from iicnet_cli.errors import UsageError
 from iicnet_cli.options import MAX_EFFORT, NETWORK, EmbedOptions
 
@@ -192,8 +192,7 @@ def embed(
     video: a clip, an animation, a motion photo, or a folder or quoted pattern of frames. If it has
     more frames than fit, the PNG is animated. It shows the middle frame of each group.
 
-    stereo: left and right view, as pictures or clips of one size; or one MPO or JPS file; or one
-    file and --layout. The PNG shows the left view.
+    stereo: the left view, which shows, and the right one; or one MPO or JPS; or one and --layout.
 
     dual: normal view (which shows) and zoomed view, of any sizes; or one large photo and --zoom.
 

@@ -34,8 +34,8 @@ from iicnet_cli.cli.console import (
 )
 from iicnet_cli.cli.file_options import PasswordOption
 from iicnet_cli.cli.passwords import read_password
-from iicnet_cli.engines import FILE_ENGINES
 from iicnet_cli.cli.progress import progress_bar
+from iicnet_cli.engines import FILE_ENGINES
 from iicnet_cli.errors import ExitCode, UsageError
 from iicnet_cli.options import RestoreOptions
 
