@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from os import PathLike
@@ -201,15 +201,14 @@ def write_files(job: FileJob, path: Path) -> WrittenFiles:
     embeddings = 0
     with open(path, "w+b") as file:
         writer: PngWriter | None = None
-        for number, part in enumerate(job.parts()):
+        for part in job.parts():
             if writer is None:
                 fps = job.source.fps
                 writer = PngWriter(file, frame_delay=part.frames / fps if fps else None)
             data = part.bundle.to_bytes()
             if job.options.password:
                 data = seal(data, job.options.password)
-            progress = _stage_progress(job.listener, number)
-            writer.add(job.engine.write(part.cover, data, progress))
+            writer.add(job.engine.write(part.cover, data))
             carried += [
                 CarriedFile(each.role.name.lower(), each.name, len(each.data))
                 for each in part.bundle.files
@@ -238,7 +237,8 @@ def measure_files(job: FileJob, path: Path) -> list[PictureQuality]:
                 if cover is not None:
                     meter.add_embedding(cover, job.task.cover(group.images[0], job.options))
                 done += 1
-                job.listener(Progress(Stage.VERIFYING, done, found.contents.header.frames or 1))
+                share = done / (found.contents.header.frames or 1)
+                job.listener(Progress(Stage.VERIFYING, min(1.0, share), 1))
     return meter.pictures(job.source.names)
 
 
@@ -419,12 +419,3 @@ def _outer_header(job: FileJob, description: Header, cover: Pixels) -> Header:
         kept = {"sources", "fps", "frames"}
         fields |= description.model_dump(include=kept, exclude_none=True)
     return Header.model_validate(fields)
-
-
-def _stage_progress(
-    listener: ProgressListener, number: int
-) -> Callable[[Stage, float, float | None], None]:
-    def report(stage: Stage, share: float, gained_psnr: float | None = None) -> None:
-        listener(Progress(stage, number + share, None))
-
-    return report

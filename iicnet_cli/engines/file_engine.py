@@ -16,7 +16,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from iicnet_cli.engines.base import Alteration, EncodingProgress, ignore_encoding
+from iicnet_cli.engines.base import Alteration
 from iicnet_cli.pictures.arrays import Pixels
 
 
@@ -45,15 +45,12 @@ class FileEngine(ABC):
         """
 
     @abstractmethod
-    def write(
-        self, reference: Pixels, data: bytes, progress: EncodingProgress = ignore_encoding
-    ) -> Pixels:
+    def write(self, reference: Pixels, data: bytes) -> Pixels:
         """Hide bytes in a reference; the fewer there are, the less it changes.
 
         Args:
             reference: (H, W) or (H, W, 3) uint8.
             data: what is hidden.
-            progress: called while it works; it may raise to end the work.
 
         Returns:
             The embedding, of the shape of the reference.

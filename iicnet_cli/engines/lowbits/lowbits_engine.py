@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from iicnet_cli.engines.base import Alteration, EncodingProgress, ignore_encoding
+from iicnet_cli.engines.base import Alteration
 from iicnet_cli.engines.file_engine import FileEngine
 from iicnet_cli.engines.lowbits import channel
 from iicnet_cli.errors import ContainerError
@@ -21,9 +21,7 @@ class LowBitsEngine(FileEngine):
     def capacity(self, reference: Pixels, psnr: float) -> int:
         return channel.capacity(reference, psnr)
 
-    def write(
-        self, reference: Pixels, data: bytes, progress: EncodingProgress = ignore_encoding
-    ) -> Pixels:
+    def write(self, reference: Pixels, data: bytes) -> Pixels:
         return channel.write(reference, data)
 
     def recognises(self, embedding: Pixels) -> bool:
