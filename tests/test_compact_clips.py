@@ -18,6 +18,8 @@ from iicnet_cli.media.compact_clips import (
     encode_clip,
     join_clips,
     packet_sizes,
+    psnr_of_half_colours,
+    usual_codec,
 )
 from iicnet_cli.media.video_reader import open_frames, probe
 from iicnet_cli.pictures.metrics import psnr
@@ -27,16 +29,18 @@ from tests.samples import moving
 
 FPS = Fraction(30000, 1001)
 SMOOTH = moving(6, 48, 64)
+GREY = np.repeat(SMOOTH[0][..., :1], 3, axis=2)
 
 
-def test_photos_in_motion_take_half_the_colours_and_drawings_do_not() -> None:
-    grey = np.repeat(SMOOTH[0][..., :1], 3, axis=2)
-    assert codec_for(grey).name == "AV1 4:2:0"
-    assert codec_for(noise(48, 64)).name == "AV1 4:4:4"
+def test_colours_are_kept_whole_where_halving_them_costs() -> None:
+    assert codec_for(40, 50).name == "AV1 4:2:0"
+    assert codec_for(46, 50).name == "AV1 4:4:4"
+    assert psnr_of_half_colours(GREY) > 50
+    assert psnr_of_half_colours(noise(48, 64)) < 15
 
 
 def test_clip_is_encoded_at_its_rate(tmp_path: Path) -> None:
-    codec = codec_for(SMOOTH[0])
+    codec = usual_codec()
     target = tmp_path / f"clip{codec.suffix}"
     encode_clip(SMOOTH, target, codec, 12, FPS)
     info = probe(target)
@@ -49,7 +53,7 @@ def test_clip_is_encoded_at_its_rate(tmp_path: Path) -> None:
 
 
 def test_a_higher_quantizer_takes_fewer_bytes(tmp_path: Path) -> None:
-    codec = codec_for(SMOOTH[0])
+    codec = usual_codec()
     sizes = []
     for crf in (10, 30, 50):
         target = tmp_path / f"{crf}{codec.suffix}"
@@ -59,7 +63,7 @@ def test_a_higher_quantizer_takes_fewer_bytes(tmp_path: Path) -> None:
 
 
 def test_times_of_frames_are_kept(tmp_path: Path) -> None:
-    codec = codec_for(SMOOTH[0])
+    codec = usual_codec()
     times = [0, 0.1, 0.5, 0.6, 1.2, 1.3]
     encode_clip(SMOOTH, tmp_path / "t.webm", codec, 30, FPS, times)
     with open_frames(tmp_path / "t.webm") as frames:
@@ -70,7 +74,7 @@ def test_times_of_frames_are_kept(tmp_path: Path) -> None:
 def test_sound_is_put_beside_a_clip_and_clips_are_joined(
     sample_clips: Path, tmp_path: Path
 ) -> None:
-    codec = codec_for(SMOOTH[0])
+    codec = usual_codec()
     clip, sound = tmp_path / "clip.webm", tmp_path / "sound.webm"
     encode_clip(SMOOTH, clip, codec, 40, FPS)
     assert encode_audio(sample_clips / "plain.mp4", sound, 0.5, 0.2, 24_000)
@@ -92,9 +96,9 @@ def test_there_may_be_no_sound(sample_clips: Path, tmp_path: Path) -> None:
 
 def test_without_av1_another_codec_is_taken_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ffmpeg, "has_encoder", lambda name: name == "libx264")
-    codec = codec_for(SMOOTH[0])
+    codec = usual_codec()
     assert (codec.encoder, codec.suffix) == ("libx264", ".mp4")
     assert "no AV1" in codec_note(codec)[0]
     monkeypatch.setattr(ffmpeg, "has_encoder", lambda name: False)
     with pytest.raises(MediaError, match="neither AV1"):
-        codec_for(SMOOTH[0])
+        usual_codec()

@@ -36,6 +36,8 @@ from iicnet_cli.media.compact_clips import (
     codec_note,
     encode_clip,
     packet_sizes,
+    psnr_of_half_colours,
+    usual_codec,
 )
 from iicnet_cli.media.frame_spool import FrameSpool
 from iicnet_cli.media.video_reader import open_frames
@@ -49,6 +51,8 @@ DEFAULT_LEAST_PSNR = 36.0
 """A clip is cut into several embeddings if its frames would restore below this many dB in one."""
 _DB_PER_OCTAVE = 2.3
 """Twice the bytes restore a clip better by about this many dB."""
+_MOST_DB_PER_OCTAVE = 4.0
+"""The same at high rates."""
 _FIRST_CRF = 26.0
 """The quantizer with which a clip is encoded to learn how many bytes it takes."""
 _FULL = 0.985
@@ -95,7 +99,7 @@ class _Survey:
         sizes: bytes of each frame at the quantizer of the survey.
         cover: the cover of the whole clip.
         psnr: of the encoded frames, their mean in dB.
-        codec: that encoded them.
+        codec: that the parts are encoded with.
     """
 
     description: SourceDescription
@@ -117,8 +121,9 @@ class _Survey:
 
 def _survey(request: ContentsRequest, folder: Path) -> _Survey:
     source = request.source
+    codec = usual_codec()
     with closing(source.groups()) as groups:
-        codec = codec_for(_joined(next(groups)))
+        half_colours = psnr_of_half_colours(_joined(next(groups)))
     assert source.fps is not None
     target = folder / f"survey{codec.suffix}"
     seen = 0
@@ -140,7 +145,11 @@ def _survey(request: ContentsRequest, folder: Path) -> _Survey:
             if i == seen // 2:
                 cover = request.task.cover(group.images[0], request.options)
     assert cover is not None
-    return _Survey(description, packet_sizes(target), cover, float(np.mean(quality)), codec)
+    sizes, mean = packet_sizes(target), float(np.mean(quality))
+    room = max(1, request.capacity(cover))
+    expected = mean + _MOST_DB_PER_OCTAVE * math.log2(room / max(1, sum(sizes)))
+    chosen = codec_for(expected, half_colours)
+    return _Survey(description, sizes, cover, mean, chosen)
 
 
 def _original_part(request: ContentsRequest, survey: _Survey) -> Part | None:

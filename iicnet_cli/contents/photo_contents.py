@@ -104,7 +104,9 @@ class _Candidate:
 
 
 class _Allocation:
-    """Divides the room so that the worst picture is as good as it can be.
+    """Divides the room so that the worst hidden picture is as good as it can be.
+
+    The reference, which the embedding shows in any case, gets what the others cannot use.
 
     Args:
         request: what for.
@@ -198,7 +200,7 @@ class _Allocation:
         """Bytes that each picture adds to the bundle with this many dB, about."""
         sizes = []
         for i, encoder in enumerate(self._encoders):
-            if i == 0 and self._is_shown and least_psnr <= self._request.embed_psnr:
+            if i == 0 and self._is_shown:
                 sizes.append(0)
                 continue
             size = encoder.least_size(least_psnr - gains[i]) + self._overhead(i)
@@ -222,11 +224,14 @@ class _Allocation:
         return self._coded(i, b"", ".avif", 0).size
 
     def _spend_rest(self) -> None:
-        """Make the worst pictures better, as far as there is room."""
+        """Make the worst pictures better, as far as there is room; the reference last."""
         order = sorted(range(len(self._chosen)), key=lambda i: self._chosen[i].psnr)
+        if self._is_shown:
+            order = [*(i for i in order if i), 0]
         for number, i in enumerate(order):
             old = self._chosen[i]
-            room = self._left // (len(order) - number) + old.size
+            shares = len(order) - number - (self._is_shown and i > 0)
+            room = self._left // max(1, shares) + old.size
             original = self._original(i)
             if original is not None and original.size <= room:
                 self._chosen[i] = original

@@ -113,27 +113,27 @@ _FULL_COLOUR = CompactCodec(
     crf_per_octave=8.2,
 )
 """For clips that cannot do with colours of half the resolution, such as drawings and screens."""
-_COLOUR_LOSS_PSNR = 44.0
-"""If halving the resolution of the colours leaves less than this many dB, they are kept whole."""
+_COLOUR_HEADROOM = 8.0
+"""Colours are kept whole if halving their resolution would leave less than so many dB more than the
+clip is to restore with."""
 
 
-def codec_for(frame: Pixels) -> CompactCodec:
+def codec_for(expected_psnr: float, half_colours_psnr: float) -> CompactCodec:
     """The best codec that this ffmpeg has for a clip.
 
     Args:
-        frame: (H, W, 3), one of its frames.
+        expected_psnr: with which it will restore, in dB.
+        half_colours_psnr: of its frames when nothing but the resolution of their colours is halved.
 
     Raises:
         MediaError: it has no codec.
     """
-    usual = _usual_codec()
-    if not ffmpeg.has_encoder(_FULL_COLOUR.encoder):
-        return usual
-    return _FULL_COLOUR if _psnr_of_half_colours(frame) < _COLOUR_LOSS_PSNR else usual
+    loses = half_colours_psnr < expected_psnr + _COLOUR_HEADROOM
+    return _FULL_COLOUR if loses and ffmpeg.has_encoder(_FULL_COLOUR.encoder) else usual_codec()
 
 
-def _psnr_of_half_colours(frame: Pixels) -> float:
-    """PSNR in dB of a frame after its colours were stored at half the resolution."""
+def psnr_of_half_colours(frame: Pixels) -> float:
+    """PSNR in dB of a frame (H, W, 3) after its colours were stored at half the resolution."""
     with tempfile.TemporaryDirectory(prefix="iicnet-") as folder:
         target = Path(folder) / "colours.mkv"
         lossless = Encoding(yuv_filters("yuv420p10le"), ("-c:v", "ffv1", "-f", "matroska"))
@@ -144,7 +144,12 @@ def _psnr_of_half_colours(frame: Pixels) -> float:
             return psnr(next(frames), frame)
 
 
-def _usual_codec() -> CompactCodec:
+def usual_codec() -> CompactCodec:
+    """The best codec that this ffmpeg has for clips with colours of half the resolution.
+
+    Raises:
+        MediaError: it has none.
+    """
     for codec in _CODECS:
         if ffmpeg.has_encoder(codec.encoder):
             return codec
