@@ -3,7 +3,8 @@
 #   make test TORCH_INDEX=https://download.pytorch.org/whl/cpu
 #
 # takes torch from that index (here: its CPU build, which spares several GB of CUDA packages on
-# Linux); without it torch comes from where pip takes everything.
+# Linux); without it torch comes from where pip takes everything. On Linux the extra "dev" includes
+# Ray (80 MB), for the test of a cluster; elsewhere that test is skipped.
 
 PYTHON ?= python3
 VENV ?= .venv

@@ -78,41 +78,62 @@ def evaluate(
         UsageError: the folder holds nothing that fits, or ``options.align`` is False for a task
             that does not predict.
     """
-    config = checkpoint.config
-    with (
-        items_of(checkpoint, folder, step=options.step, limit=limit) as items,
-        tempfile.TemporaryDirectory() as scratch,
-    ):
+    with items_of(checkpoint, folder, step=options.step, limit=limit) as items:
         for item in items:
-            report = converter.embed(
-                item.inputs,
-                Path(scratch) / "embedding.png",
-                task=config.task,
-                model=str(checkpoint.folder),
-                options=replace(
-                    item.options,
-                    align=options.align,
-                    enhance=options.enhance,
-                    effort=options.effort,
-                    with_ssim=True,
-                ),
-                overwrite=True,
-            )
-            yield _row(item.name, report)
+            item = with_options(item, options)
+            yield measure(item, checkpoint.config.task, checkpoint.folder, converter)
+
+
+def with_options(item: EvaluationItem, options: EmbedOptions) -> EvaluationItem:
+    """The item with those of the options that :func:`evaluate` uses, and with SSIM."""
+    wanted = replace(
+        item.options,
+        align=options.align,
+        enhance=options.enhance,
+        effort=options.effort,
+        with_ssim=True,
+    )
+    return replace(item, options=wanted)
+
+
+def measure(item: EvaluationItem, task: str, model: Path, converter: Converter) -> Row:
+    """Measure one PNG of an evaluation, which is thrown away.
+
+    Args:
+        item: its inputs, and options with SSIM.
+        task: name of the task.
+        model: folder of the checkpoint.
+        converter: embeds and measures.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        report = converter.embed(
+            item.inputs,
+            Path(scratch) / "embedding.png",
+            task=task,
+            model=str(model),
+            options=item.options,
+        )
+    return _row(item.name, report)
 
 
 @contextmanager
 def items_of(
-    checkpoint: Checkpoint, folder: Path, *, step: int = 1, limit: int | None = None
+    checkpoint: Checkpoint,
+    folder: Path,
+    *,
+    step: int = 1,
+    limit: int | None = None,
+    scratch: Path | None = None,
 ) -> Iterator[list[EvaluationItem]]:
     """The items that a checkpoint is measured on, one for each PNG, while the context is open.
 
-    Args and errors: as for :func:`evaluate`; ``step`` takes every n-th frame of clips.
+    Args and errors: as for :func:`evaluate`; ``step`` takes every n-th frame of clips, and files
+    that have to be made first are made in a folder in ``scratch``, which is removed in the end.
     """
     if not folder.is_dir():
         raise UsageError(f"no folder {folder}")
     task = task_named(checkpoint.config.task)
-    with tempfile.TemporaryDirectory() as made:
+    with tempfile.TemporaryDirectory(dir=scratch) as made:
         images = checkpoint.config.network.images
         items = task.evaluation_items(folder, images, step, Path(made))
         if not items:

@@ -37,6 +37,14 @@ def _tiny_models() -> Iterator[None]:
         os.environ[MODELS_VARIABLE] = before
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_job() -> Iterator[None]:
+    """Work on many inputs in this process, unless a test says otherwise: a worker has to start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IICNET_JOBS", "1")
+        yield
+
+
 @pytest.fixture
 def bundled_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Use the bundled models; for tests of these models only, for they are slow."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.helpers import Run
+from tests.helpers import Run, done
 from tests.samples import moving
 
 
@@ -33,3 +33,29 @@ def test_evaluate_stego_and_video(run: Run, photos: list[Path], tmp_path: Path) 
     assert "walk" in result.stdout
     assert "mean" in result.stdout
     assert run("evaluate", tmp_path / "none", "-m", "video-5").exit_code == 2
+
+
+def test_rows_are_kept_for_shards_and_later_runs(
+    run: Run, photos: list[Path], tmp_path: Path
+) -> None:
+    rows = tmp_path / "rows"
+    evaluate = ("evaluate", photos[0].parent, "-m", "stego-2", "--out-dir", rows, "--json")
+    result = done(run(*evaluate, "--shard", "1/2"))
+    assert [row["name"] for row in json.loads(result.stdout)["rows"]] == ["cover", "three"]
+    kept = rows / "000000-cover.json"
+    content = json.loads(kept.read_text())
+    content["record"]["embed_psnr"] = 99.0
+    kept.write_text(json.dumps(content))
+
+    result = done(run(*evaluate))
+    found = json.loads(result.stdout)["rows"]
+    assert [row["name"] for row in found] == ["cover", "one", "three", "two"]
+    assert found[0]["embed_psnr"] == 99.0  # not measured again
+    assert len(list(rows.iterdir())) == 4
+
+    photos[1].unlink()  # "one" is hidden in "cover", which is another row now
+    found = json.loads(done(run(*evaluate)).stdout)["rows"]
+    assert [row["name"] for row in found] == ["cover", "three", "two"]
+    assert found[0]["embed_psnr"] < 60
+    result = run("evaluate", photos[0].parent, "-m", "stego-2", "--on", "ray")
+    assert (result.exit_code, "--out-dir" in result.stderr) == (2, True)

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from iicnet_cli.errors import MediaError, OutputExistsError
-from iicnet_cli.media.files import check_target, names_folder, replacing, temporary_name
+from iicnet_cli.media.files import (
+    check_target,
+    filling_folder,
+    names_folder,
+    remove_leftovers,
+    replacing,
+    temporary_name,
+)
 from iicnet_cli.media.stills import write_still
 from tests.media_samples import noise
 
@@ -70,3 +77,30 @@ def test_temporary_names_differ_and_are_not_too_long(tmp_path: Path) -> None:
     first, second = temporary_name(target), temporary_name(target)
     assert first != second
     assert first.name.startswith(".x") and first.suffix == ".png" and len(first.name) < 60
+
+
+def test_leftovers_of_one_target_are_removed(tmp_path: Path) -> None:
+    first, second = tmp_path / f"{'x' * 50}1.png", tmp_path / f"{'x' * 50}2.png"
+    kept = [first, temporary_name(second), tmp_path / ".x.png"]
+    folder = temporary_name(first)
+    for path in (*kept, temporary_name(first)):
+        path.touch()
+    folder.mkdir()
+    (folder / "0.png").touch()
+    remove_leftovers(first)
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
+
+
+def test_a_new_folder_appears_when_it_is_full(tmp_path: Path) -> None:
+    target = tmp_path / "above" / "photos"
+    with pytest.raises(KeyError), filling_folder(target) as folder:
+        (folder / "0.png").touch()
+        raise KeyError
+    assert list(target.parent.iterdir()) == []
+    with filling_folder(target) as folder:
+        (folder / "0.png").touch()
+        assert not target.exists()
+    with filling_folder(target) as folder:
+        assert folder == target
+    assert [path.name for path in target.iterdir()] == ["0.png"]
+    assert list(target.parent.iterdir()) == [target]

@@ -58,13 +58,18 @@ MAY_IMPORT = {
         *("options", "reports", "errors"),
     },
     "evaluation": {"api", "tasks", "zoo", "options", "reports", "errors"},
+    "jobs": {
+        *("api", "evaluation", "tasks", "inference", "media", "container"),
+        *("options", "reports", "errors"),
+    },
+    "cluster": {"jobs", "media.files", "errors"},
     "training": {
         *("tasks", "media", "engines", "inference", "network", "motion", "quantize", "payload"),
         *("pictures", "zoo", "errors"),
     },
     "cli": {
         *("api", "evaluation", "training", "identify", "tasks", "media", "engines", "inference"),
-        *("zoo", "payload", "container", "options", "reports", "errors"),
+        *("zoo", "payload", "container", "jobs", "cluster", "options", "reports", "errors"),
     },
     "__main__": {"cli"},
     "__init__": {"api", "memory_images", "options", "reports", "errors"},

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from iicnet_cli.cli.progress import Announcer, Pace, progress_bar, status_text
+from iicnet_cli.cli.progress import Announcer, Pace, file_bar, progress_bar, status_text
 from iicnet_cli.reports import Forecast, Progress, Stage
 from tests.helpers import Run, done
 
@@ -171,3 +171,16 @@ def test_a_forecast_goes_to_stderr_and_json_stays_clean(
     assert done(run(*arguments, "-q")).stderr == ""
     without = done(run(*arguments, "--effort", 0)).stderr
     assert without.startswith("about ") and "--effort" not in without
+
+
+def test_many_files_that_take_long_are_announced_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    times = iter(range(0, 1000, 10))
+    with file_bar(20, quiet=False, clock=lambda: float(next(times))) as add:
+        for _ in range(6):
+            add(None)
+    assert capsys.readouterr().err == "about 3 minutes for 20 inputs\n"
+    with file_bar(20, quiet=True) as add:
+        add(None)
+    assert capsys.readouterr().err == ""

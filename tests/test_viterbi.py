@@ -77,7 +77,8 @@ def test_each_sample_is_near_its_value_after_its_neighbours_errors(
     found, last_errors = quantize(unrounded, constraints, noise_shaping)
     errors = diffused_errors(found, unrounded, noise_shaping)
     assert_small(errors, constraints)
-    np.testing.assert_allclose(last_errors, errors[-1], atol=1e-3)
+    # A random filter may amplify the rounding of float32.
+    np.testing.assert_allclose(last_errors, errors[-1], atol=1e-2)
 
 
 @settings(max_examples=25, deadline=None)

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import glob
+import re
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import typer
 
-from iicnet_cli.cli.console import print_json, say_error, system_error_message
+from iicnet_cli.cli.common_options import Sharing
+from iicnet_cli.cli.console import (
+    print_json,
+    say,
+    say_error,
+    system_error_message,
+)
+from iicnet_cli.cli.progress import file_bar, progress_bar
 from iicnet_cli.errors import ExitCode, IICNetError, UsageError
+from iicnet_cli.jobs.job import ConverterSettings, Job, Outcome
+from iicnet_cli.jobs.local_workers import can_start_workers, perform_here, perform_in_processes
+from iicnet_cli.jobs.machine import default_jobs
+
+R = TypeVar("R")
+T = TypeVar("T")
 
 
 def same_names(inputs: Sequence[Path], folder: Path, suffix: str) -> dict[Path, Path]:
@@ -63,31 +81,138 @@ def make_folder(folder: Path) -> None:
         raise UsageError(f"{folder} is not a folder") from None
 
 
-def run_batch(
-    sources: Sequence[Path], one: Callable[[Path], None], *, as_json: bool, debug: bool
-) -> None:
-    """Call ``one`` for each source; print and count its errors.
+def expand_patterns(inputs: Sequence[Path]) -> list[Path]:
+    """Replace each quoted pattern by the files and folders that fit it, sorted by name.
+
+    A command line is limited in length, a pattern is not.
 
     Raises:
-        typer.Exit: some sources failed; with their common exit status, else with 1.
+        UsageError: nothing fits a pattern.
     """
-    failed: list[int] = []
-    for source in sources:
-        try:
-            one(source)
-        except typer.Exit as finished:
-            failed.append(finished.exit_code)
-        except (IICNetError, MemoryError, OSError) as error:
-            if debug:
-                raise
-            code = error.exit_code if isinstance(error, IICNetError) else ExitCode.FAILURE
-            message = str(error) if isinstance(error, IICNetError) else system_error_message(error)
-            named = message if str(source) in message else f"{source}: {message}"
-            say_error(named, error.hint if isinstance(error, IICNetError) else "")
-            if as_json:
-                print_json({"input": str(source), "error": message, "exit_code": int(code)})
-            failed.append(code)
+    found: list[Path] = []
+    for path in inputs:
+        if path.exists() or not glob.has_magic(str(path)):
+            found.append(path)
+            continue
+        matches = sorted(glob.glob(str(path), recursive=True))
+        if not matches:
+            raise UsageError(f"{path}: no file fits this pattern")
+        found += map(Path, matches)
+    return found
+
+
+def shard_of(
+    items: Sequence[T], shard: str | None, key: Callable[[T], object] = lambda item: item
+) -> list[T]:
+    """The items of one shard, in their order.
+
+    Which those are depends on all items, but not on their order: the I-th of N shards has every
+    N-th item in alphabetical order, from the I-th on.
+
+    Args:
+        items: all items.
+        shard: "I/N" with 1 <= I <= N; ``None`` takes all.
+        key: the name of an item.
+
+    Raises:
+        UsageError: ``shard`` is something else.
+    """
+    if shard is None:
+        return list(items)
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", shard)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise UsageError(f"'{shard}' is no shard", hint="write --shard 1/8, up to 8/8")
+    first, step = int(match[1]) - 1, int(match[2])
+    chosen = set(sorted(range(len(items)), key=lambda i: (str(key(items[i])), i))[first::step])
+    return [item for i, item in enumerate(items) if i in chosen]
+
+
+@dataclass(frozen=True)
+class BatchStyle:
+    """How a batch is told about; ``verifies``: whether its files are verified when written."""
+
+    as_json: bool
+    quiet: bool
+    debug: bool
+    verifies: bool = False
+
+
+def run_batch(
+    jobs: Sequence[Job[R]],
+    settings: ConverterSettings,
+    sharing: Sharing,
+    style: BatchStyle,
+    present: Callable[[Outcome[R]], ExitCode],
+) -> None:
+    """Do jobs, print each result by ``present`` in the order of the jobs, and count the errors.
+
+    Raises:
+        typer.Exit: some jobs failed; with their common exit status, else with 1.
+    """
+    failed: list[ExitCode] = []
+    skipped = 0
+    with closing(_outcomes(jobs, settings, sharing, style)) as outcomes:
+        for outcome in outcomes:
+            if outcome.messages:
+                typer.echo(outcome.messages, err=True, nl=False)
+            skipped += outcome.skipped
+            code = present(outcome) if outcome.error is None else _say_failure(outcome, style)
+            if code:
+                failed.append(code)
+    if skipped:
+        say(f"{skipped} of {len(jobs)} were complete before", quiet=style.quiet)
     if failed:
-        if len(sources) > 1:
-            say_error(f"{len(failed)} of {len(sources)} failed")
+        if len(jobs) > 1:
+            say_error(f"{len(failed)} of {len(jobs)} failed")
         raise typer.Exit(failed[0] if len(set(failed)) == 1 else ExitCode.FAILURE)
+
+
+def print_skipped(outcome: Outcome[Any], *, as_json: bool, quiet: bool) -> None:
+    """Say of a job that it was complete before, with its record if there is one."""
+    job = outcome.job
+    if as_json:
+        record = outcome.record or {"outputs": [str(path) for path in job.outputs()]}
+        print_json({"input": str(job.source), **record, "skipped": True})
+    else:
+        say(f"{job.source}: complete before, skipped", quiet=quiet)
+
+
+def _outcomes(
+    jobs: Sequence[Job[R]],
+    settings: ConverterSettings,
+    sharing: Sharing,
+    style: BatchStyle,
+) -> Generator[Outcome[R], None, None]:
+    """The outcomes of jobs in order, wherever they are done."""
+    count, has_bar = len(jobs), not style.as_json
+    if sharing.on is not None:
+        from iicnet_cli.cluster import check_address, perform_on_ray
+
+        address = check_address(sharing.on)
+        with file_bar(count, quiet=style.quiet, bar=has_bar) as listener:
+            yield from perform_on_ray(jobs, settings, address, sharing.jobs, listener, say)
+        return
+    workers = min(count, sharing.jobs or default_jobs(settings.device))
+    if workers > 1 and can_start_workers():
+        with file_bar(count, quiet=style.quiet, bar=has_bar) as listener:
+            yield from perform_in_processes(jobs, settings, workers, listener)
+        return
+    with progress_bar(
+        quiet=style.quiet, bar=has_bar, inputs=count, verifies=style.verifies
+    ) as progress:
+        yield from perform_here(jobs, settings, progress)
+
+
+def _say_failure(outcome: Outcome[Any], style: BatchStyle) -> ExitCode:
+    """Print the error of a job; an error of the program itself, or with --debug any, is raised."""
+    error, source = outcome.error, outcome.job.source
+    assert error is not None
+    if style.debug or not isinstance(error, IICNetError | MemoryError | OSError):
+        raise error
+    code = error.exit_code if isinstance(error, IICNetError) else ExitCode.FAILURE
+    message = str(error) if isinstance(error, IICNetError) else system_error_message(error)
+    named = message if str(source) in message else f"{source}: {message}"
+    say_error(named, error.hint if isinstance(error, IICNetError) else "")
+    if style.as_json:
+        print_json({"input": str(source), "error": message, "exit_code": int(code)})
+    return code

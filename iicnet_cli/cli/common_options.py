@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -42,3 +43,55 @@ PrecisionOption = Annotated[
         "on CPUs that have its instructions (others are far slower); both restore slightly worse.",
     ),
 ]
+
+JobsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        help="Many inputs: work on this many at the same time, each with its share of the cores. "
+        "By default as many as there are cores, and 2 GiB of free memory for each; --memory is for "
+        "each of them.",
+        min=1,
+        envvar="IICNET_JOBS",
+        show_envvar=True,
+        metavar="N",
+    ),
+]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        help="Many inputs: take the I-th of N equal parts, 1/N to N/N; for job arrays.",
+        metavar="I/N",
+    ),
+]
+SkipOption = Annotated[
+    bool,
+    typer.Option(
+        "--skip-existing", help="Many inputs: leave out those whose output is there and complete."
+    ),
+]
+OnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        help="Many inputs: work on the machines of a Ray cluster, ray or ray://HEAD:PORT. The same "
+        "command, given again, goes on where it was interrupted. Needs iicnet[ray].",
+        metavar="CLUSTER",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """How many inputs are shared out; the fields are the options above."""
+
+    jobs: int | None = None
+    shard: str | None = None
+    skip_existing: bool = False
+    on: str | None = None
+
+    @property
+    def is_for_many(self) -> bool:
+        """Whether an option was given that has no sense for one output."""
+        return self.shard is not None or self.on is not None or self.skip_existing

@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from iicnet_cli.cli.batch import run_batch, same_names
+from iicnet_cli.cli.batch import (
+    BatchStyle,
+    expand_patterns,
+    print_skipped,
+    run_batch,
+    same_names,
+    shard_of,
+)
 from iicnet_cli.cli.common_options import (
     CompileOption,
     DebugOption,
     DeviceOption,
+    JobsOption,
     JsonOption,
     MemoryOption,
+    OnOption,
     OverwriteOption,
     PrecisionOption,
     QuietOption,
+    ShardOption,
+    Sharing,
+    SkipOption,
     VerboseOption,
 )
 from iicnet_cli.cli.console import (
     command,
     input_paths,
     output_path,
+    parse_colour,
     parse_memory,
+    parse_moment,
     print_json,
     say,
 )
@@ -33,11 +46,13 @@ from iicnet_cli.cli.file_options import AttachOption, ExactOption, ForOption, Pa
 from iicnet_cli.cli.passwords import read_password
 from iicnet_cli.cli.progress import progress_bar
 from iicnet_cli.engines import DESTINATIONS
-from iicnet_cli.errors import UsageError
+from iicnet_cli.errors import ExitCode, UsageError
+from iicnet_cli.jobs.completion import marker_beside
+from iicnet_cli.jobs.file_jobs import EmbedJob, EstimateJob
+from iicnet_cli.jobs.job import ConverterSettings, Job, Outcome
 from iicnet_cli.options import MAX_EFFORT, NETWORK, EmbedOptions
 
 if TYPE_CHECKING:
-    from iicnet_cli.api import Converter
     from iicnet_cli.reports import EmbedReport, Estimate
 
 InputsArgument = Annotated[
@@ -177,6 +192,10 @@ def embed(
     min_psnr: MinPsnrOption = None,
     dry_run: DryRunOption = False,
     verify: VerifyOption = True,
+    jobs: JobsOption = None,
+    shard: ShardOption = None,
+    skip_existing: SkipOption = False,
+    on: OnOption = None,
     device: DeviceOption = "auto",
     memory: MemoryOption = None,
     compiled: CompileOption = False,
@@ -204,18 +223,17 @@ def embed(
 
     grayscale, rescale: one photo; the PNG is grey, or has half its size.
     """
-    from iicnet_cli.api import Converter
 
     options = EmbedOptions(
         engine=DESTINATIONS[destination],
         exact=exact,
         attachments=tuple(attach or ()),
         password=read_password(password, twice=True),
-        start=_parse_moment(start),
-        end=_parse_moment(end),
+        start=parse_moment(start),
+        end=parse_moment(end),
         step=step,
         frames=frames,
-        background=_parse_colour(background),
+        background=parse_colour(background),
         half=half,
         layout=layout,
         zoom=zoom,
@@ -229,24 +247,16 @@ def embed(
     )
     style = _Style(as_json, quiet, verbose, debug)
     target = _Target(output, out_dir, keep_audio, overwrite=yes)
-    target.check(inputs, style, writes=not dry_run)
-    count = 1 if out_dir is None else len(inputs)
-    checks = verify or min_psnr is not None
-    with progress_bar(quiet=quiet, bar=not as_json, inputs=count, verifies=checks) as progress:
-        converter = Converter(
-            device=device,
-            memory=parse_memory(memory),
-            compiled=compiled,
-            precision=precision,
-            progress=progress,
-        )
-        run = _EmbedRun(converter, task, model, options, target, style)
-        if dry_run:
-            run.estimate(inputs)
-        elif out_dir is not None:
-            run.embed_each(inputs)
-        else:
-            run.embed_together(inputs)
+    sharing = Sharing(jobs, shard, skip_existing, on)
+    target.check(inputs, style, sharing, writes=not dry_run)
+    settings = ConverterSettings(device, parse_memory(memory), compiled, precision)
+    run = _EmbedRun(settings, task, model, options, target, style)
+    if out_dir is not None:
+        run.embed_each(expand_patterns(inputs), sharing, dry_run=dry_run)
+    elif dry_run:
+        run.estimate(inputs)
+    else:
+        run.embed_together(inputs)
 
 
 @dataclass(frozen=True)
@@ -268,7 +278,7 @@ class _Target:
     keep_audio: Path | None
     overwrite: bool
 
-    def check(self, inputs: list[Path], style: _Style, *, writes: bool) -> None:
+    def check(self, inputs: list[Path], style: _Style, sharing: Sharing, *, writes: bool) -> None:
         """Refuse targets that contradict each other.
 
         Raises:
@@ -280,6 +290,10 @@ class _Target:
         chosen = (self.output is not None) + (self.out_dir is not None)
         if chosen != 1 and (writes or self.output is not None):
             raise UsageError("say where to write: -o FILE for one PNG, --out-dir FOLDER for many")
+        if sharing.is_for_many and self.out_dir is None:
+            raise UsageError("--shard, --skip-existing and --on need --out-dir FOLDER")
+        if sharing.on is not None and not writes:
+            raise UsageError("--dry-run estimates on this machine; leave out --on")
         if style.as_json and str(self.output) == "-":
             raise UsageError("--json and -o - cannot both go to stdout")
         if self.keep_audio is not None:
@@ -293,33 +307,40 @@ class _EmbedRun:
 
     def __init__(
         self,
-        converter: Converter,
+        settings: ConverterSettings,
         task: str | None,
         model: str | None,
         options: EmbedOptions,
         target: _Target,
         style: _Style,
     ) -> None:
-        self._converter, self._task, self._model = converter, task, model
+        self._settings, self._task, self._model = settings, task, model
         self._options, self._target, self._style = options, target, style
+        self._verifies = options.verify or options.min_psnr is not None
 
     def estimate(self, inputs: list[Path]) -> None:
-        """Print what to expect of one PNG, or of one for each input."""
-        if self._target.out_dir is None:
-            self._estimate_one(inputs, None)
-        else:
-            self._batch(inputs, lambda source: self._estimate_one([source], source))
+        """Print what to expect of one PNG."""
+        with input_paths(inputs) as paths:
+            estimate = self._estimate_job(paths).run(self._settings.open())
+        self._report_estimate(estimate, None)
 
-    def embed_each(self, inputs: list[Path]) -> None:
-        """One PNG for each input."""
-        assert self._target.out_dir is not None
-        targets = same_names(inputs, self._target.out_dir, ".png")
-
-        def one(source: Path) -> None:
-            target = targets[source]
-            self._report(self._embed([source], target), target, source)
-
-        self._batch(inputs, one)
+    def embed_each(self, inputs: list[Path], sharing: Sharing, *, dry_run: bool) -> None:
+        """One PNG for each input, or what to expect of each."""
+        folder, style = self._target.out_dir, self._style
+        assert folder is not None
+        batch = BatchStyle(style.as_json, style.quiet, style.debug, self._verifies)
+        if dry_run:
+            estimates = [self._estimate_job([s]) for s in shard_of(inputs, sharing.shard)]
+            # One after the other, for the seconds that each would take alone are wanted.
+            alone = Sharing(jobs=1)
+            run_batch(estimates, self._settings, alone, batch, self._present_estimate)
+            return
+        targets = same_names(inputs, folder, ".png")
+        jobs = [
+            self._job([source], targets[source], sharing)
+            for source in shard_of(inputs, sharing.shard)
+        ]
+        run_batch(jobs, self._settings, sharing, batch, self._present)
 
     def embed_together(self, inputs: list[Path]) -> None:
         """One PNG of all inputs, and their sound if it is wanted."""
@@ -327,7 +348,13 @@ class _EmbedRun:
 
         output, keep_audio = self._target.output, self._target.keep_audio
         assert output is not None
-        with input_paths(inputs) as paths, output_path(output, ".png") as target:
+        with (
+            input_paths(inputs) as paths,
+            output_path(output, ".png") as target,
+            progress_bar(
+                quiet=self._style.quiet, bar=not self._style.as_json, verifies=self._verifies
+            ) as progress,
+        ):
             sound = None
             if keep_audio is not None:
                 sound = extract_audio(
@@ -337,60 +364,58 @@ class _EmbedRun:
                     end=self._options.end,
                     overwrite=self._target.overwrite,
                 )
-            report = self._embed(paths, target)
-        self._report(report, output, None)
+            converter = self._settings.open(progress)
+            job = self._job(paths, target, Sharing())
+            report = replace(job.run(converter), output=output)
+        self._report(report, job, None)
         if self._style.verbose and self._options.engine == NETWORK:
-            device = self._converter.device
-            say(f"device {device.device}: {device.reason}")
+            say(f"device {converter.device.device}: {converter.device.reason}")
         if keep_audio is not None:
             found = f"sound: {keep_audio} ({sound})" if sound else "note: there is no sound to keep"
             say(found, quiet=self._style.quiet)
 
-    def _embed(self, paths: list[Path], target: Path) -> EmbedReport:
-        return self._converter.embed(
-            paths,
-            target,
+    def _job(self, paths: list[Path], output: Path, sharing: Sharing) -> EmbedJob:
+        overwrite = self._target.overwrite
+        return EmbedJob(
+            inputs=tuple(paths),
+            marker=marker_beside(output) if sharing.on else None,
+            skip_existing=sharing.skip_existing or (bool(sharing.on) and not overwrite),
+            output=output,
             task=self._task,
             model=self._model,
             options=self._options,
-            overwrite=self._target.overwrite,
+            overwrite=overwrite,
         )
 
-    def _batch(self, inputs: list[Path], one: Callable[[Path], None]) -> None:
-        run_batch(inputs, one, as_json=self._style.as_json, debug=self._style.debug)
+    def _estimate_job(self, paths: list[Path]) -> EstimateJob:
+        return EstimateJob(
+            inputs=tuple(paths), task=self._task, model=self._model, options=self._options
+        )
 
-    def _estimate_one(self, sources: list[Path], named: Path | None) -> None:
-        with input_paths(sources) as paths:
-            estimate = self._converter.estimate(
-                paths, task=self._task, model=self._model, options=self._options
-            )
+    def _present(self, outcome: Outcome[EmbedReport]) -> ExitCode:
+        if outcome.report is not None:
+            self._report(outcome.report, outcome.job, outcome.job.source)
+        else:
+            print_skipped(outcome, as_json=self._style.as_json, quiet=self._style.quiet)
+        return ExitCode.OK
+
+    def _present_estimate(self, outcome: Outcome[Estimate]) -> ExitCode:
+        assert outcome.report is not None
+        self._report_estimate(outcome.report, outcome.job.source)
+        return ExitCode.OK
+
+    def _report_estimate(self, estimate: Estimate, named: Path | None) -> None:
         if self._style.as_json:
             print_json(_input_field(named) | asdict(estimate))
             return
         _print_guess(estimate.task, estimate.guessed, estimate.notes, quiet=self._style.quiet)
         _print_estimate(estimate, named, searches=self._options.searches)
 
-    def _report(self, report: EmbedReport, output: Path, source: Path | None) -> None:
+    def _report(self, report: EmbedReport, job: Job[EmbedReport], source: Path | None) -> None:
         if self._style.as_json:
-            print_json(_record(report, output, source))
+            print_json(_input_field(source) | job.record(report))
         else:
-            _print_report(report, output, quiet=self._style.quiet, verbose=self._style.verbose)
-
-
-def _parse_moment(text: str | None) -> float | None:
-    from iicnet_cli.media.frame_times import parse_time
-
-    return parse_time(text) if text else None
-
-
-def _parse_colour(text: str) -> tuple[int, int, int]:
-    from PIL import ImageColor
-
-    try:
-        red, green, blue = ImageColor.getrgb(text)[:3]
-    except ValueError:
-        raise UsageError(f"'{text}' is no colour", hint="write a name, or #rrggbb") from None
-    return red, green, blue
+            _print_report(report, quiet=self._style.quiet, verbose=self._style.verbose)
 
 
 def _input_field(source: Path | None) -> dict[str, Any]:
@@ -426,25 +451,14 @@ def _print_guess(task: str, guessed: bool, notes: tuple[str, ...], *, quiet: boo
         say(f"note: {note}", quiet=quiet)
 
 
-def _record(report: EmbedReport, output: Path, source: Path | None) -> dict[str, Any]:
-    return {
-        **_input_field(source),
-        **asdict(report),
-        "output": str(output),
-        "embed_psnr": report.embed_psnr,
-        "restored_psnr": report.restored_psnr,
-        "hidden_psnr": report.hidden_psnr,
-    }
-
-
-def _print_report(report: EmbedReport, output: Path, *, quiet: bool, verbose: bool) -> None:
+def _print_report(report: EmbedReport, *, quiet: bool, verbose: bool) -> None:
     from iicnet_cli.tasks import task_named
 
     _print_guess(report.task, report.guessed, report.notes, quiet=quiet)
-    what = task_named(report.task).pictures
+    what = f"{report.images} {task_named(report.task).pictures}"
     animated = f", animated PNG of {report.embeddings} pictures" if report.embeddings > 1 else ""
     say(
-        f"{output}: {report.images} {what} {report.width}x{report.height} with {report.model}"
+        f"{report.output}: {what} {report.width}x{report.height} with {report.model}"
         f"{animated}, {report.bytes / 1e6:.2f} MB, {report.seconds:.1f} s",
         quiet=quiet,
     )

@@ -8,11 +8,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from iicnet_cli.cli.common_options import DebugOption, DeviceOption, JsonOption, QuietOption
+from iicnet_cli.cli.batch import BatchStyle, make_folder, run_batch, shard_of
+from iicnet_cli.cli.common_options import (
+    DebugOption,
+    DeviceOption,
+    JobsOption,
+    JsonOption,
+    OnOption,
+    QuietOption,
+    ShardOption,
+    Sharing,
+)
 from iicnet_cli.cli.console import command, print_json, say
+from iicnet_cli.errors import ExitCode, UsageError
+from iicnet_cli.jobs.file_jobs import EvaluateJob
+from iicnet_cli.jobs.job import ConverterSettings, Outcome
+from iicnet_cli.options import EmbedOptions
 
 if TYPE_CHECKING:
     from iicnet_cli.evaluation import Evaluation, Row
+    from iicnet_cli.tasks.task import EvaluationItem
+    from iicnet_cli.zoo import Checkpoint
 
 
 @command
@@ -32,6 +48,16 @@ def evaluate(
         bool,
         typer.Option(help="Carry an enhancement layer, as embed does; else the network alone."),
     ] = True,
+    out_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep each row in this folder. Rows that are there, of the same data and options, "
+            "are not measured again."
+        ),
+    ] = None,
+    jobs: JobsOption = None,
+    shard: ShardOption = None,
+    on: OnOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -48,27 +74,69 @@ def evaluate(
     "restored" is the mean over all pictures, the reference included, as in the paper; "hidden" is
     the mean without it.
     """
-    from iicnet_cli.api import Converter
-    from iicnet_cli.evaluation import Evaluation
-    from iicnet_cli.evaluation import evaluate as run
-    from iicnet_cli.options import EmbedOptions
+    from iicnet_cli.evaluation import Evaluation, Row, items_of, with_options
     from iicnet_cli.zoo import find
 
+    if on is not None and out_dir is None:
+        raise UsageError("--on needs --out-dir, a folder that all machines share")
+    if out_dir is not None:
+        make_folder(out_dir)
     checkpoint = find(model)
     options = EmbedOptions(step=step, align=align, enhance=enhance)
-    converter = Converter(device=device)
     rows: list[Row] = []
-    for row in run(checkpoint, folder, converter=converter, options=options, limit=limit):
+
+    def present(outcome: Outcome[Row]) -> ExitCode:
+        row = outcome.report or Row(**(outcome.record or {}))
         rows.append(row)
         say(
             f"{row.name}: embedding {row.embed_psnr:.2f} dB, restored {row.restored_psnr:.2f} dB",
             quiet=quiet,
         )
+        return ExitCode.OK
+
+    with items_of(checkpoint, folder, step=step, limit=limit, scratch=out_dir) as items:
+        measured = [
+            _job(checkpoint, with_options(item, options), out_dir, number)
+            for number, item in shard_of(list(enumerate(items)), shard, key=_name)
+        ]
+        failure = None
+        try:
+            run_batch(
+                measured,
+                ConverterSettings(device),
+                Sharing(jobs, on=on),
+                BatchStyle(as_json=False, quiet=quiet or as_json, debug=debug),
+                present,
+            )
+        except typer.Exit as finished:
+            failure = finished
     result = Evaluation(checkpoint.name, folder.name, step, tuple(rows))
-    if as_json:
+    if rows and as_json:
         print_json(dataclasses.asdict(result) | {"mean": dataclasses.asdict(result.mean)})
-    else:
+    elif rows:
         _print_table(result)
+    if failure is not None:
+        raise failure
+
+
+def _job(
+    checkpoint: Checkpoint, item: EvaluationItem, folder: Path | None, number: int
+) -> EvaluateJob:
+    """The measurement of an item; ``folder`` keeps its row."""
+    from iicnet_cli.container.header import safe_name
+
+    return EvaluateJob(
+        inputs=item.inputs,
+        marker=folder and folder / f"{number:06}-{safe_name(item.name)}.json",
+        name=item.name,
+        task=checkpoint.config.task,
+        model=checkpoint.folder,
+        options=item.options,
+    )
+
+
+def _name(numbered: tuple[int, EvaluationItem]) -> str:
+    return numbered[1].name
 
 
 def _print_table(result: Evaluation) -> None:

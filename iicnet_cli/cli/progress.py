@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from iicnet_cli.cli.console import say
@@ -296,6 +297,62 @@ def progress_bar(
             )
 
         yield update
+
+
+@contextmanager
+def file_bar(
+    files: int, *, quiet: bool, bar: bool = True, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Callable[[object], None]]:
+    """Count files on stderr that are worked on elsewhere, and announce long work.
+
+    Args:
+        files: number of them.
+        quiet: tell nothing.
+        bar: whether there may be a bar.
+        clock: seconds.
+
+    Yields:
+        What is to be called for each file that is done, by any thread.
+    """
+    if quiet:
+        yield lambda outcome: None
+        return
+    counter = _FileCounter(files, clock)
+    if not (bar and sys.stderr.isatty()):
+        yield counter.add
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn()
+    with Bar(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task("files", total=files)
+
+        def add(outcome: object) -> None:
+            counter.add(outcome)
+            shown.advance(task)
+
+        yield add
+
+
+class _FileCounter:
+    """Says once how long all files take, when the first ones show that it is long."""
+
+    def __init__(self, files: int, clock: Callable[[], float]) -> None:
+        self._files, self._clock = files, clock
+        self._began, self._done = clock(), 0
+        self._said = False
+        self._lock = Lock()
+
+    def add(self, outcome: object) -> None:
+        with self._lock:
+            self._done += 1
+            seconds = (self._clock() - self._began) / self._done * self._files
+            # The first one may come while others of the same time are nearly done.
+            if not self._said and self._done > self._files / 20 + 1 and seconds > SAID_SECONDS:
+                self._said = True
+                say(f"about {duration(seconds)} for {self._files} inputs")
 
 
 def _status_column(pace: Pace) -> ProgressColumn:

@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from iicnet_cli.cli.batch import check_distinct, make_folder, run_batch
+from iicnet_cli.cli.batch import (
+    BatchStyle,
+    check_distinct,
+    expand_patterns,
+    make_folder,
+    print_skipped,
+    run_batch,
+    shard_of,
+)
 from iicnet_cli.cli.common_options import (
     CompileOption,
     DebugOption,
     DeviceOption,
+    JobsOption,
     JsonOption,
     MemoryOption,
+    OnOption,
     OverwriteOption,
     PrecisionOption,
     QuietOption,
+    ShardOption,
+    Sharing,
+    SkipOption,
     VerboseOption,
 )
 from iicnet_cli.cli.console import (
@@ -35,8 +48,10 @@ from iicnet_cli.cli.console import (
 from iicnet_cli.cli.file_options import PasswordOption
 from iicnet_cli.cli.passwords import read_password
 from iicnet_cli.cli.progress import progress_bar
-from iicnet_cli.engines import FILE_ENGINES
 from iicnet_cli.errors import ExitCode, UsageError
+from iicnet_cli.jobs.completion import marker_beside
+from iicnet_cli.jobs.file_jobs import RestoreJob
+from iicnet_cli.jobs.job import ConverterSettings, Job, Outcome
 from iicnet_cli.options import RestoreOptions
 
 if TYPE_CHECKING:
@@ -77,6 +92,10 @@ def restore(
     model: ModelOption = None,
     layout: LayoutOption = None,
     password: PasswordOption = False,
+    jobs: JobsOption = None,
+    shard: ShardOption = None,
+    skip_existing: SkipOption = False,
+    on: OnOption = None,
     device: DeviceOption = "auto",
     memory: MemoryOption = None,
     compiled: CompileOption = False,
@@ -104,43 +123,27 @@ def restore(
     another suffix. If such a PNG was altered, nothing is written; of an animated one, the pictures
     that are intact are restored.
     """
-    from iicnet_cli.api import Converter
-
-    is_batch = len(sources) > 1 or out_dir is not None
+    sharing = Sharing(jobs, shard, skip_existing, on)
+    sources = expand_patterns(sources)
+    is_batch = len(sources) > 1 or out_dir is not None or sharing.is_for_many
     target = _Target(output, out_dir, overwrite=yes)
     target.check(sources, is_batch, as_json)
-    with progress_bar(quiet=quiet, bar=not as_json, inputs=len(sources)) as progress:
-        converter = Converter(
-            device=device,
-            memory=parse_memory(memory),
-            compiled=compiled,
-            precision=precision,
-            progress=progress,
-        )
-        options = RestoreOptions(layout=layout, password=read_password(password))
-        run = _RestoreRun(converter, task, model, options, target)
+    settings = ConverterSettings(device, parse_memory(memory), compiled, precision)
+    options = RestoreOptions(layout=layout, password=read_password(password))
+    run = _RestoreRun(settings, task, model, options, target, _Style(as_json, quiet, verbose))
+    if is_batch:
+        run.restore_each(sources, sharing, BatchStyle(as_json, quiet, debug))
+    else:
+        run.restore_one(sources[0])
 
-        def one(source: Path) -> None:
-            report = run.restore(source)
-            if as_json:
-                print_json(_record(report, source if is_batch else None))
-            else:
-                _print_report(report, quiet=quiet)
-            if report.altered:
-                is_file = report.model in FILE_ENGINES
-                say_error(
-                    f"{source}: the pixels were altered after embedding; what was restored is "
-                    + ("not all of it" if is_file else "less faithful, or wrong where they were"),
-                    "re-encoded or edited? restore from the original PNG",
-                )
-                raise typer.Exit(ExitCode.NOT_EMBEDDING)
 
-        if is_batch:
-            run_batch(sources, one, as_json=as_json, debug=debug)
-        else:
-            one(sources[0])
-    if verbose:
-        say(f"device {converter.device.device}: {converter.device.reason}")
+@dataclass(frozen=True)
+class _Style:
+    """How results are printed."""
+
+    as_json: bool
+    quiet: bool
+    verbose: bool
 
 
 @dataclass(frozen=True)
@@ -179,29 +182,64 @@ class _Target:
 class _RestoreRun:
     """One call of the command."""
 
-    converter: Converter
+    settings: ConverterSettings
     task: str | None
     model: str | None
     options: RestoreOptions
     target: _Target
+    style: _Style
 
-    def restore(self, source: Path) -> RestoreReport:
-        """Restore one PNG into its target."""
+    def restore_one(self, source: Path) -> None:
+        """Restore one PNG into its target.
+
+        Raises:
+            typer.Exit: its pixels were altered.
+        """
+        with progress_bar(quiet=self.style.quiet, bar=not self.style.as_json) as progress:
+            converter = self.settings.open(progress)
+            report = self._restore(source, converter)
+        code = self._present(report, RestoreJob(inputs=(source,)), {})
+        if self.style.verbose:
+            say(f"device {converter.device.device}: {converter.device.reason}")
+        if code:
+            raise typer.Exit(code)
+
+    def restore_each(self, sources: list[Path], sharing: Sharing, style: BatchStyle) -> None:
+        """Restore each PNG into its default output."""
+        jobs = [self._job(source, sharing) for source in shard_of(sources, sharing.shard)]
+
+        def present(outcome: Outcome[RestoreReport]) -> ExitCode:
+            named = {"input": str(outcome.job.source)}
+            if outcome.report is not None:
+                return self._present(outcome.report, outcome.job, named)
+            print_skipped(outcome, as_json=style.as_json, quiet=style.quiet)
+            is_altered = bool(outcome.record and outcome.record.get("altered"))
+            return _say_altered(outcome.job.source) if is_altered else ExitCode.OK
+
+        run_batch(jobs, self.settings, sharing, style, present)
+
+    def _job(self, source: Path, sharing: Sharing) -> RestoreJob:
+        target = self.target
+        default = (target.out_dir or source.parent) / f"{source.stem}-restored"
+        return RestoreJob(
+            inputs=(source,),
+            marker=marker_beside(default) if sharing.on else None,
+            skip_existing=sharing.skip_existing or (bool(sharing.on) and not target.overwrite),
+            folder=target.out_dir,
+            task=self.task,
+            model=self.model,
+            options=self.options,
+            overwrite=target.overwrite,
+        )
+
+    def _restore(self, source: Path, converter: Converter) -> RestoreReport:
+        job = replace(self._job(source, Sharing()), output=self.target.output)
         with input_paths([source]) as paths, ExitStack() as stack:
-            folder, output = self.target.out_dir, self.target.output
-            if self.target.is_stdout:
-                folder, output = Path(stack.enter_context(tempfile.TemporaryDirectory())), None
-            report = self.converter.restore(
-                paths[0],
-                output,
-                folder=folder,
-                task=self.task,
-                model=self.model,
-                options=self.options,
-                overwrite=self.target.overwrite,
-            )
+            job = replace(job, inputs=tuple(paths))
             if not self.target.is_stdout:
-                return report
+                return job.run(converter)
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            report = replace(job, output=None, folder=folder).run(converter)
             if len(report.outputs) > 1:
                 raise UsageError(
                     f"{report.task} restores {len(report.outputs)} files, too many for stdout",
@@ -210,11 +248,24 @@ class _RestoreRun:
             copy_to_stdout(report.outputs[0])
             return replace(report, outputs=(Path("-"),))
 
+    def _present(
+        self, report: RestoreReport, job: Job[RestoreReport], named: dict[str, Any]
+    ) -> ExitCode:
+        """Print a report; in a batch the JSON line names its input."""
+        if self.style.as_json:
+            print_json(named | job.record(report))
+        else:
+            _print_report(report, quiet=self.style.quiet)
+        return _say_altered(job.source) if report.altered else ExitCode.OK
 
-def _record(report: RestoreReport, source: Path | None) -> dict[str, Any]:
-    """The JSON line of a report; in a batch it names its input."""
-    record = asdict(report) | {"outputs": [str(path) for path in report.outputs]}
-    return record if source is None else {"input": str(source), **record}
+
+def _say_altered(source: Path) -> ExitCode:
+    say_error(
+        f"{source}: the pixels were altered after embedding; what was restored is less faithful, "
+        "or wrong or missing where they were",
+        "re-encoded or edited? restore from the original PNG",
+    )
+    return ExitCode.NOT_EMBEDDING
 
 
 def _print_report(report: RestoreReport, *, quiet: bool) -> None:

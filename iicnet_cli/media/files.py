@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
+import shutil
 import uuid
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,7 +56,25 @@ def names_folder(target: Path) -> bool:
 
 def temporary_name(target: Path) -> Path:
     """Return an unused path beside ``target`` with the same suffix."""
-    return target.with_name(f".{target.stem[:40]}-{uuid.uuid4().hex[:8]}{target.suffix}")
+    return target.with_name(f"{_temporary_stem(target)}{uuid.uuid4().hex[:8]}{target.suffix}")
+
+
+def remove_leftovers(target: Path) -> None:
+    """Remove what a process that was killed left of ``target`` under temporary names.
+
+    Nobody else may be writing ``target`` at this time.
+    """
+    pattern = glob.escape(_temporary_stem(target)) + "[0-9a-f]" * 8 + glob.escape(target.suffix)
+    for leftover in target.parent.glob(pattern):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def _temporary_stem(target: Path) -> str:
+    # The checksum tells targets apart whose names are cut to the same stem.
+    return f".{target.stem[:30]}-{zlib.crc32(os.fsencode(target.name)):08x}-"
 
 
 @contextmanager
@@ -77,3 +98,28 @@ def replacing(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     finally:
         if not special:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def filling_folder(target: Path) -> Iterator[Path]:
+    """Yield the folder to write files into that are to be in ``target``.
+
+    If there is no such folder, it is a temporary one that becomes ``target`` on success and is
+    removed on an error. Parent folders are created.
+
+    Raises:
+        MediaError: the system refuses to write.
+    """
+    if target.is_dir():
+        yield target
+        return
+    temporary = temporary_name(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+        yield temporary
+        temporary.rename(target)
+    except OSError as error:
+        raise MediaError(f"{target}: cannot be written ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

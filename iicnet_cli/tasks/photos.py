@@ -11,7 +11,7 @@ import numpy as np
 
 from iicnet_cli.container.header import Header, Source
 from iicnet_cli.errors import OutputExistsError, UsageError
-from iicnet_cli.media.files import names_folder
+from iicnet_cli.media.files import filling_folder, names_folder
 from iicnet_cli.media.stereo_formats import is_stereo
 from iicnet_cli.media.still_pool import StillPool
 from iicnet_cli.media.stills import has_alpha, resize
@@ -129,6 +129,8 @@ def restored_photos(header: Header, group: Group, roles: Sequence[str]) -> list[
 def write_photos(photos: Sequence[Photo], target: Path, task: str, *, overwrite: bool) -> Delivered:
     """Write every photo as ``NAME.png`` into the folder ``target``.
 
+    A new folder appears when all photos are in it.
+
     Raises:
         UsageError: ``target`` names a file.
         OutputExistsError: one of the files exists and ``overwrite`` is False.
@@ -141,10 +143,9 @@ def write_photos(photos: Sequence[Photo], target: Path, task: str, *, overwrite:
     existing = [path for path in paths if path.exists()]
     if existing and not overwrite:
         raise OutputExistsError(f"{existing[0]} exists already", hint="add -y to overwrite")
-    target.mkdir(parents=True, exist_ok=True)
-    with StillPool() as stills:
+    with filling_folder(target) as folder, StillPool() as stills:
         for path, photo in zip(paths, photos, strict=True):
-            stills.write(path, photo.pixels, overwrite=overwrite)
+            stills.write(folder / path.name, photo.pixels, overwrite=overwrite)
     return Delivered(tuple(paths), len(paths))
 
 

@@ -1,0 +1,169 @@
+"""The jobs of the commands: embed, estimate, restore and evaluate, one output each."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from iicnet_cli.errors import IICNetError
+from iicnet_cli.jobs.job import Job
+from iicnet_cli.options import EmbedOptions, RestoreOptions
+from iicnet_cli.reports import EmbedReport, Estimate, RestoreReport
+
+if TYPE_CHECKING:
+    from iicnet_cli.api import Converter
+    from iicnet_cli.evaluation import Row
+
+
+_DEFAULT_SUFFIXES = (".mkv", ".png", "")
+"""Endings of the default outputs of `restore`: a clip, one photo, a folder of several."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedJob(Job[EmbedReport]):
+    """One PNG; the fields are the arguments of :meth:`iicnet_cli.Converter.embed`."""
+
+    output: Path
+    task: str | None = None
+    model: str | None = None
+    options: EmbedOptions = field(default_factory=EmbedOptions)
+    overwrite: bool = False
+
+    def run(self, converter: Converter) -> EmbedReport:
+        return converter.embed(
+            self.inputs,
+            self.output,
+            task=self.task,
+            model=self.model,
+            options=self.options,
+            overwrite=self.overwrite,
+        )
+
+    def record(self, report: Any) -> dict[str, Any]:
+        return {
+            **asdict(report),
+            "output": str(report.output),
+            "embed_psnr": report.embed_psnr,
+            "restored_psnr": report.restored_psnr,
+            "hidden_psnr": report.hidden_psnr,
+        }
+
+    def outputs(self) -> tuple[Path, ...]:
+        return (self.output,)
+
+    def is_complete(self) -> bool:
+        """Whether the PNG has all its chunks and a header that names this task and model."""
+        from iicnet_cli.container.png_reader import read_header
+
+        if not self.output.is_file():
+            return False
+        try:
+            header = read_header(self.output)
+        except IICNetError:
+            return False
+        if header is None or self.task not in (None, header.task):
+            return False
+        return self.model is None or Path(self.model).name == Path(header.model).name
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimateJob(Job[Estimate]):
+    """What one PNG would be; the fields are the arguments of `iicnet_cli.Converter.estimate`."""
+
+    task: str | None = None
+    model: str | None = None
+    options: EmbedOptions = field(default_factory=EmbedOptions)
+
+    def run(self, converter: Converter) -> Estimate:
+        return converter.estimate(
+            self.inputs, task=self.task, model=self.model, options=self.options
+        )
+
+    def record(self, report: Any) -> dict[str, Any]:
+        return asdict(report)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreJob(Job[RestoreReport]):
+    """What one PNG holds; the fields are the arguments of :meth:`iicnet_cli.Converter.restore`."""
+
+    output: Path | None = None
+    folder: Path | None = None
+    task: str | None = None
+    model: str | None = None
+    options: RestoreOptions = field(default_factory=RestoreOptions)
+    overwrite: bool = False
+
+    def run(self, converter: Converter) -> RestoreReport:
+        return converter.restore(
+            self.source,
+            self.output,
+            folder=self.folder,
+            task=self.task,
+            model=self.model,
+            options=self.options,
+            overwrite=self.overwrite,
+        )
+
+    def record(self, report: Any) -> dict[str, Any]:
+        return asdict(report) | {"outputs": [str(path) for path in report.outputs]}
+
+    def outputs(self) -> tuple[Path, ...]:
+        """Where the header of the PNG leads to; without one, every default output that exists."""
+        from iicnet_cli.container.png_reader import read_header
+        from iicnet_cli.tasks import task_named
+
+        if self.output is not None:
+            return (self.output,)
+        png = self.source if self.folder is None else self.folder / self.source.name
+        try:
+            header = read_header(self.source)
+            if header is not None:
+                return (task_named(self.task or header.task).default_output(png, header),)
+        except IICNetError:
+            return ()
+        defaults = [png.with_name(f"{png.stem}-restored{suffix}") for suffix in _DEFAULT_SUFFIXES]
+        return tuple(path for path in defaults if path.exists())
+
+    def is_complete(self) -> bool:
+        """Whether the output exists: files and new folders get their names when complete."""
+        outputs = self.outputs()
+        return bool(outputs) and all(
+            any(path.iterdir()) if path.is_dir() else path.is_file() for path in outputs
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateJob(Job["Row"]):
+    """The measurement of one PNG that is written, read back and thrown away.
+
+    Attributes:
+        name: for the table.
+        task: name of the task.
+        model: folder of the checkpoint.
+        options: what to take of the inputs, and how.
+    """
+
+    name: str
+    task: str
+    model: Path
+    options: EmbedOptions
+
+    def run(self, converter: Converter) -> Row:
+        from iicnet_cli.evaluation import measure
+        from iicnet_cli.tasks.task import EvaluationItem
+
+        item = EvaluationItem(self.name, self.inputs, self.options)
+        return measure(item, self.task, self.model, converter)
+
+    def record(self, report: Any) -> dict[str, Any]:
+        return asdict(report)
+
+    def state_of(self, path: Path) -> list[object]:
+        """Its name and content, for the inputs may have been made anew; of a folder, its files."""
+        if path.is_dir():
+            return [path.name, sorted([file.name, file.stat().st_size] for file in path.iterdir())]
+        with path.open("rb") as file:
+            return [path.name, hashlib.file_digest(file, "sha256").hexdigest()]

@@ -1,0 +1,149 @@
+"""Many files on a Ray cluster of two machines, one of which is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iicnet_cli import cluster
+from iicnet_cli.container.png_reader import read_header
+from iicnet_cli.errors import UsageError
+from tests.helpers import Run, write_clip
+from tests.samples import moving
+
+ROOT = Path(__file__).resolve().parents[1]
+CLIPS = 8
+GROUPS = 12
+"""Groups of each clip: so many that a clip takes some seconds."""
+
+
+def test_addresses() -> None:
+    assert cluster.check_address("ray") is None
+    assert cluster.check_address("ray://head:10001") == "ray://head:10001"
+    for wrong in ("dask", "ray:", "ray://head", "ray://head:"):
+        with pytest.raises(UsageError, match="no cluster"):
+            cluster.check_address(wrong)
+
+
+def test_without_ray_the_extra_is_named(
+    run: Run, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    options = ("--task", "grayscale", "--out-dir", tmp_path / "o", "--on", "ray")
+    result = run("embed", *photos, *options)
+    assert result.exit_code == 2
+    assert result.stderr == "iicnet: Ray is not installed (pip install 'iicnet[ray]')\n"
+    assert result.stdout == ""
+
+
+@pytest.fixture
+def two_machines() -> Iterator[Any]:
+    """A Ray cluster of two nodes with one core each; nodes that are lost are noticed quickly."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'iicnet[ray]'")
+    from ray.cluster_utils import Cluster
+
+    quick = {
+        "health_check_initial_delay_ms": 0,
+        "health_check_period_ms": 500,
+        "health_check_failure_threshold": 3,
+    }
+    node = {"num_cpus": 1, "num_gpus": 0, "memory": 4 << 30, "object_store_memory": 80 << 20}
+    head = {**node, "_system_config": quick, "include_dashboard": False}
+    found = Cluster(initialize_head=True, head_node_args=head)
+    found.add_node(**node)
+    try:
+        yield found, found.worker_nodes.copy().pop()
+    finally:
+        found.shutdown()
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def finished(folder: Path) -> dict[str, int]:
+    """The PNGs of a folder and the times at which they were written."""
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("[!.]*.png")}
+
+
+def start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
+def check_outputs(out: Path) -> None:
+    """Every file is there, complete and marked, and nothing else."""
+    names = [f"{i}.png" for i in range(CLIPS)]
+    assert sorted(path.name for path in out.iterdir()) == [".iicnet-done", *names]
+    assert len(list((out / ".iicnet-done").iterdir())) == CLIPS
+    for name in names:
+        header = read_header(out / name)
+        assert header is not None and header.frames == 5 * GROUPS
+
+
+@pytest.mark.slow
+def test_a_machine_and_a_caller_are_lost(two_machines: Any, tmp_path: Path) -> None:
+    machines, second = two_machines
+    for i in range(CLIPS):
+        write_clip(tmp_path / f"{i}.mkv", moving(5 * GROUPS, 48, 64, i))
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "iicnet_cli", "embed", f"{tmp_path}/*.mkv"]
+    command += ["--out-dir", str(out), "--effort", "0", "--on", "ray", "--json"]
+    environment = {**os.environ, "RAY_ADDRESS": machines.address, "PYTHONPATH": str(ROOT)}
+    environment.pop("IICNET_JOBS", None)
+
+    # The process that asks is killed after the first files.
+    process = start(command, environment)
+    wait_for(lambda: len(finished(out)) >= 2, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    before = finished(out)
+    assert len(before) < CLIPS
+
+    # The same command goes on; then a machine is lost while it works.
+    process = start(command, environment)
+    wait_for(lambda: len(finished(out)) >= len(before) + 2, process)
+    machines.remove_node(second, allow_graceful=False)
+    lost_at = finished(out)
+    assert len(lost_at) < CLIPS
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    lines = [json.loads(line) for line in stdout.splitlines()]
+    assert [Path(line["input"]).name for line in lines] == [f"{i}.mkv" for i in range(CLIPS)]
+    # Its workers may have finished a file more before they ended.
+    skipped = {Path(line["input"]).stem + ".png" for line in lines if line.get("skipped")}
+    assert set(before) <= skipped
+    assert stderr == f"{len(skipped)} of {CLIPS} were complete before\n"
+
+    after = finished(out)
+    assert sorted(after) == [f"{i}.png" for i in range(CLIPS)]
+    assert {name: after[name] for name in lost_at} == lost_at
+    assert sorted(path.name for path in out.iterdir() if path.name not in after) == [".iicnet-done"]
+    assert len(list((out / ".iicnet-done").glob("*.json"))) == CLIPS
+    for i in range(CLIPS):
+        header = read_header(out / f"{i}.png")
+        assert header is not None and header.frames == 5 * GROUPS
+
+    # Once more: nothing is left to be done, and no cluster is needed.
+    environment["RAY_ADDRESS"] = "localhost:1"
+    stdout, stderr = (process := start(command, environment)).communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    again = [json.loads(line) for line in stdout.splitlines()]
+    assert all(line.pop("skipped") for line in again)
+    for line, first in zip(again, lines, strict=True):
+        first.pop("skipped", None)
+        assert line == first
+    assert finished(out) == after

@@ -1,0 +1,78 @@
+"""Which outputs are complete, and which jobs are the same."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from iicnet_cli.jobs.file_jobs import EmbedJob, EvaluateJob, RestoreJob
+from iicnet_cli.options import EmbedOptions
+from tests.helpers import QUICK, Run, done, strip
+
+
+def test_an_embedding_is_complete_with_all_its_chunks(
+    run: Run, photos: list[Path], tmp_path: Path
+) -> None:
+    output = tmp_path / "o.png"
+    job = EmbedJob(inputs=(photos[0],), output=output)
+    assert not job.is_complete()
+    done(run("embed", photos[0], "--task", "grayscale", "-o", output, *QUICK))
+    assert job.is_complete()
+    assert replace(job, task="grayscale", model="grayscale").is_complete()
+    assert replace(job, model="models/grayscale/").is_complete()
+    assert not replace(job, task="rescale").is_complete()
+    assert not replace(job, model="grayscale-2").is_complete()
+    whole = output.read_bytes()
+    output.write_bytes(whole[:-20])
+    assert not job.is_complete()
+    output.write_bytes(whole)
+    assert not replace(job, output=strip(output)).is_complete()
+    assert not replace(job, output=photos[0]).is_complete()
+
+
+def test_what_was_restored_is_complete_under_its_name(
+    run: Run, photos: list[Path], tmp_path: Path
+) -> None:
+    png = tmp_path / "o.png"
+    done(run("embed", *photos[:2], "-o", png, *QUICK))
+    jobs = [RestoreJob(inputs=(png,)), RestoreJob(inputs=(strip(png, tmp_path / "s.png"),))]
+    jobs = [replace(job, folder=tmp_path / "r") for job in jobs]
+    assert [job.is_complete() for job in jobs] == [False, False]
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "o-restored").mkdir()
+    assert [job.is_complete() for job in jobs] == [False, False]
+    done(run("restore", *(job.source for job in jobs), "--out-dir", tmp_path / "r"))
+    assert [job.is_complete() for job in jobs] == [True, True]
+    names = sorted(path.name for path in (tmp_path / "r").iterdir())
+    assert names == ["o-restored", "s-restored"]
+
+
+def test_a_fingerprint_tells_jobs_and_inputs_apart(photos: list[Path]) -> None:
+    job = EmbedJob(inputs=(photos[0],), output=Path("o.png"))
+    same = replace(job, overwrite=True, marker=Path("m"), skip_existing=True)
+    assert same.fingerprint() == job.fingerprint()
+    others = [
+        replace(job, inputs=(photos[1],)),
+        replace(job, output=Path("p.png")),
+        replace(job, options=EmbedOptions(effort=0)),
+    ]
+    prints = {each.fingerprint() for each in (job, *others)}
+    assert len(prints) == 4
+    os.utime(photos[0], ns=(0, 0))
+    assert job.fingerprint() not in prints
+
+
+def test_evaluated_inputs_are_known_by_their_content(photos: list[Path], tmp_path: Path) -> None:
+    job = EvaluateJob(
+        inputs=(photos[0],), name="a", task="t", model=Path("m"), options=EmbedOptions()
+    )
+    copy = tmp_path / photos[0].name
+    copy.write_bytes(photos[0].read_bytes())
+    assert replace(job, inputs=(copy,)).fingerprint() == job.fingerprint()
+    copy.write_bytes(photos[1].read_bytes())
+    assert replace(job, inputs=(copy,)).fingerprint() != job.fingerprint()
+    folder = replace(job, inputs=(photos[0].parent,))
+    before = folder.fingerprint()
+    photos[1].unlink()
+    assert folder.fingerprint() != before
