@@ -81,6 +81,21 @@ def test_each_sample_is_near_its_value_after_its_neighbours_errors(
     np.testing.assert_allclose(last_errors, errors[-1], atol=1e-2)
 
 
+@pytest.mark.parametrize("bits", TRELLIS_CODES)
+def test_nothing_depends_on_what_was_in_memory(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    unrounded = midrange_unrounded(3, 25, 3, seed=1)
+    constraints = random_trellis_constraints(unrounded.pixels.shape, bits, 0.8, seed=1)
+    expected = quantize(unrounded, constraints, random_filter(3, seed=1))
+
+    def dirty(shape: Any, dtype: Any = float) -> np.ndarray:
+        return np.full(shape, 255 if np.issubdtype(dtype, np.integer) else np.nan, dtype)
+
+    monkeypatch.setattr(np, "empty", dirty)
+    found = quantize(unrounded, constraints, random_filter(3, seed=1))
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     top=st.integers(1, 8),

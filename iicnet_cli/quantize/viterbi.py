@@ -270,7 +270,11 @@ def _extend_by_coded(
     for s in range(before):
         costs_before[s] = costs[s]
     for s in range(after):
+        # States that no path reaches yet need finite values, too, for they are quantized on.
         costs[s] = np.float32(np.inf)
+        survivors.sources[x, c, s] = 0
+        survivors.values[x, c, s] = 0
+        survivors.errors[x, c, s] = np.float32(0)
     step, bit, plain = trellis.steps[c], residue & 1, np.float32(residue >> 1)
     most = np.float32(0.5) * step
     for j in range(trellis.sources.shape[2]):
