@@ -24,7 +24,7 @@ import numpy as np
 from iicnet_cli import __version__
 from iicnet_cli.container.header import Header
 from iicnet_cli.container.png_writer import PngWriter
-from iicnet_cli.engines import open_engine
+from iicnet_cli.engines import FILE_ENGINES, open_engine
 from iicnet_cli.engines.base import (
     Computing,
     EncodedGroup,
@@ -36,10 +36,17 @@ from iicnet_cli.engines.base import (
 from iicnet_cli.engines.group_decoding import GroupDecoder
 from iicnet_cli.engines.parallel import GroupScheduler
 from iicnet_cli.errors import UsageError
+from iicnet_cli.file_embedding import (
+    embed_files,
+    estimate_files,
+    open_file_job,
+    restore_files,
+    restored_pictures,
+)
 from iicnet_cli.forecasting import estimate_first_group, forecast, groups_at_once
-from iicnet_cli.identify import identify
+from iicnet_cli.identify import file_engine_of, identify
 from iicnet_cli.measuring import QualityMeter, check_quality, missed_targets
-from iicnet_cli.media.files import check_target, replacing
+from iicnet_cli.media.files import check_png_target, replacing
 from iicnet_cli.memory_images import encode_embedding, open_embedding, write_pictures
 from iicnet_cli.options import EmbedOptions, Precision, RestoreOptions
 from iicnet_cli.payload.embedding_reader import EmbeddingReader
@@ -56,7 +63,7 @@ from iicnet_cli.reports import (
     Stage,
     ignore_progress,
 )
-from iicnet_cli.tasks import Task, guess_task, task_named
+from iicnet_cli.tasks import Task, choose_task, open_source, task_named
 from iicnet_cli.tasks.task import PictureSource, SourceDescription
 
 if TYPE_CHECKING:
@@ -65,8 +72,6 @@ if TYPE_CHECKING:
     from iicnet_cli.inference.device import DeviceChoice
 
 AnyPath = str | PathLike[str]
-MIN_PICTURE_SIDE = 16
-"""Pictures whose shorter side has fewer pixels than this cannot be embedded."""
 
 
 @dataclass(frozen=True)
@@ -136,15 +141,16 @@ class Converter:
             UsageError: the inputs do not fit the task, or the task cannot be guessed.
             MediaError: an input cannot be read or the output cannot be written.
             ModelError: the checkpoint is not here.
-            QualityError: the result is below ``options.min_psnr``.
-            OutputExistsError: ``output`` exists and ``overwrite`` is False.
+            OutputExistsError, QualityError: the output exists, or is worth less than was asked for.
         """
         began = time.monotonic()
         self._progress(Progress(Stage.OPENING, 0, None))
-        output = _check_output(output, overwrite)
+        output = check_png_target(Path(output), overwrite)
+        if options.engine in FILE_ENGINES:
+            files = open_file_job(inputs, task, model, options, self._progress)
+            return embed_files(files, output, overwrite=overwrite)
         job = self._open(inputs, task, model, options)
-        if options.with_ssim:
-            _check_ssim_size(job)
+        _check_ssim_size(job)
         is_heard = self._progress is not ignore_progress
         if is_heard and (expected := forecast(job.engine, job.source, job.request)):
             self._progress(Progress(Stage.OPENING, 0, job.source.total, forecast=expected))
@@ -186,6 +192,8 @@ class Converter:
 
         Args, and errors: as :meth:`embed`.
         """
+        if options.engine in FILE_ENGINES:
+            return estimate_files(open_file_job(inputs, task, model, options, self._progress))
         job = self._open(inputs, task, model, options)
         estimate, seconds = estimate_first_group(job.engine, job.source, job.request)
         count = job.source.total
@@ -218,8 +226,7 @@ class Converter:
     ) -> RestoreReport:
         """Restore what a PNG holds; task and model are read from it unless they are given.
 
-        A PNG whose pixels were altered is restored as far as that makes sense, and the report says
-        so.
+        A PNG whose pixels were altered is restored as far as that makes sense; the report says so.
 
         Args:
             source: the PNG.
@@ -232,17 +239,18 @@ class Converter:
 
         Raises:
             NotAnEmbeddingError: neither header nor mark, and no task or model was given.
-            DamagedError: the picture has another size than was written, or the PNG is damaged.
-            UnsupportedVersionError: a newer version wrote the PNG.
+            DamagedError, UnsupportedVersionError: the PNG is damaged, or newer than this program.
             ModelError: the checkpoint is not here.
             UsageError: the output does not fit the task.
-            OutputExistsError: the output exists and ``overwrite`` is False.
-            MediaError: the PNG cannot be read or the output cannot be written.
+            OutputExistsError, MediaError: an output exists, or a file cannot be read or written.
         """
         began = time.monotonic()
         self._progress(Progress(Stage.OPENING, 0, None))
         source = Path(source)
         with EmbeddingReader(source) as reader:
+            if (carrier := file_engine_of(reader)) is not None:
+                outputs = _named(source, folder), output, overwrite
+                return restore_files(reader, carrier, outputs, options, self._progress)
             identity = identify(reader, source, task=task, model=model)
             header = identity.header
             chosen = task_named(header.task)
@@ -302,6 +310,7 @@ class Converter:
         *,
         task: str | None = None,
         model: str | None = None,
+        password: str | None = None,
     ) -> list[Pixels]:
         """Restore what a PNG holds into memory.
 
@@ -309,6 +318,7 @@ class Converter:
             source: path or bytes of the PNG, or what :meth:`embed_images` returned.
             task: overrides what the PNG says.
             model: name or folder of a checkpoint; overrides what the PNG says.
+            password: opens what was encrypted.
 
         Returns:
             The pictures (H, W, 3) uint8 in the order in which they were given, at their own sizes;
@@ -326,6 +336,9 @@ class Converter:
             readable = io.BytesIO(encode_embedding(source))
         name = readable if isinstance(readable, Path) else Path("the picture")
         with EmbeddingReader(readable) as reader:
+            carrier = file_engine_of(reader)
+            if carrier is not None:
+                return restored_pictures(reader, carrier, password)
             identity = identify(reader, name, task=task, model=model)
             header = identity.header
             engine = self._engine(identity.request)
@@ -340,23 +353,12 @@ class Converter:
         options: EmbedOptions,
     ) -> _Job:
         """Choose task and engine, and open the inputs."""
-        paths = [Path(path) for path in inputs]
-        if not paths:
-            raise UsageError("nothing to embed: no input was given")
-        chosen = task_named(task) if task else guess_task(paths, options)
+        paths, chosen = choose_task(inputs, task, options)
         images = chosen.pictures_per_group(paths)
-        for name in options.given_for_tasks():
-            if name not in chosen.takes:
-                raise UsageError(f"{chosen.name} has no use for --{name}")
         engine = self._engine(
             EngineRequest(options.engine, chosen.name, images, options.half, model)
         )
-        source = chosen.open(paths, engine.images_per_group, options)
-        if min(source.width, source.height) < MIN_PICTURE_SIDE:
-            raise UsageError(
-                f"pictures of {source.width}x{source.height} pixels are too small: "
-                f"{MIN_PICTURE_SIDE}x{MIN_PICTURE_SIDE} is the least"
-            )
+        source = open_source(chosen, paths, engine.images_per_group, options)
         predicts = options.align and "align" in chosen.takes
         request = EncodingRequest(chosen.name, source.fps, predicts, options)
         return _Job(chosen, engine, source, request, guessed=task is None)
@@ -457,17 +459,6 @@ def _header(job: _Job, description: SourceDescription, encoded: list[SideInfo]) 
     )
 
 
-def _check_output(output: AnyPath, overwrite: bool) -> Path:
-    output = Path(output)
-    if output.suffix.lower() != ".png":
-        raise UsageError(
-            f"the output must be a PNG, not '{output.name}'",
-            hint="any lossy format would destroy what it holds: use -o NAME.png",
-        )
-    check_target(output, overwrite)
-    return output
-
-
 def _check_layout(task: Task, options: RestoreOptions) -> None:
     if options.layout is not None and "layout" not in task.takes:
         raise UsageError(f"{task.name} has no use for --layout")
@@ -477,9 +468,12 @@ def _restore_target(
     source: Path, output: AnyPath | None, folder: AnyPath | None, task: Task, header: Header
 ) -> Path:
     """The output that was asked for, or the task's own in ``folder`` or beside the PNG."""
-    if output is not None:
-        return Path(output)
-    return task.default_output(source if folder is None else Path(folder) / source.name, header)
+    return task.default_output(_named(source, folder), header) if output is None else Path(output)
+
+
+def _named(source: Path, folder: AnyPath | None) -> Path:
+    """The path after which default outputs are named."""
+    return source if folder is None else Path(folder) / source.name
 
 
 def _mean_gain(encoded: list[EncodedGroup]) -> float | None:
@@ -488,5 +482,7 @@ def _mean_gain(encoded: list[EncodedGroup]) -> float | None:
 
 
 def _check_ssim_size(job: _Job) -> None:
+    if not job.request.options.with_ssim:
+        return
     if min(job.source.width, job.source.height) < SSIM_WINDOW * job.engine.scale:
         raise UsageError(f"SSIM needs pictures of {SSIM_WINDOW} pixels or more to each side")

@@ -7,8 +7,9 @@ from fractions import Fraction
 from pathlib import Path
 
 from iicnet_cli.container.header import Header
-from iicnet_cli.engines import DEFAULT_ENGINE
+from iicnet_cli.engines import DEFAULT_ENGINE, FILE_ENGINES, open_file_engine
 from iicnet_cli.engines.base import EngineRequest
+from iicnet_cli.engines.file_engine import FileEngine
 from iicnet_cli.engines.network.checkpoints import default_checkpoint
 from iicnet_cli.errors import (
     DamagedError,
@@ -20,6 +21,9 @@ from iicnet_cli.payload.embedding_reader import EmbeddingReader
 from iicnet_cli.payload.mark import Mark, fps_from_code, model_id
 from iicnet_cli.tasks import TASKS, task_named
 from iicnet_cli.zoo import Checkpoint, available, find, find_by_weights
+
+_EMBEDDINGS_TO_TRY = 4
+"""Without a header, so many embeddings are searched for the mark of an engine."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,22 @@ def identify(
         )
     checkpoint = find(model) if model else find(default_checkpoint(task_named(task or "").name))
     return _by_checkpoint(checkpoint, task or checkpoint.config.task, reader.size, "request")
+
+
+def file_engine_of(reader: EmbeddingReader) -> FileEngine | None:
+    """The engine of a PNG that carries files, by its header or by its pixels; else ``None``."""
+    if reader.header is not None:
+        name = reader.header.engine
+        return open_file_engine(name) if name in FILE_ENGINES else None
+    if reader.mark is None:
+        # The first embedding of several may be the one that was altered.
+        for number in range(min(reader.n_frames, _EMBEDDINGS_TO_TRY)):
+            embedding = reader.read_frame(number)
+            for name in FILE_ENGINES:
+                engine = open_file_engine(name)
+                if engine.recognises(embedding):
+                    return engine
+    return None
 
 
 def task_of(mark: Mark) -> str:

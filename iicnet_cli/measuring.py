@@ -56,6 +56,54 @@ class QualityMeter:
         ]
 
 
+class FileMeter:
+    """Collects the quality of embeddings and of restored pictures of any sizes, one by one.
+
+    Args:
+        with_ssim: measure SSIM, too.
+    """
+
+    def __init__(self, with_ssim: bool) -> None:
+        self._with_ssim = with_ssim
+        self._embeddings: list[_Quality] = []
+        self._restored: list[_Quality] = []
+
+    def add_embedding(self, embedding: Pixels, cover: Pixels) -> None:
+        """Compare an embedding with what it should look like, (H, W, 3) or (H, W) uint8."""
+        self._embeddings.append(self._compare(embedding, cover))
+
+    def add(self, restored: Pixels, original: Pixels) -> None:
+        """Compare a restored picture (H, W, 3) uint8 with its original."""
+        self._restored.append(self._compare(restored, original))
+
+    def pictures(self, names: Sequence[str]) -> list[PictureQuality]:
+        """The embedding, the mean of several; then each restored picture, the reference first.
+
+        Args:
+            names: of the pictures; the frames of a clip are numbered instead.
+        """
+        embedding = PictureQuality(
+            "embedding",
+            float(np.mean([each[0] for each in self._embeddings])),
+            float(np.mean([each[1] for each in self._embeddings])) if self._with_ssim else None,
+        )
+        if len(names) == len(self._restored):
+            order, labels = list(range(len(names))), list(names)
+        else:
+            order = list(range(len(self._restored)))
+            order.insert(0, order.pop(len(order) // 2))
+            labels = [f"picture {i + 1}" for i in range(len(self._restored))]
+        return [embedding, *(PictureQuality(labels[i], *self._restored[i]) for i in order)]
+
+    def _compare(self, a: Pixels, b: Pixels) -> _Quality:
+        if a.ndim == 2:
+            a, b = a[..., None], b[..., None]
+        return cap_psnr(psnr(a, b)), ssim(a, b) if self._with_ssim else None
+
+
+_Quality = tuple[float, float | None]
+
+
 def check_quality(report: EmbedReport, min_psnr: float | None) -> None:
     """Refuse what is worth less than was asked for.
 

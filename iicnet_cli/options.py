@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Literal
 
 from iicnet_cli.errors import UsageError
@@ -14,6 +15,9 @@ MAX_EFFORT = 10
 """The highest effort."""
 LAYER_EFFORT, SEARCH_EFFORT = 1, 2
 """The lowest efforts that include the enhancement layer, and the per-picture search."""
+
+NETWORK = "network"
+"""Name of the engine that the options for networks belong to."""
 
 TASK_FIELDS = frozenset({"start", "end", "step", "frames", "half", "layout", "zoom", "align"})
 """Fields of :class:`EmbedOptions` that only some tasks can use (:attr:`Task.takes`)."""
@@ -45,13 +49,16 @@ class EmbedOptions:
         verify: read the written file back, restore it and measure it.
         min_psnr: write nothing if the embedding or the restored pictures' mean is below this, dB.
         with_ssim: measure SSIM, too, which takes longer.
+        exact: engines that carry files: write nothing unless the hidden files fit byte for byte.
+        attachments: the same: files that travel along byte for byte.
+        password: the same: encrypt what is carried. It hides the content, not that there is any.
 
     Raises:
         UsageError: the effort is outside 0 to 10, both targets are given, or a target is given
             with an effort that does not search.
     """
 
-    engine: str = "network"
+    engine: str = NETWORK
     start: float | None = None
     end: float | None = None
     step: int = 1
@@ -68,16 +75,38 @@ class EmbedOptions:
     verify: bool = True
     min_psnr: float | None = None
     with_ssim: bool = False
+    exact: bool = False
+    attachments: tuple[Path, ...] = ()
+    password: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.effort <= MAX_EFFORT:
             raise UsageError(f"effort is 0 to {MAX_EFFORT}, not {self.effort}")
         if self.target_embed_psnr is not None and self.target_restored_psnr is not None:
             raise UsageError("only one of the two targets can be held")
+        if self.engine == NETWORK:
+            self._check_network()
+        else:
+            self._check_files()
+
+    def _check_network(self) -> None:
+        given = {"exact": self.exact, "attach": self.attachments, "password": self.password}
+        for name in (name for name, value in given.items() if value):
+            raise UsageError(f"--{name} needs an engine that carries files", hint="add --for file")
         if self.has_target and not self.searches:
             raise UsageError(
                 "a target needs a search", hint=f"add --effort, {SEARCH_EFFORT} to {MAX_EFFORT}"
             )
+
+    def _check_files(self) -> None:
+        given = {
+            "effort": self.effort != LAYER_EFFORT,
+            "target-restored-psnr": self.target_restored_psnr is not None,
+            "no-align": not self.align,
+            "no-enhance": not self.enhance,
+        }
+        for name in (name for name, value in given.items() if value):
+            raise UsageError(f"--{name} is for the network", hint="leave --for out")
 
     @property
     def has_target(self) -> bool:
@@ -97,9 +126,9 @@ class EmbedOptions:
     def given_for_tasks(self) -> list[str]:
         """Names of the fields in :data:`TASK_FIELDS` that differ from their defaults."""
         return [
-            field.name
-            for field in fields(self)
-            if field.name in TASK_FIELDS and getattr(self, field.name) != field.default
+            each.name
+            for each in fields(self)
+            if each.name in TASK_FIELDS and getattr(self, each.name) != each.default
         ]
 
 
@@ -110,6 +139,8 @@ class RestoreOptions:
     Attributes:
         layout: how one file is to hold a stereo pair; ``media.stereo_layouts.LAYOUTS`` or
             ``anaglyph``.
+        password: opens what was encrypted.
     """
 
     layout: str | None = None
+    password: str | None = field(default=None, repr=False)

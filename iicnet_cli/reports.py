@@ -14,6 +14,7 @@ class Stage(StrEnum):
 
     OPENING = "opening"
     EMBEDDING = "embedding"
+    ENCODING = "encoding"
     ENHANCING = "enhancing"
     SEARCHING = "searching"
     VERIFYING = "verifying"
@@ -85,6 +86,21 @@ class PictureQuality:
 
 
 @dataclass(frozen=True)
+class CarriedFile:
+    """A file that an embedding carries.
+
+    Attributes:
+        role: ``description``, ``media``, ``original``, ``reference`` or ``attachment``.
+        name: of the file; empty for the description.
+        bytes: its size.
+    """
+
+    role: str
+    name: str
+    bytes: int
+
+
+@dataclass(frozen=True)
 class EmbedReport:
     """What :meth:`Converter.embed` wrote, measured on that very file.
 
@@ -107,6 +123,7 @@ class EmbedReport:
         guessed: whether the task was guessed from the inputs.
         gained_psnr: dB that the search gained, on restored pictures or, with a target for those,
             on the embedding; ``None`` without a search.
+        carried: the files in the PNG, if its engine carries files.
     """
 
     output: Path
@@ -123,6 +140,7 @@ class EmbedReport:
     notes: tuple[str, ...] = ()
     guessed: bool = False
     gained_psnr: float | None = None
+    carried: tuple[CarriedFile, ...] = ()
 
     @property
     def embed_psnr(self) -> float | None:

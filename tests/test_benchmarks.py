@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import baselines
+import capacity
 import effort
 import numpy as np
 import pytest
@@ -317,3 +318,19 @@ def test_training_runs_table(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert training_runs.main(arguments) == 0
     head, _, row = capsys.readouterr().out.splitlines()
     assert head.count("|") == row.count("|") and row.startswith("| 4 blocks |")
+
+
+def test_capacity_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(natural(128, 128, 0), tmp_path / "photo.png")
+    assert capacity.main(["--photos", str(tmp_path), "--psnr", "40", "36"]) == 0
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[:2] for row in rows] == [
+        ["photo", "40"],
+        ["photo", "36"],
+        ["mean", "40"],
+        ["mean", "36"],
+    ]
+    assert rows[0][2:] == rows[2][2:]
+    for row in rows:
+        assert float(row[3]) == pytest.approx(float(row[1]), abs=0.3)
+        assert int(row[2]) > 1.03 * int(row[4])

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from iicnet_cli import __version__
-from iicnet_cli.cli import embed, evaluate, info, models, restore, train
+from iicnet_cli.cli import embed, evaluate, info, models, restore, show_capacity, train
 
 app = typer.Typer(
     name="iicnet",
@@ -20,7 +20,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help=(
         "Embed a clip or photos in one ordinary-looking PNG, and restore them from it.\n\n"
-        "Restored pictures are near copies, not exact ones; what is hidden is not encrypted.\n\n"
+        "Restored pictures are near copies, unless embed says that they are exact. What is hidden "
+        "is not encrypted, unless --password is given.\n\n"
         "Exit status: 0 ok, 1 failure, 2 usage, 3 not an iicnet PNG or damaged, 4 model not "
         "available, 130 interrupted."
     ),
@@ -46,6 +47,7 @@ def _main(
 app.command("embed")(embed.embed)
 app.command("restore")(restore.restore)
 app.command("info")(info.info)
+app.command("capacity")(show_capacity.capacity)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
 app.add_typer(models.app, name="models")

@@ -90,6 +90,32 @@ def print_json(value: dict[str, Any]) -> None:
     typer.echo(json.dumps(value, default=str))
 
 
+def parse_moment(text: str | None) -> float | None:
+    """A time such as 12.5 or 1:02.5 in seconds; ``None`` stays ``None``.
+
+    Raises:
+        UsageError: it is no time.
+    """
+    from iicnet_cli.media.frame_times import parse_time
+
+    return parse_time(text) if text else None
+
+
+def parse_colour(text: str) -> tuple[int, int, int]:
+    """The red, green and blue of a name or #rrggbb.
+
+    Raises:
+        UsageError: it is no colour.
+    """
+    from PIL import ImageColor
+
+    try:
+        red, green, blue = ImageColor.getrgb(text)[:3]
+    except ValueError:
+        raise UsageError(f"'{text}' is no colour", hint="write a name, or #rrggbb") from None
+    return red, green, blue
+
+
 def parse_memory(text: str | None) -> int | None:
     """``512M``, ``2G``, ``1.5GiB`` or plain bytes; ``None`` stays ``None``.
 

@@ -36,16 +36,21 @@ from iicnet_cli.cli.console import (
     command,
     input_paths,
     output_path,
+    parse_colour,
     parse_memory,
+    parse_moment,
     print_json,
     say,
 )
+from iicnet_cli.cli.file_options import AttachOption, ExactOption, ForOption, PasswordOption
+from iicnet_cli.cli.passwords import read_password
 from iicnet_cli.cli.progress import progress_bar
+from iicnet_cli.engines import DESTINATIONS
 from iicnet_cli.errors import ExitCode, UsageError
 from iicnet_cli.jobs.completion import marker_beside
 from iicnet_cli.jobs.file_jobs import EmbedJob, EstimateJob
 from iicnet_cli.jobs.job import ConverterSettings, Job, Outcome
-from iicnet_cli.options import MAX_EFFORT, EmbedOptions
+from iicnet_cli.options import MAX_EFFORT, NETWORK, EmbedOptions
 
 if TYPE_CHECKING:
     from iicnet_cli.reports import EmbedReport, Estimate
@@ -131,7 +136,8 @@ EffortOption = Annotated[
 TargetEmbedOption = Annotated[
     float | None,
     typer.Option(
-        help="The search keeps the embedding at this many dB; by default, as good as without it.",
+        help="Keep the embedding at this many dB. With --for edits, the search does, by default as "
+        "good as without it; with --for file the default is 40.",
         metavar="DB",
     ),
 ]
@@ -173,6 +179,10 @@ def embed(
     keep_audio: KeepAudioOption = None,
     layout: LayoutOption = None,
     zoom: ZoomOption = None,
+    destination: ForOption = "edits",
+    exact: ExactOption = False,
+    attach: AttachOption = None,
+    password: PasswordOption = False,
     align: AlignOption = True,
     enhance: EnhanceOption = True,
     background: BackgroundOption = "white",
@@ -199,31 +209,31 @@ def embed(
     """Embed a clip, a stereo pair, a dual view, layers or photos in one PNG; print its quality.
 
     video: a clip, an animation, a motion photo, or a folder or quoted pattern of frames. If it has
-    more frames than the model takes, the PNG is animated. It shows the middle frame of each group.
+    more frames than fit, the PNG is animated. It shows the middle frame of each group.
 
-    stereo: the left and the right view, as pictures or clips of one size; or one MPO or JPS file;
-    or one file and --layout. The PNG shows the left view.
+    stereo: the left view, which shows, and the right one; or one MPO or JPS; or one and --layout.
 
-    dual: the normal and the zoomed view, of any sizes; or one large photo and --zoom. The PNG shows
-    the normal view.
+    dual: normal view (which shows) and zoomed view, of any sizes; or one large photo and --zoom.
 
     layers: a foreground with transparency and a background of its size; or the composed picture,
     foreground and background; or the composed picture and background; or one .ora, .psd or
     multi-page TIFF file. The PNG shows the composed picture.
 
-    stego: the cover first, then one to four photos to hide. All are fitted to the size of the cover
-    and restored at their own sizes.
+    stego: the cover, then one to four photos to hide, with --for file any number, of any sizes.
 
-    grayscale: one photo; the PNG is grey. rescale: one photo; the PNG has half its size.
+    grayscale, rescale: one photo; the PNG is grey, or has half its size.
     """
-    from iicnet_cli.media.frame_times import parse_time
 
     options = EmbedOptions(
-        start=parse_time(start) if start else None,
-        end=parse_time(end) if end else None,
+        engine=DESTINATIONS[destination],
+        exact=exact,
+        attachments=tuple(attach or ()),
+        password=read_password(password, twice=True),
+        start=parse_moment(start),
+        end=parse_moment(end),
         step=step,
         frames=frames,
-        background=_parse_colour(background),
+        background=parse_colour(background),
         half=half,
         layout=layout,
         zoom=zoom,
@@ -358,7 +368,7 @@ class _EmbedRun:
             job = self._job(paths, target, Sharing())
             report = replace(job.run(converter), output=output)
         self._report(report, job, None)
-        if self._style.verbose:
+        if self._style.verbose and self._options.engine == NETWORK:
             say(f"device {converter.device.device}: {converter.device.reason}")
         if keep_audio is not None:
             found = f"sound: {keep_audio} ({sound})" if sound else "note: there is no sound to keep"
@@ -406,16 +416,6 @@ class _EmbedRun:
             print_json(_input_field(source) | job.record(report))
         else:
             _print_report(report, quiet=self._style.quiet, verbose=self._style.verbose)
-
-
-def _parse_colour(text: str) -> tuple[int, int, int]:
-    from PIL import ImageColor
-
-    try:
-        red, green, blue = ImageColor.getrgb(text)[:3]
-    except ValueError:
-        raise UsageError(f"'{text}' is no colour", hint="write a name, or #rrggbb") from None
-    return red, green, blue
 
 
 def _input_field(source: Path | None) -> dict[str, Any]:
@@ -467,7 +467,8 @@ def _print_report(report: EmbedReport, *, quiet: bool, verbose: bool) -> None:
         without = "" if hidden is None else f", without the reference {hidden:.2f} dB"
         say(
             f"embedding {report.embed_psnr:.2f} dB, restored {report.restored_psnr:.2f} dB"
-            + without,
+            + without
+            + _worst(report),
             quiet=quiet,
         )
     if report.gained_psnr is not None:
@@ -475,3 +476,13 @@ def _print_report(report: EmbedReport, *, quiet: bool, verbose: bool) -> None:
     if verbose:
         for picture in report.restored:
             say(f"  {picture.name}: {picture.psnr:.2f} dB")
+        for file in report.carried:
+            if file.name:
+                say(f"  {file.role} {file.name}: {file.bytes} bytes")
+
+
+def _worst(report: EmbedReport) -> str:
+    """The worst picture of a report on files, whose pictures are all listed."""
+    if not report.carried or len(report.restored) < 2:
+        return ""
+    return f", the worst {min(picture.psnr for picture in report.restored):.2f} dB"

@@ -10,9 +10,10 @@ import typer
 
 from iicnet_cli.cli.common_options import DebugOption, JsonOption
 from iicnet_cli.cli.console import command, input_paths, print_json, say_error
-from iicnet_cli.errors import ExitCode, ModelError, NotAnEmbeddingError
+from iicnet_cli.errors import ContainerError, ExitCode, ModelError, NotAnEmbeddingError
 
 if TYPE_CHECKING:
+    from iicnet_cli.engines.file_engine import FileEngine
     from iicnet_cli.payload.embedding_reader import EmbeddingReader
     from iicnet_cli.payload.mark import Mark
 
@@ -27,7 +28,7 @@ def info(
 
     The exit status is 3 if it is not an iicnet PNG, or if its pixels were altered.
     """
-    from iicnet_cli.identify import task_of
+    from iicnet_cli.identify import file_engine_of, task_of
     from iicnet_cli.payload.embedding_reader import EmbeddingReader
     from iicnet_cli.payload.mark import fps_from_code
 
@@ -36,6 +37,8 @@ def info(
         embeddings = reader.n_frames
         header, mark = reader.header, reader.mark
         altered = header is not None and not reader.verify()
+        carrier = file_engine_of(reader)
+        carried = {} if carrier is None else _carried_fields(reader, carrier)
         by_model = _size_by_model(reader, source) if header is None and mark is not None else {}
     facts: dict[str, object] = {"file": str(source)}
     if header is not None:
@@ -54,12 +57,15 @@ def info(
             "fps": fps_from_code(mark.fps),
             "pixels": "unknown: the header was stripped",
         }
+    elif carrier is not None:
+        facts |= {"found_by": "mark", "engine": carrier.name}
     else:
         raise NotAnEmbeddingError(
             f"{source} is not an iicnet PNG, or it was re-encoded: it has neither the header nor "
             "the mark"
         )
     facts |= {"embeddings": embeddings, "embedding_size": f"{width}x{height}"}
+    facts |= carried
     if mark is not None and mark.enhancement:
         facts["enhancement_layer"] = f"{len(mark.enhancement)} bytes"
     if as_json:
@@ -70,6 +76,33 @@ def info(
     if altered:
         say_error(f"{source}: the pixels were altered after embedding")
         raise typer.Exit(ExitCode.NOT_EMBEDDING)
+
+
+def _carried_fields(reader: EmbeddingReader, engine: FileEngine) -> dict[str, object]:
+    """The files that a PNG carries, as far as they can be known without a password."""
+    from iicnet_cli.payload.bundle import Bundle, Role
+
+    files: list[dict[str, object]] = []
+    hidden = damaged = 0
+    for embedding in reader:
+        try:
+            data = engine.read(embedding)
+            if not Bundle.recognises(data):
+                hidden += len(data)
+                continue
+            files += [
+                {"role": each.role.name.lower(), "name": each.name, "bytes": len(each.data)}
+                for each in Bundle.from_bytes(data).files
+                if each.role is not Role.DESCRIPTION
+            ]
+        except ContainerError:
+            damaged += 1
+    fields: dict[str, object] = {"carried": files} if files else {}
+    if hidden:
+        fields["encrypted"] = f"{hidden} bytes"
+    if damaged:
+        fields["damaged"] = f"{damaged} of {reader.n_frames} pictures"
+    return fields
 
 
 def _size_by_model(reader: EmbeddingReader, source: Path) -> dict[str, object]:
@@ -95,6 +128,8 @@ def _static_region_field(mark: Mark) -> dict[str, list[str]]:
 def _readable(key: str, value: Any) -> str:
     if key == "sources":
         return ", ".join(f"{s['name']} ({s['width']}x{s['height']})" for s in value)
+    if key == "carried":
+        return ", ".join(f"{each['role']} {each['name']} ({each['bytes']} bytes)" for each in value)
     if key == "common":
         return f"{_static_share(value):.0%} of the picture"
     if key == "motion":

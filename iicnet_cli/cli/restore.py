@@ -45,6 +45,8 @@ from iicnet_cli.cli.console import (
     say,
     say_error,
 )
+from iicnet_cli.cli.file_options import PasswordOption
+from iicnet_cli.cli.passwords import read_password
 from iicnet_cli.cli.progress import progress_bar
 from iicnet_cli.errors import ExitCode, UsageError
 from iicnet_cli.jobs.completion import marker_beside
@@ -89,6 +91,7 @@ def restore(
     task: TaskOption = None,
     model: ModelOption = None,
     layout: LayoutOption = None,
+    password: PasswordOption = False,
     jobs: JobsOption = None,
     shard: ShardOption = None,
     skip_existing: SkipOption = False,
@@ -114,6 +117,11 @@ def restore(
 
     Default outputs: NAME-restored.mkv (FFV1, exact to the network's result) for a clip,
     NAME-restored.png for one photo, the folder NAME-restored for several.
+
+    A PNG of --for file carries files, which are written as they are: a clip as it was encoded
+    (.webm), original photos byte for byte, attachments beside them. A clip is converted if -o has
+    another suffix. If such a PNG was altered, nothing is written; of an animated one, the pictures
+    that are intact are restored.
     """
     sharing = Sharing(jobs, shard, skip_existing, on)
     sources = expand_patterns(sources)
@@ -121,7 +129,7 @@ def restore(
     target = _Target(output, out_dir, overwrite=yes)
     target.check(sources, is_batch, as_json)
     settings = ConverterSettings(device, parse_memory(memory), compiled, precision)
-    options = RestoreOptions(layout=layout)
+    options = RestoreOptions(layout=layout, password=read_password(password))
     run = _RestoreRun(settings, task, model, options, target, _Style(as_json, quiet, verbose))
     if is_batch:
         run.restore_each(sources, sharing, BatchStyle(as_json, quiet, debug))
@@ -254,7 +262,7 @@ class _RestoreRun:
 def _say_altered(source: Path) -> ExitCode:
     say_error(
         f"{source}: the pixels were altered after embedding; what was restored is less faithful, "
-        "or wrong where they were",
+        "or wrong or missing where they were",
         "re-encoded or edited? restore from the original PNG",
     )
     return ExitCode.NOT_EMBEDDING

@@ -1,20 +1,28 @@
 """How pictures get into the pixels of a PNG, and out again.
 
-`base.py` is the contract. Each engine is a package here and one row of :data:`ENGINES`.
+`base.py` is the contract of engines that take pictures, `file_engine.py` of those that take bytes.
+Each engine is a package here and one row of :data:`ENGINES` or :data:`FILE_ENGINES`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from iicnet_cli.errors import UnsupportedVersionError
 
 if TYPE_CHECKING:
     from iicnet_cli.engines.base import Computing, Engine, EngineRequest
+    from iicnet_cli.engines.file_engine import FileEngine
 
 ENGINES = {"network": "iicnet_cli.engines.network.network_engine:NetworkEngine"}
 """Name of each engine, as the header has it, and where its class is. Classes are imported when they
 are needed, because some load torch."""
+
+FILE_ENGINES = {"lowbits": "iicnet_cli.engines.lowbits.lowbits_engine:LowBitsEngine"}
+"""The same for the engines that carry files."""
+
+DESTINATIONS = {"edits": "network", "file": "lowbits"}
+"""Where a PNG will go, in the words of ``--for``, and the engine that is best for it."""
 
 DEFAULT_ENGINE = "network"
 """The engine of PNGs whose header names none."""
@@ -28,12 +36,22 @@ def open_engine(request: EngineRequest, computing: Computing) -> Engine:
         ModelError: its checkpoint is not here.
         UsageError: the checkpoint does not fit the request.
     """
-    from importlib import import_module
-
     if request.engine not in ENGINES:
         raise UnsupportedVersionError(
             f"the engine '{request.engine}' is unknown here", hint="upgrade iicnet"
         )
-    module, name = ENGINES[request.engine].split(":")
-    engine: type[Engine] = getattr(import_module(module), name)
+    engine: type[Engine] = _load_class(ENGINES[request.engine])
     return engine.open(request, computing)
+
+
+def open_file_engine(name: str) -> FileEngine:
+    """The engine of that name, a key of :data:`FILE_ENGINES`."""
+    engine: type[FileEngine] = _load_class(FILE_ENGINES[name])
+    return engine()
+
+
+def _load_class(place: str) -> Any:
+    from importlib import import_module
+
+    module, name = place.split(":")
+    return getattr(import_module(module), name)

@@ -65,6 +65,41 @@ def extract_audio(
     return f"{codec}, re-encoded"
 
 
+def encode_audio(
+    source: str | Path, target: Path, start: float, seconds: float, bit_rate: int
+) -> bool:
+    """Encode a part of the first sound track of a clip in few bytes.
+
+    Args:
+        source: a clip, as of `open_frames`.
+        target: the file; .webm gets Opus, .m4a gets AAC.
+        start: seconds at which the sound begins.
+        seconds: how long it lasts at most.
+        bit_rate: bits a second of all channels together, 6000 or more.
+
+    Returns:
+        False if there is no sound in this part; nothing is written then.
+
+    Raises:
+        MediaError: ffmpeg fails.
+    """
+    clip = find_clip(source)
+    if not isinstance(clip, VideoFile) or clip.stream.audio_codec is None:
+        return False
+    reading = _reading_options(clip, start, start + seconds)
+    if not _has_packets(reading):
+        return False
+    codec = "libopus" if target.suffix == ".webm" else "aac"
+    # libopus refuses other layouts of many channels, such as 5.1(side).
+    layouts = ["-af", "aformat=channel_layouts=7.1|5.1|stereo|mono"]
+    options = ["-c:a", codec, "-b:a", str(bit_rate), "-map_metadata", "-1", "-fflags", "+bitexact"]
+    result = ffmpeg.run([*reading, *layouts, *options, "-y", f"file:{target}"])
+    if result.returncode:
+        why = ffmpeg.reason(result.stderr.decode("utf-8", "replace"))
+        raise MediaError(f"{source}: its sound cannot be encoded ({why})")
+    return True
+
+
 def _reading_options(clip: VideoFile, start: float | None, end: float | None) -> list[str]:
     seek = seek_position(start)
     options = ["-v", "error", *clip.input_options(seek), "-map", "0:a:0", "-vn"]

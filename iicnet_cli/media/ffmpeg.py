@@ -43,6 +43,15 @@ def has_filter(name: str) -> bool:
     return re.search(rf"^ *\S+ +{re.escape(name)} ", text, re.MULTILINE) is not None
 
 
+@cache
+def has_encoder(name: str) -> bool:
+    """Return whether this build of ffmpeg has the encoder ``name``."""
+    text = subprocess.run(
+        [executable(), "-hide_banner", "-encoders"], capture_output=True, text=True, check=False
+    ).stdout
+    return re.search(rf"^ *\S+ +{re.escape(name)} ", text, re.MULTILINE) is not None
+
+
 def input_options(path: Path, byte_range: ByteRange | None = None) -> list[str]:
     """Return the options that open a local file, whatever characters its name has.
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from iicnet_cli.errors import MediaError, OutputExistsError
+from iicnet_cli.errors import MediaError, OutputExistsError, UsageError
 
 
 def check_target(target: Path, overwrite: bool) -> None:
@@ -28,6 +28,22 @@ def check_target(target: Path, overwrite: bool) -> None:
         raise OutputExistsError(f"{target}: exists already", hint="add -y to overwrite")
     if not target.parent.is_dir():
         raise MediaError(f"{target}: its folder does not exist", hint="create the folder first")
+
+
+def check_png_target(target: Path, overwrite: bool) -> Path:
+    """Refuse an output that :func:`check_target` refuses, or that is no PNG; else return it.
+
+    Raises:
+        UsageError: it has another suffix.
+        OutputExistsError, MediaError: as :func:`check_target`.
+    """
+    if target.suffix.lower() != ".png":
+        raise UsageError(
+            f"the output must be a PNG, not '{target.name}'",
+            hint="any lossy format would destroy what it holds: use -o NAME.png",
+        )
+    check_target(target, overwrite)
+    return target
 
 
 def names_folder(target: Path) -> bool:

@@ -64,7 +64,8 @@ def time_expression(times: Sequence[float]) -> str:
 _H264_CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".m4v": "mp4"}
 
 
-def _yuv_filters(pixel_format: str) -> str:
+def yuv_filters(pixel_format: str) -> str:
+    """Return the filters from RGB to a YUV format, in the colours of BT.709."""
     tags = "color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv"
     quality = "flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
     scale = f"scale=out_color_matrix=bt709:out_range=tv:{quality}"
@@ -79,7 +80,7 @@ def _ffv1(container: str, *, keeps_times: bool) -> Encoding:
 def _h264(suffix: str, pixel_format: str) -> Encoding:
     coder = ("-c:v", "libx264", "-crf", "14", "-preset", "medium", "-movflags", "+faststart")
     return Encoding(
-        _yuv_filters(pixel_format),
+        yuv_filters(pixel_format),
         (*coder, "-f", _H264_CONTAINERS[suffix]),
         timed_options=("-video_track_timescale", str(TICKS_PER_SECOND)),
     )
@@ -90,7 +91,7 @@ ENCODINGS = {
     ".avi": _ffv1("avi", keeps_times=False),
     **{suffix: _h264(suffix, "yuv420p") for suffix in _H264_CONTAINERS},
     ".webm": Encoding(
-        _yuv_filters("yuv420p"),
+        yuv_filters("yuv420p"),
         ("-c:v", "libvpx-vp9", "-crf", "18", "-b:v", "0", "-row-mt", "1", "-f", "webm"),
     ),
     ".webp": Encoding(

@@ -22,6 +22,7 @@ from iicnet_cli.media.still_pool import StillPool
 from iicnet_cli.media.video_encodings import (
     ENCODINGS,
     TICKS_PER_SECOND,
+    Encoding,
     encoding_for,
     time_expression,
 )
@@ -36,6 +37,7 @@ def open_writer(
     *,
     timestamps: Sequence[float] | None = None,
     names: Sequence[str] | None = None,
+    encoding: Encoding | None = None,
     overwrite: bool = False,
 ) -> VideoWriter:
     """Open a clip for writing; the suffix of the target decides how.
@@ -50,17 +52,16 @@ def open_writer(
         width: pixels of every frame.
         height: pixels of every frame.
         fps: frames a second, kept as an exact fraction where the format can.
-        timestamps: seconds of every frame, increasing, for a variable rate; .avi and folders
-            cannot keep them and play at ``fps``.
+        timestamps: seconds of every frame, increasing; .avi and folders play at ``fps``.
         names: file names for the frames in a folder, a.jpg for a.png; repeated ones become a-2.png,
             a-3.png, and frames without a name are numbered. Files ignore them.
+        encoding: how a file is encoded; by default as its suffix says.
         overwrite: replace an existing file; in a folder, replace only files of the same names and,
             without ``names``, all numbered frames.
 
     Raises:
         UsageError: the suffix is unknown, or size, rate or timestamps make no sense.
-        OutputExistsError: the file exists, or the folder is not empty.
-        MediaError: the system or ffmpeg refuses to write.
+        OutputExistsError, MediaError: the target is there already, or cannot be written.
     """
     is_folder = _is_folder(target)
     path = Path(target)
@@ -84,7 +85,8 @@ def open_writer(
     if is_folder:
         writer = _FolderWriter(path, (width, height), names or (), overwrite)
     else:
-        writer = _FileWriter(path, (width, height), fps, timestamps, overwrite)
+        chosen = encoding or encoding_for(suffix, odd_size=bool(width % 2 or height % 2))
+        writer = _FileWriter(path, (width, height), fps, timestamps, chosen, overwrite)
     writer.notes += notes
     return writer
 
@@ -170,11 +172,11 @@ class _FileWriter(VideoWriter):
         size: tuple[int, int],
         fps: Fraction,
         times: Sequence[float] | None,
+        encoding: Encoding,
         overwrite: bool,
     ) -> None:
         super().__init__(target, size, None if times is None else len(times))
         width, height = size
-        encoding = encoding_for(target.suffix.lower(), odd_size=bool(width % 2 or height % 2))
         if encoding.max_fps is not None and fps > encoding.max_fps:
             kind = target.suffix[1:].upper()
             self.notes.append(f"{kind} cannot play faster than {encoding.max_fps} frames a second")

@@ -62,6 +62,25 @@ def pad(images: NDArray[Scalar], padding: tuple[int, int]) -> NDArray[Scalar]:
     return np.pad(images, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="edge")
 
 
+def luma(picture: Pixels) -> Pixels:
+    """The luma (Rec. 601) of a picture (H, W, 3): (H, W) uint8."""
+    weighted: NDArray[np.float64] = picture @ np.array([0.299, 0.587, 0.114])
+    rounded: Pixels = np.rint(weighted).astype(np.uint8)
+    return rounded
+
+
+def halve(picture: Pixels) -> Pixels:
+    """A picture (H, W, C) at half its size: the means of blocks of 2x2 pixels.
+
+    The last column and row are repeated where a side is odd.
+    """
+    height, width = picture.shape[:2]
+    even = pad(picture[None], padding_to(width, height, 2))[0].astype(np.uint16)
+    total = even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]
+    halved: Pixels = ((total + 2) // 4).astype(np.uint8)
+    return halved
+
+
 def crop(images: NDArray[Scalar], width: int, height: int) -> NDArray[Scalar]:
     """The upper left part of pictures (K, H, W, C), in the given size; it shares their memory."""
     return images[:, :height, :width]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
 
 from iicnet_cli.errors import MediaError, UsageError
@@ -17,7 +18,7 @@ from iicnet_cli.tasks.layers import LayersTask
 from iicnet_cli.tasks.rescale import RescaleTask
 from iicnet_cli.tasks.stego import StegoTask
 from iicnet_cli.tasks.stereo import StereoTask
-from iicnet_cli.tasks.task import Task
+from iicnet_cli.tasks.task import PictureSource, Task
 from iicnet_cli.tasks.video import VideoTask
 
 TASKS: dict[str, Task] = {
@@ -33,7 +34,10 @@ TASKS: dict[str, Task] = {
     )
 }
 
-__all__ = ["TASKS", "Task", "guess_task", "task_named"]
+MIN_PICTURE_SIDE = 16
+"""Pictures whose shorter side has fewer pixels than this cannot be embedded."""
+
+__all__ = ["TASKS", "Task", "choose_task", "guess_task", "open_source", "task_named"]
 
 
 def task_named(name: str) -> Task:
@@ -81,3 +85,40 @@ def guess_task(inputs: Sequence[Path], options: EmbedOptions) -> Task:
         f"cannot tell the task from {what}",
         hint=f"add --task ({', '.join(TASKS)}); iicnet embed --help says what each needs",
     )
+
+
+def choose_task(
+    inputs: Sequence[str | PathLike[str]], task: str | None, options: EmbedOptions
+) -> tuple[list[Path], Task]:
+    """The inputs as paths, and the task that is named or can be guessed.
+
+    Raises:
+        UsageError: there are no inputs, they leave doubts, or the task has no use for an option.
+        MediaError: an input does not exist.
+    """
+    paths = [Path(path) for path in inputs]
+    if not paths:
+        raise UsageError("nothing to embed: no input was given")
+    chosen = task_named(task) if task else guess_task(paths, options)
+    for name in options.given_for_tasks():
+        if name not in chosen.takes:
+            raise UsageError(f"{chosen.name} has no use for --{name}")
+    return paths, chosen
+
+
+def open_source(
+    task: Task, paths: Sequence[Path], images: int | None, options: EmbedOptions
+) -> PictureSource:
+    """Open the inputs of a task as :meth:`Task.open` does.
+
+    Raises:
+        UsageError: the inputs are not what the task needs, or their pictures are too small.
+        MediaError: an input cannot be read.
+    """
+    source = task.open(paths, images, options)
+    if min(source.width, source.height) < MIN_PICTURE_SIDE:
+        raise UsageError(
+            f"pictures of {source.width}x{source.height} pixels are too small: "
+            f"{MIN_PICTURE_SIDE}x{MIN_PICTURE_SIDE} is the least"
+        )
+    return source

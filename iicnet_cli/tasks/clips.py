@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from iicnet_cli.container.header import Header, Source
+from iicnet_cli.media.audio import encode_audio
 from iicnet_cli.media.frame_source import FrameSource
 from iicnet_cli.media.frame_times import STILLS_RATE
 from iicnet_cli.media.video_reader import open_frames
@@ -24,6 +25,20 @@ class ClipSource(PictureSource):
         self._options = options
         self._variable_rate = False
         self._has_audio = False
+
+    def _use_files(self, files: Sequence[Path]) -> None:
+        """Offer the inputs as they are, unless the options take only a part of them."""
+        options = self._options
+        self._clip_of_sound = files[0]
+        is_whole = options.start is None and options.end is None and options.frames is None
+        if is_whole and options.step == 1 and all(path.is_file() for path in files):
+            self.files = files
+
+    def write_sound(self, target: Path, offset: float, seconds: float, bit_rate: int) -> bool:
+        if not self._has_audio:
+            return False
+        start = (self._options.start or 0.0) + offset
+        return encode_audio(self._clip_of_sound, target, start, seconds, bit_rate)
 
     def _open(self, clip: Path | Sequence[Path]) -> FrameSource:
         options = self._options
@@ -50,6 +65,7 @@ class ClipSource(PictureSource):
         """Describe clips whose frames have all been read."""
         times = clips[0].timestamps
         cut = {
+            "layout": self._options.layout,
             "start": self._options.start,
             "end": self._options.end,
             "step": self._options.step,

@@ -41,15 +41,20 @@ class DualTask(PhotoTask):
             raise UsageError(f"dual needs {self.needs}")
         stills = [read_still(path, background=options.background) for path in inputs]
         notes = [f"{still.name}: {note}" for still in stills for note in still.notes]
-        photos = [Photo(still.name, still.pixels) for still in stills]
+        photos = [
+            Photo(still.name, still.pixels, path)
+            for still, path in zip(stills, inputs, strict=True)
+        ]
+        settings = {}
         if options.zoom is not None:
             source = inputs[0]
+            settings["zoom"] = options.zoom
             views = dual_views(photos[0].pixels, options.zoom)
             photos = [
                 Photo(f"{source.stem}-{role}{source.suffix}", view)
                 for role, view in zip(("normal", f"zoom{options.zoom}"), views, strict=True)
             ]
-        return PhotoSource(photos, notes)
+        return PhotoSource(photos, notes, options=settings, files=inputs)
 
     def default_output(self, png: Path, header: Header) -> Path:
         return png.with_name(f"{png.stem}-restored")

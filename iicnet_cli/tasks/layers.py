@@ -75,7 +75,7 @@ class LayersTask(PhotoTask):
             )
         check_same_size(photos, self.name)
         colour = "#{:02x}{:02x}{:02x}".format(*options.background)
-        return PhotoSource(photos[:images], notes, options={"background": colour})
+        return PhotoSource(photos[:images], notes, options={"background": colour}, files=inputs)
 
     def default_output(self, png: Path, header: Header) -> Path:
         return png.with_name(f"{png.stem}-restored")
@@ -94,7 +94,7 @@ class LayersTask(PhotoTask):
         The foreground of an ``.ora`` gets an alpha channel, estimated from the three pictures.
         """
         group = next(groups)
-        photos = restored_photos(header, group, ROLES[: len(group.images)])
+        photos = restored_photos(header, group, ROLES[: len(group.pictures)])
         if target.suffix.lower() != ".ora":
             return write_photos(photos, target, self.name, overwrite=overwrite)
         layers = [Layer(ROLES[1], _opaque(photos[1].pixels))]
@@ -174,12 +174,14 @@ def _from_files(inputs: Sequence[Path], options: EmbedOptions) -> tuple[list[Pho
         layers = [Layer("background", _opaque(back.pixels)), Layer("foreground", front.pixels)]
         return [
             Photo("composite.png", composite(layers)),
-            Photo(back.name, back.pixels),
+            Photo(back.name, back.pixels, inputs[1]),
             Photo(front.name, composite(layers[1:], options.background)),
         ], notes
     stills = [read_still(path, background=options.background) for path in inputs]
     notes = [f"{still.name}: {note}" for still in stills for note in still.notes]
-    photos = [Photo(still.name, still.pixels) for still in stills]
+    photos = [
+        Photo(still.name, still.pixels, path) for still, path in zip(stills, inputs, strict=True)
+    ]
     # Given as composed, foreground, background; the network wants the background second.
     return [photos[0], *photos[:0:-1]], notes
 

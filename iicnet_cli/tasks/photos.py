@@ -23,10 +23,17 @@ from iicnet_cli.tasks.task import Delivered, PictureSource, SourceDescription, T
 
 @dataclass(frozen=True)
 class Photo:
-    """A picture (H, W, 3) and the name under which it is restored."""
+    """A picture (H, W, 3) and the name under which it is restored.
+
+    Attributes:
+        name: file name.
+        pixels: the picture.
+        file: the file that holds just this picture, if there is one.
+    """
 
     name: str
     pixels: Pixels
+    file: Path | None = None
 
 
 class PhotoSource(PictureSource):
@@ -36,6 +43,7 @@ class PhotoSource(PictureSource):
         photos: the reference first.
         notes: what was changed when they were read.
         options: settings that restoring needs, for the header.
+        files: the inputs.
     """
 
     def __init__(
@@ -43,7 +51,8 @@ class PhotoSource(PictureSource):
         photos: Sequence[Photo],
         notes: Sequence[str],
         *,
-        options: Mapping[str, str] = MappingProxyType({}),
+        options: Mapping[str, str | int] = MappingProxyType({}),
+        files: Sequence[Path] = (),
     ) -> None:
         reference = photos[0].pixels
         self.images = len(photos)
@@ -57,10 +66,13 @@ class PhotoSource(PictureSource):
         ]
         self.notes = [*notes, *fitted]
         self._options = dict(options)
+        self.files = files
+        self.picture_files = [photo.file for photo in photos]
+        self._own_sizes = [photo.pixels for photo in photos] if fitted else None
         self._pictures = np.stack([resize(p.pixels, self.width, self.height) for p in photos])
 
     def _read(self) -> Generator[Group, None, SourceDescription]:
-        yield Group(self._pictures, self.images)
+        yield Group(self._pictures, self.images, self._own_sizes)
         return SourceDescription(
             sources=[
                 Source(name=name, width=width, height=height)
@@ -76,7 +88,7 @@ class PhotoTask(Task):
 
     def restored_pictures(self, header: Header, groups: Iterator[Group]) -> Iterator[Pixels]:
         group = next(groups)
-        roles = [str(i) for i in range(len(group.images))]
+        roles = [str(i) for i in range(len(group.pictures))]
         for photo in restored_photos(header, group, roles):
             yield photo.pixels
 
@@ -110,7 +122,7 @@ def restored_photos(header: Header, group: Group, roles: Sequence[str]) -> list[
     )
     return [
         Photo(stem, resize(pixels, sources[i].width, sources[i].height) if i in sources else pixels)
-        for i, (stem, pixels) in enumerate(zip(stems, group.images, strict=True))
+        for i, (stem, pixels) in enumerate(zip(stems, group.pictures, strict=True))
     ]
 
 

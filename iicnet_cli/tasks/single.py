@@ -29,7 +29,8 @@ class SinglePhotoTask(PhotoTask):
                 hint="with --out-dir FOLDER each of many photos gets its own PNG",
             )
         still = read_still(inputs[0], background=options.background)
-        return PhotoSource([Photo(still.name, still.pixels)], still.notes)
+        photo = Photo(still.name, still.pixels, inputs[0])
+        return PhotoSource([photo], still.notes, files=inputs)
 
     def default_output(self, png: Path, header: Header) -> Path:
         return png.with_name(f"{png.stem}-restored.png")

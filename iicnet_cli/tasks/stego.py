@@ -1,4 +1,4 @@
-"""Hidden photos: a cover that shows, and one to four photos inside it (paper, section 4.5)."""
+"""Hidden photos: a cover that shows, and photos inside it (paper, section 4.5)."""
 
 from __future__ import annotations
 
@@ -21,9 +21,6 @@ from iicnet_cli.tasks.photos import (
 )
 from iicnet_cli.tasks.task import Delivered, EvaluationItem
 
-MAX_PHOTOS = 5
-"""Most photos in one PNG, the cover included, as in the paper."""
-
 
 class StegoTask(PhotoTask):
     """K photos; the first is the reference."""
@@ -32,8 +29,6 @@ class StegoTask(PhotoTask):
     needs = "two or more photos: the cover, then the photos to hide in it"
 
     def pictures_per_group(self, inputs: Sequence[Path]) -> int:
-        if len(inputs) > MAX_PHOTOS:
-            raise UsageError(f"stego takes {MAX_PHOTOS} photos at most, the cover included")
         return len(inputs)
 
     def open(
@@ -48,7 +43,11 @@ class StegoTask(PhotoTask):
             )
         stills = [read_still(path, background=options.background) for path in inputs]
         notes = [f"{still.name}: {note}" for still in stills for note in still.notes]
-        return PhotoSource([Photo(still.name, still.pixels) for still in stills], notes)
+        photos = [
+            Photo(still.name, still.pixels, path)
+            for still, path in zip(stills, inputs, strict=True)
+        ]
+        return PhotoSource(photos, notes, files=inputs)
 
     def default_output(self, png: Path, header: Header) -> Path:
         return png.with_name(f"{png.stem}-restored")
@@ -64,7 +63,7 @@ class StegoTask(PhotoTask):
     ) -> Delivered:
         """Write every photo, the cover too, as ``NAME.png`` at its own size into a folder."""
         group = next(groups)
-        roles = ["cover", *(f"hidden-{i}" for i in range(1, len(group.images)))]
+        roles = ["cover", *(f"hidden-{i}" for i in range(1, len(group.pictures)))]
         photos = restored_photos(header, group, roles)
         return write_photos(photos, target, self.name, overwrite=overwrite)
 

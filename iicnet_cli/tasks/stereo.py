@@ -56,6 +56,7 @@ class StereoClipSource(ClipSource):
             )
         super().__init__(options)
         self._inputs = inputs
+        self._use_files(inputs)
         self._layout = options.layout
         with ExitStack() as stack:
             clips = [stack.enter_context(self._open(path)) for path in inputs]
@@ -124,7 +125,10 @@ class StereoTask(Task):
             return StereoClipSource(inputs, options)
         if len(inputs) == 2:
             stills = [read_still(path, background=options.background) for path in inputs]
-            photos = [Photo(still.name, still.pixels) for still in stills]
+            photos = [
+                Photo(still.name, still.pixels, path)
+                for still, path in zip(stills, inputs, strict=True)
+            ]
             notes = [f"{still.name}: {note}" for still in stills for note in still.notes]
         else:
             pair = read_pair(inputs[0], options.layout, background=options.background)
@@ -135,7 +139,8 @@ class StereoTask(Task):
             ]
             notes = [f"{inputs[0].name}: {note}" for note in pair.notes]
         check_same_size(photos, self.name)
-        return PhotoSource(photos, notes)
+        settings = {} if options.layout is None else {"layout": options.layout}
+        return PhotoSource(photos, notes, options=settings, files=inputs)
 
     def default_output(self, png: Path, header: Header) -> Path:
         suffix = ".mkv" if _is_clip(header) else ""

@@ -95,12 +95,18 @@ class PictureSource(ABC):
         frame_delay: seconds that each embedding is shown in an animated PNG.
         fps: frames per second of a clip; ``None`` for photos.
         notes: what was changed when the inputs were opened, in words.
+        files: the inputs, if they hold nothing else than the pictures: whoever has these files has
+            everything. Empty where only a part of them is taken.
+        picture_files: for each picture of photos, the input that holds just this picture, or
+            ``None``. Empty for clips.
     """
 
     images: int
     width: int
     height: int
     names: Sequence[str]
+    files: Sequence[Path] = ()
+    picture_files: Sequence[Path | None] = ()
     total: int | None = 1
     frame_delay: Fraction | None = None
     fps: Fraction | None = None
@@ -109,6 +115,20 @@ class PictureSource(ABC):
     def groups(self) -> GroupReader:
         """All groups from the first one on; each call reads them anew and gives the same."""
         return GroupReader(self._read())
+
+    def write_sound(self, target: Path, offset: float, seconds: float, bit_rate: int) -> bool:
+        """Write the sound that belongs to a part of the pictures as an Opus or AAC file.
+
+        Args:
+            target: the file; its suffix decides the codec.
+            offset: seconds from the first picture to the beginning of the sound.
+            seconds: how long it is to last.
+            bit_rate: bits a second.
+
+        Returns:
+            Whether there is any sound; nothing is written otherwise.
+        """
+        return False
 
     @abstractmethod
     def _read(self) -> Generator[Group, None, SourceDescription]:
@@ -178,6 +198,18 @@ class Task(ABC):
             UsageError: the inputs are not what the task needs.
             MediaError: an input cannot be read.
         """
+
+    def cover(self, picture: Pixels, options: EmbedOptions) -> Pixels:
+        """What the PNG is to show of the reference, for engines that change it only a little.
+
+        Args:
+            picture: (H, W, 3) uint8.
+            options: as for :meth:`open`.
+
+        Returns:
+            (H, W, 3) or (H, W) uint8, or half of that to each side, rounded up.
+        """
+        return picture
 
     @abstractmethod
     def default_output(self, png: Path, header: Header) -> Path:

@@ -12,7 +12,7 @@ from iicnet_cli.errors import UsageError
 from iicnet_cli.media.suffixes import VIDEO_SUFFIXES
 from iicnet_cli.media.video_reader import open_frames
 from iicnet_cli.options import EmbedOptions, RestoreOptions
-from iicnet_cli.pictures.arrays import Pixels
+from iicnet_cli.pictures.arrays import Pixels, halve
 from iicnet_cli.pictures.group import Group
 from iicnet_cli.tasks.clips import ClipSource, clip_writer
 from iicnet_cli.tasks.photos import stills_in
@@ -40,6 +40,7 @@ class VideoSource(ClipSource):
     ) -> None:
         super().__init__(options)
         self._clip = clip
+        self._use_files([clip] if isinstance(clip, Path) else clip)
         with self._open(clip) as frames:
             info = frames.info
             self._use_facts_of([frames])
@@ -94,6 +95,9 @@ class VideoTask(Task):
     )
     takes = frozenset({"start", "end", "step", "frames", "half", "align"})
     pictures = "frames"
+
+    def cover(self, picture: Pixels, options: EmbedOptions) -> Pixels:
+        return halve(picture) if options.half else picture
 
     def open(
         self, inputs: Sequence[Path], images: int | None, options: EmbedOptions

@@ -1,0 +1,347 @@
+"""A clip with its sound in as few embeddings as its quality allows.
+
+The whole clip is encoded once to learn how many bytes it takes; then each part is encoded again
+with the quantizer that fills its room.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import count, islice
+from pathlib import Path
+
+import numpy as np
+
+from iicnet_cli.contents.part import (
+    ContentsRequest,
+    Part,
+    describe,
+    description_file,
+    missing_error,
+    read_files,
+    room_for,
+    size_of,
+    source_name,
+)
+from iicnet_cli.errors import QualityError
+from iicnet_cli.media.compact_clips import (
+    CompactCodec,
+    add_sound,
+    codec_for,
+    codec_note,
+    encode_clip,
+    packet_sizes,
+    psnr_of_half_colours,
+    usual_codec,
+)
+from iicnet_cli.media.frame_spool import FrameSpool
+from iicnet_cli.media.video_reader import open_frames
+from iicnet_cli.payload.bundle import Bundle, BundledFile, Role
+from iicnet_cli.pictures.arrays import Pixels
+from iicnet_cli.pictures.group import Group
+from iicnet_cli.pictures.metrics import cap_psnr, psnr
+from iicnet_cli.tasks.task import SourceDescription
+
+DEFAULT_LEAST_PSNR = 36.0
+"""A clip is cut into several embeddings if its frames would restore below this many dB in one."""
+_DB_PER_OCTAVE = 2.3
+"""Twice the bytes restore a clip better by about this many dB."""
+_MOST_DB_PER_OCTAVE = 4.0
+"""The same at high rates."""
+_FIRST_CRF = 26.0
+"""The quantizer with which a clip is encoded to learn how many bytes it takes."""
+_FULL = 0.985
+"""Room that is used to this share is full."""
+_MOST_ENCODINGS = 6
+"""A part is encoded at most this often, unless nothing has fitted yet."""
+_MORE_PARTS = 1.25
+"""Where parts are too few, there are so many times more of them in the next try."""
+_LEAST_GAIN = 0.3
+"""More parts are made as long as they restore by so many dB better."""
+_PACKET_SPREAD = 16
+"""So many packets before and after a part tell how many bytes its frames take."""
+_SOUND_SHARE = 0.08
+"""Share of the room that sound may take."""
+_LEAST_SOUND_RATE, _MOST_SOUND_RATE = 16_000, 96_000
+"""Bits a second of the sound, at least and at most."""
+_JOINING_BYTES = 1500
+"""Room that is kept for what putting sound beside a clip adds."""
+
+
+def clip_parts(request: ContentsRequest) -> Iterator[Part]:
+    """Choose the contents of the embeddings of a clip.
+
+    Raises:
+        QualityError: the inputs do not fit as they are and that was asked for, or the attachments
+            do not fit.
+        MediaError: the clip cannot be read or encoded.
+    """
+    with tempfile.TemporaryDirectory(prefix="iicnet-") as folder:
+        survey = _survey(request, Path(folder))
+        part = _original_part(request, survey)
+        if part is not None:
+            yield part
+            return
+        yield from _ClipEncoder(request, survey, Path(folder)).parts()
+
+
+@dataclass(frozen=True)
+class _Survey:
+    """What is known of a clip that has been read and encoded once.
+
+    Attributes:
+        description: of the clip.
+        sizes: bytes of each frame at the quantizer of the survey.
+        cover: the cover of the whole clip.
+        psnr: of the encoded frames, their mean in dB.
+        codec: that the parts are encoded with.
+    """
+
+    description: SourceDescription
+    sizes: Sequence[int]
+    cover: Pixels
+    psnr: float
+    codec: CompactCodec
+
+    def size_of(self, start: int, length: int) -> int:
+        """About how many bytes a part takes on its own with the quantizer of the survey.
+
+        Encoders put the bytes of many frames into one packet, so a part counts as a key frame and
+        its share of the packets around it.
+        """
+        key, others = self.sizes[0], self.sizes[1:]
+        around = others[max(0, start - _PACKET_SPREAD) : start + length + _PACKET_SPREAD]
+        return key + (sum(around) * length // len(around) if around else 0)
+
+
+def _survey(request: ContentsRequest, folder: Path) -> _Survey:
+    source = request.source
+    codec = usual_codec()
+    with closing(source.groups()) as groups:
+        half_colours = psnr_of_half_colours(_joined(next(groups)))
+    assert source.fps is not None
+    target = folder / f"survey{codec.suffix}"
+    seen = 0
+
+    def frames() -> Iterator[Pixels]:
+        nonlocal seen
+        for group in groups:
+            seen += 1
+            request.tick(0.3 * (1 - 1 / (1 + seen / 50)))
+            yield _joined(group)
+
+    with closing(source.groups()) as groups:
+        encode_clip(frames(), target, codec, _FIRST_CRF, source.fps)
+        description = groups.description
+    cover, quality = None, []
+    with closing(source.groups()) as groups, open_frames(target) as encoded:
+        for i, (group, frame) in enumerate(zip(groups, encoded, strict=True)):
+            quality.append(cap_psnr(psnr(frame, _joined(group))))
+            if i == seen // 2:
+                cover = request.task.cover(group.images[0], request.options)
+    assert cover is not None
+    sizes, mean = packet_sizes(target), float(np.mean(quality))
+    room = max(1, request.capacity(cover))
+    expected = mean + _MOST_DB_PER_OCTAVE * math.log2(room / max(1, sum(sizes)))
+    chosen = codec_for(expected, half_colours)
+    return _Survey(description, sizes, cover, mean, chosen)
+
+
+def _original_part(request: ContentsRequest, survey: _Survey) -> Part | None:
+    """The inputs byte for byte, if they fit.
+
+    Raises:
+        QualityError: they do not, but that was asked for.
+    """
+    options, files = request.options, list(request.source.files)
+    description = describe(request, survey.description)
+    fixed = [description_file(description)]
+    fixed += read_files(Role.ATTACHMENT, list(options.attachments))
+    capacity = request.capacity(survey.cover)
+    missing = size_of(fixed) + sum(path.stat().st_size for path in files) - capacity
+    if files and missing <= 0:
+        bundled = fixed + read_files(Role.ORIGINAL, files)
+        missing = size_of(bundled) - capacity
+        if missing <= 0:
+            note = "the clip is carried byte for byte"
+            return Part(survey.cover, Bundle(tuple(bundled)), description, (note,))
+    if options.exact:
+        if not files:
+            raise missing_error(0, "parts of a clip are no files;", request.embed_psnr)
+        raise missing_error(missing, "the inputs", request.embed_psnr)
+    return None
+
+
+class _ClipEncoder:
+    """Encodes the parts of a clip."""
+
+    def __init__(self, request: ContentsRequest, survey: _Survey, folder: Path) -> None:
+        self._request, self._survey, self._folder = request, survey, folder
+        least = request.options.min_psnr
+        self._least_psnr = DEFAULT_LEAST_PSNR if least is None else least
+        self._attachments = read_files(Role.ATTACHMENT, list(request.options.attachments))
+
+    def parts(self) -> Iterator[Part]:
+        """The parts in order; as few as restore well enough."""
+        frames = len(self._survey.sizes)
+        number, before = self._fewest_parts(), -math.inf
+        while True:
+            length = math.ceil(frames / number)
+            shorter = min(length - 1, math.floor(length / _MORE_PARTS))
+            number = math.ceil(frames / max(1, shorter))
+            with closing(self._encode(length)) as encoded:
+                try:
+                    part, quality, is_full = next(encoded)
+                except QualityError:
+                    if length == 1:
+                        raise
+                    continue
+                gains = quality > before + _LEAST_GAIN
+                if quality < self._least_psnr and is_full and gains and length > 1:
+                    before = quality
+                    continue  # the survey was too hopeful
+                yield part
+                for part, *_ in encoded:
+                    yield part
+                return
+
+    def _fewest_parts(self) -> int:
+        """How many embeddings the survey says that the clip needs."""
+        survey = self._survey
+        room = self._request.capacity(survey.cover) * (1 - _SOUND_SHARE)
+        scale = 2 ** ((self._least_psnr - survey.psnr) / _DB_PER_OCTAVE)
+        frames = len(survey.sizes)
+        for number in range(1, frames + 1):
+            length = math.ceil(frames / number)
+            largest = max(survey.size_of(i, length) for i in range(0, frames, length))
+            if largest * scale <= room:
+                return number
+        return frames
+
+    def _encode(self, length: int) -> Generator[tuple[Part, float, bool]]:
+        """Each part of ``length`` frames, their mean PSNR in dB, and whether it is full."""
+        frames = len(self._survey.sizes)
+        with closing(self._request.source.groups()) as groups:
+            for start in range(0, frames, length):
+                with FrameSpool() as spool:
+                    middle = None
+                    expected = min(length, frames - start)
+                    for i, group in enumerate(islice(groups, expected)):
+                        spool.add(_joined(group))
+                        if i == expected // 2:
+                            middle = group
+                    assert middle is not None
+                    yield self._encode_part(spool, start, middle)
+
+    def _encode_part(
+        self, spool: FrameSpool, start: int, middle: Group
+    ) -> tuple[Part, float, bool]:
+        request, survey = self._request, self._survey
+        times = survey.description.timestamps
+        assert request.source.fps is not None
+        own_times = None if times is None else times[start : start + len(spool)]
+        own = replace(survey.description, frames=len(spool), timestamps=own_times)
+        description = describe(request, own)
+        cover = request.task.cover(middle.images[0], request.options)
+        fixed = [description_file(description)]
+        if start == 0:
+            fixed += self._attachments
+        name = source_name(list(description.sources), survey.codec.suffix)
+        room = room_for(name, fixed, request.capacity(cover))
+        sound, sound_note = self._sound(start, len(spool), room)
+        video_room = room - (sound.stat().st_size + _JOINING_BYTES if sound else 0)
+        share = survey.size_of(start, len(spool))
+        if video_room <= 0:
+            raise missing_error(1 - video_room, "sound and attachments", request.embed_psnr)
+        search = _QuantizerSearch(survey.codec, spool, own_times, request.source.fps, self._folder)
+        clip, is_full = search.fill(video_room, share)
+        if clip is None:
+            raise missing_error(search.smallest - video_room, "the clip", request.embed_psnr)
+        with open_frames(clip) as encoded:
+            pairs = zip(encoded, spool, strict=True)
+            quality = [cap_psnr(psnr(frame, original)) for frame, original in pairs]
+        if sound is not None:
+            joined = self._folder / f"joined{survey.codec.suffix}"
+            add_sound(clip, sound, joined)
+            clip = joined
+        media = BundledFile(Role.MEDIA, name, clip.read_bytes())
+        request.tick(0.3 + 0.7 * (start + len(spool)) / len(survey.sizes))
+        notes = (f"{survey.codec.name}{sound_note}", *codec_note(survey.codec))
+        part = Part(cover, Bundle((*fixed, media)), description, notes)
+        return part, float(np.mean(quality)), is_full
+
+    def _sound(self, start: int, frames: int, room: int) -> tuple[Path | None, str]:
+        """The sound of a part as a file, and how it is coded in words."""
+        source, times = self._request.source, self._survey.description.timestamps
+        assert source.fps is not None
+        seconds = float(frames / source.fps)
+        offset = float(start / source.fps)
+        if times is not None:
+            offset = times[start]
+            seconds = times[start + frames] - offset if start + frames < len(times) else seconds
+        rate = round(_SOUND_SHARE * room * 8 / seconds)
+        rate = max(_LEAST_SOUND_RATE, min(_MOST_SOUND_RATE, rate))
+        is_webm = self._survey.codec.suffix == ".webm"
+        target = self._folder / ("sound.webm" if is_webm else "sound.m4a")
+        if not source.write_sound(target, offset, seconds, rate):
+            return None, ""
+        return target, f" and {'Opus' if is_webm else 'AAC'}"
+
+
+class _QuantizerSearch:
+    """Finds the quantizer with which a part of a clip fills its room."""
+
+    def __init__(
+        self,
+        codec: CompactCodec,
+        spool: FrameSpool,
+        times: Sequence[float] | None,
+        fps: Fraction,
+        folder: Path,
+    ) -> None:
+        self._codec, self._spool, self._times, self._fps = codec, spool, times, fps
+        self._folder = folder
+        self.smallest = 0
+
+    def fill(self, room: int, size_at_first: int) -> tuple[Path | None, bool]:
+        """The largest file of at most ``room`` bytes that was found; whether a larger one exists.
+
+        Args:
+            room: bytes.
+            size_at_first: about how many bytes the part takes with the quantizer of the survey.
+        """
+        codec = self._codec
+        most = round(codec.max_crf / codec.crf_step)
+        too_large, fits = round(1 / codec.crf_step) - 1, most + 1
+        best: Path | None = None
+        crf, size = _FIRST_CRF, max(1, size_at_first)
+        for number in count():
+            wanted = crf + codec.crf_per_octave * math.log2(size / max(1, room * _FULL))
+            step = max(too_large + 1, min(fits - 1, math.ceil(wanted / codec.crf_step)))
+            if (
+                step <= too_large
+                or step >= fits
+                or (best is not None and number >= _MOST_ENCODINGS)
+            ):
+                break
+            crf = step * codec.crf_step
+            target = self._folder / f"part-{step}{codec.suffix}"
+            encode_clip(self._spool, target, codec, crf, self._fps, self._times)
+            size = target.stat().st_size
+            if size <= room:
+                best, fits = target, step
+                if size >= room * (2 * _FULL - 1):
+                    break
+            else:
+                too_large, self.smallest = step, size
+        return best, fits > round(1 / codec.crf_step)
+
+
+def _joined(group: Group) -> Pixels:
+    """The pictures of a moment side by side."""
+    return group.images[0] if len(group.images) == 1 else np.concatenate(group.images, axis=1)

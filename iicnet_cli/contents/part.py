@@ -1,0 +1,131 @@
+"""One embedding's worth of contents, and what is needed to choose it."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from iicnet_cli.container.header import Header, Source
+from iicnet_cli.errors import MediaError, QualityError
+from iicnet_cli.options import EmbedOptions
+from iicnet_cli.payload.bundle import Bundle, BundledFile, Role, bundle_size
+from iicnet_cli.pictures.arrays import Pixels
+from iicnet_cli.tasks.task import PictureSource, SourceDescription, Task
+
+MAX_DESCRIPTION_BYTES = 16 * 2**20
+"""A description of more bytes, before it is compressed, is neither written nor read."""
+
+_WHITE = (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class ContentsRequest:
+    """What contents are chosen for.
+
+    Attributes:
+        task: whose pictures they are.
+        source: the opened inputs.
+        options: what was asked for.
+        capacity: how many bytes of a bundle a cover holds.
+        embed_psnr: PSNR in dB at which it holds them.
+        tick: called with the share 0..1 of the work that is done.
+    """
+
+    task: Task
+    source: PictureSource
+    options: EmbedOptions
+    capacity: Callable[[Pixels], int]
+    embed_psnr: float
+    tick: Callable[[float], None] = lambda share: None
+
+
+@dataclass(frozen=True)
+class Part:
+    """One embedding's worth.
+
+    Attributes:
+        cover: (H, W, 3) or (H, W) uint8, what the embedding is to show.
+        bundle: what it is to carry.
+        description: what its first file says.
+        notes: how the pictures are carried, in words.
+    """
+
+    cover: Pixels
+    bundle: Bundle
+    description: Header
+    notes: tuple[str, ...] = ()
+
+    @property
+    def frames(self) -> int:
+        """Frames of a clip; 1 for photos."""
+        return self.description.frames or 1
+
+
+def describe(request: ContentsRequest, description: SourceDescription) -> Header:
+    """The description of the pictures."""
+    source = request.source
+    options = dict(description.options)
+    if request.options.background != _WHITE:
+        options["background"] = "#{:02x}{:02x}{:02x}".format(*request.options.background)
+    return Header(
+        task=request.task.name,
+        model="files",
+        weights_sha256="",
+        images=source.images if source.fps is not None else 1,
+        width=source.width,
+        height=source.height,
+        sources=list(description.sources),
+        frames=description.frames,
+        fps=None if description.fps is None else str(description.fps),
+        timestamps=None if description.timestamps is None else list(description.timestamps),
+        options=options,
+    )
+
+
+def description_file(header: Header) -> BundledFile:
+    """A description as the first file of a bundle."""
+    packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    data = packer.compress(header.to_json().encode()) + packer.flush()
+    return BundledFile(Role.DESCRIPTION, "", data)
+
+
+def read_files(role: Role, paths: list[Path]) -> list[BundledFile]:
+    """Files as they are.
+
+    Raises:
+        MediaError: one cannot be read.
+    """
+    found = []
+    for path in paths:
+        try:
+            found.append(BundledFile(role, path.name, path.read_bytes()))
+        except OSError as error:
+            raise MediaError(f"{path}: cannot be read ({error.strerror})") from error
+    return found
+
+
+def size_of(files: list[BundledFile]) -> int:
+    """Bytes of a bundle of these files."""
+    return bundle_size((file.name, len(file.data)) for file in files)
+
+
+def room_for(name: str, others: list[BundledFile], capacity: int) -> int:
+    """Bytes that one more file of this name may have."""
+    return capacity - size_of(others) - (bundle_size([(name, 0)]) - bundle_size([]))
+
+
+def missing_error(missing: int, what: str, psnr: float) -> QualityError:
+    """The error of contents that do not fit."""
+    return QualityError(
+        f"nothing was written: {what} take {missing} bytes more than the picture holds at "
+        f"{psnr:g} dB",
+        hint="hide less, take a larger picture, or lower --target-embed-psnr",
+    )
+
+
+def source_name(sources: list[Source], suffix: str) -> str:
+    """A name for the pictures of these sources as one file."""
+    stem = Path(sources[0].name).stem if sources else "pictures"
+    return f"{stem}{suffix}"

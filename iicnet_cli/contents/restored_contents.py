@@ -1,0 +1,302 @@
+"""Bundles as they were hidden, back to files and to groups of pictures."""
+
+from __future__ import annotations
+
+import shutil
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from iicnet_cli.container.header import Header
+from iicnet_cli.contents.part import MAX_DESCRIPTION_BYTES
+from iicnet_cli.errors import DamagedError, IICNetError, OutputExistsError
+from iicnet_cli.media.compact_clips import join_clips
+from iicnet_cli.media.files import names_folder, replacing
+from iicnet_cli.media.stills import read_still, resize, write_still
+from iicnet_cli.media.video_reader import open_frames
+from iicnet_cli.options import EmbedOptions, RestoreOptions
+from iicnet_cli.payload.bundle import Bundle, BundledFile, Role
+from iicnet_cli.pictures.arrays import Pixels
+from iicnet_cli.pictures.group import Group
+from iicnet_cli.tasks import task_named
+from iicnet_cli.tasks.photos import restored_photos
+from iicnet_cli.tasks.task import Delivered, Task
+
+
+class RestoredContents:
+    """What the intact embeddings of a PNG hold.
+
+    Args:
+        bundles: of each of them, in order.
+        covers: the embedding (H, W, 3) or (H, W) of each of them.
+        scratch: an empty folder for the files while they are used.
+
+    Raises:
+        DamagedError: they are no bundles of one source.
+        UsageError: their task is unknown.
+    """
+
+    def __init__(self, bundles: Sequence[Bundle], covers: Sequence[Pixels], scratch: Path) -> None:
+        headers = [_read_description(bundle) for bundle in bundles]
+        self._bundles, self._covers, self._scratch = bundles, covers, scratch
+        self._headers = headers
+        self.task: Task = task_named(headers[0].task)
+        self.header = joined_description(headers)
+        self.attachments = [f for bundle in bundles for f in bundle.of_role(Role.ATTACHMENT)]
+
+    @property
+    def originals(self) -> list[BundledFile]:
+        """The inputs that are carried byte for byte."""
+        return self._bundles[0].of_role(Role.ORIGINAL)
+
+    @property
+    def shown_frames(self) -> list[int]:
+        """The frame of the clip that each embedding shows; 0 for photos."""
+        shown, first = [], 0
+        for header in self._headers:
+            frames = header.frames or 1
+            shown.append(first + frames // 2)
+            first += frames
+        return shown
+
+    @property
+    def is_clip(self) -> bool:
+        """Whether the pictures are the frames of a clip."""
+        return self.header.fps is not None
+
+    def default_output(self, png: Path) -> Path:
+        """Where the content of a PNG is written by default."""
+        target = self.task.default_output(png, self.header)
+        whole = self._whole_file()
+        return target if whole is None else target.with_suffix(whole.suffix)
+
+    def deliver(self, target: Path, *, overwrite: bool, options: RestoreOptions) -> Delivered:
+        """Write what was restored, and the attachments beside it.
+
+        Files are written as they are where the target allows it; a target of another kind makes
+        the task write the pictures.
+
+        Raises:
+            OutputExistsError: a file exists and ``overwrite`` is False.
+            UsageError: the target does not fit the task.
+            MediaError: the target cannot be written.
+        """
+        folder = target if names_folder(target) and not self.is_clip else target.parent
+        extra = self._attachment_paths(folder, target)
+        if not overwrite:
+            for path in extra:
+                if path.exists():
+                    raise OutputExistsError(f"{path} exists already", hint="add -y to overwrite")
+        delivered = self._deliver_pictures(target, overwrite=overwrite, options=options)
+        for path, file in zip(extra, self.attachments, strict=True):
+            _write(path, file.data, overwrite=overwrite)
+        return replace(delivered, outputs=(*delivered.outputs, *extra))
+
+    def groups(self) -> Iterator[Group]:
+        """The pictures, the reference first; frames of clips in time.
+
+        Raises:
+            DamagedError: a file is not what its bundle says.
+        """
+        if self._has_all_inputs():
+            yield from self._reopened()
+        elif self.is_clip:
+            for i in range(len(self._bundles)):
+                yield from self._frames_of(i)
+        else:
+            yield self._photo_group()
+
+    def _deliver_pictures(
+        self, target: Path, *, overwrite: bool, options: RestoreOptions
+    ) -> Delivered:
+        whole = self._whole_file()
+        as_it_is = options.layout is None
+        if whole is not None and as_it_is and target.suffix.lower() == whole.suffix.lower():
+            with replacing(target, overwrite=overwrite) as temporary:
+                shutil.copyfile(whole, temporary)
+            return Delivered((target,), self.task.pictures_in(self.header))
+        if not self.is_clip and self.originals and as_it_is and names_folder(target):
+            return self._deliver_folder(target, overwrite=overwrite)
+        return self.task.deliver(
+            self.header, self.groups(), target, overwrite=overwrite, options=options
+        )
+
+    def _deliver_folder(self, target: Path, *, overwrite: bool) -> Delivered:
+        """Photos into a folder: original files as they are, the others as PNGs."""
+        exact = {file.picture: file for file in self.originals}
+        paths = [target / file.name for file in self.originals]
+        rest = []
+        if not self._has_all_inputs():
+            roles = [f"picture-{i}" for i in range(len(self.header.sources))]
+            photos = restored_photos(self.header, self._photo_group(), roles)
+            rest = [
+                (target / f"{photo.name}.png", photo.pixels)
+                for i, photo in enumerate(photos)
+                if i not in exact
+            ]
+        outputs = [*paths, *(path for path, _ in rest)]
+        existing = [path for path in outputs if path.exists()]
+        if existing and not overwrite:
+            raise OutputExistsError(f"{existing[0]} exists already", hint="add -y to overwrite")
+        target.mkdir(parents=True, exist_ok=True)
+        for path, file in zip(paths, self.originals, strict=True):
+            _write(path, file.data, overwrite=overwrite)
+        for path, pixels in rest:
+            write_still(path, pixels, overwrite=overwrite)
+        return Delivered(tuple(outputs), self.task.pictures_in(self.header))
+
+    def _attachment_paths(self, folder: Path, target: Path) -> list[Path]:
+        """Where attachments go: beside the target, under their names, never over it."""
+        taken = {target.name.lower(), *(file.name.lower() for file in self.originals)}
+        paths = []
+        for file in self.attachments:
+            name, number = file.name, 1
+            while name.lower() in taken:
+                number += 1
+                name = f"{Path(file.name).stem}-{number}{Path(file.name).suffix}"
+            taken.add(name.lower())
+            paths.append(folder / name)
+        return paths
+
+    def _has_all_inputs(self) -> bool:
+        """Whether the originals are all inputs, so that the task can open them again."""
+        numbers = [file.picture for file in self.originals]
+        return bool(numbers) and (None in numbers or len(numbers) == len(self.header.sources))
+
+    def _whole_file(self) -> Path | None:
+        """All pictures as one file that can be given away as it is; ``None`` if there is none."""
+        if len(self.originals) == 1 and self._has_all_inputs():
+            return self._stored(self.originals[0], 0)
+        if not self.is_clip or self.originals:
+            return None
+        clips = [self._media_of(i) for i in range(len(self._bundles))]
+        if len(clips) == 1:
+            return clips[0]
+        joined = self._scratch / f"joined{clips[0].suffix}"
+        if not joined.exists():
+            join_clips(clips, joined)
+        return joined
+
+    def _media_of(self, i: int) -> Path:
+        media = self._bundles[i].of_role(Role.MEDIA)
+        if len(media) != 1:
+            raise DamagedError("the payload of a clip holds no clip")
+        return self._stored(media[0], i)
+
+    def _stored(self, file: BundledFile, i: int) -> Path:
+        """A file in the scratch folder, under a name that is nothing but its kind."""
+        suffix = Path(file.name).suffix.lower()
+        path = self._scratch / f"part-{i}{suffix if suffix[1:].isalnum() else ''}"
+        if not path.exists():
+            path.write_bytes(file.data)
+        return path
+
+    def _frames_of(self, i: int) -> Iterator[Group]:
+        header = self._headers[i]
+        expected = header.frames or 0
+        seen = 0
+        with open_frames(self._media_of(i)) as frames:
+            for frame in frames:
+                if seen == expected:
+                    break
+                if frame.shape != (header.height, header.width * header.images, 3):
+                    raise DamagedError("the clip in the payload has another size")
+                views = np.split(frame, header.images, axis=1)
+                yield Group(np.stack(views), header.images)
+                seen += 1
+
+    def _photo_group(self) -> Group:
+        """The photos at their own sizes; what is not carried is what the PNG shows."""
+        sources = self.header.sources
+        carried = {
+            file.picture: file
+            for file in self._bundles[0].of_role(Role.MEDIA, Role.ORIGINAL, Role.REFERENCE)
+        }
+        pictures = []
+        for i, source in enumerate(sources):
+            if i in carried:
+                pixels = _read_picture(carried[i], self._scratch)
+            elif i == 0 and self._covers[0].ndim == 3:
+                pixels = self._covers[0]
+            else:
+                raise DamagedError(f"the payload does not hold {source.name}")
+            if pixels.shape != (source.height, source.width, 3):
+                raise DamagedError(f"{source.name} has another size than its payload says")
+            pictures.append(pixels)
+        if not pictures:
+            raise DamagedError("the payload holds no pictures")
+        width, height = self.header.width, self.header.height
+        fitted = np.stack([resize(picture, width, height) for picture in pictures])
+        return Group(fitted, len(pictures), pictures)
+
+    def _reopened(self) -> Iterator[Group]:
+        """The groups that the task makes of the inputs."""
+        folder = self._scratch / "inputs"
+        folder.mkdir(exist_ok=True)
+        paths = []
+        for i, file in enumerate(self.originals):
+            (folder / str(i)).mkdir(exist_ok=True)
+            paths.append(folder / str(i) / file.name)
+            paths[-1].write_bytes(file.data)
+        images = self.header.images if self.is_clip else None
+        source = self.task.open(paths, images, _options_of(self.header))
+        with closing(source.groups()) as groups:
+            yield from groups
+
+
+def _read_description(bundle: Bundle) -> Header:
+    files = bundle.of_role(Role.DESCRIPTION)
+    if len(files) != 1:
+        raise DamagedError("the payload has no description")
+    unpacker = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+    try:
+        text = unpacker.decompress(files[0].data, MAX_DESCRIPTION_BYTES)
+    except zlib.error as error:
+        raise DamagedError("the description in the payload is damaged") from error
+    return Header.from_json(text)
+
+
+def joined_description(headers: Sequence[Header]) -> Header:
+    """The description of the parts of one source together."""
+    first = headers[0]
+    if len(headers) == 1:
+        return first
+    frames = sum(header.frames or 0 for header in headers)
+    times = [time for header in headers for time in header.timestamps or ()]
+    return first.model_copy(update={"frames": frames, "timestamps": times or None})
+
+
+def _options_of(header: Header) -> EmbedOptions:
+    """The options of the task that restoring needs; nonsense in them is ignored."""
+    from PIL import ImageColor
+
+    layout, zoom = header.options.get("layout"), header.options.get("zoom")
+    background = header.options.get("background", "white")
+    try:
+        red, green, blue = ImageColor.getrgb(str(background))[:3]
+    except ValueError:
+        red, green, blue = 255, 255, 255
+    return EmbedOptions(
+        layout=layout if isinstance(layout, str) else None,
+        zoom=zoom if isinstance(zoom, int) and zoom > 1 else None,
+        background=(red, green, blue),
+    )
+
+
+def _read_picture(file: BundledFile, scratch: Path) -> Pixels:
+    suffix = Path(file.name).suffix.lower()
+    path = scratch / f"picture-{file.picture}{suffix if suffix[1:].isalnum() else ''}"
+    path.write_bytes(file.data)
+    try:
+        return read_still(path).pixels
+    except IICNetError as error:
+        raise DamagedError(f"{file.name} in the payload cannot be read: {error}") from error
+
+
+def _write(path: Path, data: bytes, *, overwrite: bool) -> None:
+    with replacing(path, overwrite=overwrite) as temporary:
+        temporary.write_bytes(data)

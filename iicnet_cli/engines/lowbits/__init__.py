@@ -1,0 +1,1 @@
+"""The engine that puts a file into the low bits of a picture."""

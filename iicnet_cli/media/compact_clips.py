@@ -1,0 +1,258 @@
+"""Clips in few bytes: the codec that this ffmpeg has for them, encoding, and joining files.
+
+The files are for players: 4:2:0 and 10 or 8 bits, which browsers show, with Opus or AAC beside it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from iicnet_cli.errors import MediaError
+from iicnet_cli.media import ffmpeg
+from iicnet_cli.media.video_encodings import TICKS_PER_SECOND, Encoding, yuv_filters
+from iicnet_cli.media.video_reader import open_frames
+from iicnet_cli.media.video_writer import open_writer
+from iicnet_cli.pictures.arrays import Pixels
+from iicnet_cli.pictures.metrics import psnr
+
+
+@dataclass(frozen=True)
+class CompactCodec:
+    """A codec for clips, and the file that it is kept in.
+
+    Attributes:
+        name: as people know it, with the sampling of its colours.
+        encoder: ffmpeg's name of the encoder.
+        pixel_format: ffmpeg's name of the format that it gets.
+        options: ffmpeg's options; ``{crf}`` stands for the quantizer.
+        suffix: of the file, with the dot.
+        max_crf: the quantizer of the lowest quality; the highest quality has 1.
+        crf_step: the smallest difference between two quantizers.
+        crf_per_octave: quantizers between two qualities of which one takes twice the bytes, about.
+    """
+
+    name: str
+    encoder: str
+    pixel_format: str
+    options: tuple[str, ...]
+    suffix: str
+    max_crf: float
+    crf_step: float
+    crf_per_octave: float
+
+    def encoding(self, crf: float) -> Encoding:
+        """How ffmpeg encodes a clip with a quantizer."""
+        options = [option.replace("{crf}", f"{crf:g}") for option in self.options]
+        timed: tuple[str, ...] = ()
+        if self.suffix == ".mp4":
+            timed = ("-video_track_timescale", str(TICKS_PER_SECOND))
+        return Encoding(
+            yuv_filters(self.pixel_format),
+            ("-c:v", self.encoder, *options, "-fflags", "+bitexact"),
+            timed_options=timed,
+        )
+
+
+_CODECS = (
+    # Temporal filtering makes key frames smoother than the source, which costs their PSNR.
+    CompactCodec(
+        "AV1 4:2:0",
+        "libsvtav1",
+        "yuv420p10le",
+        ("-preset", "4", "-svtav1-params", "crf={crf}:enable-tf=0"),
+        ".webm",
+        max_crf=63,
+        crf_step=0.25,
+        crf_per_octave=8.2,
+    ),
+    CompactCodec(
+        "AV1 4:2:0",
+        "libaom-av1",
+        "yuv420p10le",
+        ("-cpu-used", "6", "-row-mt", "1", "-crf", "{crf}"),
+        ".webm",
+        max_crf=63,
+        crf_step=1,
+        crf_per_octave=8.2,
+    ),
+    CompactCodec(
+        "VP9 4:2:0",
+        "libvpx-vp9",
+        "yuv420p",
+        ("-crf", "{crf}", "-b:v", "0", "-row-mt", "1", "-cpu-used", "3"),
+        ".webm",
+        max_crf=63,
+        crf_step=1,
+        crf_per_octave=9,
+    ),
+    CompactCodec(
+        "H.264 4:2:0",
+        "libx264",
+        "yuv420p",
+        ("-preset", "slower", "-tune", "psnr", "-crf", "{crf}", "-movflags", "+faststart"),
+        ".mp4",
+        max_crf=51,
+        crf_step=0.25,
+        crf_per_octave=6,
+    ),
+)
+"""The best codec first, as measured on examples/media/city.mp4."""
+
+_FULL_COLOUR = CompactCodec(
+    "AV1 4:4:4",
+    "libaom-av1",
+    "yuv444p10le",
+    ("-cpu-used", "8", "-row-mt", "1", "-crf", "{crf}"),
+    ".webm",
+    max_crf=63,
+    crf_step=1,
+    crf_per_octave=8.2,
+)
+"""For clips that cannot do with colours of half the resolution, such as drawings and screens."""
+_COLOUR_HEADROOM = 8.0
+"""Colours are kept whole if halving their resolution would leave less than so many dB more than the
+clip is to restore with."""
+
+
+def codec_for(expected_psnr: float, half_colours_psnr: float) -> CompactCodec:
+    """The best codec that this ffmpeg has for a clip.
+
+    Args:
+        expected_psnr: with which it will restore, in dB.
+        half_colours_psnr: of its frames when nothing but the resolution of their colours is halved.
+
+    Raises:
+        MediaError: it has no codec.
+    """
+    loses = half_colours_psnr < expected_psnr + _COLOUR_HEADROOM
+    return _FULL_COLOUR if loses and ffmpeg.has_encoder(_FULL_COLOUR.encoder) else usual_codec()
+
+
+def psnr_of_half_colours(frame: Pixels) -> float:
+    """PSNR in dB of a frame (H, W, 3) after its colours were stored at half the resolution."""
+    with tempfile.TemporaryDirectory(prefix="iicnet-") as folder:
+        target = Path(folder) / "colours.mkv"
+        lossless = Encoding(yuv_filters("yuv420p10le"), ("-c:v", "ffv1", "-f", "matroska"))
+        height, width = frame.shape[:2]
+        with open_writer(target, width, height, Fraction(1), encoding=lossless) as writer:
+            writer.add(frame)
+        with open_frames(target) as frames:
+            return psnr(next(frames), frame)
+
+
+def usual_codec() -> CompactCodec:
+    """The best codec that this ffmpeg has for clips with colours of half the resolution.
+
+    Raises:
+        MediaError: it has none.
+    """
+    for codec in _CODECS:
+        if ffmpeg.has_encoder(codec.encoder):
+            return codec
+    raise MediaError(
+        "this ffmpeg encodes neither AV1 nor VP9 nor H.264",
+        hint="pip install imageio-ffmpeg, and unset IMAGEIO_FFMPEG_EXE",
+    )
+
+
+def codec_note(codec: CompactCodec) -> tuple[str, ...]:
+    """What to say of a codec that is not the best one."""
+    if codec.name.startswith("AV1"):
+        return ()
+    name = codec.name.split()[0]
+    return (f"this ffmpeg has no AV1 encoder: {name} takes more bytes for the same quality",)
+
+
+def encode_clip(
+    frames: Iterable[Pixels],
+    target: Path,
+    codec: CompactCodec,
+    crf: float,
+    fps: Fraction,
+    timestamps: Sequence[float] | None = None,
+) -> None:
+    """Encode a clip without sound.
+
+    Args:
+        frames: (H, W, 3) uint8 of one size, one or more.
+        target: the file to write; it is replaced.
+        codec: its suffix must be the target's.
+        crf: the quantizer, 1 to ``codec.max_crf``.
+        fps: frames a second.
+        timestamps: seconds of every frame, increasing, for a variable rate.
+
+    Raises:
+        MediaError: ffmpeg fails.
+    """
+    remaining = iter(frames)
+    first = next(remaining)
+    height, width = first.shape[:2]
+    with open_writer(
+        target,
+        width,
+        height,
+        fps,
+        timestamps=timestamps,
+        encoding=codec.encoding(crf),
+        overwrite=True,
+    ) as writer:
+        writer.add(first)
+        for frame in remaining:
+            writer.add(frame)
+
+
+def packet_sizes(clip: Path) -> list[int]:
+    """Bytes of every packet of the first video stream, in order.
+
+    Raises:
+        MediaError: ffmpeg cannot read the file.
+    """
+    source = ffmpeg.input_options(clip)
+    result = ffmpeg.run(
+        ["-v", "error", *source, "-map", "0:V:0", "-c", "copy", "-f", "framecrc", "-"]
+    )
+    _check(result.returncode, result.stderr, clip)
+    rows = (line.split(",") for line in result.stdout.decode("ascii", "replace").splitlines())
+    return [int(row[4]) for row in rows if len(row) > 4]
+
+
+def add_sound(clip: Path, sound: Path, target: Path) -> None:
+    """Put a clip and its sound into one file, without encoding either again.
+
+    Raises:
+        MediaError: ffmpeg fails.
+    """
+    sources = [*ffmpeg.input_options(clip), *ffmpeg.input_options(sound)]
+    maps = ["-map", "0:v:0", "-map", "1:a:0", "-c", "copy", "-fflags", "+bitexact"]
+    result = ffmpeg.run(["-v", "error", *sources, *maps, "-y", f"file:{target}"])
+    _check(result.returncode, result.stderr, target)
+
+
+def join_clips(clips: Sequence[Path], target: Path) -> None:
+    """Put clips of one kind one after the other, without encoding them again.
+
+    Args:
+        clips: files in one folder, whose names are plain.
+        target: the file to write; it is replaced.
+
+    Raises:
+        MediaError: ffmpeg fails.
+    """
+    with tempfile.NamedTemporaryFile("w", suffix=".txt", dir=clips[0].parent) as script:
+        script.writelines(f"file '{clip.name}'\n" for clip in clips)
+        script.flush()
+        reading = ["-protocol_whitelist", "file", "-f", "concat", "-i", f"file:{script.name}"]
+        result = ffmpeg.run(
+            ["-v", "error", *reading, "-map", "0", "-c", "copy", "-y", f"file:{target}"]
+        )
+    _check(result.returncode, result.stderr, target)
+
+
+def _check(returncode: int, log: bytes, file: Path) -> None:
+    if returncode:
+        why = ffmpeg.reason(log.decode("utf-8", "replace"))
+        raise MediaError(f"{file.name}: ffmpeg fails ({why})")

@@ -1,0 +1,106 @@
+"""What bundles of a clip hold: as many frames as fit above a floor of quality."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from iicnet_cli.contents.clip_contents import clip_parts
+from iicnet_cli.contents.part import ContentsRequest, Part
+from iicnet_cli.contents.restored_contents import RestoredContents
+from iicnet_cli.errors import QualityError
+from iicnet_cli.options import EmbedOptions
+from iicnet_cli.payload.bundle import Role
+from iicnet_cli.pictures.metrics import psnr
+from iicnet_cli.tasks import task_named
+from tests.helpers import frames_of, write_clip
+from tests.samples import Pixels, moving, natural
+
+SCENES = np.stack([np.repeat(natural(48, 64, i)[..., :1], 3, axis=2) for i in range(4)])
+"""Frames of which none helps to predict another."""
+FRAMES = np.repeat(moving(8, 48, 64)[..., :1], 3, axis=3)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clip(tmp_path_factory.mktemp("clip") / "pan.mkv", FRAMES)
+
+
+def parts_of(clip: Path, room: int, **options: object) -> list[Part]:
+    task = task_named("video")
+    given = EmbedOptions(engine="lowbits", **options)  # type: ignore[arg-type]
+    source = task.open([clip], 1, given)
+    return list(clip_parts(ContentsRequest(task, source, given, lambda cover: room, 40)))
+
+
+def frames_in(parts: list[Part], scratch: Path) -> Pixels:
+    contents = RestoredContents([p.bundle for p in parts], [p.cover for p in parts], scratch)
+    return np.stack([group.images[0] for group in contents.groups()])
+
+
+def test_a_clip_that_fits_is_carried_byte_for_byte(clip: Path, tmp_path: Path) -> None:
+    (part,) = parts_of(clip, 10**6, exact=True)
+    assert part.bundle.of_role(Role.ORIGINAL)[0].data == clip.read_bytes()
+    assert (part.cover == FRAMES[4]).all()
+    assert (frames_in([part], tmp_path) == FRAMES).all()
+
+
+def test_the_room_is_filled(clip: Path, tmp_path: Path) -> None:
+    quality = []
+    for room in (3500, 7000):
+        (part,) = parts_of(clip, room, min_psnr=20)
+        assert 0.8 * room < len(part.bundle.to_bytes()) <= room
+        scratch = tmp_path / str(room)
+        scratch.mkdir()
+        found = frames_in([part], scratch)
+        quality.append(min(psnr(a, b) for a, b in zip(found, FRAMES, strict=True)))
+    assert 25 < quality[0] < quality[1]
+
+
+def test_a_floor_of_quality_makes_more_parts(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "scenes.mkv", SCENES)
+    quality = []
+    for floor in (25, 34):
+        parts = parts_of(clip, 2500, min_psnr=floor)
+        assert sum(part.frames for part in parts) == 4
+        scratch = tmp_path / str(floor)
+        scratch.mkdir()
+        found = frames_in(parts, scratch)
+        quality.append(np.mean([psnr(a, b) for a, b in zip(found, SCENES, strict=True)]))
+    assert len(parts) > 1
+    assert quality[0] < 34 < quality[1]
+
+
+def test_only_a_part_of_a_clip_is_no_file(clip: Path) -> None:
+    (part,) = parts_of(clip, 10**6, frames=3)
+    assert part.frames == 3
+    assert not part.bundle.of_role(Role.ORIGINAL)
+    with pytest.raises(QualityError, match="no files"):
+        parts_of(clip, 10**6, frames=3, exact=True)
+
+
+def test_exact_tells_how_much_is_missing(clip: Path) -> None:
+    with pytest.raises(QualityError, match=r"the inputs take \d+ bytes more"):
+        parts_of(clip, 3000, exact=True)
+
+
+def test_a_clip_that_cannot_fit_is_refused(clip: Path) -> None:
+    with pytest.raises(QualityError, match="bytes more than the picture holds"):
+        parts_of(clip, 400, min_psnr=5)
+
+
+def test_sound_goes_with_its_frames(sample_clips: Path, tmp_path: Path) -> None:
+    source = sample_clips / "plain.mp4"
+    (part,) = parts_of(source, 60_000, frames=24, min_psnr=10)
+    media = part.bundle.of_role(Role.MEDIA)[0]
+    assert media.name == "plain.webm"
+    (tmp_path / "m.webm").write_bytes(media.data)
+    from iicnet_cli.media.video_reader import probe
+
+    info = probe(tmp_path / "m.webm")
+    assert info.has_audio
+    assert info.frames == 24
+    assert info.duration == pytest.approx(1.0, abs=0.1)
+    assert frames_of(tmp_path / "m.webm").shape == (24, 48, 64, 3)

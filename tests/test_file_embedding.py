@@ -1,0 +1,197 @@
+"""Embedding and restoring with the engine that carries files, through the command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from iicnet_cli import Converter, EmbedOptions
+from iicnet_cli.errors import DamagedError, UsageError
+from iicnet_cli.pictures.metrics import psnr
+from tests.helpers import Run, done, frames_of, pixels, save, strip, write_clip
+from tests.samples import moving, natural
+
+FRAMES = np.repeat(moving(6, 48, 64)[..., :1], 3, axis=3)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clip(tmp_path_factory.mktemp("clip") / "pan.mkv", FRAMES)
+
+
+@pytest.fixture(scope="module")
+def photo_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("photos")
+    sizes = ((96, 96), (24, 30))
+    return [save(folder / f"{i}.jpg", natural(*size, 60 + i)) for i, size in enumerate(sizes)]
+
+
+@pytest.fixture(scope="module")
+def clip_png(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("png") / "a.png"
+    options = EmbedOptions(engine="lowbits", min_psnr=25)
+    report = Converter().embed([clip], target, options=options)
+    assert (report.embeddings, report.images, len(report.restored)) == (1, 6, 6)
+    assert report.embed_psnr is not None
+    assert report.embed_psnr > 39.5
+    assert [each.role for each in report.carried] == ["description", "media"]
+    return target
+
+
+def test_a_clip_comes_back_as_the_file_it_was(run: Run, clip_png: Path, tmp_path: Path) -> None:
+    done(run("restore", clip_png, "--out-dir", tmp_path))
+    first = tmp_path / "a-restored.webm"
+    done(run("restore", strip(clip_png, tmp_path / "s.png"), "-o", tmp_path / "s.webm"))
+    assert first.read_bytes() == (tmp_path / "s.webm").read_bytes()
+    done(run("restore", clip_png, "-o", tmp_path / "b.mkv"))
+    assert (frames_of(tmp_path / "b.mkv") == frames_of(first)).all()
+
+
+def test_restoring_loads_no_torch(clip_png: Path, tmp_path: Path) -> None:
+    arguments = ["restore", str(clip_png), "-o", str(tmp_path / "b.webm")]
+    program = (
+        "import sys; from iicnet_cli.cli import app\n"
+        f"try: app({arguments!r})\n"
+        "except SystemExit as e: assert not e.code\n"
+        "assert not {'torch', 'numba'} & set(sys.modules)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_photos_come_back_byte_for_byte(run: Run, photo_files: list[Path], tmp_path: Path) -> None:
+    out, extra = tmp_path / "p.png", tmp_path / "note.txt"
+    extra.write_text("words")
+    options = ["--for", "file", "--exact", "--attach", extra, "--json"]
+    record = json.loads(done(run("embed", *photo_files, "-o", out, *options)).stdout)
+    assert record["model"] == "lowbits"
+    assert {"role": "attachment", "name": "note.txt", "bytes": 5} in record["carried"]
+    done(run("restore", out, "-o", tmp_path / "p"))
+    assert (tmp_path / "p" / "1.jpg").read_bytes() == photo_files[1].read_bytes()
+    assert (tmp_path / "p" / "note.txt").read_text() == "words"
+    assert sorted(path.stem for path in (tmp_path / "p").iterdir()) == ["0", "1", "note"]
+    facts = json.loads(done(run("info", out, "--json")).stdout)
+    assert {each["name"] for each in facts["carried"]} >= {"1.jpg", "note.txt"}
+    again = run("restore", out, "-o", tmp_path / "p")
+    assert again.exit_code == 1
+    assert "exists already" in again.stderr
+
+
+def test_a_password_hides_everything(
+    run: Run, photo_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "p.png"
+    monkeypatch.setenv("IICNET_PASSWORD", "right")
+    done(run("embed", *photo_files, "-o", out, "--for", "file", "--password"))
+    facts = json.loads(done(run("info", out, "--json")).stdout)
+    assert "carried" not in facts
+    assert "sources" not in facts
+    assert b"1.jpg" not in out.read_bytes()
+    done(run("restore", out, "-o", tmp_path / "right", "--password"))
+    assert (tmp_path / "right" / "1.jpg").read_bytes() == photo_files[1].read_bytes()
+    for arguments, words in (([], "--password"), (["--password"], "the password is wrong")):
+        monkeypatch.setenv("IICNET_PASSWORD", "wrong")
+        failed = run("restore", out, "-o", tmp_path / "wrong", *arguments)
+        assert failed.exit_code == 3
+        assert words in failed.stderr
+        assert not (tmp_path / "wrong").exists()
+
+
+def test_an_altered_file_writes_nothing(run: Run, clip_png: Path, tmp_path: Path) -> None:
+    with Image.open(clip_png) as image:
+        image.load()
+        chunks = image.info["iicnet"]
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    info.add_itxt("iicnet", chunks)
+    altered = pixels(clip_png)
+    altered[10:40, 10:40] += 1
+    Image.fromarray(altered).save(tmp_path / "altered.png", pnginfo=info)
+    Image.fromarray(altered[:24, :32]).save(tmp_path / "small.png", pnginfo=info)
+    for name, words in (("altered.png", "re-encoded or edited"), ("small.png", "resized or crop")):
+        failed = run("restore", tmp_path / name, "-o", tmp_path / "b.webm")
+        assert failed.exit_code == 3
+        assert words in failed.stderr
+        assert failed.stderr.count("\n") == 1
+    assert not (tmp_path / "b.webm").exists()
+
+
+def test_what_is_intact_of_an_animation_is_restored(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "a.png"
+    scenes = np.stack([np.repeat(natural(48, 64, i)[..., :1], 3, axis=2) for i in range(4)])
+    clip = write_clip(tmp_path / "scenes.mkv", scenes)
+    options = ("--for", "file", "--min-psnr", "38")
+    record = json.loads(done(run("embed", clip, "-o", out, *options, "--json")).stdout)
+    count = record["embeddings"]
+    assert count > 1
+    with Image.open(out) as image:
+        frames = []
+        for number in range(image.n_frames):
+            image.seek(number)
+            frames.append(np.array(image.convert("RGB")))
+    frames[0][:20] ^= 1
+    stills = [Image.fromarray(frame) for frame in frames]
+    stills[0].save(tmp_path / "cut.png", save_all=True, append_images=stills[1:])
+    cut = run("restore", tmp_path / "cut.png", "-o", tmp_path / "b.webm")
+    assert cut.exit_code == 3
+    assert f"1 of {count} pictures were altered: 1" in cut.stderr
+    whole = tmp_path / "whole.webm"
+    done(run("restore", out, "-o", whole))
+    assert len(frames_of(whole)) == 4
+    assert 0 < len(frames_of(tmp_path / "b.webm")) < 4
+
+
+def test_pictures_in_memory(photo_files: list[Path]) -> None:
+    pictures = [pixels(path) for path in photo_files]
+    converter = Converter()
+    image = converter.embed_images(pictures, options=EmbedOptions(engine="lowbits", password="x"))
+    with pytest.raises(DamagedError, match="encrypted"):
+        converter.restore_images(image)
+    found = converter.restore_images(image, password="x")
+    assert (found[1] == pictures[1]).all()
+    assert psnr(found[0], pictures[0]) > 38
+
+
+def test_a_dry_run_writes_nothing(run: Run, photo_files: list[Path], tmp_path: Path) -> None:
+    result = done(run("embed", *photo_files, "--for", "file", "--dry-run"))
+    assert "with lowbits" in result.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--exact"], "add --for file"),
+        (["--for", "file", "--effort", "2"], "--effort is for the network"),
+        (["--for", "file", "--model", "stego-2"], "--model is for the network"),
+        (["--for", "file", "--no-enhance"], "--no-enhance is for the network"),
+    ],
+)
+def test_options_of_the_other_engine_are_refused(
+    run: Run, photo_files: list[Path], tmp_path: Path, options: list[str], words: str
+) -> None:
+    failed = run("embed", *photo_files, "-o", tmp_path / "p.png", *options)
+    assert failed.exit_code == 2
+    assert words in failed.stderr
+
+
+def test_options_say_so_in_the_api_too() -> None:
+    with pytest.raises(UsageError, match="password"):
+        EmbedOptions(password="x")
+
+
+def test_capacity_is_printed(run: Run, photo_files: list[Path], clip: Path) -> None:
+    record = json.loads(done(run("capacity", photo_files[0], "--json")).stdout)
+    sizes = list(record["bytes"].values())
+    assert sizes[0] > sizes[1] > sizes[2] > 6000
+    lines = done(run("capacity", clip)).stdout.splitlines()
+    assert [line[:5] for line in lines[1:]] == ["36 dB", "40 dB", "44 dB"]
