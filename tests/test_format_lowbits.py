@@ -20,7 +20,7 @@ from iicnet_cli.pictures.arrays import Pixels
 
 SPECIFICATION = (Path(__file__).resolve().parents[1] / "docs" / "format.md").read_text("utf-8")
 BYTES_SECTION = SPECIFICATION.partition("\n## 12. ")[2].partition("\n## 13. ")[0]
-SEALED_SECTION = SPECIFICATION.partition("\n## 13. ")[2]
+SEALED_SECTION = SPECIFICATION.partition("\n## 13. ")[2].partition("\n## 14. ")[0]
 
 BLOCKS = {
     int(q): (int(k), int(b)) for q, k, b in re.findall(r"\b(\d+): +(\d+) +(\d+)", BYTES_SECTION)
