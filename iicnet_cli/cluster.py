@@ -41,6 +41,11 @@ R = TypeVar("R")
 
 RETRIES = 3
 """A job whose worker is lost is tried again this often."""
+TOKEN_HINT = (
+    "is it running? if it asks for a token, set RAY_AUTH_MODE=token, "
+    "and put its token in RAY_AUTH_TOKEN or ~/.ray/auth_token"
+)
+"""Ray sends no token to an address that is named unless it is told to, and says only "timeout"."""
 WAIT_SECONDS = 60.0
 """After so long without any worker the user is told what the program waits for."""
 
@@ -123,10 +128,9 @@ def _connected(address: str | None) -> Iterator[Any]:
             ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
     except Exception as error:  # of many kinds, from several libraries
         where = address or "here"
-        reason = str(error).strip().partition("\n")[0]
-        raise DeviceError(
-            f"no Ray cluster {where}: {reason}", hint="is it running, and may this machine use it?"
-        ) from error
+        # The sentences after the first are Ray's advice, which does not name RAY_AUTH_MODE.
+        reason = str(error).strip().partition("\n")[0].partition(". ")[0]
+        raise DeviceError(f"no Ray cluster {where}: {reason}", hint=TOKEN_HINT) from error
     try:
         with contextlib.redirect_stdout(_OwnThread(sys.stdout)):
             yield ray

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,13 +19,14 @@ import pytest
 from iicnet_cli import cluster
 from iicnet_cli.container.png_reader import read_header
 from iicnet_cli.errors import UsageError
-from tests.helpers import Run, write_clip
+from tests.helpers import Run, frames_of, write_clip
 from tests.samples import moving
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIPS = 8
 GROUPS = 12
 """Groups of each clip: so many that a clip takes some seconds."""
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": 16 * "0123"}
 
 
 def test_addresses() -> None:
@@ -147,3 +150,71 @@ def test_a_machine_and_a_caller_are_lost(two_machines: Any, tmp_path: Path) -> N
         first.pop("skipped", None)
         assert line == first
     assert finished(out) == after
+
+
+@pytest.fixture
+def client_server() -> Iterator[tuple[str, dict[str, str]]]:
+    """A cluster on the loopback interface that asks for a token: its ``ray://`` address and the
+    environment, without token, of its processes and callers."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'iicnet[ray]'")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    # A short path, for sockets; Ray's own default folder is that of other clusters.
+    with tempfile.TemporaryDirectory(prefix="iicnet-", dir="/tmp") as folder:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+        environment |= {"HOME": folder, "PYTHONPATH": str(ROOT)}
+        # Without the first, Ray takes the machine's address in the place of 127.0.0.1.
+        at_head = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+        command += ["--node-ip-address=127.0.0.1", "--port=0", f"--ray-client-server-port={port}"]
+        command += ["--num-cpus=1", "--num-gpus=0", f"--memory={4 << 30}"]
+        command += [f"--object-store-memory={80 << 20}", "--include-dashboard=false"]
+        command += [f"--temp-dir={folder}/ray"]
+        process = start(command, {**environment, **at_head, **TOKEN})
+        try:
+            wait_for(lambda: _listens(port), process)
+            yield f"ray://127.0.0.1:{port}", environment
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.slow
+def test_all_commands_from_outside_with_a_token(
+    client_server: tuple[str, dict[str, str]], tmp_path: Path
+) -> None:
+    address, environment = client_server
+    (clips := tmp_path / "clips").mkdir()
+    write_clip(clips / "a.mkv", moving(5, 48, 64, 0))
+
+    def call(*arguments: object, **token: str) -> tuple[int, str, str]:
+        command = [sys.executable, "-m", "iicnet_cli", *map(str, arguments), "--on", address]
+        process = start(command, {**environment, **token})
+        stdout, stderr = process.communicate(timeout=120)
+        return process.returncode, stdout, stderr
+
+    embed = ("embed", clips / "a.mkv", "--out-dir", tmp_path / "out", "--effort", "0")
+    code, stdout, stderr = call(*embed, RAY_AUTH_MODE="token")
+    assert (code, stdout) == (1, "")
+    assert stderr.startswith(f"iicnet: no Ray cluster {address}: Token authentication is enabled")
+    assert stderr.endswith(f"({cluster.TOKEN_HINT})\n") and stderr.count("\n") == 1
+
+    code, _, stderr = call(*embed, **TOKEN)
+    assert code == 0, stderr
+    picture = tmp_path / "out" / "a.png"
+    header = read_header(picture)
+    assert header is not None and header.frames == 5
+
+    code, stdout, stderr = call("restore", picture, "--out-dir", tmp_path / "again", **TOKEN)
+    assert code == 0, stderr
+    assert frames_of(tmp_path / "again" / "a-restored.mkv").shape == (5, 48, 64, 3)
+
+    rows = tmp_path / "rows"
+    code, stdout, stderr = call("evaluate", clips, "-m", "video-5", "--out-dir", rows, **TOKEN)
+    assert code == 0, stderr
+    assert "a.mkv" in stdout and [row.name for row in rows.glob("*.json")] == ["000000-a.mkv.json"]
