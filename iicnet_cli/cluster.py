@@ -128,8 +128,10 @@ def _connected(address: str | None) -> Iterator[Any]:
             ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
     except Exception as error:  # of many kinds, from several libraries
         where = address or "here"
-        # The sentences after the first are Ray's advice, which does not name RAY_AUTH_MODE.
-        reason = str(error).strip().partition("\n")[0].partition(". ")[0]
+        # The sentences after the first are Ray's advice, which does not name RAY_AUTH_MODE. What
+        # went wrong at the other end is the last line of its traceback.
+        first, *more = str(error).strip().splitlines() or [type(error).__name__]
+        reason = f"{first} {more[-1]}" if more and first.endswith(":") else first.partition(". ")[0]
         raise DeviceError(f"no Ray cluster {where}: {reason}", hint=TOKEN_HINT) from error
     try:
         with contextlib.redirect_stdout(_OwnThread(sys.stdout)):

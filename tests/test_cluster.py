@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -26,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CLIPS = 8
 GROUPS = 12
 """Groups of each clip: so many that a clip takes some seconds."""
+ESTIMATE = rf"about .* minutes? for {CLIPS} inputs"
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": 16 * "0123"}
 
 
@@ -129,7 +131,9 @@ def test_a_machine_and_a_caller_are_lost(two_machines: Any, tmp_path: Path) -> N
     # Its workers may have finished a file more before they ended.
     skipped = {Path(line["input"]).stem + ".png" for line in lines if line.get("skipped")}
     assert set(before) <= skipped
-    assert stderr == f"{len(skipped)} of {CLIPS} were complete before\n"
+    # On a busy machine an estimate of a minute or more is said before.
+    said = [line for line in stderr.splitlines() if not re.fullmatch(ESTIMATE, line)]
+    assert said == [f"{len(skipped)} of {CLIPS} were complete before"]
 
     after = finished(out)
     assert sorted(after) == [f"{i}.png" for i in range(CLIPS)]
