@@ -169,6 +169,8 @@ def client_server() -> Iterator[tuple[str, dict[str, str]]]:
         environment |= {"HOME": folder, "PYTHONPATH": str(ROOT)}
         # Without the first, Ray takes the machine's address in the place of 127.0.0.1.
         at_head = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+        # On a busy machine the server of one client takes more than the usual 30 s to start.
+        at_head["RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S"] = "100"
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
         command += ["--node-ip-address=127.0.0.1", "--port=0", f"--ray-client-server-port={port}"]
         command += ["--num-cpus=1", "--num-gpus=0", f"--memory={4 << 30}"]
