@@ -19,9 +19,9 @@ from iicnet_cli.engines.network.enhancement_layer import (
     LayerPlan,
     add_layer,
     layer_unavailable_reason,
-    plan_layer,
     slice_rows,
 )
+from iicnet_cli.engines.network.layer_planner import plan_layer
 from iicnet_cli.pictures.arrays import (
     FRACTION,
     FixedPoint,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from iicnet_cli.engines.network.enhancement_layer import plan_layer
+from iicnet_cli.engines.network.layer_planner import plan_layer
 from iicnet_cli.engines.network.search import (
     STEPS_OF_EFFORT,
     Search,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pytest
@@ -198,13 +199,13 @@ def test_a_harmful_layer_is_left_out_where_the_base_layer_is_good(
     encode_slice = LayerPlan.encode_slice
 
     def encode_the_opposite(
-        plan: LayerPlan, index: int, restored: FixedPoint, max_size: int, min_size: int = 0
+        plan: LayerPlan, index: int, restored: FixedPoint, max_size: int, *others: Any
     ) -> bytes:
         wanted = plan.wanted[:, plan.rows(index)].astype(np.int16)
         opposite = np.zeros_like(plan.wanted, np.int16)
         opposite[:, plan.rows(index)] = 2 * (restored // FRACTION) - wanted
         changed = replace(plan, wanted=opposite)
-        return encode_slice(changed, index, restored, max_size, min_size)
+        return encode_slice(changed, index, restored, max_size, *others)
 
     monkeypatch.setattr(LayerPlan, "encode_slice", encode_the_opposite)
     monkeypatch.setattr(sliced_encoder, "UNCERTAIN_BASE_MSE", 1e9 if is_compared else 0)
@@ -266,9 +267,10 @@ def test_slices_are_padded_where_the_layer_turns_out_short(
     encode_slice = LayerPlan.encode_slice
 
     def encode_shorter(
-        plan: LayerPlan, index: int, restored: FixedPoint, max_size: int, min_size: int = 0
+        plan: LayerPlan, index: int, restored: FixedPoint, max_size: int, *others: Any
     ) -> bytes:
-        return encode_slice(plan, index, restored, max(min_size, max_size // 3), min_size)
+        min_size = others[0]
+        return encode_slice(plan, index, restored, max(min_size, max_size // 3), *others)
 
     monkeypatch.setattr(LayerPlan, "encode_slice", encode_shorter)
     encoding = Encoding(small_runner(), group_of(2, 112, 192), bits=4)

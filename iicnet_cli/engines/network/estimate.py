@@ -28,7 +28,7 @@ from iicnet_cli.pictures.arrays import FixedPoint, PixelArray, Pixels
 from iicnet_cli.pictures.metrics import cap_psnr, mse, mse_to_psnr
 from iicnet_cli.quantize.lattice import NoiseShapingFilter, UnroundedEmbedding
 
-WINDOW_SIDE = 128
+WINDOW_SIDE = 256
 """Side of a window, in pixels of the pictures."""
 _TIMED_STEPS = 16
 """A search is timed over this many steps; the layer is coded twice in them."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from iicnet_cli.engines.network.residual_codec import MAX_LEVEL
+from iicnet_cli.engines.network.residual_codec import MAX_LEVEL, SIZE_AT_SPEED
 
 MIN_LEVEL = -20.0
 """Below 0 the level of the codec stays 0, and the gain gets smaller."""
@@ -23,13 +23,18 @@ class LevelSearch:
     Args:
         max_size: bytes that are available.
         slope: by how much the logarithm of the size grows with the level, at first.
+        filled: a file that fills this share of ``max_size`` is good enough.
     """
 
-    def __init__(self, max_size: int, slope: float) -> None:
-        self._wanted = math.log(max(1, max_size) * (1 + MIN_FILLED) / 2)
-        self._max_size, self._slope = max_size, slope
+    def __init__(self, max_size: int, slope: float, filled: float = MIN_FILLED) -> None:
+        self._wanted = math.log(max(1, max_size) * (1 + filled) / 2)
+        self.max_size, self._filled, self._slope = max_size, filled, slope
         self._low, self._high = MIN_LEVEL, float(MAX_LEVEL)
         self._last: tuple[float, float] | None = None
+
+    def accepts(self, size: int) -> bool:
+        """Whether a file of this size is good enough."""
+        return self._filled * self.max_size < size <= self.max_size
 
     def next_level(self, level: float, size: int) -> float:
         """The level to try next; the same if there is none."""
@@ -37,7 +42,7 @@ class LevelSearch:
         if self._last is not None and abs(level - self._last[0]) > 0.5:
             secant = (found - self._last[1]) / (level - self._last[0])
             self._slope = min(max(secant, SLOPES[0]), SLOPES[1])
-            if size <= self._max_size:
+            if size <= self.max_size:
                 self._low = max(self._low, level)
             else:
                 self._high = min(self._high, level)
@@ -48,3 +53,21 @@ class LevelSearch:
             if following not in (MIN_LEVEL, MAX_LEVEL):
                 following = (self._low + self._high) / 2
         return following
+
+
+class SizeModel:
+    """How large a file gets compared with one that is coded quickly at the same level.
+
+    That depends on the pictures, so each file that was coded improves the guess for the next.
+    """
+
+    def __init__(self) -> None:
+        self._ratios = dict(SIZE_AT_SPEED)
+
+    def expected(self, quick_size: int, speed: int) -> int:
+        """Bytes, above 0, at an encoder speed."""
+        return max(1, round(quick_size * self._ratios[speed]))
+
+    def learn(self, quick_size: int, speed: int, size: float) -> None:
+        """Take note of a file that has, or would have at that level, ``size`` bytes."""
+        self._ratios[speed] = size / quick_size

@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from iicnet_cli.engines.network.enhancement_layer import LayerPlan, plan_layer
+from iicnet_cli.engines.network.enhancement_layer import LayerPlan
+from iicnet_cli.engines.network.layer_planner import plan_layer
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.inference.tiling import scale_area
 from iicnet_cli.network.iicnet import IICNet

@@ -21,7 +21,9 @@ from iicnet_cli.engines.network.decoder import (
     decode_pictures,
     restore_before_prediction,
 )
-from iicnet_cli.engines.network.enhancement_layer import LayerPlan, LayerPlanner
+from iicnet_cli.engines.network.enhancement_layer import LayerPlan, add_layer, slice_rows
+from iicnet_cli.engines.network.layer_planner import LayerPlanner, sampled_rows
+from iicnet_cli.engines.network.level_search import MIN_FILLED, SizeModel
 from iicnet_cli.inference.runner import Passes
 from iicnet_cli.payload.mark import Mark
 from iicnet_cli.payload.mark_pixels import constrain_samples, payload_capacity, write_mark
@@ -44,6 +46,11 @@ embedding that the layer may take."""
 _ROUNDING_MSE_KEPT = 1.0
 """About this share of the mean squared error of rounding remains in the restored pictures, besides
 what the layer leaves; 0.6 to 3, depending on picture and network."""
+_SAMPLED_SHARE, _SAMPLE_MULTIPLE, _MIN_SAMPLED_SLICE = 0.3, 8, 72
+"""Layers are planned from this share of the rows of each slice, in multiples of so many rows, which
+are also restored above and below; and only if slices have so many rows of the embedding."""
+_MIN_COMPARED = 256
+"""Pictures with fewer rows are compared as a whole."""
 _MIN_OPEN_SHARE = 1e-3
 """The share of samples outside of the static region counts as at least this, because errors are
 divided by it."""
@@ -51,6 +58,9 @@ _MIN_SLICE_BYTES, _MIN_SLICE_ROWS = 4096, 48
 """A slice has at least this many bytes of the layer and rows of the embedding."""
 _ROWS_AT_ONCE = 256
 """Pictures are compared this many rows at a time, to save memory."""
+_MAX_SHARE, _MIN_FILLED_AT_FIRST = 1.06, 0.88
+"""All slices but the last may take this many times their share of the bytes that are left, and are
+not coded again if they fill this part of that."""
 _SPARE_BYTES = 256
 """Bytes more than a slice's share of the payload: the samples that carry the mark's first part
 shift the others."""
@@ -104,9 +114,11 @@ def encode_with_layer(request: LayerRequest, bits: int | None = None) -> tuple[M
     Returns:
         The mark that it carries, and the embedding.
     """
-    base = request.restore(request.embedding)
-    base_mse = _rounded_mse(request.wanted, base)
-    planner = LayerPlanner(request.wanted, base)
+    samples = _samples(request)
+    base = _restore_base(request, samples)
+    wanted = request.wanted if samples is None else sampled_rows(request.wanted, samples)
+    base_mse = _rounded_mse(wanted, base)
+    planner = LayerPlanner(request.wanted, base, samples)
     is_forced = bits is not None
     if bits is None:
         bits, plan = _choose_bits(request, planner, base_mse)
@@ -114,14 +126,15 @@ def encode_with_layer(request: LayerRequest, bits: int | None = None) -> tuple[M
         plan = _plan(request, planner, bits)
     if plan is None:
         return _encode_plain(request)
-    needs_comparison = not is_forced and (
-        len(plan.sizes) == 1 or base_mse < UNCERTAIN_BASE_MSE * request.open_share
-    )
-    plain = _encode_plain(request) if needs_comparison else None
-    layered = _SliceEncoder(request, plan, bits).encode(base)
-    if plain is None or _total_psnr(request, *layered) > _total_psnr(request, *plain):
-        return layered
-    return plain
+    layered = _SliceEncoder(request, plan, bits)
+    first = layered.rows_of_first
+    restored = request.restore(request.embedding, first) if samples else base[:, first].copy()
+    del base
+    is_certain = len(plan.sizes) > 1 and base_mse >= UNCERTAIN_BASE_MSE * request.open_share
+    if is_forced or is_certain:
+        return layered.encode(restored)
+    ways = _encode_plain(request), layered.encode(restored)
+    return max(ways, key=lambda way: _total_psnr(request, *way))
 
 
 def layer_capacity(embedding: Pixels, mark: Mark, bits: int) -> int:
@@ -158,10 +171,60 @@ def _encode_plain(request: LayerRequest) -> tuple[Mark, Pixels]:
 
 def _plan(request: LayerRequest, planner: LayerPlanner, bits: int) -> LayerPlan | None:
     """A plan for a layer of ``bits`` payload bits a pixel."""
+    size = layer_capacity(request.embedding.pixels, request.mark, bits)
+    return planner.plan(size, _slice_count(request, bits))
+
+
+def _slice_count(request: LayerRequest, bits: int) -> int:
     embedding = request.embedding.pixels
     size = layer_capacity(embedding, request.mark, bits)
-    slices = max(1, min(MAX_SLICES, size // _MIN_SLICE_BYTES, len(embedding) // _MIN_SLICE_ROWS))
-    return planner.plan(size, slices)
+    return max(1, min(MAX_SLICES, size // _MIN_SLICE_BYTES, len(embedding) // _MIN_SLICE_ROWS))
+
+
+def _samples(request: LayerRequest) -> list[slice] | None:
+    """Rows of the pictures in the middle of each slice that are enough to plan a layer.
+
+    ``None`` where restoring them would take as long as restoring all rows, and where the number of
+    slices depends on that of the bits.
+    """
+    areas = slice_rows(request.wanted.shape[1], MAX_SLICES)
+    smallest = min(rows.stop - rows.start for rows in areas)
+    if (
+        request.mark.static_region is not None  # what moves may be anywhere
+        or _slice_count(request, 1) < MAX_SLICES
+        or smallest < _MIN_SAMPLED_SLICE * request.passes.scale
+    ):
+        return None
+    height = max(1, round(_SAMPLED_SHARE * smallest / _SAMPLE_MULTIPLE)) * _SAMPLE_MULTIPLE
+    samples = []
+    for rows in areas:
+        before = (rows.stop - rows.start - height) // 2
+        top = rows.start + before // _SAMPLE_MULTIPLE * _SAMPLE_MULTIPLE
+        samples.append(slice(top, top + height))
+    return samples
+
+
+def _restore_base(request: LayerRequest, samples: list[slice] | None) -> FixedPoint:
+    """All rows, or those samples, restored from the exact values.
+
+    The samples are restored as one picture, one below the other with some rows around each.
+    """
+    if samples is None:
+        return request.restore(request.embedding)
+    passes, margin = request.passes, _SAMPLE_MULTIPLE
+    near = [
+        request.embedding[
+            (rows.start - margin) // passes.scale : (rows.stop + margin) // passes.scale
+        ]
+        for rows in samples
+    ]
+    together = UnroundedEmbedding(
+        np.concatenate([part.pixels for part in near]),
+        np.concatenate([part.residual for part in near]),
+    )
+    restored = passes.restore_fixed_point(together, request.wanted.dtype)
+    inside = [part[:, margin:-margin] for part in np.split(restored, len(samples), axis=1)]
+    return np.concatenate(inside, axis=1)[:, :, : request.wanted.shape[2]]
 
 
 def _choose_bits(
@@ -173,34 +236,44 @@ def _choose_bits(
     restored pictures. So, starting from the usual number, a bit is given up as long as the sum of
     the two expected PSNRs gains by that.
     """
-
-    def expected_psnr(bits: int, plan: LayerPlan | None) -> float:
-        if plan is None:
-            return -math.inf
-        channels = request.embedding.pixels.shape[2]
-        rounding = TRELLIS_CODES[bits].expected_mse(channels) * request.open_share
-        remaining = base_mse - plan.mse_reduction + _ROUNDING_MSE_KEPT * rounding
-        return mse_to_psnr(request.embedding_mse + rounding) + mse_to_psnr(remaining)
-
     base_mse_outside = base_mse / request.open_share
     bits = next(n for limit, n in _BITS_BY_BASE_MSE.items() if base_mse_outside < limit)
     plan = _plan(request, planner, bits)
     while plan is not None and bits > 1:
         smaller = _plan(request, planner, bits - 1)
-        if expected_psnr(bits - 1, smaller) <= expected_psnr(bits, plan):
+        if smaller is None:
+            break
+        gained = _expected_psnr(request, base_mse, bits - 1, smaller)
+        if gained <= _expected_psnr(request, base_mse, bits, plan):
             break
         bits, plan = bits - 1, smaller
     return bits, plan
 
 
+def _expected_psnr(request: LayerRequest, base_mse: float, bits: int, plan: LayerPlan) -> float:
+    """Sum of the PSNRs of embedding and restored pictures that a plan should lead to."""
+    channels = request.embedding.pixels.shape[2]
+    rounding = TRELLIS_CODES[bits].expected_mse(channels) * request.open_share
+    remaining = base_mse - plan.mse_reduction + _ROUNDING_MSE_KEPT * rounding
+    return mse_to_psnr(request.embedding_mse + rounding) + mse_to_psnr(remaining)
+
+
 def _total_psnr(request: LayerRequest, mark: Mark, embedding: Pixels) -> float:
     """Sum of the PSNRs of embedding and restored pictures, in dB.
 
-    The error of rounding is independent of that of the values, so the two are added.
+    The error of rounding is independent of that of the values, so the two are added. Of large
+    pictures only the rows in the middle are restored, which are enough for a comparison.
     """
     shown = request.embedding_mse + request.embedding.mse(embedding)
-    restored = restored_pictures(request.passes, mark, embedding, request.wanted)
-    errors = shown, mse(request.wanted, restored)
+    wanted = request.wanted
+    height = wanted.shape[1]
+    rows = slice(0, height) if height < _MIN_COMPARED else slice(height // 3, 2 * height // 3)
+    restored = request.restore(embedding, rows)
+    if mark.enhancement:
+        added = np.zeros(wanted.shape, np.int16)
+        add_layer(mark.enhancement, added)
+        restored += added[:, rows]
+    errors = shown, mse(wanted[:, rows], from_fixed_point(restored, wanted.dtype))
     return sum(cap_psnr(mse_to_psnr(error)) for error in errors)
 
 
@@ -241,16 +314,19 @@ class _SliceEncoder:
             self._static,
         )
 
-    def encode(self, base: FixedPoint) -> tuple[Mark, Pixels]:
+    @property
+    def rows_of_first(self) -> slice:
+        """Rows of the pictures that the first slice covers."""
+        return self._plan.rows(self._plan.first)
+
+    def encode(self, restored: FixedPoint) -> tuple[Mark, Pixels]:
         """Code the layer and round all slices.
 
         Args:
-            base: (K, H, W, C), restored from the exact values.
+            restored: (K, h, W, C), the rows of the first slice, restored from the exact values.
         """
         plan, quantizer = self._plan, self._row_quantizer
         samples_of_row = math.prod(quantizer.pixels.shape[1:])
-        restored = base[:, plan.rows(plan.first)].copy()
-        del base
         residual = quantizer.unrounded.residual.copy()  # 0 where the embedding is rounded already
         carriers = plan.order[1:] + plan.order[:1]
         mark = replace(
@@ -261,7 +337,7 @@ class _SliceEncoder:
         payload = len(mark.to_bytes())
         carried_samples = accumulate(self._areas[i].samples for i in carriers)
         all_samples = sum(area.samples for area in self._areas)
-        layer = plan.header
+        layer, size_model = plan.header, SizeModel()
         remaining_size = sum(plan.sizes)
         for corrected, carrier in zip(plan.order, carriers, strict=True):
             left = self._layer_bytes - len(layer)
@@ -270,14 +346,18 @@ class _SliceEncoder:
             min_size = min(needed - len(mark.motion) - len(layer), left)
             share = left * plan.sizes[corrected] // remaining_size
             remaining_size -= plan.sizes[corrected]
-            layer += plan.encode_slice(corrected, restored, max(share, min_size), min_size)
+            # What one slice takes too much or leaves, those after it make up for.
+            is_last = carrier == carriers[-1]
+            filled = MIN_FILLED if is_last else _MIN_FILLED_AT_FIRST
+            max_size = min(left, max(share if is_last else round(_MAX_SHARE * share), min_size))
+            layer += plan.encode_slice(corrected, restored, max_size, min_size, filled, size_model)
             mark = replace(mark, enhancement=layer.ljust(self._layer_bytes, b"\0"))
             rows = self._areas[carrier].rows
             samples = slice(rows.start * samples_of_row, rows.stop * samples_of_row)
             quantizer.quantize(rows, constrain_samples(quantizer.pixels.shape, mark, samples))
             residual[rows] = 0
             self._request.tick(1 - left / self._layer_bytes)
-            if carrier != carriers[-1]:
+            if not is_last:
                 partly_rounded = UnroundedEmbedding(quantizer.pixels, residual)
                 restored = self._request.restore(partly_rounded, plan.rows(carrier))
         self._request.tick(1)
