@@ -27,8 +27,20 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     seconds to compile. Results are those of IEEE 754 in the order of the source. Compiled functions
     run without the interpreter lock; a division by zero gives infinity, as in NumPy.
     """
+    return _compiled(function, fastmath=False)
 
-    dispatcher: Any = numba.njit(function, nogil=True, error_model="numpy")
+
+def compiled_fast(function: Callable[P, R]) -> Callable[P, R]:
+    """As :func:`compiled`, but sums may be computed in another order, in vectors.
+
+    The order is settled when it is compiled, so one machine always gives the same results; another
+    may differ in the last bits.
+    """
+    return _compiled(function, fastmath=True)
+
+
+def _compiled(function: Callable[P, R], *, fastmath: bool) -> Callable[P, R]:
+    dispatcher: Any = numba.njit(function, nogil=True, error_model="numpy", fastmath=fastmath)
     with suppress(RuntimeError):  # no folder for the cache can be written
         dispatcher._cache = _Cache(function)  # type: ignore[no-untyped-call]
     return cast(Callable[P, R], dispatcher)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from iicnet_cli.inference.fast_coupling import FastCoupling
+from iicnet_cli.inference.runner import Runner
 from iicnet_cli.network import IICNet, IICNetConfig
+from iicnet_cli.network.pixels import to_pixels, to_tensor
 
 
 def network(images: int, **changes: object) -> IICNet:
@@ -70,3 +73,21 @@ def test_changed_weights_are_used() -> None:
         after = fast.forward(x)
         assert torch.allclose(after, layers.forward(x), rtol=1e-4, atol=1e-4)
     assert not torch.allclose(after, before, rtol=1e-3, atol=1e-3)
+
+
+def test_restored_pictures_are_those_of_pytorch_to_one_level_and_do_not_vary() -> None:
+    """Also in memory that is full of other numbers."""
+    net = network(2, blocks=3)
+    runner, plain = Runner(net), network(2, blocks=3)
+    generator = np.random.default_rng(0)
+    embedding = generator.integers(0, 256, (264, 264, 3), np.uint8)
+    with torch.inference_mode():
+        expected = to_pixels(plain.inverse(to_tensor(embedding[None], torch.device("cpu")))[0])
+    first = runner.restore(embedding)
+    waste = [np.full(1 << 20, np.nan, np.float32) for _ in range(8)]
+    del waste
+    again = runner.restore(embedding)
+    assert net.coupling.accelerator is not None
+    assert np.abs(first.astype(int) - expected).max() <= 1
+    assert np.array_equal(first, again)
+    assert first.std() > 0

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -31,6 +30,7 @@ from iicnet_cli.inference.winograd import (
     multiply_rows,
     transform_kernel,
 )
+from iicnet_cli.jit import compiled_fast
 from iicnet_cli.network.coupling import (
     CouplingBlock,
     CouplingLayers,
@@ -40,9 +40,6 @@ from iicnet_cli.network.coupling import (
 from iicnet_cli.network.invertible import InvertibleConv1x1
 
 Values = NDArray[np.float32]
-
-_fast = njit(nogil=True, fastmath=True, cache=True, error_model="numpy")
-
 
 _Convolution = tuple[Values, Values]
 """One 3x3 layer: kernel (36, inputs, outputs) and bias (outputs,)."""
@@ -268,13 +265,13 @@ def _spread(array: NDArray[Any], axis: int, layout: Layout) -> NDArray[Any]:
     return np.concatenate([np.pad(p, w) for p, w in zip(parts, widths, strict=True)], axis)
 
 
-@_fast
+@compiled_fast
 def _mix(u: Plane, matrix: Values, out: Plane, strips: tuple[int, int]) -> None:
     for row in range(1 + 4 * strips[0], 1 + 4 * strips[1]):
         multiply_rows(u, matrix, out, row)
 
 
-@_fast
+@compiled_fast
 def _gelu(x: np.float32) -> np.float32:
     """x times the normal distribution function, to 3e-7 (Abramowitz and Stegun 7.1.28)."""
     z = min(abs(x) * np.float32(0.70710678), np.float32(6))
@@ -293,7 +290,7 @@ def _gelu(x: np.float32) -> np.float32:
     return x * (np.float32(1) - tail if x > np.float32(0) else tail)
 
 
-@_fast
+@compiled_fast
 def _scale_factor(g: np.float32, sign: np.float32) -> np.float32:
     """exp(sign * tanh(g / 2)): a rational function for tanh, a series for exp."""
     x = min(max(g * np.float32(0.5), np.float32(-9)), np.float32(9))
@@ -323,17 +320,17 @@ def _scale_factor(g: np.float32, sign: np.float32) -> np.float32:
     return series * t + np.float32(1)
 
 
-@_fast
+@compiled_fast
 def _scratch(plane: Plane, kernel: Values) -> tuple[Plane, Values, Values]:
     inputs, outputs = kernel.shape[1], kernel.shape[2]
     return (
-        np.empty((4, plane.shape[1] - 2, outputs), np.float32),
+        np.zeros((4, plane.shape[1] - 2, outputs), np.float32),
         np.zeros(36 * TILES_AT_ONCE * inputs, np.float32),
-        np.empty(36 * TILES_AT_ONCE * outputs, np.float32),
+        np.zeros(36 * TILES_AT_ONCE * outputs, np.float32),
     )
 
 
-@_fast
+@compiled_fast
 def _activate(
     source: Plane,
     channel: int,
@@ -363,7 +360,7 @@ def _activate(
                 target[i] = _gelu(values[i])
 
 
-@_fast
+@compiled_fast
 def _shift(
     source: Plane,
     layer: _Convolution,
@@ -385,7 +382,7 @@ def _shift(
                     target[c] += sign * values[c]
 
 
-@_fast
+@compiled_fast
 def _scale(
     source: Plane,
     layer: _Convolution,

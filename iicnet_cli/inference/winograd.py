@@ -1,8 +1,23 @@
 """3x3 convolution by Winograd's algorithm F(4x4, 3x3), compiled by Numba.
 
-A tile of 4x4 outputs takes 36 multiplications a pair of channels instead of 144 (Lavin and Gray,
-"Fast Algorithms for Convolutional Neural Networks", CVPR 2016). The three inner steps work on
-vectors of 16 channels, which LLVM maps to the instructions of the processor.
+A tile Y of 4x4 outputs is computed from the window D of 6x6 inputs around it, for a kernel W, as
+(Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, equation 8)
+
+    Y = A' [ (G W G') * (B' D B) ] A
+
+where * multiplies element by element and is summed over the input channels: 36 multiplications a
+pair of channels instead of 144. The one-dimensional form multiplies two polynomials by their values
+at the points 0, 1, -1, 2, -2 and infinity, one point a row of the matrices: G evaluates the kernel,
+B' (transposed: Toom-Cook) the inputs, A' interpolates. ``_INPUT`` is B', ``_KERNEL`` is G,
+``_OUTPUT`` is A'.
+
+At each of the 36 positions the sum over channels is a matrix product, tiles by channels, which is
+where nearly all time goes. The steps in it work on vectors of 8 or 16 channels, written as LLVM
+code, because Numba does not keep such sums in registers:
+
+1. ``_transform_input``: B' D B of one window;
+2. ``_multiply``: 6 tiles by 16 output channels, the sums in registers;
+3. ``_transform_output``: A' M A of one tile, and the bias.
 
 Activations are planes of (rows + 2, columns + 2, channels) float32: the numbers of rows and columns
 are multiples of 4, with a border of zeros around them, and the channels are a multiple of 16.
@@ -14,10 +29,12 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from iicnet_cli.jit import compiled_fast
 
 Plane = NDArray[np.float32]
 
@@ -33,6 +50,7 @@ _TILES_OF_KERNEL = 6
 TILES_AT_ONCE = 36
 """Tiles are transformed and multiplied in blocks of this many, which fit into the cache."""
 
+# B', A' and G of the module's docstring.
 _INPUT = (
     (4, 0, -5, 0, 1, 0),
     (0, -4, -4, 1, 1, 0),
@@ -225,7 +243,7 @@ def _emit_multiply(typing, left, right, out, numbers):  # type: ignore[no-untype
 _multiply: Any = intrinsic(_emit_multiply)
 
 
-@njit(nogil=True, fastmath=True)
+@compiled_fast
 def convolve_strip(
     source: Plane,
     first_channel: int,
@@ -268,7 +286,7 @@ def convolve_strip(
                 _transform_output(product, bias, out, numbers)
 
 
-@njit(nogil=True, fastmath=True)
+@compiled_fast
 def _multiply_positions(
     left: NDArray[np.float32],
     kernel: NDArray[np.float32],
@@ -286,7 +304,7 @@ def _multiply_positions(
                 _multiply(left, kernel, product, numbers)
 
 
-@njit(nogil=True, fastmath=True)
+@compiled_fast
 def multiply_rows(source: Plane, weight: NDArray[np.float32], out: Plane, row: int) -> None:
     """Multiply all pixels of a row, (C) each, by a (C, C) matrix from the right."""
     columns, channels = source.shape[1], source.shape[2]
