@@ -29,7 +29,7 @@ from iicnet_cli.pictures.metrics import cap_psnr, mse, mse_to_psnr
 from iicnet_cli.quantize.lattice import NoiseShapingFilter, UnroundedEmbedding
 
 WINDOW_SIDE = 256
-"""Side of a window, in pixels of the pictures."""
+"""Side of a window, in pixels of the pictures; smaller tensors are computed more slowly."""
 _TIMED_STEPS = 16
 """A search is timed over this many steps; the layer is coded twice in them."""
 _ENCODINGS_OF_SEARCH = 2.5

@@ -61,6 +61,8 @@ _ROWS_AT_ONCE = 256
 _MAX_SHARE, _MIN_FILLED_AT_FIRST = 1.06, 0.88
 """All slices but the last may take this many times their share of the bytes that are left, and are
 not coded again if they fill this part of that."""
+_MIN_FILLED_THOROUGH = 0.985
+"""The last slice fills this share of its bytes where time matters less."""
 _SPARE_BYTES = 256
 """Bytes more than a slice's share of the payload: the samples that carry the mark's first part
 shift the others."""
@@ -339,6 +341,7 @@ class _SliceEncoder:
         all_samples = sum(area.samples for area in self._areas)
         layer, size_model = plan.header, SizeModel()
         remaining_size = sum(plan.sizes)
+        of_last = _MIN_FILLED_THOROUGH if plan.thorough else MIN_FILLED
         for corrected, carrier in zip(plan.order, carriers, strict=True):
             left = self._layer_bytes - len(layer)
             # What a slice carries has to be known before it is rounded.
@@ -348,7 +351,7 @@ class _SliceEncoder:
             remaining_size -= plan.sizes[corrected]
             # What one slice takes too much or leaves, those after it make up for.
             is_last = carrier == carriers[-1]
-            filled = MIN_FILLED if is_last else _MIN_FILLED_AT_FIRST
+            filled = of_last if is_last else _MIN_FILLED_AT_FIRST
             max_size = min(left, max(share if is_last else round(_MAX_SHARE * share), min_size))
             layer += plan.encode_slice(corrected, restored, max_size, min_size, filled, size_model)
             mark = replace(mark, enhancement=layer.ljust(self._layer_bytes, b"\0"))
