@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "payload": {"container", "quantize", "pictures", "errors"},
     "motion": {"payload.raw_lzma2", "jit", "pictures"},
     "network": {"quantize", "pictures", "errors"},
-    "inference": {"network", "quantize", "pictures", "errors"},
+    "inference": {"network", "jit", "quantize", "pictures", "errors"},
     "media": {"pictures", "errors", "container.header"},
     "zoo": {"network", "quantize", "pictures", "errors"},
     "options": {"errors"},
