@@ -1,0 +1,1 @@
+"""The engine whose payload lies in the DCT lattice: it survives JPEG."""

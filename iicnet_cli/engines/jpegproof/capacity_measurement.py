@@ -1,0 +1,108 @@
+"""How much a cover carries: random bits are sent through the simulated channels."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from iicnet_cli.engines.jpegproof.dct_blocks import Floats, forward_dct, luma_of
+from iicnet_cli.engines.jpegproof.lattice_decoder import stage_likelihoods
+from iicnet_cli.engines.jpegproof.lattice_encoder import Labels, LatticeCover
+from iicnet_cli.engines.jpegproof.payload_codes import CHECK_BYTES, stage_cells
+from iicnet_cli.engines.jpegproof.pseudorandom import random_bits
+from iicnet_cli.engines.jpegproof.robust_mark import RATE_UNITS
+from iicnet_cli.engines.jpegproof.simulated_channels import SimulatedChannel
+from iicnet_cli.engines.jpegproof.staged_code import StageCells
+from iicnet_cli.engines.jpegproof.synchronisation import Reception
+
+_CODE_EFFICIENCY = 0.96
+"""Share of the information that arrives that the error correction can use."""
+_MARGIN_BITS = 200
+"""Coded bits of a stage that stay unused beside that: short codes are less efficient."""
+_HIGHEST_RATE = 0.985
+"""Of the error correction."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CarryingPlan:
+    """What a cover carries.
+
+    Attributes:
+        stages: the cells of each stage.
+        rates: the highest rate of each stage's error correction.
+        group_bits: of the shaping code.
+    """
+
+    stages: list[StageCells]
+    rates: tuple[float, ...]
+    group_bits: int
+
+    @property
+    def capacity(self) -> int:
+        """Bytes, at least 0."""
+        return max(0, self._message_bits(self.rates) // 8 - CHECK_BYTES)
+
+    def upper_rates(self, payload_bytes: int) -> tuple[int, int]:
+        """Message bits of the second and third bits for a payload, in ``RATE_UNITS``.
+
+        A payload that is smaller than the capacity gets equally strong codes in all stages, so that
+        it survives that parts of the picture are lost.
+        """
+        needed = 8 * (payload_bytes + CHECK_BYTES)
+        low, high = 0.0, 1.0
+        for _ in range(20):
+            middle = (low + high) / 2
+            enough = self._message_bits([min(rate, middle) for rate in self.rates]) >= needed
+            low, high = (low, middle) if enough else (middle, high)
+        upper = [
+            self._units(cells, min(rate, high))
+            for cells, rate in zip(self.stages[1:], self.rates[1:], strict=True)
+        ]
+        first, second, *_ = (*upper, 0, 0)
+        return first, second
+
+    def _message_bits(self, rates: list[float] | tuple[float, ...]) -> int:
+        lowest = self._stage_bits(self.stages[0], rates[0])
+        return lowest + sum(
+            self._units(cells, rate) * len(cells.indices) // RATE_UNITS
+            for cells, rate in zip(self.stages[1:], rates[1:], strict=True)
+        )
+
+    def _stage_bits(self, cells: StageCells, rate: float) -> int:
+        """Message bits of a stage whose error correction has a rate."""
+        coded = max(0, int(len(cells.indices) * rate) - _MARGIN_BITS)
+        return coded - min(coded, cells.shaped) // self.group_bits
+
+    def _units(self, cells: StageCells, rate: float) -> int:
+        return self._stage_bits(cells, rate) * RATE_UNITS // max(1, len(cells.indices))
+
+
+def measure(
+    cover: LatticeCover, channels: tuple[SimulatedChannel, ...], group_bits: int
+) -> CarryingPlan:
+    """Send random bits through all channels; the rates are those that all of them allow."""
+    shape = cover.scaled.shape
+    stages = stage_cells(cover.lattice, *shape[:2])
+    labels = np.zeros(shape, np.int32)
+    for stage in range(len(stages)):
+        labels |= random_bits(labels.size, 50 + stage).reshape(shape).astype(np.int32) << stage
+    labels &= (1 << cover.lattice.bits.astype(np.int32)) - 1
+    embedding = cover.rendered(labels)
+    rates = np.full(len(stages), _HIGHEST_RATE)
+    for channel in channels:
+        received = forward_dct(luma_of(channel.apply(embedding)))
+        reception = Reception.of(received, cover.lattice)
+        for stage, cells in enumerate(stages):
+            likelihoods = stage_likelihoods(reception, cover.lattice, labels, stage).reshape(-1)
+            known = _information(likelihoods, labels, stage, cells)
+            rates[stage] = min(rates[stage], known * _CODE_EFFICIENCY)
+    return CarryingPlan(stages, tuple(rates), group_bits)
+
+
+def _information(likelihoods: Floats, labels: Labels, stage: int, cells: StageCells) -> float:
+    """Bits of information that arrive for each bit sent, 0 to 1: the generalized mutual
+    information (Kaplan and Shamai, 1993)."""
+    sent = 1 - 2.0 * (labels.reshape(-1)[cells.indices] >> stage & 1)
+    surprise = np.logaddexp(0, -sent * likelihoods[cells.indices]) / np.log(2)
+    return float(max(0, 1 - surprise.mean()))

@@ -1,0 +1,94 @@
+"""Bytes into a picture and out again, with JPEG in between.
+
+::
+
+    payload -> stages of bits -> shaping, error correction -> lattice -> pixels
+    payload <- message bits   <- soft decoding             <- lattice <- pixels, place found
+
+How much error correction a picture needs is measured on it: random bits are put into it, it goes
+through the hardest simulated channels, and the information that arrives is what the codes may use.
+"""
+
+from __future__ import annotations
+
+from iicnet_cli.engines.jpegproof.capacity_measurement import CarryingPlan, measure
+from iicnet_cli.engines.jpegproof.dct_blocks import Floats, luma_of, whole_blocks
+from iicnet_cli.engines.jpegproof.lattice_decoder import decode
+from iicnet_cli.engines.jpegproof.lattice_encoder import LatticeCover, encode
+from iicnet_cli.engines.jpegproof.payload_codes import PayloadCodes
+from iicnet_cli.engines.jpegproof.profiles import LATTICES, Profile
+from iicnet_cli.engines.jpegproof.robust_mark import RobustMark
+from iicnet_cli.engines.jpegproof.simulated_channels import hardest_channels
+from iicnet_cli.engines.jpegproof.synchronisation import locate
+from iicnet_cli.errors import DamagedError, NotAnEmbeddingError, UsageError
+from iicnet_cli.pictures.arrays import Pixels
+
+_GROUP_BITS = 7
+"""Bits of a group of the shaping code that new pictures get."""
+
+
+def capacity(cover: Pixels, profile: Profile) -> int:
+    """Bytes that a cover (H, W, 3) can carry through the profile's channels, at least 0."""
+    return _measure(LatticeCover.of(cover, profile.lattice), profile).capacity
+
+
+def write(cover: Pixels, data: bytes, profile: Profile) -> Pixels:
+    """Embed bytes in a cover.
+
+    Args:
+        cover: (H, W, 3); it is not changed.
+        data: at most :func:`capacity` bytes; the fewer, the more damage they survive.
+        profile: what they have to survive.
+
+    Returns:
+        (H, W, 3).
+
+    Raises:
+        UsageError: the data do not fit.
+    """
+    prepared = LatticeCover.of(cover, profile.lattice)
+    plan = _measure(prepared, profile)
+    if len(data) > plan.capacity:
+        raise UsageError(
+            f"{len(data)} bytes are too many for this picture, which holds {plan.capacity}",
+            hint="use a larger cover, less data or a higher quality",
+        )
+    rows, columns = whole_blocks(cover)
+    mark = RobustMark(
+        lattice=profile.lattice_number,
+        rows=rows,
+        columns=columns,
+        payload_bytes=len(data),
+        upper_rates=plan.upper_rates(len(data)),
+        group_bits=plan.group_bits,
+    )
+    return encode(prepared, mark, data)
+
+
+def read(pixels: Pixels) -> bytes:
+    """The bytes in a received picture (H, W, 3).
+
+    Raises:
+        NotAnEmbeddingError: no mark was found.
+        DamagedError: there is a mark, but the payload cannot be restored.
+    """
+    return read_luma(luma_of(pixels))
+
+
+def read_luma(luma: Floats) -> bytes:
+    """The bytes in the luma (H, W) of a received picture, 0 to 255; as :func:`read`.
+
+    The luma of a JPEG, as it is in the file, is slightly better than that of its pixels.
+    """
+    located = locate(luma, LATTICES)
+    if located is None:
+        raise NotAnEmbeddingError("no mark was found in the picture")
+    codes = PayloadCodes(LATTICES[located.mark.lattice], located.mark)
+    try:
+        return decode(located.reception, codes)
+    except ValueError as error:
+        raise DamagedError("the mark of the picture is impossible") from error
+
+
+def _measure(cover: LatticeCover, profile: Profile) -> CarryingPlan:
+    return measure(cover, hardest_channels(profile.lattice.quality), _GROUP_BITS)

@@ -1,0 +1,83 @@
+"""From a received picture, whose place is known, to the payload."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iicnet_cli.engines.jpegproof.coefficient_lattice import CoefficientLattice
+from iicnet_cli.engines.jpegproof.dct_blocks import Floats
+from iicnet_cli.engines.jpegproof.payload_codes import CHECK_BYTES, PayloadCodes
+from iicnet_cli.engines.jpegproof.pseudorandom import random_bits
+from iicnet_cli.engines.jpegproof.reliabilities import (
+    distances_to_even,
+    fit_noise,
+    likelihood_ratios,
+)
+from iicnet_cli.engines.jpegproof.synchronisation import Reception
+from iicnet_cli.errors import DamagedError
+
+Labels = NDArray[np.int32]
+
+
+def decode(reception: Reception, codes: PayloadCodes) -> bytes:
+    """The payload.
+
+    Raises:
+        DamagedError: too much of it is lost.
+    """
+    labels = np.zeros(reception.scaled.shape, np.int32)
+    flat = labels.reshape(-1)
+    messages = []
+    for stage, codewords in enumerate(codes.stages):
+        likelihoods = stage_likelihoods(reception, codes.lattice, labels, stage).reshape(-1)
+        for code in codewords:
+            cells = code.cells.indices
+            bits, message, holds = code.decode(likelihoods[cells])
+            if not holds:
+                raise _damaged(reception)
+            flat[cells] |= bits.astype(np.int32) << stage
+            messages.append(message)
+    message = np.concatenate(messages)
+    size = codes.mark.payload_bytes
+    payload = np.packbits(message ^ random_bits(len(message), 1))[: size + CHECK_BYTES].tobytes()
+    data, check = payload[:size], payload[size:]
+    if zlib.crc32(data).to_bytes(CHECK_BYTES, "big") != check:
+        raise _damaged(reception)
+    return data
+
+
+def stage_likelihoods(
+    reception: Reception, lattice: CoefficientLattice, labels: Labels, stage: int
+) -> Floats:
+    """Log of P(0) / P(1) of a bit of all coefficients, (rows, columns, P).
+
+    Args:
+        reception: of the picture.
+        lattice: of the picture.
+        labels: (rows, columns, P), with all bits below ``stage``.
+        stage: number of the bit.
+    """
+    found = np.zeros(labels.shape, np.float32)
+    usable = reception.lost < 0.5
+    lost = reception.lost.ravel()
+    for position in np.flatnonzero(lattice.bits > stage):
+        scaled = reception.scaled[..., position]
+        noise = reception.noise[position]
+        if stage:
+            scaled = (scaled - labels[..., position]) / (1 << stage)
+            noise = fit_noise(scaled[usable])
+        distances = distances_to_even(scaled).ravel()
+        found[..., position] = likelihood_ratios(distances, noise, lost).reshape(usable.shape)
+    return found
+
+
+def _damaged(reception: Reception) -> DamagedError:
+    lost = float(reception.lost.mean())
+    if lost > 0.1:
+        return DamagedError(
+            f"{lost:.0%} of the picture were cut off or painted over, more than can be restored"
+        )
+    return DamagedError("the picture was recompressed or changed more than can be restored")

@@ -1,0 +1,90 @@
+"""What pictures have to survive: lattices for qualities of JPEG, and what services do.
+
+Services change what they do without notice. What is said here was read in their own source or
+documentation where there is any; everything is simulated, nothing was sent through a service.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from iicnet_cli.engines.jpegproof.coefficient_lattice import CoefficientLattice
+from iicnet_cli.errors import UsageError
+
+LATTICES = (
+    CoefficientLattice(quality=60, limit=18.0, least_spacing=8.0),
+    CoefficientLattice(quality=70, limit=17.0, least_spacing=7.0),
+    CoefficientLattice(quality=75, limit=16.0, least_spacing=5.0),
+    CoefficientLattice(quality=85, limit=15.0, least_spacing=4.0),
+)
+"""The lattices, by their number in the mark. They are part of the format: only append."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """What happens to a picture on one way.
+
+    Attributes:
+        name: as ``--for`` takes it.
+        quality: of the JPEG that the service makes.
+        longest_side: pixels that the service leaves, ``None`` if any number.
+        source: where these numbers are from.
+        lattice_number: index into ``LATTICES``; ``None`` takes the one for the quality.
+    """
+
+    name: str
+    quality: int
+    longest_side: int | None
+    source: str
+
+    @property
+    def lattice_number(self) -> int:
+        """Index into ``LATTICES``: the one that loses least and survives the quality."""
+        fit = [n for n, lattice in enumerate(LATTICES) if lattice.quality <= self.quality]
+        if not fit:
+            raise UsageError(
+                f"no picture survives JPEG of quality {self.quality}",
+                hint=f"the lowest quality is {LATTICES[0].quality}",
+            )
+        return fit[-1]
+
+    @property
+    def lattice(self) -> CoefficientLattice:
+        """The lattice that survives the quality."""
+        return LATTICES[self.lattice_number]
+
+
+SERVICES = (
+    Profile("signal", 70, 1600, "source of Signal Android and Desktop, standard quality"),
+    Profile("signal-high", 75, 4096, "source of Signal Android, high quality"),
+    Profile("telegram", 87, 1280, "source of Telegram Desktop"),
+    Profile("telegram-large", 87, 2560, "source of Telegram Desktop, large photos"),
+    Profile("x", 85, 4096, "documentation of X"),
+    Profile("whatsapp", 60, 1600, "reports of users: 1600 pixels, quality about 62"),
+)
+"""The services that are simulated."""
+
+
+def jpeg_profile(quality: int = 75) -> Profile:
+    """JPEG of at least this quality, of any size."""
+    return Profile(f"jpeg:{quality}", quality, None, "asked for")
+
+
+def find_profile(name: str) -> Profile:
+    """The profile of ``jpeg``, ``jpeg:QUALITY`` or a service.
+
+    Raises:
+        UsageError: there is none, or nothing survives the quality.
+    """
+    kind, colon, quality = name.partition(":")
+    if kind == "jpeg" and not colon:
+        return jpeg_profile()
+    if kind == "jpeg" and quality.isdecimal() and 1 <= int(quality) <= 100:
+        profile = jpeg_profile(int(quality))
+        assert profile.lattice_number is not None
+        return profile
+    for profile in SERVICES:
+        if profile.name == name:
+            return profile
+    known = ", ".join(profile.name for profile in SERVICES)
+    raise UsageError(f"nothing is known of {name!r}", hint=f"known are jpeg:QUALITY, {known}")

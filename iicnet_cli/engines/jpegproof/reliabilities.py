@@ -1,0 +1,144 @@
+"""How sure a received bit is: log-likelihood ratios from the distances to the lattice.
+
+The noise of each position is estimated from the received picture itself. JPEG with other steps adds
+uniform noise, everything else roughly Gaussian noise; of a grid of such mixtures the one is taken
+that explains best how far all coefficients of the position lie from the lattice. A block that was
+painted over lies on no lattice, or has hardly any odd indices; its bits become erasures.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iicnet_cli.engines.jpegproof.dct_blocks import Floats
+
+_BINS = 64
+"""Distances from 0 to 1, in units of the spacing, are put into this many bins; even."""
+_HALF_WIDTHS = (0.0, 0.1, 0.2, 0.3, 0.36, 0.42, 0.48, 0.56, 0.66)
+"""Half widths of the uniform part of the noise, in units of the spacing."""
+_DEVIATIONS = (0.02, 0.035, 0.05, 0.075, 0.1, 0.14, 0.19, 0.25, 0.32, 0.4)
+"""Standard deviations of the Gaussian part, likewise."""
+_OUTLIERS = (0.004, 0.02, 0.06, 0.15)
+"""Shares of coefficients that lie anywhere."""
+_LOST_SHARE = 0.02
+"""Share of blocks that are thought to be lost before anything is known of them."""
+_LARGEST_EVIDENCE = 20.0
+"""One block says at most this much of the blocks around it, as the logarithm of a ratio."""
+_LOSS_CLASSES = 8
+"""Probabilities that a block is lost are rounded to this many classes."""
+
+
+@cache
+def _noise_shapes() -> NDArray[np.float64]:
+    """(S, bins): probability of each distance from the sent point, modulo 2 spacings."""
+    fine = 16
+    count = 2 * _BINS * fine  # of the period, from -1 to 1
+    offsets = (np.arange(count) + 0.5) / (_BINS * fine) - 1
+    shapes = []
+    for width in _HALF_WIDTHS:
+        uniform = (np.abs(offsets) <= max(width, 1 / (_BINS * fine))).astype(float)
+        for deviation in _DEVIATIONS:
+            gauss = sum(np.exp(-0.5 * ((offsets + 2 * k) / deviation) ** 2) for k in (-1, 0, 1))
+            spectrum = np.fft.rfft(np.fft.ifftshift(uniform)) * np.fft.rfft(np.fft.ifftshift(gauss))
+            density = np.fft.fftshift(np.fft.irfft(spectrum, count)).clip(0)
+            folded = density[count // 2 :] + density[: count // 2][::-1]
+            binned = folded.reshape(_BINS, fine).sum(1)
+            binned /= binned.sum()
+            shapes += [binned * (1 - share) + share / _BINS for share in _OUTLIERS]
+    return np.array(shapes)
+
+
+def _bins(distances: Floats) -> NDArray[np.intp]:
+    """Bins of distances from 0 to 1."""
+    return np.minimum((distances * _BINS).astype(np.intp), _BINS - 1)
+
+
+def distances_to_even(scaled: Floats) -> Floats:
+    """How far values lie from the nearest even integer, 0 to 1."""
+    return np.abs(scaled - 2 * np.rint(scaled / 2))
+
+
+def fit_noise(scaled: Floats) -> NDArray[np.float64]:
+    """Which noise a position has.
+
+    Args:
+        scaled: received coefficients (N,) in units of their spacing; bits unknown.
+
+    Returns:
+        (bins,): probability of each distance from the sent point.
+    """
+    half = _BINS // 2
+    seen = np.bincount(_bins(np.abs(scaled - np.rint(scaled))), minlength=_BINS)[:half]
+    shapes = _noise_shapes()
+    folded = shapes[:, :half] + shapes[:, half:][:, ::-1]
+    return shapes[np.argmax(np.log(folded) @ seen)]
+
+
+def find_lost_blocks(scaled: Floats, noise: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The probability that each block carries nothing, (rows, columns).
+
+    The bits are random, so in a block that carries some about half the indices are odd; in a smooth
+    or single-coloured block that was put over it nearly none. The blocks around count as well.
+
+    Args:
+        scaled: (rows, columns, P), lowest bits unknown.
+        noise: (P, bins), of :func:`fit_noise`.
+    """
+    positions = scaled.shape[2]
+    half = _BINS // 2
+    folded = noise[:, :half] + noise[:, half:][:, ::-1]
+    nearest = np.rint(scaled)
+    surprise = np.log(folded * half)[np.arange(positions), _bins(np.abs(scaled - nearest)) % half]
+    evidence = surprise.sum(2)
+    counts = np.arange(positions + 1)
+    balance = np.array([math.lgamma(positions + 1) - math.lgamma(k + 1) - math.lgamma(positions - k + 1) for k in counts])
+    balance += math.log(positions + 1) - positions * math.log(2)
+    evidence += balance[(nearest.astype(np.int32) & 1).sum(2)]
+    padded = np.pad(evidence.clip(-_LARGEST_EVIDENCE, _LARGEST_EVIDENCE), 1)
+    rows, columns = evidence.shape
+    around = sum(padded[y : y + rows, x : x + columns] for y in range(3) for x in range(3))
+    total = (evidence + around) / 2 - math.log(_LOST_SHARE)
+    return 1 / (1 + np.exp(total.clip(-50, 50)))
+
+
+def estimate_noise(
+    scaled: Floats, present: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Noise (P, bins) of each position, and lost blocks (rows, columns).
+
+    Args:
+        scaled: (rows, columns, P), lowest bits unknown.
+        present: (rows, columns), the blocks that were received.
+    """
+    kept = present
+    for _ in range(2):  # lost blocks disturb the first estimate of the noise
+        noise = np.array([fit_noise(position) for position in scaled[kept].T])
+        lost = np.where(present, find_lost_blocks(scaled, noise), 1.0)
+        if np.count_nonzero(lost < 0.5) < 16:
+            break
+        kept = lost < 0.5
+    return noise, lost
+
+
+def likelihood_ratios(
+    distances: Floats, noise: NDArray[np.float64], lost: NDArray[np.float64]
+) -> Floats:
+    """Log-likelihood ratios of bits.
+
+    Args:
+        distances: (N,), 0 to 1, from the nearest point whose bit is 0; the one whose bit is 1 is
+            1 minus that away.
+        noise: (bins,), probability of each distance from the sent point.
+        lost: (N,), probabilities that the coefficient carries nothing.
+    """
+    share = (np.arange(_LOSS_CLASSES) + 0.5) / _LOSS_CLASSES
+    share[0] = 0.003
+    mixed = noise + (share / (1 - share))[:, None] / _BINS
+    table = np.log(mixed / mixed[:, ::-1])
+    table[-1] = 0
+    classes = np.minimum((lost * _LOSS_CLASSES).astype(np.intp), _LOSS_CLASSES - 1)
+    return table.astype(np.float32)[classes, _bins(distances)]

@@ -1,0 +1,101 @@
+"""What may happen to a picture on its way, simulated: re-encoding and noise."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from iicnet_cli.pictures.arrays import Pixels
+
+
+@dataclasses.dataclass(frozen=True)
+class Recoding:
+    """A lossy file that a picture goes through.
+
+    Attributes:
+        kind: of Pillow: ``JPEG`` or ``WEBP``.
+        options: of Pillow.
+    """
+
+    kind: str
+    options: dict[str, Any]
+
+    def apply(self, pixels: Pixels) -> Pixels:
+        """(H, W, 3) as it arrives."""
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, self.kind, **self.options)
+        with Image.open(file) as image:
+            return np.array(image.convert("RGB"), np.uint8)
+
+
+def jpeg(quality: int, chroma: str = "4:2:0", *, progressive: bool = False) -> Recoding:
+    """JPEG as libjpeg makes it; progressive ones are optimised as well."""
+    options = {"quality": quality, "subsampling": chroma}
+    if progressive:
+        options |= {"progressive": True, "optimize": True}
+    return Recoding("JPEG", options)
+
+
+@dataclasses.dataclass(frozen=True)
+class Noise:
+    """Gaussian noise, independent in each sample and the same in each call.
+
+    Attributes:
+        deviation: in 8-bit units.
+    """
+
+    deviation: float
+
+    def apply(self, pixels: Pixels) -> Pixels:
+        """(H, W, 3) as it arrives."""
+        added = np.random.default_rng(0).normal(0, self.deviation, pixels.shape)
+        return np.clip(np.rint(pixels + added), 0, 255).astype(np.uint8)
+
+
+@dataclasses.dataclass(frozen=True)
+class SimulatedChannel:
+    """One way of a picture.
+
+    Attributes:
+        name: for tables.
+        steps: what happens, in order.
+    """
+
+    name: str
+    steps: tuple[Recoding | Noise, ...]
+
+    def apply(self, pixels: Pixels) -> Pixels:
+        """(H, W, 3) as it arrives."""
+        for step in self.steps:
+            pixels = step.apply(pixels)
+        return pixels
+
+
+def channels_from(quality: int) -> tuple[SimulatedChannel, ...]:
+    """Everything that a picture for JPEG of this quality and better has to survive."""
+    found = [
+        SimulatedChannel(f"JPEG {each} {chroma}", (jpeg(each, chroma),))
+        for each in range(quality, 96, 5)
+        for chroma in ("4:2:0", "4:4:4")
+    ]
+    found += [
+        SimulatedChannel(f"JPEG 85, {quality}", (jpeg(85), jpeg(quality))),
+        SimulatedChannel(f"JPEG {quality}, 90", (jpeg(quality), jpeg(90))),
+        SimulatedChannel(f"JPEG {quality} progressive", (jpeg(quality, progressive=True),)),
+    ]
+    if quality <= 70:
+        found.append(SimulatedChannel("WebP 90", (Recoding("WEBP", {"quality": 90}),)))
+    deviation = 1.0 if quality >= 85 else 1.5
+    found.append(SimulatedChannel(f"noise {deviation:g}", (Noise(deviation),)))
+    return tuple(found)
+
+
+def hardest_channels(quality: int) -> tuple[SimulatedChannel, ...]:
+    """Those of :func:`channels_from` that lose most; every other one loses less."""
+    between = [SimulatedChannel(f"JPEG {q}", (jpeg(q),)) for q in (quality, quality + 5, 95)]
+    names = ("JPEG 85,", f"JPEG {quality},", "WebP", "noise")
+    return (*between, *(c for c in channels_from(quality) if c.name.startswith(names)))

@@ -1,0 +1,183 @@
+"""Finding lattice, grid and place in a received picture, whatever was cut off it.
+
+1. The 64 offsets of the 8 x 8 grid: at the right one the coefficients lie near the lattice.
+2. The offset in blocks: a correlation with the pilots, by the fast Fourier transform.
+3. The mark confirms both with its check sum.
+
+An uncropped picture needs only the third step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iicnet_cli.engines.jpegproof.coefficient_lattice import CoefficientLattice
+from iicnet_cli.engines.jpegproof.control_cells import PERIOD, mark_cells, pilots
+from iicnet_cli.engines.jpegproof.dct_blocks import BASIS, BLOCK, Floats, forward_dct
+from iicnet_cli.engines.jpegproof.reliabilities import (
+    distances_to_even,
+    estimate_noise,
+    likelihood_ratios,
+)
+from iicnet_cli.engines.jpegproof.robust_mark import MARK_LENGTH, RobustMark
+
+_CANDIDATES = 4
+"""Pairs of lattice and grid that are looked at, the most likely ones."""
+_LEAST_SCORE = 4.0
+"""Standard deviations by which a grid must stand out to be looked at."""
+_LONGEST_SIDE = 1 << 15
+"""Pixels of a picture on each axis, at most."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Reception:
+    """The coefficients of a received picture on one lattice and grid, placed in the whole picture.
+
+    Attributes:
+        scaled: (rows, columns, P), in units of the spacings; blocks that were cut off are 0.
+        noise: (P, bins), of :func:`iicnet_cli.engines.jpegproof.reliabilities.fit_noise`.
+        lost: (rows, columns), the probability that a block carries nothing.
+    """
+
+    scaled: Floats
+    noise: NDArray[np.float64]
+    lost: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, coefficients: Floats, lattice: CoefficientLattice) -> Reception:
+        """A received part (rows, columns, 8, 8) by itself."""
+        scaled = lattice.scaled(coefficients)
+        noise, lost = estimate_noise(scaled, np.ones(scaled.shape[:2], bool))
+        return cls(scaled, noise, lost)
+
+    def placed(self, top: int, left: int, rows: int, columns: int) -> Reception:
+        """The same in a picture of ``rows`` x ``columns`` blocks, (top, left) blocks from its
+        corner; what does not lie inside is left out."""
+        first_row, first_column = max(0, -top), max(0, -left)
+        inside = np.s_[first_row : rows - top, first_column : columns - left]
+        part, lost_part = self.scaled[inside], self.lost[inside]
+        area = np.s_[
+            top + first_row : top + first_row + part.shape[0],
+            left + first_column : left + first_column + part.shape[1],
+        ]
+        scaled = np.zeros((rows, columns, part.shape[2]), np.float32)
+        lost = np.ones((rows, columns))
+        scaled[area], lost[area] = part, lost_part
+        return Reception(scaled, self.noise, lost)
+
+
+@dataclasses.dataclass(frozen=True)
+class Located:
+    """A picture whose mark was read.
+
+    Attributes:
+        mark: of the picture.
+        reception: of the whole picture.
+    """
+
+    mark: RobustMark
+    reception: Reception
+
+
+def locate(luma: Floats, lattices: Sequence[CoefficientLattice]) -> Located | None:
+    """Find which lattice a picture has and where, or ``None``.
+
+    Args:
+        luma: (H, W), 0 to 255.
+        lattices: those that are known; their index is their number in the mark.
+    """
+    if min(luma.shape) < BLOCK or max(luma.shape) > _LONGEST_SIDE:
+        return None
+    coefficients = forward_dct(luma)
+    for number, lattice in enumerate(lattices):
+        reception = Reception.of(coefficients, lattice)
+        located = _read_mark(reception, number, 0, 0)
+        if located is not None:
+            return located
+    for number, (y, x) in _likely_grids(luma, lattices):
+        reception = Reception.of(forward_dct(luma[y:, x:]), lattices[number])
+        top, left = _find_place(reception)
+        located = _read_mark(reception, number, top, left)
+        if located is not None:
+            return located
+    return None
+
+
+def _likely_grids(
+    luma: Floats, lattices: Sequence[CoefficientLattice]
+) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Pairs of lattice and offset (y, x) of the grid, the most likely ones first."""
+    found = []
+    responses: dict[tuple[int, int], Floats] = {}
+    for number, lattice in enumerate(lattices):
+        scores = np.zeros((BLOCK, BLOCK))
+        for index in range(min(3, len(lattice.spacings))):
+            place = (int(lattice.positions[0][index]), int(lattice.positions[1][index]))
+            if place not in responses:
+                responses[place] = _filtered(luma, *place)
+            phase = np.cos(responses[place] * (2 * np.pi / lattice.spacings[index]))
+            for y in range(BLOCK):
+                for x in range(BLOCK):
+                    seen = phase[y::BLOCK, x::BLOCK]
+                    scores[y, x] += seen.mean() * np.sqrt(2 * seen.size)
+        scores = (scores - np.median(scores)) / np.sqrt(3)
+        for flat in np.argsort(-scores, axis=None)[:_CANDIDATES]:
+            y, x = divmod(int(flat), BLOCK)
+            found.append((float(scores[y, x]), number, (y, x)))
+    for score, number, offset in sorted(found, reverse=True)[:_CANDIDATES]:
+        if score > _LEAST_SCORE:
+            yield number, offset
+
+
+def _filtered(luma: Floats, vertical: int, horizontal: int) -> Floats:
+    """One DCT coefficient of the block at every pixel, (H - 7, W - 7)."""
+    height, width = luma.shape
+    rows = sum(
+        BASIS[vertical, k] * luma[k : height - BLOCK + 1 + k] for k in range(BLOCK)
+    )
+    assert not isinstance(rows, int)
+    both = sum(
+        BASIS[horizontal, k] * rows[:, k : width - BLOCK + 1 + k] for k in range(BLOCK)
+    )
+    return np.asarray(both, np.float32)
+
+
+def _find_place(reception: Reception) -> tuple[int, int]:
+    """Where in its picture a part lies, in blocks from the top left corner."""
+    soft = np.cos(np.pi * reception.scaled[..., 0]) * (1 - reception.lost)
+    rows, columns = soft.shape
+    seen = np.zeros((PERIOD, PERIOD))
+    y, x = np.mgrid[:rows, :columns]
+    np.add.at(seen, (y % PERIOD, x % PERIOD), soft)
+    expected = np.zeros((PERIOD, PERIOD))
+    places, bits = pilots(PERIOD, PERIOD)
+    expected[places] = 1 - 2.0 * bits
+    correlation = np.fft.irfft2(np.fft.rfft2(expected) * np.fft.rfft2(seen).conj())
+    top, left = divmod(int(np.argmax(correlation)), PERIOD)
+    return top, left
+
+
+def _read_mark(reception: Reception, lattice: int, top: int, left: int) -> Located | None:
+    """The picture, if a valid mark for this lattice can be read at this place."""
+    rows, columns = reception.lost.shape
+    ratios = likelihood_ratios(
+        distances_to_even(reception.scaled[..., 0]).ravel(),
+        reception.noise[0],
+        reception.lost.ravel(),
+    ).reshape(rows, columns)
+    places, numbers = mark_cells(top + rows, left + columns, MARK_LENGTH)
+    inside = (places[0] >= top) & (places[1] >= left)
+    sums = np.bincount(
+        numbers[inside],
+        ratios[places[0][inside] - top, places[1][inside] - left],
+        minlength=MARK_LENGTH,
+    )
+    mark = RobustMark.decode(sums.astype(np.float32))
+    if mark is None or mark.lattice != lattice:
+        return None
+    placed = reception.placed(top, left, mark.rows, mark.columns)
+    return Located(mark, placed) if (placed.lost < 1).any() else None
