@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from iicnet_cli.engines.jpegproof.dct_blocks import Floats, forward_dct, luma_of
+from iicnet_cli.engines.jpegproof.dct_blocks import Floats
 from iicnet_cli.engines.jpegproof.lattice_decoder import stage_likelihoods
 from iicnet_cli.engines.jpegproof.lattice_encoder import Labels, LatticeCover
 from iicnet_cli.engines.jpegproof.payload_codes import CHECK_BYTES, stage_cells
@@ -14,7 +14,7 @@ from iicnet_cli.engines.jpegproof.pseudorandom import random_bits
 from iicnet_cli.engines.jpegproof.robust_mark import RATE_UNITS
 from iicnet_cli.engines.jpegproof.simulated_channels import SimulatedChannel
 from iicnet_cli.engines.jpegproof.staged_code import StageCells
-from iicnet_cli.engines.jpegproof.synchronisation import Reception
+from iicnet_cli.engines.jpegproof.reception import ReceivedBlocks, Reception
 
 _CODE_EFFICIENCY = 0.96
 """Share of the information that arrives that the error correction can use."""
@@ -91,10 +91,11 @@ def measure(
     embedding = cover.rendered(labels)
     rates = np.full(len(stages), _HIGHEST_RATE)
     for channel in channels:
-        received = forward_dct(luma_of(channel.apply(embedding)))
+        received = ReceivedBlocks.of(channel.apply(embedding))
         reception = Reception.of(received, cover.lattice)
         for stage, cells in enumerate(stages):
-            likelihoods = stage_likelihoods(reception, cover.lattice, labels, stage).reshape(-1)
+            lower = labels & (1 << stage) - 1
+            likelihoods = stage_likelihoods(reception, cover.lattice, lower, stage).reshape(-1)
             known = _information(likelihoods, labels, stage, cells)
             rates[stage] = min(rates[stage], known * _CODE_EFFICIENCY)
     return CarryingPlan(stages, tuple(rates), group_bits)

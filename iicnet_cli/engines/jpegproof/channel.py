@@ -12,7 +12,7 @@ through the hardest simulated channels, and the information that arrives is what
 from __future__ import annotations
 
 from iicnet_cli.engines.jpegproof.capacity_measurement import CarryingPlan, measure
-from iicnet_cli.engines.jpegproof.dct_blocks import Floats, luma_of, whole_blocks
+from iicnet_cli.engines.jpegproof.dct_blocks import whole_blocks
 from iicnet_cli.engines.jpegproof.lattice_decoder import decode
 from iicnet_cli.engines.jpegproof.lattice_encoder import LatticeCover, encode
 from iicnet_cli.engines.jpegproof.payload_codes import PayloadCodes
@@ -72,15 +72,7 @@ def read(pixels: Pixels) -> bytes:
         NotAnEmbeddingError: no mark was found.
         DamagedError: there is a mark, but the payload cannot be restored.
     """
-    return read_luma(luma_of(pixels))
-
-
-def read_luma(luma: Floats) -> bytes:
-    """The bytes in the luma (H, W) of a received picture, 0 to 255; as :func:`read`.
-
-    The luma of a JPEG, as it is in the file, is slightly better than that of its pixels.
-    """
-    located = locate(luma, LATTICES)
+    located = locate(pixels, LATTICES)
     if located is None:
         raise NotAnEmbeddingError("no mark was found in the picture")
     codes = PayloadCodes(LATTICES[located.mark.lattice], located.mark)

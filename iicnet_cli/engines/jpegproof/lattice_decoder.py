@@ -11,12 +11,7 @@ from iicnet_cli.engines.jpegproof.coefficient_lattice import CoefficientLattice
 from iicnet_cli.engines.jpegproof.dct_blocks import Floats
 from iicnet_cli.engines.jpegproof.payload_codes import CHECK_BYTES, PayloadCodes
 from iicnet_cli.engines.jpegproof.pseudorandom import random_bits
-from iicnet_cli.engines.jpegproof.reliabilities import (
-    distances_to_even,
-    fit_noise,
-    likelihood_ratios,
-)
-from iicnet_cli.engines.jpegproof.synchronisation import Reception
+from iicnet_cli.engines.jpegproof.reception import Reception
 from iicnet_cli.errors import DamagedError
 
 Labels = NDArray[np.int32]
@@ -61,16 +56,12 @@ def stage_likelihoods(
         stage: number of the bit.
     """
     found = np.zeros(labels.shape, np.float32)
-    usable = reception.lost < 0.5
-    lost = reception.lost.ravel()
     for position in np.flatnonzero(lattice.bits > stage):
-        scaled = reception.scaled[..., position]
-        noise = reception.noise[position]
         if stage:
-            scaled = (scaled - labels[..., position]) / (1 << stage)
-            noise = fit_noise(scaled[usable])
-        distances = distances_to_even(scaled).ravel()
-        found[..., position] = likelihood_ratios(distances, noise, lost).reshape(usable.shape)
+            lower = labels[..., position]
+            found[..., position] = reception.upper_likelihoods(position, lower, stage)
+        else:
+            found[..., position] = reception.likelihoods(position)
     return found
 
 

@@ -63,22 +63,36 @@ def distances_to_even(scaled: Floats) -> Floats:
 
 
 def fit_noise(scaled: Floats) -> NDArray[np.float64]:
-    """Which noise a position has.
+    """Which noise coefficients have.
 
     Args:
-        scaled: received coefficients (N,) in units of their spacing; bits unknown.
+        scaled: received coefficients (N,) in units of their spacing; lowest bits unknown.
 
     Returns:
-        (bins,): probability of each distance from the sent point.
+        (bins,): probability of each distance from the sent point, modulo 2 spacings.
     """
     half = _BINS // 2
     seen = np.bincount(_bins(np.abs(scaled - np.rint(scaled))), minlength=_BINS)[:half]
+    shapes, logarithms = _folded_shapes()
+    return shapes[np.argmax(logarithms @ seen)]
+
+
+@cache
+def _folded_shapes() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Shapes of the noise, and the logarithms of what is seen of them without knowing the bits."""
     shapes = _noise_shapes()
-    folded = shapes[:, :half] + shapes[:, half:][:, ::-1]
-    return shapes[np.argmax(np.log(folded) @ seen)]
+    return shapes, np.log(_folded(shapes))
 
 
-def find_lost_blocks(scaled: Floats, noise: NDArray[np.float64]) -> NDArray[np.float64]:
+def _folded(noise: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities (..., bins / 2) of distances from the nearest point, sent or not."""
+    half = _BINS // 2
+    return np.asarray(noise[..., :half] + noise[..., half:][..., ::-1])
+
+
+def find_lost_blocks(
+    scaled: Floats, noise: NDArray[np.float64], classes: NDArray[np.intp]
+) -> NDArray[np.float64]:
     """The probability that each block carries nothing, (rows, columns).
 
     The bits are random, so in a block that carries some about half the indices are odd; in a smooth
@@ -86,59 +100,48 @@ def find_lost_blocks(scaled: Floats, noise: NDArray[np.float64]) -> NDArray[np.f
 
     Args:
         scaled: (rows, columns, P), lowest bits unknown.
-        noise: (P, bins), of :func:`fit_noise`.
+        noise: (classes, P, bins), of :func:`fit_noise`.
+        classes: (rows, columns), which noise a block has.
     """
     positions = scaled.shape[2]
     half = _BINS // 2
-    folded = noise[:, :half] + noise[:, half:][:, ::-1]
     nearest = np.rint(scaled)
-    surprise = np.log(folded * half)[np.arange(positions), _bins(np.abs(scaled - nearest)) % half]
-    evidence = surprise.sum(2)
-    counts = np.arange(positions + 1)
-    balance = np.array([math.lgamma(positions + 1) - math.lgamma(k + 1) - math.lgamma(positions - k + 1) for k in counts])
-    balance += math.log(positions + 1) - positions * math.log(2)
-    evidence += balance[(nearest.astype(np.int32) & 1).sum(2)]
+    bins = _bins(np.abs(scaled - nearest)) % half
+    surprise = np.log(_folded(noise) * half).astype(np.float32)
+    evidence = surprise[classes[..., None], np.arange(positions), bins].sum(2)
+    evidence += _balance(positions)[(nearest.astype(np.int32) & 1).sum(2)]
     padded = np.pad(evidence.clip(-_LARGEST_EVIDENCE, _LARGEST_EVIDENCE), 1)
     rows, columns = evidence.shape
     around = sum(padded[y : y + rows, x : x + columns] for y in range(3) for x in range(3))
     total = (evidence + around) / 2 - math.log(_LOST_SHARE)
-    return 1 / (1 + np.exp(total.clip(-50, 50)))
+    return np.asarray(1 / (1 + np.exp(total.clip(-50, 50))))
 
 
-def estimate_noise(
-    scaled: Floats, present: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Noise (P, bins) of each position, and lost blocks (rows, columns).
-
-    Args:
-        scaled: (rows, columns, P), lowest bits unknown.
-        present: (rows, columns), the blocks that were received.
-    """
-    kept = present
-    for _ in range(2):  # lost blocks disturb the first estimate of the noise
-        noise = np.array([fit_noise(position) for position in scaled[kept].T])
-        lost = np.where(present, find_lost_blocks(scaled, noise), 1.0)
-        if np.count_nonzero(lost < 0.5) < 16:
-            break
-        kept = lost < 0.5
-    return noise, lost
+def _balance(positions: int) -> NDArray[np.float64]:
+    """How much more likely each number of odd indices is of random bits than of anything."""
+    total = math.log(positions + 1) - positions * math.log(2)
+    return np.array([total + math.log(math.comb(positions, n)) for n in range(positions + 1)])
 
 
 def likelihood_ratios(
-    distances: Floats, noise: NDArray[np.float64], lost: NDArray[np.float64]
+    distances: Floats,
+    noise: NDArray[np.float64],
+    classes: NDArray[np.intp],
+    lost: NDArray[np.float64],
 ) -> Floats:
-    """Log-likelihood ratios of bits.
+    """Log of P(0) / P(1) for bits.
 
     Args:
-        distances: (N,), 0 to 1, from the nearest point whose bit is 0; the one whose bit is 1 is
-            1 minus that away.
-        noise: (bins,), probability of each distance from the sent point.
-        lost: (N,), probabilities that the coefficient carries nothing.
+        distances: any shape, 0 to 1, from the nearest point whose bit is 0; the one whose bit is 1
+            is 1 minus that away.
+        noise: (classes, bins), of :func:`fit_noise`.
+        classes: which noise each coefficient has.
+        lost: the probability that each coefficient carries nothing.
     """
     share = (np.arange(_LOSS_CLASSES) + 0.5) / _LOSS_CLASSES
     share[0] = 0.003
-    mixed = noise + (share / (1 - share))[:, None] / _BINS
-    table = np.log(mixed / mixed[:, ::-1])
-    table[-1] = 0
-    classes = np.minimum((lost * _LOSS_CLASSES).astype(np.intp), _LOSS_CLASSES - 1)
-    return table.astype(np.float32)[classes, _bins(distances)]
+    mixed = noise[:, None] + (share / (1 - share))[:, None] / _BINS
+    table = np.log(mixed / mixed[..., ::-1]).astype(np.float32)
+    table[:, -1] = 0
+    loss_classes = np.minimum((lost * _LOSS_CLASSES).astype(np.intp), _LOSS_CLASSES - 1)
+    return table[classes, loss_classes, _bins(distances)]

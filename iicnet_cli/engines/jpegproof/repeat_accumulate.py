@@ -26,9 +26,9 @@ Floats = NDArray[np.float32]
 
 _LIGHT_DEGREE = 3
 """Checks that most message bits take part in."""
-_HEAVY_DEGREE = 11
+_HEAVY_DEGREE = 9
 """Checks that some message bits take part in: they are decoded first and help the others."""
-_HEAVY_SHARE = 0.1
+_HEAVY_SHARE = 0.2
 """Share of the message bits that are heavy."""
 _SCALE = 0.8
 """Messages of checks are multiplied by this, for the minimum overrates them."""

@@ -17,13 +17,10 @@ from numpy.typing import NDArray
 
 from iicnet_cli.engines.jpegproof.coefficient_lattice import CoefficientLattice
 from iicnet_cli.engines.jpegproof.control_cells import PERIOD, mark_cells, pilots
-from iicnet_cli.engines.jpegproof.dct_blocks import BASIS, BLOCK, Floats, forward_dct
-from iicnet_cli.engines.jpegproof.reliabilities import (
-    distances_to_even,
-    estimate_noise,
-    likelihood_ratios,
-)
+from iicnet_cli.engines.jpegproof.dct_blocks import BASIS, BLOCK, Floats, luma_of
+from iicnet_cli.engines.jpegproof.reception import ReceivedBlocks, Reception
 from iicnet_cli.engines.jpegproof.robust_mark import MARK_LENGTH, RobustMark
+from iicnet_cli.pictures.arrays import Pixels
 
 _CANDIDATES = 4
 """Pairs of lattice and grid that are looked at, the most likely ones."""
@@ -31,43 +28,6 @@ _LEAST_SCORE = 4.0
 """Standard deviations by which a grid must stand out to be looked at."""
 _LONGEST_SIDE = 1 << 15
 """Pixels of a picture on each axis, at most."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Reception:
-    """The coefficients of a received picture on one lattice and grid, placed in the whole picture.
-
-    Attributes:
-        scaled: (rows, columns, P), in units of the spacings; blocks that were cut off are 0.
-        noise: (P, bins), of :func:`iicnet_cli.engines.jpegproof.reliabilities.fit_noise`.
-        lost: (rows, columns), the probability that a block carries nothing.
-    """
-
-    scaled: Floats
-    noise: NDArray[np.float64]
-    lost: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, coefficients: Floats, lattice: CoefficientLattice) -> Reception:
-        """A received part (rows, columns, 8, 8) by itself."""
-        scaled = lattice.scaled(coefficients)
-        noise, lost = estimate_noise(scaled, np.ones(scaled.shape[:2], bool))
-        return cls(scaled, noise, lost)
-
-    def placed(self, top: int, left: int, rows: int, columns: int) -> Reception:
-        """The same in a picture of ``rows`` x ``columns`` blocks, (top, left) blocks from its
-        corner; what does not lie inside is left out."""
-        first_row, first_column = max(0, -top), max(0, -left)
-        inside = np.s_[first_row : rows - top, first_column : columns - left]
-        part, lost_part = self.scaled[inside], self.lost[inside]
-        area = np.s_[
-            top + first_row : top + first_row + part.shape[0],
-            left + first_column : left + first_column + part.shape[1],
-        ]
-        scaled = np.zeros((rows, columns, part.shape[2]), np.float32)
-        lost = np.ones((rows, columns))
-        scaled[area], lost[area] = part, lost_part
-        return Reception(scaled, self.noise, lost)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,23 +43,23 @@ class Located:
     reception: Reception
 
 
-def locate(luma: Floats, lattices: Sequence[CoefficientLattice]) -> Located | None:
+def locate(pixels: Pixels, lattices: Sequence[CoefficientLattice]) -> Located | None:
     """Find which lattice a picture has and where, or ``None``.
 
     Args:
-        luma: (H, W), 0 to 255.
+        pixels: (H, W, 3).
         lattices: those that are known; their index is their number in the mark.
     """
-    if min(luma.shape) < BLOCK or max(luma.shape) > _LONGEST_SIDE:
+    if min(pixels.shape[:2]) < BLOCK or max(pixels.shape[:2]) > _LONGEST_SIDE:
         return None
-    coefficients = forward_dct(luma)
+    blocks = ReceivedBlocks.of(pixels)
     for number, lattice in enumerate(lattices):
-        reception = Reception.of(coefficients, lattice)
+        reception = Reception.of(blocks, lattice)
         located = _read_mark(reception, number, 0, 0)
         if located is not None:
             return located
-    for number, (y, x) in _likely_grids(luma, lattices):
-        reception = Reception.of(forward_dct(luma[y:, x:]), lattices[number])
+    for number, (y, x) in _likely_grids(luma_of(pixels), lattices):
+        reception = Reception.of(ReceivedBlocks.of(pixels[y:, x:]), lattices[number])
         top, left = _find_place(reception)
         located = _read_mark(reception, number, top, left)
         if located is not None:
@@ -164,11 +124,7 @@ def _find_place(reception: Reception) -> tuple[int, int]:
 def _read_mark(reception: Reception, lattice: int, top: int, left: int) -> Located | None:
     """The picture, if a valid mark for this lattice can be read at this place."""
     rows, columns = reception.lost.shape
-    ratios = likelihood_ratios(
-        distances_to_even(reception.scaled[..., 0]).ravel(),
-        reception.noise[0],
-        reception.lost.ravel(),
-    ).reshape(rows, columns)
+    ratios = reception.likelihoods(0)
     places, numbers = mark_cells(top + rows, left + columns, MARK_LENGTH)
     inside = (places[0] >= top) & (places[1] >= left)
     sums = np.bincount(

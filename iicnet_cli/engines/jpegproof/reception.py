@@ -1,0 +1,135 @@
+"""A received picture on one lattice and grid: its coefficients, their noise, and lost blocks."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iicnet_cli.engines.jpegproof.coefficient_lattice import CoefficientLattice
+from iicnet_cli.engines.jpegproof.dct_blocks import (
+    BLOCK,
+    Floats,
+    forward_dct,
+    luma_of,
+    whole_blocks,
+)
+from iicnet_cli.engines.jpegproof.reliabilities import (
+    distances_to_even,
+    find_lost_blocks,
+    fit_noise,
+    likelihood_ratios,
+)
+from iicnet_cli.pictures.arrays import Pixels
+
+_CLIPPED_PIXELS = (1, 3, 7, 17)
+"""Blocks with at least so many pixels that are black or white in a channel are classes of their
+own: clipping is what disturbs the lattice most."""
+_LEAST_BLOCKS = 40
+"""A class of fewer blocks gets the noise of all blocks."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReceivedBlocks:
+    """What does not depend on the lattice.
+
+    Attributes:
+        coefficients: (rows, columns, 8, 8).
+        classes: (rows, columns), how much of the block is clipped: 0 (nothing) to 4.
+    """
+
+    coefficients: Floats
+    classes: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, pixels: Pixels) -> Self:
+        """The blocks of a picture (H, W, 3) whose grid starts at its top left corner."""
+        rows, columns = whole_blocks(pixels)
+        area = pixels[: rows * BLOCK, : columns * BLOCK]
+        clipped = ((area == 0) | (area == 255)).any(2)
+        counts = clipped.reshape(rows, BLOCK, columns, BLOCK).sum((1, 3))
+        return cls(forward_dct(luma_of(area)), np.searchsorted(_CLIPPED_PIXELS, counts, "right"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Reception:
+    """The coefficients of a received picture on a lattice, placed in the whole picture.
+
+    Attributes:
+        scaled: (rows, columns, P), in units of the spacings; blocks that were cut off are 0.
+        classes: (rows, columns), of :class:`ReceivedBlocks`.
+        noise: (classes, P, bins), of :func:`fit_noise`.
+        lost: (rows, columns), the probability that a block carries nothing.
+    """
+
+    scaled: Floats
+    classes: NDArray[np.intp]
+    noise: NDArray[np.float64]
+    lost: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, blocks: ReceivedBlocks, lattice: CoefficientLattice) -> Self:
+        """A received part by itself."""
+        scaled = lattice.scaled(blocks.coefficients)
+        lost = np.zeros(blocks.classes.shape)
+        for _ in range(2):  # lost blocks disturb the first estimate of the noise
+            kept = lost < 0.5
+            noise = np.stack(
+                [
+                    fit_by_class(scaled[..., position], blocks.classes, kept)
+                    for position in range(scaled.shape[2])
+                ],
+                axis=1,
+            )
+            lost = find_lost_blocks(scaled, noise, blocks.classes)
+        return cls(scaled, blocks.classes, noise, lost)
+
+    def placed(self, top: int, left: int, rows: int, columns: int) -> Self:
+        """The same in a picture of ``rows`` x ``columns`` blocks, (top, left) blocks from its
+        corner; what does not lie inside is left out."""
+        height, width = self.lost.shape
+        part = np.s_[: max(0, min(height, rows - top)), : max(0, min(width, columns - left))]
+        lost = np.ones((rows, columns))
+        scaled = np.zeros((rows, columns, self.scaled.shape[2]), np.float32)
+        classes = np.zeros((rows, columns), np.intp)
+        for whole, own in ((lost, self.lost), (scaled, self.scaled), (classes, self.classes)):
+            whole[top : top + height, left : left + width] = own[part]
+        return type(self)(scaled, classes, self.noise, lost)
+
+    def likelihoods(self, position: int) -> Floats:
+        """Log of P(0) / P(1) of the lowest bit of a position in all blocks, (rows, columns)."""
+        distances = distances_to_even(self.scaled[..., position])
+        return likelihood_ratios(distances, self.noise[:, position], self.classes, self.lost)
+
+    def upper_likelihoods(self, position: int, lower: NDArray[np.int32], stage: int) -> Floats:
+        """The same for a bit above the lowest one.
+
+        Args:
+            position: 0 to P - 1.
+            lower: (rows, columns), all bits below.
+            stage: number of the bit, 1 or 2.
+        """
+        scaled = (self.scaled[..., position] - lower) / (1 << stage)
+        noise = fit_by_class(scaled, self.classes, self.lost < 0.5)
+        return likelihood_ratios(distances_to_even(scaled), noise, self.classes, self.lost)
+
+
+def fit_by_class(
+    scaled: Floats, classes: NDArray[np.intp], kept: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """The noise (classes, bins) of a position.
+
+    Args:
+        scaled: (rows, columns), in units of the spacing.
+        classes: (rows, columns).
+        kept: (rows, columns), the blocks to look at.
+    """
+    everything = fit_noise(scaled[kept])
+    noise = [everything] * (len(_CLIPPED_PIXELS) + 1)
+    for number in range(len(noise)):
+        own = scaled[kept & (classes == number)]
+        if len(own) >= _LEAST_BLOCKS:
+            noise[number] = fit_noise(own)
+    return np.array(noise)
