@@ -16,7 +16,7 @@ from iicnet_cli.engines.jpegproof.simulated_channels import SimulatedChannel
 from iicnet_cli.engines.jpegproof.staged_code import StageCells
 from iicnet_cli.engines.jpegproof.reception import ReceivedBlocks, Reception
 
-_CODE_EFFICIENCY = 0.96
+_CODE_EFFICIENCY = 0.945
 """Share of the information that arrives that the error correction can use."""
 _MARGIN_BITS = 200
 """Coded bits of a stage that stay unused beside that: short codes are less efficient."""

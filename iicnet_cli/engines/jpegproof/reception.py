@@ -28,7 +28,7 @@ _CLIPPED_PIXELS = (1, 3, 7, 17)
 """Blocks with at least so many pixels that are black or white in a channel are classes of their
 own: clipping is what disturbs the lattice most."""
 _LEAST_BLOCKS = 40
-"""A class of fewer blocks gets the noise of all blocks."""
+"""A class of fewer blocks gets the noise of all clipped blocks."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Reception:
     Attributes:
         scaled: (rows, columns, P), in units of the spacings; blocks that were cut off are 0.
         classes: (rows, columns), of :class:`ReceivedBlocks`.
-        noise: (classes, P, bins), of :func:`fit_noise`.
+        noise: (classes, P, bins), as :func:`likelihood_ratios` takes it.
         lost: (rows, columns), the probability that a block carries nothing.
     """
 
@@ -126,10 +126,11 @@ def fit_by_class(
         classes: (rows, columns).
         kept: (rows, columns), the blocks to look at.
     """
-    everything = fit_noise(scaled[kept])
-    noise = [everything] * (len(_CLIPPED_PIXELS) + 1)
-    for number in range(len(noise)):
+    unclipped = fit_noise(scaled[kept & (classes == 0)])
+    noise = [unclipped.probabilities]
+    for number in range(1, len(_CLIPPED_PIXELS) + 1):
         own = scaled[kept & (classes == number)]
-        if len(own) >= _LEAST_BLOCKS:
-            noise[number] = fit_noise(own)
+        if len(own) < _LEAST_BLOCKS:
+            own = scaled[kept & (classes > 0)]
+        noise.append(fit_noise(own, unclipped).probabilities)
     return np.array(noise)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,11 @@ _HALF_WIDTHS = (0.0, 0.1, 0.2, 0.3, 0.36, 0.42, 0.48, 0.56, 0.66)
 """Half widths of the uniform part of the noise, in units of the spacing."""
 _DEVIATIONS = (0.02, 0.035, 0.05, 0.075, 0.1, 0.14, 0.19, 0.25, 0.32, 0.4)
 """Standard deviations of the Gaussian part, likewise."""
-_OUTLIERS = (0.004, 0.02, 0.06, 0.15)
-"""Shares of coefficients that lie anywhere."""
+_OUTLIERS = (0.002, 0.01, 0.05, 0.15)
+"""Shares of coefficients that lie anywhere, because of clipping."""
+_FEW_OUTLIERS = 2
+"""So many of the shares are possible where nothing is clipped. If more were, the values of JPEG
+with other steps, some near the lattice and some far from it, would pass for outliers."""
 _LOST_SHARE = 0.02
 """Share of blocks that are thought to be lost before anything is known of them."""
 _LARGEST_EVIDENCE = 20.0
@@ -34,7 +38,7 @@ _LOSS_CLASSES = 8
 
 @cache
 def _noise_shapes() -> NDArray[np.float64]:
-    """(S, bins): probability of each distance from the sent point, modulo 2 spacings."""
+    """(widths, deviations, outliers, bins): probability of each distance from the sent point."""
     fine = 16
     count = 2 * _BINS * fine  # of the period, from -1 to 1
     offsets = (np.arange(count) + 0.5) / (_BINS * fine) - 1
@@ -49,7 +53,7 @@ def _noise_shapes() -> NDArray[np.float64]:
             binned = folded.reshape(_BINS, fine).sum(1)
             binned /= binned.sum()
             shapes += [binned * (1 - share) + share / _BINS for share in _OUTLIERS]
-    return np.array(shapes)
+    return np.reshape(shapes, (len(_HALF_WIDTHS), len(_DEVIATIONS), len(_OUTLIERS), _BINS))
 
 
 def _bins(distances: Floats) -> NDArray[np.intp]:
@@ -62,26 +66,42 @@ def distances_to_even(scaled: Floats) -> Floats:
     return np.abs(scaled - 2 * np.rint(scaled / 2))
 
 
-def fit_noise(scaled: Floats) -> NDArray[np.float64]:
+class NoiseShape(NamedTuple):
+    """A noise: indices into the half widths, deviations and shares of outliers."""
+
+    width: int
+    deviation: int
+    outliers: int
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """(bins,), of each distance from the sent point, modulo 2 spacings."""
+        return np.asarray(_noise_shapes()[self])
+
+
+def fit_noise(scaled: Floats, unclipped: NoiseShape | None = None) -> NoiseShape:
     """Which noise coefficients have.
 
     Args:
         scaled: received coefficients (N,) in units of their spacing; lowest bits unknown.
-
-    Returns:
-        (bins,): probability of each distance from the sent point, modulo 2 spacings.
+        unclipped: the noise where nothing is clipped, if these are clipped: theirs is not smaller.
     """
     half = _BINS // 2
     seen = np.bincount(_bins(np.abs(scaled - np.rint(scaled))), minlength=_BINS)[:half]
-    shapes, logarithms = _folded_shapes()
-    return shapes[np.argmax(logarithms @ seen)]
+    fits = _log_folded_shapes() @ seen
+    if unclipped is None:
+        fits[..., _FEW_OUTLIERS:] = -np.inf
+    else:
+        fits[: unclipped.width] = -np.inf
+        fits[:, : unclipped.deviation] = -np.inf
+    width, deviation, outliers = np.unravel_index(int(np.argmax(fits)), fits.shape)
+    return NoiseShape(int(width), int(deviation), int(outliers))
 
 
 @cache
-def _folded_shapes() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Shapes of the noise, and the logarithms of what is seen of them without knowing the bits."""
-    shapes = _noise_shapes()
-    return shapes, np.log(_folded(shapes))
+def _log_folded_shapes() -> NDArray[np.float64]:
+    """The logarithms of what is seen of each shape of noise without knowing the bits."""
+    return np.log(_folded(_noise_shapes()))
 
 
 def _folded(noise: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -95,12 +115,13 @@ def find_lost_blocks(
 ) -> NDArray[np.float64]:
     """The probability that each block carries nothing, (rows, columns).
 
-    The bits are random, so in a block that carries some about half the indices are odd; in a smooth
-    or single-coloured block that was put over it nearly none. The blocks around count as well.
+    A block that carries bits lies near the lattice, and about half its indices are odd. A block
+    that was put over it lies anywhere, or it is smooth: then nearly all its indices are 0. The
+    blocks around count as well.
 
     Args:
         scaled: (rows, columns, P), lowest bits unknown.
-        noise: (classes, P, bins), of :func:`fit_noise`.
+        noise: (classes, P, bins), of :class:`NoiseShape`.
         classes: (rows, columns), which noise a block has.
     """
     positions = scaled.shape[2]
@@ -109,7 +130,10 @@ def find_lost_blocks(
     bins = _bins(np.abs(scaled - nearest)) % half
     surprise = np.log(_folded(noise) * half).astype(np.float32)
     evidence = surprise[classes[..., None], np.arange(positions), bins].sum(2)
-    evidence += _balance(positions)[(nearest.astype(np.int32) & 1).sum(2)]
+    odd = (nearest.astype(np.int32) & 1).sum(2)
+    against_texture = evidence + _log_binomial(positions)[odd] + math.log(positions + 1)
+    against_smooth = _log_binomial(positions)[odd] + (odd + 1) * math.log(2)
+    evidence = -np.logaddexp(-against_texture, -against_smooth)
     padded = np.pad(evidence.clip(-_LARGEST_EVIDENCE, _LARGEST_EVIDENCE), 1)
     rows, columns = evidence.shape
     around = sum(padded[y : y + rows, x : x + columns] for y in range(3) for x in range(3))
@@ -117,10 +141,10 @@ def find_lost_blocks(
     return np.asarray(1 / (1 + np.exp(total.clip(-50, 50))))
 
 
-def _balance(positions: int) -> NDArray[np.float64]:
-    """How much more likely each number of odd indices is of random bits than of anything."""
-    total = math.log(positions + 1) - positions * math.log(2)
-    return np.array([total + math.log(math.comb(positions, n)) for n in range(positions + 1)])
+@cache
+def _log_binomial(count: int) -> NDArray[np.float64]:
+    """Log of the probability of 0 to ``count`` ones among random bits."""
+    return np.log([math.comb(count, ones) / 2**count for ones in range(count + 1)])
 
 
 def likelihood_ratios(
@@ -134,7 +158,7 @@ def likelihood_ratios(
     Args:
         distances: any shape, 0 to 1, from the nearest point whose bit is 0; the one whose bit is 1
             is 1 minus that away.
-        noise: (classes, bins), of :func:`fit_noise`.
+        noise: (classes, bins), of :class:`NoiseShape`.
         classes: which noise each coefficient has.
         lost: the probability that each coefficient carries nothing.
     """

@@ -30,6 +30,10 @@ _HEAVY_DEGREE = 9
 """Checks that some message bits take part in: they are decoded first and help the others."""
 _HEAVY_SHARE = 0.2
 """Share of the message bits that are heavy."""
+_LEAST_CHECKS = 1000
+"""Codes with fewer checks have no heavy bits, and share what checks they must."""
+_PAIR_BITS = 26
+"""Logarithm of the size of the hash table of pairs of checks."""
 _SCALE = 0.8
 """Messages of checks are multiplied by this, for the minimum overrates them."""
 _LARGEST_MESSAGE = 30.0
@@ -88,46 +92,89 @@ class RepeatAccumulateCode:
 
 @lru_cache(maxsize=16)
 def _graph(message_bits: int, checks: int) -> Graph:
-    """The graph of a code; it depends on nothing but the two numbers."""
-    heavy = int(message_bits * _HEAVY_SHARE) if checks > _HEAVY_DEGREE else 0
-    degrees = np.full(message_bits, min(_LIGHT_DEGREE, checks), np.int32)
-    if heavy:
-        degrees[np.arange(heavy) * message_bits // heavy] = _HEAVY_DEGREE
-    ends = np.cumsum(degrees).astype(np.int32)
-    slots = (np.arange(ends[-1], dtype=np.int64) % checks).astype(np.int32)
-    _connect(ends, slots, np.uint64(message_bits * 1_000_003 + checks))
-    owners = np.repeat(np.arange(message_bits, dtype=np.int32), degrees)
+    """The graph of a code; it depends on nothing but the two numbers.
+
+    Heavy message bits are spread evenly. The light ones choose their checks first, for two of them
+    with all their checks in common would be a codeword of weight 2.
+    """
+    heavy = int(message_bits * _HEAVY_SHARE) if checks > _LEAST_CHECKS else 0
+    is_heavy = np.zeros(message_bits, bool)
+    is_heavy[np.arange(heavy) * message_bits // max(1, heavy)] = True
+    light = message_bits - heavy
+    degree = min(_LIGHT_DEGREE, checks)
+    edges = light * degree + heavy * _HEAVY_DEGREE
+    slots = (np.arange(edges, dtype=np.int64) % checks).astype(np.int32)
+    state = np.uint64(message_bits * 1_000_003 + checks)
+    pairs = np.zeros(1 << (_PAIR_BITS - 3) if checks > _LEAST_CHECKS else 1, np.uint8)
+    _connect(slots, light * degree, degree, _HEAVY_DEGREE, pairs, state)
+    owners = np.concatenate(
+        [
+            np.repeat(np.flatnonzero(~is_heavy), degree),
+            np.repeat(np.flatnonzero(is_heavy), _HEAVY_DEGREE),
+        ]
+    ).astype(np.int32)
     starts = np.zeros(checks + 1, np.int32)
     np.cumsum(np.bincount(slots, minlength=checks), out=starts[1:])
     return Graph(starts, owners[np.argsort(slots, kind="stable")])
 
 
 @compiled
-def _connect(ends: NDArray[np.int32], slots: NDArray[np.int32], state: np.uint64) -> None:
-    """Shuffle the checks ``slots`` of all edges so that no bit meets a check twice."""
+def _connect(
+    slots: NDArray[np.int32],
+    light_edges: int,
+    light_degree: int,
+    heavy_degree: int,
+    pairs: NDArray[np.uint8],
+    state: np.uint64,
+) -> None:
+    """Shuffle the checks ``slots`` of all edges: those of light bits first, bit by bit.
+
+    No bit meets a check twice, and no two light bits share two checks, or neighbours of two checks,
+    as far as ``pairs``, a hash table of bits, can tell. Neither holds where tries run out.
+    """
     count = len(slots)
-    for i in range(count - 1, 0, -1):
-        state ^= state << np.uint64(13)
-        state ^= state >> np.uint64(7)
-        state ^= state << np.uint64(17)
-        j = np.int64(state % np.uint64(i + 1))
-        slots[i], slots[j] = slots[j], slots[i]
     start = 0
-    for end in ends:
-        for i in range(start, end):
-            for _ in range(100):
-                twice = False
-                for k in range(start, i):
-                    twice |= slots[k] == slots[i]
-                if not twice:
-                    break
+    while start < count:
+        degree = light_degree if start < light_edges else heavy_degree
+        for attempt in range(60):
+            for i in range(start, start + degree):
                 state ^= state << np.uint64(13)
                 state ^= state >> np.uint64(7)
                 state ^= state << np.uint64(17)
-                j = np.int64(state % np.uint64(count))
-                if j < start or j >= end:  # what another bit gets in exchange may be double there
-                    slots[i], slots[j] = slots[j], slots[i]
-        start = end
+                j = i + np.int64(state % np.uint64(count - i))
+                slots[i], slots[j] = slots[j], slots[i]
+            bad = False
+            for i in range(start, start + degree):
+                for k in range(start, i):
+                    bad |= slots[k] == slots[i]
+                    if degree == light_degree and len(pairs) > 1 and not bad:
+                        bad = _pair_is_taken(pairs, slots[i], slots[k])
+            if not bad:
+                break
+        if degree == light_degree and len(pairs) > 1:
+            for i in range(start, start + degree):
+                for k in range(start, i):
+                    where = _pair_hash((slots[i] >> 1) + 1, (slots[k] >> 1) + 1, len(pairs))
+                    pairs[where >> 3] |= np.uint8(1 << (where & 7))
+        start += degree
+
+
+@compiled
+def _pair_hash(first: int, second: int, table_bytes: int) -> int:
+    low = np.uint64(min(first, second))
+    high = np.uint64(max(first, second))
+    mixed = (low * np.uint64(0x9E3779B1) + high) * np.uint64(0x9E3779B97F4A7C15)
+    return np.int64((mixed >> np.uint64(20)) % np.uint64(8 * table_bytes))
+
+
+@compiled
+def _pair_is_taken(pairs: NDArray[np.uint8], first: int, second: int) -> bool:
+    for y in range(-1, 2):
+        for x in range(-1, 2):
+            where = _pair_hash((first >> 1) + y + 1, (second >> 1) + x + 1, len(pairs))
+            if pairs[where >> 3] >> (where & 7) & 1:
+                return True
+    return False
 
 
 @compiled
