@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from iicnet_cli.engines.jpegproof.coefficient_lattice import CoefficientLattice
 from iicnet_cli.engines.jpegproof.dct_blocks import Floats
 from iicnet_cli.engines.jpegproof.lattice_decoder import stage_likelihoods
 from iicnet_cli.engines.jpegproof.lattice_encoder import Labels, LatticeCover
@@ -14,14 +15,19 @@ from iicnet_cli.engines.jpegproof.pseudorandom import random_bits
 from iicnet_cli.engines.jpegproof.robust_mark import RATE_UNITS
 from iicnet_cli.engines.jpegproof.simulated_channels import SimulatedChannel
 from iicnet_cli.engines.jpegproof.staged_code import StageCells
+from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.engines.jpegproof.reception import ReceivedBlocks, Reception
 
-_CODE_EFFICIENCY = 0.945
+_CODE_EFFICIENCY = 0.935
 """Share of the information that arrives that the error correction can use."""
 _MARGIN_BITS = 200
 """Coded bits of a stage that stay unused beside that: short codes are less efficient."""
 _HIGHEST_RATE = 0.985
 """Of the error correction."""
+PARTIAL_PAYLOAD = 0.8
+"""A payload of this share of the capacity is restored from ..."""
+_PART = 0.7
+"""... this share of the blocks of an otherwise unchanged picture."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,17 +37,21 @@ class CarryingPlan:
     Attributes:
         stages: the cells of each stage.
         rates: the highest rate of each stage's error correction.
+        part_rate: the highest rate that a part of the picture restores.
         group_bits: of the shaping code.
     """
 
     stages: list[StageCells]
     rates: tuple[float, ...]
+    part_rate: float
     group_bits: int
 
     @property
     def capacity(self) -> int:
         """Bytes, at least 0."""
-        return max(0, self._message_bits(self.rates) // 8 - CHECK_BYTES)
+        whole = self._message_bits(self.rates)
+        part = self._message_bits([min(self.rates[0], self.part_rate)] * len(self.stages))
+        return max(0, int(min(whole, part / PARTIAL_PAYLOAD)) // 8 - CHECK_BYTES)
 
     def upper_rates(self, payload_bytes: int) -> tuple[int, int]:
         """Message bits of the second and third bits for a payload, in ``RATE_UNITS``.
@@ -78,9 +88,7 @@ class CarryingPlan:
         return self._stage_bits(cells, rate) * RATE_UNITS // max(1, len(cells.indices))
 
 
-def measure(
-    cover: LatticeCover, channels: tuple[SimulatedChannel, ...], group_bits: int
-) -> CarryingPlan:
+def measure(cover: LatticeCover, channels: tuple[SimulatedChannel, ...]) -> CarryingPlan:
     """Send random bits through all channels; the rates are those that all of them allow."""
     shape = cover.scaled.shape
     stages = stage_cells(cover.lattice, *shape[:2])
@@ -89,16 +97,30 @@ def measure(
         labels |= random_bits(labels.size, 50 + stage).reshape(shape).astype(np.int32) << stage
     labels &= (1 << cover.lattice.bits.astype(np.int32)) - 1
     embedding = cover.rendered(labels)
-    rates = np.full(len(stages), _HIGHEST_RATE)
-    for channel in channels:
-        received = ReceivedBlocks.of(channel.apply(embedding))
-        reception = Reception.of(received, cover.lattice)
-        for stage, cells in enumerate(stages):
-            lower = labels & (1 << stage) - 1
-            likelihoods = stage_likelihoods(reception, cover.lattice, lower, stage).reshape(-1)
-            known = _information(likelihoods, labels, stage, cells)
-            rates[stage] = min(rates[stage], known * _CODE_EFFICIENCY)
-    return CarryingPlan(stages, tuple(rates), group_bits)
+    information = [
+        _stage_information(channel.apply(embedding), cover.lattice, labels, stages)
+        for channel in (SimulatedChannel("unchanged", ()), *channels)
+    ]
+    rates = np.min(information, axis=0) * _CODE_EFFICIENCY
+    return CarryingPlan(
+        stages,
+        tuple(float(min(rate, _HIGHEST_RATE)) for rate in rates),
+        float(min(information[0])) * _CODE_EFFICIENCY * _PART,
+        cover.lattice.group_bits,
+    )
+
+
+def _stage_information(
+    received: Pixels, lattice: CoefficientLattice, labels: Labels, stages: list[StageCells]
+) -> list[float]:
+    """What arrives of each stage, see :func:`_information`."""
+    reception = Reception.of(ReceivedBlocks.of(received), lattice)
+    found = []
+    for stage, cells in enumerate(stages):
+        lower = labels & (1 << stage) - 1
+        likelihoods = stage_likelihoods(reception, lattice, lower, stage).reshape(-1)
+        found.append(_information(likelihoods, labels, stage, cells))
+    return found
 
 
 def _information(likelihoods: Floats, labels: Labels, stage: int, cells: StageCells) -> float:

@@ -23,9 +23,6 @@ from iicnet_cli.engines.jpegproof.synchronisation import locate
 from iicnet_cli.errors import DamagedError, NotAnEmbeddingError, UsageError
 from iicnet_cli.pictures.arrays import Pixels
 
-_GROUP_BITS = 7
-"""Bits of a group of the shaping code that new pictures get."""
-
 
 def capacity(cover: Pixels, profile: Profile) -> int:
     """Bytes that a cover (H, W, 3) can carry through the profile's channels, at least 0."""
@@ -60,7 +57,7 @@ def write(cover: Pixels, data: bytes, profile: Profile) -> Pixels:
         columns=columns,
         payload_bytes=len(data),
         upper_rates=plan.upper_rates(len(data)),
-        group_bits=plan.group_bits,
+        group_bits=profile.lattice.group_bits,
     )
     return encode(prepared, mark, data)
 
@@ -83,4 +80,4 @@ def read(pixels: Pixels) -> bytes:
 
 
 def _measure(cover: LatticeCover, profile: Profile) -> CarryingPlan:
-    return measure(cover, hardest_channels(profile.lattice.quality), _GROUP_BITS)
+    return measure(cover, hardest_channels(profile.lattice.quality))

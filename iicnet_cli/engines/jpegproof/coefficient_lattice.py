@@ -21,9 +21,6 @@ from numpy.typing import NDArray
 from iicnet_cli.engines.jpegproof.dct_blocks import Floats
 from iicnet_cli.engines.jpegproof.quantization_tables import luma_steps
 
-MOST_BITS = 3
-"""Bits that a coefficient carries at most."""
-
 Indices = NDArray[np.int32]
 
 
@@ -36,11 +33,13 @@ class CoefficientLattice:
         limit: the largest spacing of positions that carry a bit; a position carries a second bit up
             to ``limit / sqrt(3)`` and a third up to ``limit / sqrt(12)``.
         least_spacing: of positions whose quantization step is smaller.
+        group_bits: of the shaping code; fewer bits cost less in the cover and carry less.
     """
 
     quality: int
     limit: float
     least_spacing: float
+    group_bits: int
 
     @cached_property
     def positions(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
