@@ -19,7 +19,9 @@ from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.engines.jpegproof.reception import ReceivedBlocks, Reception
 
 _CODE_EFFICIENCY = 0.935
-"""Share of the information that arrives that the error correction can use."""
+"""Share of the information that arrives that the error correction can use, ..."""
+_LOW_RATE, _LOW_RATE_LOSS = 0.75, 0.25
+"""... less, where less information arrives, by so much for each bit below."""
 _MARGIN_BITS = 200
 """Coded bits of a stage that stay unused beside that: short codes are less efficient."""
 _HIGHEST_RATE = 0.985
@@ -101,11 +103,11 @@ def measure(cover: LatticeCover, channels: tuple[SimulatedChannel, ...]) -> Carr
         _stage_information(channel.apply(embedding), cover.lattice, labels, stages)
         for channel in (SimulatedChannel("unchanged", ()), *channels)
     ]
-    rates = np.min(information, axis=0) * _CODE_EFFICIENCY
+    rates = [_rate(arriving) for arriving in np.min(information, axis=0)]
     return CarryingPlan(
         stages,
-        tuple(float(min(rate, _HIGHEST_RATE)) for rate in rates),
-        float(min(information[0])) * _CODE_EFFICIENCY * _PART,
+        tuple(rates),
+        _rate(min(information[0]) * _PART),
         cover.lattice.group_bits,
     )
 
@@ -121,6 +123,12 @@ def _stage_information(
         likelihoods = stage_likelihoods(reception, lattice, lower, stage).reshape(-1)
         found.append(_information(likelihoods, labels, stage, cells))
     return found
+
+
+def _rate(information: float) -> float:
+    """The rate of the error correction for the information that arrives for each bit."""
+    efficiency = _CODE_EFFICIENCY - _LOW_RATE_LOSS * max(0, _LOW_RATE - information)
+    return float(min(information * efficiency, _HIGHEST_RATE))
 
 
 def _information(likelihoods: Floats, labels: Labels, stage: int, cells: StageCells) -> float:

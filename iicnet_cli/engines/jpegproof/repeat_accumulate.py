@@ -28,14 +28,20 @@ _LIGHT_DEGREE = 3
 """Checks that most message bits take part in."""
 _HEAVY_DEGREE = 9
 """Checks that some message bits take part in: they are decoded first and help the others."""
-_HEAVY_SHARE = 0.2
-"""Share of the message bits that are heavy."""
+_HEAVY_SHARES = (0.3, 0.2)
+"""Shares of the message bits that are heavy, for rates below and above ..."""
+_HIGH_RATE = 0.7
+"""... this one."""
+_LEAST_RATE = 0.3
+"""Codes of lower rates are codes of about ``_REPEATED_RATE`` whose bits are sent several times."""
+_REPEATED_RATE = 0.45
 _LEAST_CHECKS = 1000
 """Codes with fewer checks have no heavy bits, and share what checks they must."""
 _PAIR_BITS = 26
 """Logarithm of the size of the hash table of pairs of checks."""
-_SCALE = 0.8
-"""Messages of checks are multiplied by this, for the minimum overrates them."""
+_SCALE = (0.78, 0.44)
+"""Messages of a check of d bits are multiplied by the first plus the second over d, for the minimum
+overrates them the more the larger the check is."""
 _LARGEST_MESSAGE = 30.0
 """Log-likelihood ratios are clipped to this."""
 
@@ -66,15 +72,18 @@ class RepeatAccumulateCode:
             raise ValueError(f"no code of {message_bits} in {length} bits")
         self.message_bits = message_bits
         self.length = length
-        self._graph = _graph(message_bits, length - message_bits)
+        self._sent = length
+        if message_bits < _LEAST_RATE * length:
+            self._sent = max(message_bits + 1, int(message_bits / _REPEATED_RATE))
+        self._graph = _graph(message_bits, self._sent - message_bits)
 
     def encode(self, message: Bits) -> Bits:
         """The codeword (length,) of a message (message_bits,)."""
-        parity = np.empty(self.length - self.message_bits, np.uint8)
+        parity = np.empty(self._sent - self.message_bits, np.uint8)
         _accumulate(message, self._graph.starts, self._graph.bits, parity)
-        return np.concatenate([message, parity])
+        return np.resize(np.concatenate([message, parity]), self.length)
 
-    def decode(self, likelihoods: Floats, iterations: int = 60) -> tuple[Bits, bool]:
+    def decode(self, likelihoods: Floats, iterations: int = 80) -> tuple[Bits, bool]:
         """Decode soft decisions.
 
         Args:
@@ -84,10 +93,14 @@ class RepeatAccumulateCode:
         Returns:
             The codeword (length,), and whether all parity checks hold.
         """
-        beliefs = np.clip(likelihoods, -_LARGEST_MESSAGE, _LARGEST_MESSAGE).astype(np.float32)
+        beliefs = np.zeros(self._sent, np.float32)
+        for start in range(0, self.length, self._sent):
+            again = likelihoods[start : start + self._sent]
+            beliefs[: len(again)] += again
+        np.clip(beliefs, -_LARGEST_MESSAGE, _LARGEST_MESSAGE, out=beliefs)
         graph = self._graph
-        holds = _propagate(beliefs, self.message_bits, graph.starts, graph.bits, iterations, _SCALE)
-        return (beliefs < 0).astype(np.uint8), holds
+        holds = _propagate(beliefs, self.message_bits, graph.starts, graph.bits, iterations, *_SCALE)
+        return np.resize((beliefs < 0).astype(np.uint8), self.length), holds
 
 
 @lru_cache(maxsize=16)
@@ -97,7 +110,8 @@ def _graph(message_bits: int, checks: int) -> Graph:
     Heavy message bits are spread evenly. The light ones choose their checks first, for two of them
     with all their checks in common would be a codeword of weight 2.
     """
-    heavy = int(message_bits * _HEAVY_SHARE) if checks > _LEAST_CHECKS else 0
+    share = _HEAVY_SHARES[message_bits > _HIGH_RATE * (message_bits + checks)]
+    heavy = int(message_bits * share) if checks > _LEAST_CHECKS else 0
     is_heavy = np.zeros(message_bits, bool)
     is_heavy[np.arange(heavy) * message_bits // max(1, heavy)] = True
     light = message_bits - heavy
@@ -196,6 +210,7 @@ def _propagate(
     bits: NDArray[np.int32],
     iterations: int,
     scale: float,
+    scale_over_degree: float,
 ) -> bool:
     """Belief propagation in place; returns whether all checks hold."""
     checks = len(starts) - 1
@@ -205,7 +220,6 @@ def _propagate(
     variables = np.empty(most + 2, np.int64)
     incoming = np.empty(most + 2, np.float32)
     messages = np.zeros(len(bits) + 2 * checks, np.float32)
-    factor = np.float32(scale)
     for _ in range(iterations):
         failed = 0
         edge = 0
@@ -238,6 +252,7 @@ def _propagate(
                 elif size < second:
                     second = size
             failed += hard
+            factor = np.float32(scale + scale_over_degree / degree)
             lowest *= factor
             second *= factor
             for k in range(degree):
