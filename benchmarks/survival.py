@@ -118,7 +118,9 @@ def measure(profile: Profile, name: str, cover: Pixels, tally: Tally) -> None:
     tally.try_channel(f"crop to 75 % of the area, {share}", crop, embedding, part)
     tally.try_channel(f"pasted square, {share}", paste_square, embedding, part)
     failed = [key for key, all_ in tally.restored.items() if not all_[-1]]
-    print(f"<!-- {name}: {tally.bits_per_pixel[-1]:.3f} bits a pixel, lost: {failed} -->", flush=True)
+    print(
+        f"<!-- {name}: {tally.bits_per_pixel[-1]:.3f} bits a pixel, lost: {failed} -->", flush=True
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -12,11 +12,11 @@ from iicnet_cli.engines.jpegproof.lattice_decoder import stage_likelihoods
 from iicnet_cli.engines.jpegproof.lattice_encoder import Labels, LatticeCover
 from iicnet_cli.engines.jpegproof.payload_codes import CHECK_BYTES, stage_cells
 from iicnet_cli.engines.jpegproof.pseudorandom import random_bits
+from iicnet_cli.engines.jpegproof.reception import ReceivedBlocks, Reception
 from iicnet_cli.engines.jpegproof.robust_mark import RATE_UNITS
 from iicnet_cli.engines.jpegproof.simulated_channels import SimulatedChannel
 from iicnet_cli.engines.jpegproof.staged_code import StageCells
 from iicnet_cli.pictures.arrays import Pixels
-from iicnet_cli.engines.jpegproof.reception import ReceivedBlocks, Reception
 
 _CODE_EFFICIENCY = 0.935
 """Share of the information that arrives that the error correction can use, ..."""

@@ -79,7 +79,7 @@ class CoefficientLattice:
             labels: the low bits of the wanted indices, 0 to ``2**bits - 1``.
         """
         period = (1 << self.bits).astype(np.float32)
-        return labels + period * np.rint((scaled - labels) / period)
+        return np.asarray(labels + period * np.rint((scaled - labels) / period), np.float32)
 
     def with_points(self, coefficients: Floats, points: Floats) -> Floats:
         """A copy of coefficients (..., 8, 8) with the ``points`` (..., P) at the positions."""

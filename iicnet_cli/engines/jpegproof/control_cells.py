@@ -22,7 +22,7 @@ PERIOD = 512
 def payload_blocks(rows: int, columns: int) -> NDArray[np.bool_]:
     """(rows, columns), the blocks whose first position carries payload as well."""
     y, x = np.mgrid[:rows, :columns]
-    return y % TILE != x % TILE
+    return np.asarray(y % TILE != x % TILE)
 
 
 def pilots(rows: int, columns: int) -> tuple[tuple[NDArray[np.intp], ...], NDArray[np.uint8]]:

@@ -24,7 +24,7 @@ def _cosines() -> Floats:
     u, x = np.mgrid[:BLOCK, :BLOCK]
     basis = np.cos((2 * x + 1) * u * np.pi / (2 * BLOCK)) * np.sqrt(2 / BLOCK)
     basis[0] /= np.sqrt(2)
-    return basis.astype(np.float32)
+    return np.asarray(basis, np.float32)
 
 
 BASIS = _cosines()
@@ -34,7 +34,7 @@ BASIS = _cosines()
 def luma_of(pixels: Pixels) -> Floats:
     """(H, W), 0 to 255, of (H, W, 3)."""
     red, green, blue = (pixels[..., channel].astype(np.float32) for channel in range(3))
-    return red * LUMA_WEIGHTS[0] + green * LUMA_WEIGHTS[1] + blue * LUMA_WEIGHTS[2]
+    return np.asarray(red * LUMA_WEIGHTS[0] + green * LUMA_WEIGHTS[1] + blue * LUMA_WEIGHTS[2])
 
 
 def whole_blocks(plane: NDArray[np.generic]) -> tuple[int, int]:

@@ -56,7 +56,7 @@ def stage_likelihoods(
         stage: number of the bit.
     """
     found = np.zeros(labels.shape, np.float32)
-    for position in np.flatnonzero(lattice.bits > stage):
+    for position in np.flatnonzero(lattice.bits > stage).tolist():
         if stage:
             lower = labels[..., position]
             found[..., position] = reception.upper_likelihoods(position, lower, stage)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from functools import cached_property
 
-
 from iicnet_cli.engines.jpegproof.coefficient_lattice import CoefficientLattice
 from iicnet_cli.engines.jpegproof.robust_mark import RATE_UNITS, RobustMark
 from iicnet_cli.engines.jpegproof.staged_code import StageCells, StageCode
@@ -69,5 +68,3 @@ class PayloadCodes:
             if not 0 < code.coded_bits < len(code.cells.indices):
                 raise ValueError(f"{message_bits} bits do not fit {len(stage.indices)} cells")
         return codes
-
-

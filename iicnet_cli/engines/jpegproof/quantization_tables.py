@@ -23,4 +23,5 @@ _LUMA_AT_50 = np.array(
 def luma_steps(quality: int) -> NDArray[np.int64]:
     """(8, 8) steps of luma for a quality from 1 to 100: ``jpeg_quality_scaling`` of libjpeg."""
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
-    return np.clip((_LUMA_AT_50 * percent + 50) // 100, 1, 255)
+    steps: NDArray[np.int64] = np.clip((_LUMA_AT_50 * percent + 50) // 100, 1, 255)
+    return steps

@@ -111,7 +111,7 @@ class Reception:
             lower: (rows, columns), all bits below.
             stage: number of the bit, 1 or 2.
         """
-        scaled = (self.scaled[..., position] - lower) / (1 << stage)
+        scaled = (self.scaled[..., position] - lower.astype(np.float32)) / np.float32(1 << stage)
         noise = fit_by_class(scaled, self.classes, self.lost < 0.5)
         return likelihood_ratios(distances_to_even(scaled), noise, self.classes, self.lost)
 

@@ -63,7 +63,7 @@ def _bins(distances: Floats) -> NDArray[np.intp]:
 
 def distances_to_even(scaled: Floats) -> Floats:
     """How far values lie from the nearest even integer, 0 to 1."""
-    return np.abs(scaled - 2 * np.rint(scaled / 2))
+    return np.asarray(np.abs(scaled - 2 * np.rint(scaled / 2)))
 
 
 class NoiseShape(NamedTuple):

@@ -37,6 +37,8 @@ _LEAST_RATE = 0.3
 _REPEATED_RATE = 0.45
 _LEAST_CHECKS = 1000
 """Codes with fewer checks have no heavy bits, and share what checks they must."""
+_TRIES = 60
+"""Choices of checks for a bit before it takes what there is."""
 _PAIR_BITS = 26
 """Logarithm of the size of the hash table of pairs of checks."""
 _SCALE = (0.78, 0.44)
@@ -99,7 +101,9 @@ class RepeatAccumulateCode:
             beliefs[: len(again)] += again
         np.clip(beliefs, -_LARGEST_MESSAGE, _LARGEST_MESSAGE, out=beliefs)
         graph = self._graph
-        holds = _propagate(beliefs, self.message_bits, graph.starts, graph.bits, iterations, *_SCALE)
+        holds = _propagate(
+            beliefs, self.message_bits, graph.starts, graph.bits, iterations, *_SCALE
+        )
         return np.resize((beliefs < 0).astype(np.uint8), self.length), holds
 
 
@@ -150,7 +154,7 @@ def _connect(
     start = 0
     while start < count:
         degree = light_degree if start < light_edges else heavy_degree
-        for attempt in range(60):
+        for _ in range(_TRIES):
             for i in range(start, start + degree):
                 state ^= state << np.uint64(13)
                 state ^= state >> np.uint64(7)
@@ -178,7 +182,7 @@ def _pair_hash(first: int, second: int, table_bytes: int) -> int:
     low = np.uint64(min(first, second))
     high = np.uint64(max(first, second))
     mixed = (low * np.uint64(0x9E3779B1) + high) * np.uint64(0x9E3779B97F4A7C15)
-    return np.int64((mixed >> np.uint64(20)) % np.uint64(8 * table_bytes))
+    return int((mixed >> np.uint64(20)) % np.uint64(8 * table_bytes))
 
 
 @compiled
@@ -200,6 +204,20 @@ def _accumulate(
         for e in range(starts[j], starts[j + 1]):
             total ^= message[bits[e]]
         parity[j] = total
+
+
+@compiled
+def _all_hold(
+    beliefs: Floats, message_bits: int, starts: NDArray[np.int32], bits: NDArray[np.int32]
+) -> bool:
+    """Whether all parity checks hold."""
+    total = False
+    for j in range(len(starts) - 1):
+        for e in range(starts[j], starts[j + 1]):
+            total ^= beliefs[bits[e]] < 0
+        if total != (beliefs[message_bits + j] < 0):
+            return False
+    return True
 
 
 @compiled
@@ -261,6 +279,6 @@ def _propagate(
                 messages[edge + k] = message
                 beliefs[variables[k]] = incoming[k] + message
             edge += degree
-        if failed == 0:
+        if failed == 0 and _all_hold(beliefs, message_bits, starts, bits):
             return True
     return False

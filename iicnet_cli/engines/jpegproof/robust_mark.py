@@ -106,7 +106,7 @@ def _check(body: bytes) -> bytes:
 
 
 def _parity(values: NDArray[np.integer]) -> Bits:
-    return (np.bitwise_count(values) & 1).astype(np.uint8)
+    return np.asarray(np.bitwise_count(values) & 1, np.uint8)
 
 
 @compiled

@@ -106,7 +106,7 @@ def _viterbi(
         lowest = after.min()
         for state in range(states):
             totals[state] = after[state] - lowest
-    state = np.argmin(totals)
+    last = np.int64(np.argmin(totals))
     for group in range(groups - 1, -1, -1):
-        free[group] = state & 1
-        state = (state >> 1) + decisions[group, state] * (states // 2)
+        free[group] = last & 1
+        last = (last >> 1) + decisions[group, last] * (states // 2)

@@ -55,9 +55,7 @@ class StageCells:
 
 
 @lru_cache(maxsize=6)
-def _stage_cells(
-    lattice: CoefficientLattice, rows: int, columns: int, stage: int
-) -> StageCells:
+def _stage_cells(lattice: CoefficientLattice, rows: int, columns: int, stage: int) -> StageCells:
     taken = np.broadcast_to(lattice.bits > stage, (rows, columns, len(lattice.bits))).copy()
     taken[..., 0] &= payload_blocks(rows, columns)
     indices = np.flatnonzero(taken)
@@ -83,9 +81,7 @@ class StageCode:
     @cached_property
     def groups(self) -> int:
         """Groups of shaped bits."""
-        return min(
-            self.message_bits // (self.group_bits - 1), self.cells.shaped // self.group_bits
-        )
+        return min(self.message_bits // (self.group_bits - 1), self.cells.shaped // self.group_bits)
 
     @property
     def coded_bits(self) -> int:

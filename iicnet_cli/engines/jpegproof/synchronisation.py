@@ -13,7 +13,6 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from iicnet_cli.engines.jpegproof.coefficient_lattice import CoefficientLattice
 from iicnet_cli.engines.jpegproof.control_cells import PERIOD, mark_cells, pilots
@@ -26,6 +25,8 @@ _CANDIDATES = 4
 """Pairs of lattice and grid that are looked at, the most likely ones."""
 _LEAST_SCORE = 4.0
 """Standard deviations by which a grid must stand out to be looked at."""
+_LARGEST_LOSS = 16
+"""A picture of more than this many times the blocks that were received cannot be restored."""
 _LONGEST_SIDE = 1 << 15
 """Pixels of a picture on each axis, at most."""
 
@@ -96,13 +97,9 @@ def _likely_grids(
 def _filtered(luma: Floats, vertical: int, horizontal: int) -> Floats:
     """One DCT coefficient of the block at every pixel, (H - 7, W - 7)."""
     height, width = luma.shape
-    rows = sum(
-        BASIS[vertical, k] * luma[k : height - BLOCK + 1 + k] for k in range(BLOCK)
-    )
+    rows = sum(BASIS[vertical, k] * luma[k : height - BLOCK + 1 + k] for k in range(BLOCK))
     assert not isinstance(rows, int)
-    both = sum(
-        BASIS[horizontal, k] * rows[:, k : width - BLOCK + 1 + k] for k in range(BLOCK)
-    )
+    both = sum(BASIS[horizontal, k] * rows[:, k : width - BLOCK + 1 + k] for k in range(BLOCK))
     return np.asarray(both, np.float32)
 
 
@@ -134,6 +131,8 @@ def _read_mark(reception: Reception, lattice: int, top: int, left: int) -> Locat
     )
     mark = RobustMark.decode(sums.astype(np.float32))
     if mark is None or mark.lattice != lattice:
+        return None
+    if mark.rows * mark.columns > _LARGEST_LOSS * rows * columns:
         return None
     placed = reception.placed(top, left, mark.rows, mark.columns)
     return Located(mark, placed) if (placed.lost < 1).any() else None
