@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "reports": {"errors", "options"},
     "engines": {
         *("inference", "network", "motion", "quantize", "payload", "pictures", "container", "zoo"),
-        *("errors", "options", "reports"),
+        *("jit", "errors", "options", "reports"),
     },
     "tasks": {"media", "pictures", "container", "options", "errors"},
     "contents": {"tasks", "media", "payload", "pictures", "container", "options", "errors"},

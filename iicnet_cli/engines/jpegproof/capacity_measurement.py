@@ -7,13 +7,14 @@ import dataclasses
 import numpy as np
 
 from iicnet_cli.engines.jpegproof.coefficient_lattice import CoefficientLattice
+from iicnet_cli.engines.jpegproof.control_cells import mark_cells
 from iicnet_cli.engines.jpegproof.dct_blocks import Floats
 from iicnet_cli.engines.jpegproof.lattice_decoder import stage_likelihoods
 from iicnet_cli.engines.jpegproof.lattice_encoder import Labels, LatticeCover
 from iicnet_cli.engines.jpegproof.payload_codes import CHECK_BYTES, stage_cells
 from iicnet_cli.engines.jpegproof.pseudorandom import random_bits
 from iicnet_cli.engines.jpegproof.reception import ReceivedBlocks, Reception
-from iicnet_cli.engines.jpegproof.robust_mark import RATE_UNITS
+from iicnet_cli.engines.jpegproof.robust_mark import MARK_LENGTH, RATE_UNITS
 from iicnet_cli.engines.jpegproof.simulated_channels import SimulatedChannel
 from iicnet_cli.engines.jpegproof.staged_code import StageCells
 from iicnet_cli.pictures.arrays import Pixels
@@ -26,6 +27,8 @@ _MARGIN_BITS = 200
 """Coded bits of a stage that stay unused beside that: short codes are less efficient."""
 _HIGHEST_RATE = 0.985
 """Of the error correction."""
+_LEAST_MARK_CELLS = 150
+"""Different bits of the coded mark that a picture must have room for: about 224 x 224 pixels."""
 PARTIAL_PAYLOAD = 0.8
 """A payload of this share of the capacity is restored from ..."""
 _PART = 0.7
@@ -94,6 +97,8 @@ def measure(cover: LatticeCover, channels: tuple[SimulatedChannel, ...]) -> Carr
     """Send random bits through all channels; the rates are those that all of them allow."""
     shape = cover.scaled.shape
     stages = stage_cells(cover.lattice, *shape[:2])
+    if len(np.unique(mark_cells(*shape[:2], MARK_LENGTH)[1])) < _LEAST_MARK_CELLS:
+        return CarryingPlan(stages, (0.0,) * len(stages), 0.0, cover.lattice.group_bits)
     labels = np.zeros(shape, np.int32)
     for stage in range(len(stages)):
         labels |= random_bits(labels.size, 50 + stage).reshape(shape).astype(np.int32) << stage

@@ -12,16 +12,23 @@ through the hardest simulated channels, and the information that arrives is what
 from __future__ import annotations
 
 from iicnet_cli.engines.jpegproof.capacity_measurement import CarryingPlan, measure
-from iicnet_cli.engines.jpegproof.dct_blocks import whole_blocks
+from iicnet_cli.engines.jpegproof.coefficient_lattice import CoefficientLattice
+from iicnet_cli.engines.jpegproof.dct_blocks import forward_dct, luma_of, whole_blocks
 from iicnet_cli.engines.jpegproof.lattice_decoder import decode
 from iicnet_cli.engines.jpegproof.lattice_encoder import LatticeCover, encode
 from iicnet_cli.engines.jpegproof.payload_codes import PayloadCodes
 from iicnet_cli.engines.jpegproof.profiles import LATTICES, Profile
+from iicnet_cli.engines.jpegproof.recompression import estimate_quality
 from iicnet_cli.engines.jpegproof.robust_mark import RobustMark
 from iicnet_cli.engines.jpegproof.simulated_channels import hardest_channels
-from iicnet_cli.engines.jpegproof.synchronisation import locate
+from iicnet_cli.engines.jpegproof.synchronisation import Located, locate
 from iicnet_cli.errors import DamagedError, NotAnEmbeddingError, UsageError
 from iicnet_cli.pictures.arrays import Pixels
+
+_TOLERANCE = 3
+"""A quality is estimated as exactly as this."""
+_MUCH = 0.1
+"""Lost share of a picture that explains why the payload is lost."""
 
 
 def capacity(cover: Pixels, profile: Profile) -> int:
@@ -71,12 +78,30 @@ def read(pixels: Pixels) -> bytes:
     """
     located = locate(pixels, LATTICES)
     if located is None:
-        raise NotAnEmbeddingError("no mark was found in the picture")
-    codes = PayloadCodes(LATTICES[located.mark.lattice], located.mark)
+        quality = estimate_quality(forward_dct(luma_of(pixels)))
+        known = "" if quality is None else f"; it was compressed at about quality {quality}"
+        raise NotAnEmbeddingError(f"no mark was found in the picture{known}")
+    lattice = LATTICES[located.mark.lattice]
     try:
-        return decode(located.reception, codes)
+        return decode(located.reception, PayloadCodes(lattice, located.mark))
+    except DamagedError as error:
+        raise DamagedError(_likely_damage(located, lattice)) from error
     except ValueError as error:
         raise DamagedError("the mark of the picture is impossible") from error
+
+
+def _likely_damage(located: Located, lattice: CoefficientLattice) -> str:
+    """One line on why a payload is lost though its mark was read."""
+    lost = float(located.reception.lost.mean())
+    quality = estimate_quality(located.coefficients)
+    if quality is not None and quality < lattice.quality - _TOLERANCE:
+        return (
+            f"the picture was recompressed at about quality {quality}, "
+            f"but it was made for {lattice.quality} and better"
+        )
+    if lost > _MUCH:
+        return f"{lost:.0%} of the picture were cut off or painted over, more than can be restored"
+    return "the picture was changed more than can be restored"
 
 
 def _measure(cover: LatticeCover, profile: Profile) -> CarryingPlan:

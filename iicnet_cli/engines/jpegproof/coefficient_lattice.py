@@ -61,6 +61,11 @@ class CoefficientLattice:
         return 1 + (ratio >= 3**0.5).astype(np.int64) + (ratio >= 12**0.5)
 
     @cached_property
+    def odd_shares(self) -> NDArray[np.float64]:
+        """(P,), share of odd indices to be expected in smooth areas: shaping prefers 0 to 1."""
+        return np.where(self.bits == 1, 0.25, 0.5)
+
+    @cached_property
     def mask(self) -> Floats:
         """(8, 8), 1 at the positions."""
         mask = np.zeros((8, 8), np.float32)

@@ -16,6 +16,8 @@ from iicnet_cli.errors import DamagedError
 
 Labels = NDArray[np.int32]
 
+_WHAT_HAPPENED = "the picture was changed more than can be restored"
+
 
 def decode(reception: Reception, codes: PayloadCodes) -> bytes:
     """The payload.
@@ -32,7 +34,7 @@ def decode(reception: Reception, codes: PayloadCodes) -> bytes:
             cells = code.cells.indices
             bits, message, holds = code.decode(likelihoods[cells])
             if not holds:
-                raise _damaged(reception)
+                raise DamagedError(_WHAT_HAPPENED)
             flat[cells] |= bits.astype(np.int32) << stage
             messages.append(message)
     message = np.concatenate(messages)
@@ -40,7 +42,7 @@ def decode(reception: Reception, codes: PayloadCodes) -> bytes:
     payload = np.packbits(message ^ random_bits(len(message), 1))[: size + CHECK_BYTES].tobytes()
     data, check = payload[:size], payload[size:]
     if zlib.crc32(data).to_bytes(CHECK_BYTES, "big") != check:
-        raise _damaged(reception)
+        raise DamagedError(_WHAT_HAPPENED)
     return data
 
 
@@ -63,12 +65,3 @@ def stage_likelihoods(
         else:
             found[..., position] = reception.likelihoods(position)
     return found
-
-
-def _damaged(reception: Reception) -> DamagedError:
-    lost = float(reception.lost.mean())
-    if lost > 0.1:
-        return DamagedError(
-            f"{lost:.0%} of the picture were cut off or painted over, more than can be restored"
-        )
-    return DamagedError("the picture was recompressed or changed more than can be restored")

@@ -26,10 +26,9 @@ class Profile:
 
     Attributes:
         name: as ``--for`` takes it.
-        quality: of the JPEG that the service makes.
+        quality: of the JPEG that the service makes, at least that of the first of ``LATTICES``.
         longest_side: pixels that the service leaves, ``None`` if any number.
         source: where these numbers are from.
-        lattice_number: index into ``LATTICES``; ``None`` takes the one for the quality.
     """
 
     name: str
@@ -40,13 +39,7 @@ class Profile:
     @property
     def lattice_number(self) -> int:
         """Index into ``LATTICES``: the one that loses least and survives the quality."""
-        fit = [n for n, lattice in enumerate(LATTICES) if lattice.quality <= self.quality]
-        if not fit:
-            raise UsageError(
-                f"no picture survives JPEG of quality {self.quality}",
-                hint=f"the lowest quality is {LATTICES[0].quality}",
-            )
-        return fit[-1]
+        return max(n for n, lattice in enumerate(LATTICES) if lattice.quality <= self.quality)
 
     @property
     def lattice(self) -> CoefficientLattice:
@@ -66,7 +59,16 @@ SERVICES = (
 
 
 def jpeg_profile(quality: int = 75) -> Profile:
-    """JPEG of at least this quality, of any size."""
+    """JPEG of at least this quality, of any size.
+
+    Raises:
+        UsageError: nothing survives the quality.
+    """
+    if quality < LATTICES[0].quality:
+        raise UsageError(
+            f"no picture survives JPEG of quality {quality}",
+            hint=f"the lowest quality is {LATTICES[0].quality}",
+        )
     return Profile(f"jpeg:{quality}", quality, None, "asked for")
 
 
@@ -80,9 +82,7 @@ def find_profile(name: str) -> Profile:
     if kind == "jpeg" and not colon:
         return jpeg_profile()
     if kind == "jpeg" and quality.isdecimal() and 1 <= int(quality) <= 100:
-        profile = jpeg_profile(int(quality))
-        assert profile.lattice_number is not None
-        return profile
+        return jpeg_profile(int(quality))
     for profile in SERVICES:
         if profile.name == name:
             return profile

@@ -83,19 +83,18 @@ class Reception:
                 ],
                 axis=1,
             )
-            lost = find_lost_blocks(scaled, noise, blocks.classes)
+            lost = find_lost_blocks(scaled, noise, blocks.classes, lattice.odd_shares)
         return cls(scaled, blocks.classes, noise, lost)
 
     def placed(self, top: int, left: int, rows: int, columns: int) -> Self:
         """The same in a picture of ``rows`` x ``columns`` blocks, (top, left) blocks from its
-        corner; what does not lie inside is left out."""
+        corner."""
         height, width = self.lost.shape
-        part = np.s_[: max(0, min(height, rows - top)), : max(0, min(width, columns - left))]
         lost = np.ones((rows, columns))
         scaled = np.zeros((rows, columns, self.scaled.shape[2]), np.float32)
         classes = np.zeros((rows, columns), np.intp)
         for whole, own in ((lost, self.lost), (scaled, self.scaled), (classes, self.classes)):
-            whole[top : top + height, left : left + width] = own[part]
+            whole[top : top + height, left : left + width] = own
         return type(self)(scaled, classes, self.noise, lost)
 
     def likelihoods(self, position: int) -> Floats:

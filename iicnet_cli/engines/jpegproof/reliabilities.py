@@ -30,6 +30,8 @@ _FEW_OUTLIERS = 2
 with other steps, some near the lattice and some far from it, would pass for outliers."""
 _LOST_SHARE = 0.02
 """Share of blocks that are thought to be lost before anything is known of them."""
+_ODD_IF_SMOOTH = 0.03
+"""Share of odd indices in smooth blocks that carry nothing."""
 _LARGEST_EVIDENCE = 20.0
 """One block says at most this much of the blocks around it, as the logarithm of a ratio."""
 _LOSS_CLASSES = 8
@@ -111,11 +113,14 @@ def _folded(noise: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def find_lost_blocks(
-    scaled: Floats, noise: NDArray[np.float64], classes: NDArray[np.intp]
+    scaled: Floats,
+    noise: NDArray[np.float64],
+    classes: NDArray[np.intp],
+    odd_shares: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """The probability that each block carries nothing, (rows, columns).
 
-    A block that carries bits lies near the lattice, and about half its indices are odd. A block
+    A block that carries bits lies near the lattice, and a good share of its indices is odd. A block
     that was put over it lies anywhere, or it is smooth: then nearly all its indices are 0. The
     blocks around count as well.
 
@@ -123,28 +128,24 @@ def find_lost_blocks(
         scaled: (rows, columns, P), lowest bits unknown.
         noise: (classes, P, bins), of :class:`NoiseShape`.
         classes: (rows, columns), which noise a block has.
+        odd_shares: (P,), share of odd indices where bits are carried.
     """
     positions = scaled.shape[2]
     half = _BINS // 2
     nearest = np.rint(scaled)
     bins = _bins(np.abs(scaled - nearest)) % half
     surprise = np.log(_folded(noise) * half).astype(np.float32)
-    evidence = surprise[classes[..., None], np.arange(positions), bins].sum(2)
-    odd = (nearest.astype(np.int32) & 1).sum(2)
-    against_texture = evidence + _log_binomial(positions)[odd] + math.log(positions + 1)
-    against_smooth = _log_binomial(positions)[odd] + (odd + 1) * math.log(2)
+    against_texture = surprise[classes[..., None], np.arange(positions), bins].sum(2)
+    odd = (nearest.astype(np.int32) & 1).astype(np.float32)
+    if_even = np.log((1 - odd_shares) / (1 - _ODD_IF_SMOOTH))
+    if_odd = np.log(odd_shares / _ODD_IF_SMOOTH)
+    against_smooth = odd @ (if_odd - if_even) + if_even.sum()
     evidence = -np.logaddexp(-against_texture, -against_smooth)
     padded = np.pad(evidence.clip(-_LARGEST_EVIDENCE, _LARGEST_EVIDENCE), 1)
     rows, columns = evidence.shape
     around = sum(padded[y : y + rows, x : x + columns] for y in range(3) for x in range(3))
     total = (evidence + around) / 2 - math.log(_LOST_SHARE)
     return np.asarray(1 / (1 + np.exp(total.clip(-50, 50))))
-
-
-@cache
-def _log_binomial(count: int) -> NDArray[np.float64]:
-    """Log of the probability of 0 to ``count`` ones among random bits."""
-    return np.log([math.comb(count, ones) / 2**count for ones in range(count + 1)])
 
 
 def likelihood_ratios(

@@ -38,10 +38,12 @@ class Located:
     Attributes:
         mark: of the picture.
         reception: of the whole picture.
+        coefficients: of the received part, (rows, columns, 8, 8).
     """
 
     mark: RobustMark
     reception: Reception
+    coefficients: Floats
 
 
 def locate(pixels: Pixels, lattices: Sequence[CoefficientLattice]) -> Located | None:
@@ -55,17 +57,49 @@ def locate(pixels: Pixels, lattices: Sequence[CoefficientLattice]) -> Located | 
         return None
     blocks = ReceivedBlocks.of(pixels)
     for number, lattice in enumerate(lattices):
-        reception = Reception.of(blocks, lattice)
-        located = _read_mark(reception, number, 0, 0)
-        if located is not None:
-            return located
+        mark = _read_mark(Reception.of(blocks, lattice), number, 0, 0)
+        if mark is not None:
+            return _placed(blocks, lattice, mark, 0, 0)
     for number, (y, x) in _likely_grids(luma_of(pixels), lattices):
-        reception = Reception.of(ReceivedBlocks.of(pixels[y:, x:]), lattices[number])
-        top, left = _find_place(reception)
-        located = _read_mark(reception, number, top, left)
-        if located is not None:
-            return located
+        blocks = ReceivedBlocks.of(pixels[y:, x:])
+        top, left = _find_place(Reception.of(blocks, lattices[number]))
+        for inner, y_place, x_place in _readings(blocks, top, left):
+            reception = Reception.of(inner, lattices[number])
+            mark = _read_mark(reception, number, y_place, x_place)
+            if mark is not None:
+                return _placed(inner, lattices[number], mark, y_place, x_place)
     return None
+
+
+def _readings(
+    blocks: ReceivedBlocks, top: int, left: int
+) -> Iterator[tuple[ReceivedBlocks, int, int]]:
+    """What a place modulo ``PERIOD`` may mean, as blocks and the place of the first one.
+
+    Either the picture was cropped, or it was put into a larger one whose margin is to be cut off.
+    """
+    rows, columns = blocks.classes.shape
+    yield blocks, top, left
+    outer_rows = PERIOD - top if top + rows > PERIOD else 0
+    outer_columns = PERIOD - left if left + columns > PERIOD else 0
+    if outer_rows or outer_columns:
+        inner = np.s_[outer_rows:, outer_columns:]
+        yield (
+            ReceivedBlocks(blocks.coefficients[inner], blocks.classes[inner]),
+            0 if outer_rows else top,
+            0 if outer_columns else left,
+        )
+
+
+def _placed(
+    blocks: ReceivedBlocks, lattice: CoefficientLattice, mark: RobustMark, top: int, left: int
+) -> Located:
+    """Blocks whose place in their picture is known."""
+    rows, columns = mark.rows - top, mark.columns - left
+    inside = ReceivedBlocks(blocks.coefficients[:rows, :columns], blocks.classes[:rows, :columns])
+    reception = Reception.of(inside, lattice)
+    placed = reception.placed(top, left, mark.rows, mark.columns)
+    return Located(mark, placed, inside.coefficients)
 
 
 def _likely_grids(
@@ -118,8 +152,8 @@ def _find_place(reception: Reception) -> tuple[int, int]:
     return top, left
 
 
-def _read_mark(reception: Reception, lattice: int, top: int, left: int) -> Located | None:
-    """The picture, if a valid mark for this lattice can be read at this place."""
+def _read_mark(reception: Reception, lattice: int, top: int, left: int) -> RobustMark | None:
+    """The mark, if there is a valid one for this lattice and place."""
     rows, columns = reception.lost.shape
     ratios = reception.likelihoods(0)
     places, numbers = mark_cells(top + rows, left + columns, MARK_LENGTH)
@@ -130,9 +164,6 @@ def _read_mark(reception: Reception, lattice: int, top: int, left: int) -> Locat
         minlength=MARK_LENGTH,
     )
     mark = RobustMark.decode(sums.astype(np.float32))
-    if mark is None or mark.lattice != lattice:
+    if mark is None or mark.lattice != lattice or mark.rows <= top or mark.columns <= left:
         return None
-    if mark.rows * mark.columns > _LARGEST_LOSS * rows * columns:
-        return None
-    placed = reception.placed(top, left, mark.rows, mark.columns)
-    return Located(mark, placed) if (placed.lost < 1).any() else None
+    return None if mark.rows * mark.columns > _LARGEST_LOSS * rows * columns else mark
