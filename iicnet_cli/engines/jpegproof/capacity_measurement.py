@@ -97,7 +97,7 @@ def measure(cover: LatticeCover, channels: tuple[SimulatedChannel, ...]) -> Carr
     """Send random bits through all channels; the rates are those that all of them allow."""
     shape = cover.scaled.shape
     stages = stage_cells(cover.lattice, *shape[:2])
-    if len(np.unique(mark_cells(*shape[:2], MARK_LENGTH)[1])) < _LEAST_MARK_CELLS:
+    if len(np.unique(mark_cells(shape[0], shape[1], MARK_LENGTH)[1])) < _LEAST_MARK_CELLS:
         return CarryingPlan(stages, (0.0,) * len(stages), 0.0, cover.lattice.group_bits)
     labels = np.zeros(shape, np.int32)
     for stage in range(len(stages)):

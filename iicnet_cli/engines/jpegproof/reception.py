@@ -27,8 +27,11 @@ from iicnet_cli.pictures.arrays import Pixels
 _CLIPPED_PIXELS = (1, 3, 7, 17)
 """Blocks with at least so many pixels that are black or white in a channel are classes of their
 own: clipping is what disturbs the lattice most."""
-_LEAST_BLOCKS = 40
-"""A class of fewer blocks gets the noise of all clipped blocks."""
+_INDEX_CLASSES = 3
+"""Coefficients with the index 0, 1 or -1, and any other one are classes as well: JPEG with another
+step moves all multiples of the spacing, but not 0."""
+_LEAST_COEFFICIENTS = 40
+"""A class of fewer coefficients gets the noise of a larger one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Reception:
 
     Attributes:
         scaled: (rows, columns, P), in units of the spacings; blocks that were cut off are 0.
-        classes: (rows, columns), of :class:`ReceivedBlocks`.
+        classes: (rows, columns, P), of clipping and index: which noise each coefficient has.
         noise: (classes, P, bins), as :func:`likelihood_ratios` takes it.
         lost: (rows, columns), the probability that a block carries nothing.
     """
@@ -73,18 +76,20 @@ class Reception:
     def of(cls, blocks: ReceivedBlocks, lattice: CoefficientLattice) -> Self:
         """A received part by itself."""
         scaled = lattice.scaled(blocks.coefficients)
+        indices = np.minimum(np.abs(np.rint(scaled)), _INDEX_CLASSES - 1).astype(np.intp)
+        classes = blocks.classes[..., None] * _INDEX_CLASSES + indices
         lost = np.zeros(blocks.classes.shape)
         for _ in range(2):  # lost blocks disturb the first estimate of the noise
             kept = lost < 0.5
             noise = np.stack(
                 [
-                    fit_by_class(scaled[..., position], blocks.classes, kept)
+                    fit_by_class(scaled[kept, position], classes[kept, position])
                     for position in range(scaled.shape[2])
                 ],
                 axis=1,
             )
-            lost = find_lost_blocks(scaled, noise, blocks.classes, lattice.odd_shares)
-        return cls(scaled, blocks.classes, noise, lost)
+            lost = find_lost_blocks(scaled, noise, classes, lattice.odd_shares)
+        return cls(scaled, classes, noise, lost)
 
     def placed(self, top: int, left: int, rows: int, columns: int) -> Self:
         """The same in a picture of ``rows`` x ``columns`` blocks, (top, left) blocks from its
@@ -92,7 +97,7 @@ class Reception:
         height, width = self.lost.shape
         lost = np.ones((rows, columns))
         scaled = np.zeros((rows, columns, self.scaled.shape[2]), np.float32)
-        classes = np.zeros((rows, columns), np.intp)
+        classes = np.zeros(scaled.shape, np.intp)
         for whole, own in ((lost, self.lost), (scaled, self.scaled), (classes, self.classes)):
             whole[top : top + height, left : left + width] = own
         return type(self)(scaled, classes, self.noise, lost)
@@ -100,7 +105,8 @@ class Reception:
     def likelihoods(self, position: int) -> Floats:
         """Log of P(0) / P(1) of the lowest bit of a position in all blocks, (rows, columns)."""
         distances = distances_to_even(self.scaled[..., position])
-        return likelihood_ratios(distances, self.noise[:, position], self.classes, self.lost)
+        classes = self.classes[..., position]
+        return likelihood_ratios(distances, self.noise[:, position], classes, self.lost)
 
     def upper_likelihoods(self, position: int, lower: NDArray[np.int32], stage: int) -> Floats:
         """The same for a bit above the lowest one.
@@ -111,25 +117,34 @@ class Reception:
             stage: number of the bit, 1 or 2.
         """
         scaled = (self.scaled[..., position] - lower.astype(np.float32)) / np.float32(1 << stage)
-        noise = fit_by_class(scaled, self.classes, self.lost < 0.5)
-        return likelihood_ratios(distances_to_even(scaled), noise, self.classes, self.lost)
+        classes, kept = self.classes[..., position], self.lost < 0.5
+        noise = fit_by_class(scaled[kept], classes[kept])
+        return likelihood_ratios(distances_to_even(scaled), noise, classes, self.lost)
 
 
-def fit_by_class(
-    scaled: Floats, classes: NDArray[np.intp], kept: NDArray[np.bool_]
-) -> NDArray[np.float64]:
+def fit_by_class(scaled: Floats, classes: NDArray[np.intp]) -> NDArray[np.float64]:
     """The noise (classes, bins) of a position.
 
     Args:
-        scaled: (rows, columns), in units of the spacing.
-        classes: (rows, columns).
-        kept: (rows, columns), the blocks to look at.
+        scaled: (N,), in units of the spacing.
+        classes: (N,), of :class:`Reception`.
     """
-    unclipped = fit_noise(scaled[kept & (classes == 0)])
-    noise = [unclipped.probabilities]
-    for number in range(1, len(_CLIPPED_PIXELS) + 1):
-        own = scaled[kept & (classes == number)]
-        if len(own) < _LEAST_BLOCKS:
-            own = scaled[kept & (classes > 0)]
-        noise.append(fit_noise(own, unclipped).probabilities)
+    clipped, index = np.divmod(classes, _INDEX_CLASSES)
+    unclipped = [
+        fit_noise(_first_large(scaled, (clipped == 0) & (index == number), clipped == 0))
+        for number in range(_INDEX_CLASSES)
+    ]
+    noise = [each.probabilities for each in unclipped]
+    for number in range(_INDEX_CLASSES, _INDEX_CLASSES * (len(_CLIPPED_PIXELS) + 1)):
+        same_index = (clipped > 0) & (index == number % _INDEX_CLASSES)
+        own = _first_large(scaled, classes == number, same_index, clipped > 0)
+        noise.append(fit_noise(own, unclipped[number % _INDEX_CLASSES]).probabilities)
     return np.array(noise)
+
+
+def _first_large(scaled: Floats, *choices: NDArray[np.bool_]) -> Floats:
+    """The coefficients of the first choice with enough of them, or of the last one."""
+    for choice in choices:
+        if np.count_nonzero(choice) >= _LEAST_COEFFICIENTS:
+            break
+    return scaled[choice]

@@ -127,7 +127,7 @@ def find_lost_blocks(
     Args:
         scaled: (rows, columns, P), lowest bits unknown.
         noise: (classes, P, bins), of :class:`NoiseShape`.
-        classes: (rows, columns), which noise a block has.
+        classes: (rows, columns, P), which noise each coefficient has.
         odd_shares: (P,), share of odd indices where bits are carried.
     """
     positions = scaled.shape[2]
@@ -135,7 +135,7 @@ def find_lost_blocks(
     nearest = np.rint(scaled)
     bins = _bins(np.abs(scaled - nearest)) % half
     surprise = np.log(_folded(noise) * half).astype(np.float32)
-    against_texture = surprise[classes[..., None], np.arange(positions), bins].sum(2)
+    against_texture = surprise[classes, np.arange(positions), bins].sum(2)
     odd = (nearest.astype(np.int32) & 1).astype(np.float32)
     if_even = np.log((1 - odd_shares) / (1 - _ODD_IF_SMOOTH))
     if_odd = np.log(odd_shares / _ODD_IF_SMOOTH)
