@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from iicnet_cli.engines.jpegproof import channel
-from iicnet_cli.engines.jpegproof.profiles import find_profile, jpeg_profile
+from iicnet_cli.engines.jpegproof.profiles import jpeg_profile
 from iicnet_cli.engines.jpegproof.simulated_channels import Noise, channels_from, jpeg
 from iicnet_cli.errors import DamagedError, NotAnEmbeddingError, UsageError
 from iicnet_cli.pictures.metrics import psnr
@@ -113,14 +113,3 @@ def test_pictures_without_capacity() -> None:
     assert channel.capacity(np.full((256, 256, 3), 255, np.uint8), SMALL) == 0
     assert channel.capacity(COVER[:100, :200], SMALL) == 0
     assert channel.capacity(COVER[:4, :4], SMALL) == 0
-
-
-def test_profiles_of_services() -> None:
-    assert find_profile("signal").lattice.quality == 70
-    assert find_profile("telegram").lattice.quality == 85
-    assert find_profile("jpeg:80").lattice.quality == 75
-    assert find_profile("jpeg").quality == 75
-    with pytest.raises(UsageError, match="no picture survives JPEG of quality 40"):
-        find_profile("jpeg:40")
-    with pytest.raises(UsageError, match="nothing is known of 'fax'"):
-        find_profile("fax")
