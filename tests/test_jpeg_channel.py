@@ -83,6 +83,11 @@ def test_too_many_bytes() -> None:
         channel.write(COVER, bytes(100_000), SMALL)
 
 
+def test_too_large_a_cover() -> None:
+    with pytest.raises(UsageError, match="a cover of 32768 x 8 pixels is too large"):
+        channel.capacity(np.zeros((8, 32768, 3), np.uint8), SMALL)
+
+
 def test_too_low_a_quality_is_named() -> None:
     embedding = channel.write(LARGE, bytes(6000), SMALL)
     with pytest.raises(NotAnEmbeddingError, match=r"it was compressed at about quality 5\d$"):

@@ -14,7 +14,7 @@ from iicnet_cli.engines.jpegproof.lattice_encoder import Labels, LatticeCover
 from iicnet_cli.engines.jpegproof.payload_codes import CHECK_BYTES, stage_cells
 from iicnet_cli.engines.jpegproof.pseudorandom import random_bits
 from iicnet_cli.engines.jpegproof.reception import ReceivedBlocks, Reception
-from iicnet_cli.engines.jpegproof.robust_mark import MARK_LENGTH, RATE_UNITS
+from iicnet_cli.engines.jpegproof.robust_mark import MARK_LENGTH, MOST_BYTES, RATE_UNITS
 from iicnet_cli.engines.jpegproof.simulated_channels import SimulatedChannel
 from iicnet_cli.engines.jpegproof.staged_code import StageCells
 from iicnet_cli.pictures.arrays import Pixels
@@ -56,7 +56,8 @@ class CarryingPlan:
         """Bytes, at least 0."""
         whole = self._message_bits(self.rates)
         part = self._message_bits([min(self.rates[0], self.part_rate)] * len(self.stages))
-        return max(0, int(min(whole, part / PARTIAL_PAYLOAD)) // 8 - CHECK_BYTES)
+        bits = int(min(whole, part / PARTIAL_PAYLOAD))
+        return min(max(0, bits // 8 - CHECK_BYTES), MOST_BYTES)
 
     def upper_rates(self, payload_bytes: int) -> tuple[int, int]:
         """Message bits of the second and third bits for a payload, in ``RATE_UNITS``.

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from iicnet_cli.engines.jpegproof.capacity_measurement import CarryingPlan, measure
 from iicnet_cli.engines.jpegproof.coefficient_lattice import CoefficientLattice
-from iicnet_cli.engines.jpegproof.dct_blocks import forward_dct, luma_of, whole_blocks
+from iicnet_cli.engines.jpegproof.dct_blocks import BLOCK, forward_dct, luma_of, whole_blocks
 from iicnet_cli.engines.jpegproof.lattice_decoder import decode
 from iicnet_cli.engines.jpegproof.lattice_encoder import LatticeCover, encode
 from iicnet_cli.engines.jpegproof.payload_codes import PayloadCodes
 from iicnet_cli.engines.jpegproof.profiles import LATTICES, Profile
 from iicnet_cli.engines.jpegproof.recompression import estimate_quality
-from iicnet_cli.engines.jpegproof.robust_mark import RobustMark
+from iicnet_cli.engines.jpegproof.robust_mark import MOST_BLOCKS, RobustMark
 from iicnet_cli.engines.jpegproof.simulated_channels import hardest_channels
 from iicnet_cli.engines.jpegproof.synchronisation import Located, locate
 from iicnet_cli.errors import DamagedError, NotAnEmbeddingError, UsageError
@@ -32,8 +32,12 @@ _MUCH = 0.1
 
 
 def capacity(cover: Pixels, profile: Profile) -> int:
-    """Bytes that a cover (H, W, 3) can carry through the profile's channels, at least 0."""
-    return _measure(LatticeCover.of(cover, profile.lattice), profile).capacity
+    """Bytes that a cover (H, W, 3) can carry through the profile's channels, at least 0.
+
+    Raises:
+        UsageError: the cover is too large.
+    """
+    return _prepare(cover, profile)[1].capacity
 
 
 def write(cover: Pixels, data: bytes, profile: Profile) -> Pixels:
@@ -48,10 +52,9 @@ def write(cover: Pixels, data: bytes, profile: Profile) -> Pixels:
         (H, W, 3).
 
     Raises:
-        UsageError: the data do not fit.
+        UsageError: the data do not fit, or the cover is too large.
     """
-    prepared = LatticeCover.of(cover, profile.lattice)
-    plan = _measure(prepared, profile)
+    prepared, plan = _prepare(cover, profile)
     if len(data) > plan.capacity:
         raise UsageError(
             f"{len(data)} bytes are too many for this picture, which holds {plan.capacity}",
@@ -104,5 +107,12 @@ def _likely_damage(located: Located, lattice: CoefficientLattice) -> str:
     return "the picture was changed more than can be restored"
 
 
-def _measure(cover: LatticeCover, profile: Profile) -> CarryingPlan:
-    return measure(cover, hardest_channels(profile.lattice.quality))
+def _prepare(cover: Pixels, profile: Profile) -> tuple[LatticeCover, CarryingPlan]:
+    """The cover on its lattice, and what it carries."""
+    if max(whole_blocks(cover)) > MOST_BLOCKS:
+        raise UsageError(
+            f"a cover of {cover.shape[1]} x {cover.shape[0]} pixels is too large",
+            hint=f"a side has at most {MOST_BLOCKS * BLOCK} pixels",
+        )
+    prepared = LatticeCover.of(cover, profile.lattice)
+    return prepared, measure(prepared, hardest_channels(profile.lattice.quality))

@@ -221,6 +221,26 @@ def _all_hold(
 
 
 @compiled
+def _list_bits(
+    check: int,
+    message_bits: int,
+    starts: NDArray[np.int32],
+    bits: NDArray[np.int32],
+    listed: NDArray[np.int64],
+) -> int:
+    """List the bits of a check, the one or two parity bits last; returns how many there are."""
+    degree = 0
+    for e in range(starts[check], starts[check + 1]):
+        listed[degree] = bits[e]
+        degree += 1
+    listed[degree] = message_bits + check
+    if check == 0:
+        return degree + 1
+    listed[degree + 1] = message_bits + check - 1
+    return degree + 2
+
+
+@compiled
 def _propagate(
     beliefs: Floats,
     message_bits: int,
@@ -242,15 +262,7 @@ def _propagate(
         failed = 0
         edge = 0
         for j in range(checks):
-            degree = 0
-            for e in range(starts[j], starts[j + 1]):
-                variables[degree] = bits[e]
-                degree += 1
-            variables[degree] = message_bits + j
-            degree += 1
-            if j > 0:
-                variables[degree] = message_bits + j - 1
-                degree += 1
+            degree = _list_bits(j, message_bits, starts, bits, variables)
             lowest = np.float32(1e9)
             second = np.float32(1e9)
             where = -1

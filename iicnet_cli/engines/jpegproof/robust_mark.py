@@ -21,6 +21,10 @@ FORMAT_VERSION = 1
 _GENERATORS = (0o557, 0o663, 0o711)
 _MEMORY = 8
 _INFO_BITS = 96
+MOST_BLOCKS = (1 << 12) - 1
+"""Rows or columns of blocks that a mark can say."""
+MOST_BYTES = (1 << 24) - 1
+"""Bytes of a payload that a mark can say."""
 MARK_LENGTH = len(_GENERATORS) * (_INFO_BITS + _MEMORY)
 """Bits of the coded mark."""
 RATE_UNITS = 64
@@ -36,9 +40,9 @@ class RobustMark:
 
     Attributes:
         lattice: number of the lattice, 0 to 15.
-        rows: blocks of the whole picture, at most 4095.
+        rows: blocks of the whole picture, at most ``MOST_BLOCKS``.
         columns: likewise.
-        payload_bytes: of the payload, without its check sum; below 2**24.
+        payload_bytes: of the payload, without its check sum, at most ``MOST_BYTES``.
         upper_rates: message bits of the second and third bits of the coefficients, in units of
             1 / ``RATE_UNITS`` of their cells; 0 to 63.
         group_bits: of the shaping code, 2 to 15.
