@@ -12,7 +12,7 @@ from iicnet_cli.engines.jpegproof.coefficient_lattice import CoefficientLattice
 from iicnet_cli.errors import UsageError
 
 LATTICES = (
-    CoefficientLattice(quality=60, limit=19.04, least_spacing=8, group_bits=7),
+    CoefficientLattice(quality=60, limit=19.04, least_spacing=8, group_bits=6),
     CoefficientLattice(quality=70, limit=19.0, least_spacing=7, group_bits=5),
     CoefficientLattice(quality=75, limit=18.0, least_spacing=5, group_bits=7),
     CoefficientLattice(quality=85, limit=15.0, least_spacing=3, group_bits=7),
