@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 from tables import table_head, table_row
 
-from iicnet_cli.engines.jpegproof import channel
+from iicnet_cli.engines.jpegproof import jpeg_channel
 from iicnet_cli.engines.jpegproof.profiles import Profile, jpeg_profile
 from iicnet_cli.engines.jpegproof.simulated_channels import channels_from
 from iicnet_cli.errors import ContainerError
@@ -71,7 +71,7 @@ class Tally:
         received = change(embedding)
         start = time.process_time()
         try:
-            same = channel.read(received) == data
+            same = jpeg_channel.read(received) == data
         except ContainerError:
             same = False
         self.restore_seconds.append(time.process_time() - start)
@@ -102,10 +102,10 @@ def _mean(values: Sequence[float]) -> str:
 def measure(profile: Profile, name: str, cover: Pixels, tally: Tally) -> None:
     """Send one picture through everything that the profile promises."""
     rng = np.random.default_rng(0)
-    size = channel.capacity(cover, profile)
+    size = jpeg_channel.capacity(cover, profile)
     data = rng.bytes(size)
     start = time.process_time()
-    embedding = channel.write(cover, data, profile)
+    embedding = jpeg_channel.write(cover, data, profile)
     tally.embed_seconds.append(time.process_time() - start)
     tally.cover_psnr.append(psnr(embedding, cover))
     tally.bits_per_pixel.append(8 * size * 3 / cover.size)
@@ -113,7 +113,7 @@ def measure(profile: Profile, name: str, cover: Pixels, tally: Tally) -> None:
     for each in channels_from(profile.quality):
         tally.try_channel(each.name, each.apply, embedding, data)
     part = data[: int(size * PARTIAL_SHARE)]
-    embedding = channel.write(cover, part, profile)
+    embedding = jpeg_channel.write(cover, part, profile)
     share = f"{PARTIAL_SHARE:.0%} of the bytes"
     tally.try_channel(f"crop to 75 % of the area, {share}", crop, embedding, part)
     tally.try_channel(f"pasted square, {share}", paste_square, embedding, part)

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from iicnet_cli.engines.jpegproof import channel
+from iicnet_cli.engines.jpegproof import jpeg_channel
 from iicnet_cli.engines.jpegproof.profiles import jpeg_profile
 from iicnet_cli.engines.jpegproof.simulated_channels import Noise, channels_from, jpeg
 from iicnet_cli.errors import DamagedError, NotAnEmbeddingError, UsageError
@@ -22,9 +22,9 @@ SMALL = jpeg_profile(75)
 @cache
 def written(quality: int, share: float) -> tuple[Pixels, bytes]:
     profile = jpeg_profile(quality)
-    size = int(channel.capacity(COVER, profile) * share)
+    size = int(jpeg_channel.capacity(COVER, profile) * share)
     data = np.random.default_rng(quality).bytes(size)
-    return channel.write(COVER, data, profile), data
+    return jpeg_channel.write(COVER, data, profile), data
 
 
 @pytest.mark.parametrize("quality", [60, 70, 75, 85])
@@ -33,88 +33,88 @@ def test_all_bytes_survive_every_channel_of_the_profile(quality: int) -> None:
     assert len(data) * 8 / (256 * 256) > {60: 0.15, 70: 0.22, 75: 0.26, 85: 0.42}[quality]
     assert psnr(embedding, COVER) > 36.5
     for each in channels_from(quality):
-        assert channel.read(each.apply(embedding)) == data, each.name
+        assert jpeg_channel.read(each.apply(embedding)) == data, each.name
 
 
 def test_a_crop_at_an_odd_offset_restores_a_smaller_payload() -> None:
     embedding, data = written(75, 0.6)
-    assert channel.read(embedding[19:249, 13:243]) == data
+    assert jpeg_channel.read(embedding[19:249, 13:243]) == data
 
 
 def test_a_picture_inside_a_larger_one_is_found() -> None:
     embedding, data = written(75, 0.6)
     page = np.full((330, 341, 3), 255, np.uint8)
     page[21 : 21 + 256, 43 : 43 + 256] = embedding
-    assert channel.read(page) == data
+    assert jpeg_channel.read(page) == data
 
 
 def test_a_pasted_square_is_left_out() -> None:
     embedding, data = written(75, 0.6)
     pasted = embedding.copy()
     pasted[96:160, 96:160] = (250, 210, 40)
-    assert channel.read(pasted) == data
-    assert channel.read(jpeg(75).apply(pasted)) == data
+    assert jpeg_channel.read(pasted) == data
+    assert jpeg_channel.read(jpeg(75).apply(pasted)) == data
 
 
 @pytest.mark.parametrize("size", [0, 1, 100])
 def test_short_payloads(size: int) -> None:
     data = bytes(range(size))
-    embedding = channel.write(COVER, data, SMALL)
-    assert channel.read(jpeg(75).apply(embedding)) == data
+    embedding = jpeg_channel.write(COVER, data, SMALL)
+    assert jpeg_channel.read(jpeg(75).apply(embedding)) == data
 
 
 def test_sides_that_are_no_multiples_of_blocks() -> None:
     cover = natural(253, 267, 4)
-    embedding = channel.write(cover, b"odd", SMALL)
-    assert channel.read(jpeg(80).apply(embedding)) == b"odd"
+    embedding = jpeg_channel.write(cover, b"odd", SMALL)
+    assert jpeg_channel.read(jpeg(80).apply(embedding)) == b"odd"
     assert np.array_equal(embedding[248:], cover[248:])
 
 
 def test_white_areas_stay_white() -> None:
     cover = COVER.copy()
     cover[:, :100] = 255
-    embedding = channel.write(cover, b"white", SMALL)
-    assert channel.read(jpeg(75).apply(embedding)) == b"white"
+    embedding = jpeg_channel.write(cover, b"white", SMALL)
+    assert jpeg_channel.read(jpeg(75).apply(embedding)) == b"white"
     assert (embedding[:, :88] == 255).mean() > 0.98
 
 
 def test_too_many_bytes() -> None:
     with pytest.raises(UsageError, match=r"^100000 bytes are too many for this picture, which"):
-        channel.write(COVER, bytes(100_000), SMALL)
+        jpeg_channel.write(COVER, bytes(100_000), SMALL)
 
 
 def test_too_large_a_cover() -> None:
     with pytest.raises(UsageError, match="a cover of 32768 x 8 pixels is too large"):
-        channel.capacity(np.zeros((8, 32768, 3), np.uint8), SMALL)
+        jpeg_channel.capacity(np.zeros((8, 32768, 3), np.uint8), SMALL)
 
 
 def test_too_low_a_quality_is_named() -> None:
-    embedding = channel.write(LARGE, bytes(6000), SMALL)
+    embedding = jpeg_channel.write(LARGE, bytes(6000), SMALL)
     with pytest.raises(NotAnEmbeddingError, match=r"it was compressed at about quality 5\d$"):
-        channel.read(jpeg(55).apply(embedding))
+        jpeg_channel.read(jpeg(55).apply(embedding))
     with pytest.raises(DamagedError, match=r"recompressed at about quality 6\d, but it was made"):
-        channel.read(jpeg(66).apply(embedding))
+        jpeg_channel.read(jpeg(66).apply(embedding))
 
 
 def test_too_much_noise() -> None:
     embedding, _ = written(75, 1.0)
     with pytest.raises(DamagedError, match="changed more than can be restored"):
-        channel.read(Noise(3.0).apply(embedding))
+        jpeg_channel.read(Noise(3.0).apply(embedding))
 
 
 def test_too_small_a_part() -> None:
-    embedding = channel.write(LARGE, bytes(6000), SMALL)
+    embedding = jpeg_channel.write(LARGE, bytes(6000), SMALL)
     with pytest.raises(DamagedError, match=r"\d\d% of the picture were cut off"):
-        channel.read(embedding[:, :270])
+        jpeg_channel.read(embedding[:, :270])
 
 
 @pytest.mark.parametrize("shape", [(256, 256), (5, 300), (1, 1)])
 def test_pictures_without_a_mark(shape: tuple[int, int]) -> None:
     with pytest.raises(NotAnEmbeddingError):
-        channel.read(COVER[: shape[0], : shape[1]])
+        jpeg_channel.read(COVER[: shape[0], : shape[1]])
 
 
 def test_pictures_without_capacity() -> None:
-    assert channel.capacity(np.full((256, 256, 3), 255, np.uint8), SMALL) == 0
-    assert channel.capacity(COVER[:100, :200], SMALL) == 0
-    assert channel.capacity(COVER[:4, :4], SMALL) == 0
+    assert jpeg_channel.capacity(np.full((256, 256, 3), 255, np.uint8), SMALL) == 0
+    assert jpeg_channel.capacity(COVER[:100, :200], SMALL) == 0
+    assert jpeg_channel.capacity(COVER[:4, :4], SMALL) == 0
