@@ -41,10 +41,11 @@ _TRIES = 60
 """Choices of checks for a bit before it takes what there is."""
 _PAIR_BITS = 26
 """Logarithm of the size of the hash table of pairs of checks."""
-_SCALE = (0.78, 0.44)
-"""Messages of a check of d bits are multiplied by the first plus the second over d, for the minimum
-overrates them the more the larger the check is."""
-_LARGEST_MESSAGE = 30.0
+_SCALES = ((0.78, 0.44), (0.85, 0.3), (0.9, 0.2))
+"""Messages of a check of d bits are multiplied by the first number plus the second over d, for the
+minimum overrates them the more the larger the check is. If decoding stops at a few wrong bits that
+hold each other up, it is tried again with the next pair."""
+_LARGEST_LIKELIHOOD = 30.0
 """Log-likelihood ratios are clipped to this."""
 
 
@@ -95,15 +96,18 @@ class RepeatAccumulateCode:
         Returns:
             The codeword (length,), and whether all parity checks hold.
         """
-        beliefs = np.zeros(self._sent, np.float32)
+        received = np.zeros(self._sent, np.float32)
         for start in range(0, self.length, self._sent):
             again = likelihoods[start : start + self._sent]
-            beliefs[: len(again)] += again
-        np.clip(beliefs, -_LARGEST_MESSAGE, _LARGEST_MESSAGE, out=beliefs)
-        graph = self._graph
-        holds = _propagate(
-            beliefs, self.message_bits, graph.starts, graph.bits, iterations, *_SCALE
-        )
+            received[: len(again)] += again
+        starts, bits = self._graph.starts, self._graph.bits
+        received = received.clip(-_LARGEST_LIKELIHOOD, _LARGEST_LIKELIHOOD)
+        holds = False
+        for scale in _SCALES:
+            beliefs = received.copy()
+            holds = _propagate(beliefs, self.message_bits, starts, bits, iterations, *scale)
+            if holds:
+                break
         return np.resize((beliefs < 0).astype(np.uint8), self.length), holds
 
 
