@@ -55,8 +55,12 @@ _MOST_DB_PER_OCTAVE = 4.0
 """The same at high rates."""
 _FIRST_CRF = 26.0
 """The quantizer with which a clip is encoded to learn how many bytes it takes."""
-_FULL = 0.985
-"""Room that is used to this share is full."""
+_FULL = 0.996
+"""Share of the room that is aimed at."""
+_ENOUGH = (0.99, 0.985, 0.98, 0.975)
+"""Room that is used to such a share is full, after one encoding, two and so on."""
+_SHORT = 4_000_000
+"""Parts of at most so many pixels in all frames are worth the slower encoder, if there is one."""
 _MOST_ENCODINGS = 6
 """A part is encoded at most this often, unless nothing has fitted yet."""
 _MORE_PARTS = 1.25
@@ -293,6 +297,23 @@ class _ClipEncoder:
         return target, f" and {'Opus' if is_webm else 'AAC'}"
 
 
+@dataclass(frozen=True)
+class _Encoded:
+    """A part of a clip with the best quantizer that was found.
+
+    Attributes:
+        path: of the file; ``None`` if none fits.
+        crf: the quantizer.
+        size: bytes of the file.
+        is_full: whether a better quantizer exists.
+    """
+
+    path: Path | None
+    crf: float
+    size: int
+    is_full: bool
+
+
 class _QuantizerSearch:
     """Finds the quantizer with which a part of a clip fills its room."""
 
@@ -306,6 +327,9 @@ class _QuantizerSearch:
     ) -> None:
         self._codec, self._spool, self._times, self._fps = codec, spool, times, fps
         self._folder = folder
+        first = next(iter(spool))
+        self._pixels = len(spool) * first.shape[0] * first.shape[1]
+        self._numbers = count()
         self.smallest = 0
 
     def fill(self, room: int, size_at_first: int) -> tuple[Path | None, bool]:
@@ -316,30 +340,42 @@ class _QuantizerSearch:
             size_at_first: about how many bytes the part takes with the quantizer of the survey.
         """
         codec = self._codec
-        most = round(codec.max_crf / codec.crf_step)
-        too_large, fits = round(1 / codec.crf_step) - 1, most + 1
-        best: Path | None = None
-        crf, size = _FIRST_CRF, max(1, size_at_first)
+        crf = _FIRST_CRF
+        if codec.top_rate:
+            # A rate says more than the survey, which another encoder made.
+            crf, size_at_first = 0.0, round(codec.top_rate * self._pixels / 8)
+        found = self._search(codec, room, crf, size_at_first)
+        if codec.thorough is not None and found.path is not None and self._pixels <= _SHORT:
+            better = self._search(codec.thorough, room, found.crf, found.size)
+            found = found if better.path is None else better
+        return found.path, found.is_full
+
+    def _search(self, codec: CompactCodec, room: int, crf: float, size: int) -> _Encoded:
+        """Search from a quantizer on, with which the part takes about so many bytes."""
+        most, least = round(codec.max_crf / codec.crf_step), round(1 / codec.crf_step)
+        too_large, fits = least - 1, most + 1
+        best = _Encoded(None, crf, 0, is_full=False)
         for number in count():
-            wanted = crf + codec.crf_per_octave * math.log2(size / max(1, room * _FULL))
+            wanted = crf + codec.crf_per_octave * math.log2(max(1, size) / max(1, room * _FULL))
             step = max(too_large + 1, min(fits - 1, math.ceil(wanted / codec.crf_step)))
-            if (
-                step <= too_large
-                or step >= fits
-                or (best is not None and number >= _MOST_ENCODINGS)
-            ):
+            done = best.path is not None and number >= _MOST_ENCODINGS
+            if step <= too_large or step >= fits or done:
                 break
             crf = step * codec.crf_step
-            target = self._folder / f"part-{step}{codec.suffix}"
+            target = self._folder / f"part-{next(self._numbers)}{codec.suffix}"
             encode_clip(self._spool, target, codec, crf, self._fps, self._times)
             size = target.stat().st_size
-            if size <= room:
-                best, fits = target, step
-                if size >= room * (2 * _FULL - 1):
-                    break
-            else:
+            if size > room:
                 too_large, self.smallest = step, size
-        return best, fits > round(1 / codec.crf_step)
+                target.unlink()
+                continue
+            fits = step
+            if best.path is not None:
+                best.path.unlink()
+            best = _Encoded(target, crf, size, is_full=step > least)
+            if size >= room * _ENOUGH[min(number, len(_ENOUGH) - 1)]:
+                break
+        return best
 
 
 def _joined(group: Group) -> Pixels:

@@ -5,6 +5,7 @@ The files are for players: 4:2:0 and 10 or 8 bits, which browsers show, with Opu
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -28,11 +29,13 @@ class CompactCodec:
         name: as people know it, with the sampling of its colours.
         encoder: ffmpeg's name of the encoder.
         pixel_format: ffmpeg's name of the format that it gets.
-        options: ffmpeg's options; ``{crf}`` stands for the quantizer.
+        options: ffmpeg's options; ``{crf}`` stands for the quantizer, ``{rate}`` for bits a second.
         suffix: of the file, with the dot.
         max_crf: the quantizer of the lowest quality; the highest quality has 1.
         crf_step: the smallest difference between two quantizers.
         crf_per_octave: quantizers between two qualities of which one takes twice the bytes, about.
+        top_rate: bits a pixel at quantizer 0, if the encoder is told a rate instead of a quantizer.
+        thorough: the same with a slower encoder that restores better, if there is one.
     """
 
     name: str
@@ -43,10 +46,14 @@ class CompactCodec:
     max_crf: float
     crf_step: float
     crf_per_octave: float
+    top_rate: float = 0.0
+    thorough: CompactCodec | None = None
 
-    def encoding(self, crf: float) -> Encoding:
+    def encoding(self, crf: float, pixels_per_second: float) -> Encoding:
         """How ffmpeg encodes a clip with a quantizer."""
-        options = [option.replace("{crf}", f"{crf:g}") for option in self.options]
+        rate = self.top_rate * pixels_per_second / 2 ** (crf / self.crf_per_octave)
+        values = {"{crf}": f"{crf:g}", "{rate}": f"{rate:.0f}"}
+        options = [re.sub(r"\{\w+\}", lambda m: values[m[0]], option) for option in self.options]
         timed: tuple[str, ...] = ()
         if self.suffix == ".mp4":
             timed = ("-video_track_timescale", str(TICKS_PER_SECOND))
@@ -102,18 +109,28 @@ _CODECS = (
 )
 """The best codec first, as measured on examples/media/city.mp4."""
 
-_FULL_COLOUR = CompactCodec(
-    "AV1 4:4:4",
-    "libaom-av1",
-    "yuv444p10le",
-    ("-cpu-used", "8", "-row-mt", "1", "-crf", "{crf}"),
-    ".webm",
-    max_crf=63,
-    crf_step=1,
-    crf_per_octave=8.2,
-)
+
+def _full_colour(speed: int, thorough: CompactCodec | None = None) -> CompactCodec:
+    # Quantizers of libaom are far apart at high rates, so it is told a rate. Adaptive quantizers and
+    # temporal filtering cost PSNR.
+    tuning = "deltaq-mode=0:arnr-strength=0:arnr-maxframes=0"
+    return CompactCodec(
+        "AV1 4:4:4",
+        "libaom-av1",
+        "yuv444p10le",
+        ("-cpu-used", str(speed), "-row-mt", "1", "-b:v", "{rate}", "-aom-params", tuning),
+        ".webm",
+        max_crf=80,
+        crf_step=0.1,
+        crf_per_octave=8.2,
+        top_rate=24,
+        thorough=thorough,
+    )
+
+
+_FULL_COLOUR = _full_colour(6, _full_colour(4))
 """For clips that cannot do with colours of half the resolution, such as drawings and screens."""
-_COLOUR_HEADROOM = 8.0
+_COLOUR_HEADROOM = 80.0
 """Colours are kept whole if halving their resolution would leave less than so many dB more than the
 clip is to restore with."""
 
@@ -197,7 +214,7 @@ def encode_clip(
         height,
         fps,
         timestamps=timestamps,
-        encoding=codec.encoding(crf),
+        encoding=codec.encoding(crf, width * height * float(fps)),
         overwrite=True,
     ) as writer:
         writer.add(first)
