@@ -33,8 +33,9 @@ GREY = np.repeat(SMOOTH[0][..., :1], 3, axis=2)
 
 
 def test_colours_are_kept_whole_where_halving_them_costs() -> None:
-    assert codec_for(40, 50).name == "AV1 4:2:0"
-    assert codec_for(46, 50).name == "AV1 4:4:4"
+    assert codec_for(40, 50, 10**7).name == "AV1 4:2:0"
+    assert codec_for(40, 50, 10**5).name == "AV1 4:4:4"
+    assert codec_for(46, 50, 10**7).name == "AV1 4:4:4"
     assert psnr_of_half_colours(GREY) > 50
     assert psnr_of_half_colours(noise(48, 64)) < 15
 
@@ -60,6 +61,19 @@ def test_a_higher_quantizer_takes_fewer_bytes(tmp_path: Path) -> None:
         encode_clip(SMOOTH, target, codec, crf, FPS)
         sizes.append(target.stat().st_size)
     assert sizes[0] > sizes[1] > sizes[2]
+
+
+def test_whole_colours_are_encoded_to_a_rate(tmp_path: Path) -> None:
+    codec = codec_for(60, 50, 1)
+    sizes = []
+    for frames in (SMOOTH, SMOOTH[:1]):
+        for crf in (20, 30, 40):
+            target = tmp_path / f"{len(frames)}-{crf}.webm"
+            encode_clip(frames, target, codec, crf, FPS)
+            sizes.append(target.stat().st_size)
+        assert sizes[-3] > sizes[-2] > sizes[-1]
+    found = frames_of(tmp_path / "6-20.webm")
+    assert min(psnr(a, b) for a, b in zip(found, SMOOTH, strict=True)) > 45
 
 
 def test_times_of_frames_are_kept(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from iicnet_cli.contents.part import (
 )
 from iicnet_cli.errors import QualityError
 from iicnet_cli.media.compact_clips import (
+    SHORT_CLIP,
     CompactCodec,
     add_sound,
     codec_for,
@@ -59,8 +60,6 @@ _FULL = 0.996
 """Share of the room that is aimed at."""
 _ENOUGH = (0.99, 0.985, 0.98, 0.975)
 """Room that is used to such a share is full, after one encoding, two and so on."""
-_SHORT = 4_000_000
-"""Parts of at most so many pixels in all frames are worth the slower encoder, if there is one."""
 _MOST_ENCODINGS = 6
 """A part is encoded at most this often, unless nothing has fitted yet."""
 _MORE_PARTS = 1.25
@@ -152,7 +151,7 @@ def _survey(request: ContentsRequest, folder: Path) -> _Survey:
     sizes, mean = packet_sizes(target), float(np.mean(quality))
     room = max(1, request.capacity(cover))
     expected = mean + _MOST_DB_PER_OCTAVE * math.log2(room / max(1, sum(sizes)))
-    chosen = codec_for(expected, half_colours)
+    chosen = codec_for(expected, half_colours, seen * frame.shape[0] * frame.shape[1])
     return _Survey(description, sizes, cover, mean, chosen)
 
 
@@ -345,7 +344,7 @@ class _QuantizerSearch:
             # A rate says more than the survey, which another encoder made.
             crf, size_at_first = 0.0, round(codec.top_rate * self._pixels / 8)
         found = self._search(codec, room, crf, size_at_first)
-        if codec.thorough is not None and found.path is not None and self._pixels <= _SHORT:
+        if codec.thorough is not None and found.path is not None and self._pixels <= SHORT_CLIP:
             better = self._search(codec.thorough, room, found.crf, found.size)
             found = found if better.path is None else better
         return found.path, found.is_full

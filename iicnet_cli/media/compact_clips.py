@@ -130,22 +130,26 @@ def _full_colour(speed: int, thorough: CompactCodec | None = None) -> CompactCod
 
 _FULL_COLOUR = _full_colour(6, _full_colour(4))
 """For clips that cannot do with colours of half the resolution, such as drawings and screens."""
-_COLOUR_HEADROOM = 80.0
+_COLOUR_HEADROOM, _SHORT_COLOUR_HEADROOM = 8.0, 12.0
 """Colours are kept whole if halving their resolution would leave less than so many dB more than the
-clip is to restore with."""
+clip is to restore with; of long clips, and of short ones, for which time matters less."""
+SHORT_CLIP = 4_000_000
+"""A clip of at most so many pixels in all of its frames is short."""
 
 
-def codec_for(expected_psnr: float, half_colours_psnr: float) -> CompactCodec:
+def codec_for(expected_psnr: float, half_colours_psnr: float, pixels: int) -> CompactCodec:
     """The best codec that this ffmpeg has for a clip.
 
     Args:
         expected_psnr: with which it will restore, in dB.
         half_colours_psnr: of its frames when nothing but the resolution of their colours is halved.
+        pixels: in all of its frames together.
 
     Raises:
         MediaError: it has no codec.
     """
-    loses = half_colours_psnr < expected_psnr + _COLOUR_HEADROOM
+    headroom = _SHORT_COLOUR_HEADROOM if pixels <= SHORT_CLIP else _COLOUR_HEADROOM
+    loses = half_colours_psnr < expected_psnr + headroom
     return _FULL_COLOUR if loses and ffmpeg.has_encoder(_FULL_COLOUR.encoder) else usual_codec()
 
 
