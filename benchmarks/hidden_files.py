@@ -33,9 +33,7 @@ def measure_file_engine(
         half: the PNG of a clip has half its width and height.
     """
     # Without a floor of quality, a clip stays in one embedding.
-    options = EmbedOptions(
-        engine="lowbits", target_embed_psnr=embed_psnr, half=half, min_psnr=1.0
-    )
+    options = EmbedOptions(engine="lowbits", target_embed_psnr=embed_psnr, half=half, min_psnr=1.0)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         frames = folder / "pictures"

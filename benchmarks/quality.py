@@ -101,7 +101,7 @@ class Measurement:
     evaluation: Evaluation
     alone: Evaluation
     parameters: int
-    baselines: Baselines = Baselines()
+    baselines: Baselines = field(default_factory=Baselines)
 
     @property
     def paper(self) -> tuple[float, float] | None:
@@ -212,7 +212,7 @@ def measure(checkpoint: Checkpoint, plan: Plan, converter: Converter) -> Measure
 
 
 def _evaluations_in(record: Mapping[str, Any]) -> tuple[Evaluation, Evaluation]:
-    """The figures of a network with and without the enhancement layer, as another run wrote them."""
+    """The figures of a network with and without the enhancement layer, from another run."""
     rows = tuple(Row(**row) for row in record["rows"])
     alone = (Row(**record["network_alone"]),)
     name, data, step = record["model"], record["data"], record["step"]
@@ -309,7 +309,7 @@ def _parser() -> argparse.ArgumentParser:
         "--only",
         action="append",
         choices=("network", *METHODS),
-        help="measure only this; may be repeated. Without network, --earlier has to name its figures",
+        help="measure only this; may be repeated. Without network, --earlier is needed",
     )
     parser.add_argument(
         "--groups",

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import tempfile
+from bisect import bisect_left
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import count, islice
+from itertools import accumulate, count, islice
 from pathlib import Path
 
 import numpy as np
@@ -29,14 +30,13 @@ from iicnet_cli.contents.part import (
     source_name,
 )
 from iicnet_cli.errors import QualityError
+from iicnet_cli.media.clip_packets import Packet, add_sound, cut_sound, packets_of
 from iicnet_cli.media.compact_clips import (
     SHORT_CLIP,
     CompactCodec,
-    add_sound,
     codec_for,
     codec_note,
     encode_clip,
-    packet_sizes,
     psnr_of_half_colours,
     usual_codec,
 )
@@ -148,7 +148,7 @@ def _survey(request: ContentsRequest, folder: Path) -> _Survey:
             if i == seen // 2:
                 cover = request.task.cover(group.images[0], request.options)
     assert cover is not None
-    sizes, mean = packet_sizes(target), float(np.mean(quality))
+    sizes, mean = [packet.size for packet in packets_of(target)], float(np.mean(quality))
     room = max(1, request.capacity(cover))
     expected = mean + _MOST_DB_PER_OCTAVE * math.log2(room / max(1, sum(sizes)))
     chosen = codec_for(expected, half_colours, seen * frame.shape[0] * frame.shape[1])
@@ -188,6 +188,7 @@ class _ClipEncoder:
         least = request.options.min_psnr
         self._least_psnr = DEFAULT_LEAST_PSNR if least is None else least
         self._attachments = read_files(Role.ATTACHMENT, list(request.options.attachments))
+        self._sound_packets: Sequence[Packet] = ()
 
     def parts(self) -> Iterator[Part]:
         """The parts in order; as few as restore well enough."""
@@ -279,21 +280,40 @@ class _ClipEncoder:
         return part, float(np.mean(quality)), is_full
 
     def _sound(self, start: int, frames: int, room: int) -> tuple[Path | None, str]:
-        """The sound of a part as a file, and how it is coded in words."""
-        source, times = self._request.source, self._survey.description.timestamps
-        assert source.fps is not None
-        seconds = float(frames / source.fps)
-        offset = float(start / source.fps)
-        if times is not None:
-            offset = times[start]
-            seconds = times[start + frames] - offset if start + frames < len(times) else seconds
-        rate = round(_SOUND_SHARE * room * 8 / seconds)
-        rate = max(_LEAST_SOUND_RATE, min(_MOST_SOUND_RATE, rate))
+        """The sound of a part as a file, and how it is coded in words.
+
+        The sound is encoded once, at the rate that suits the first part, and its packets are dealt
+        out, so that those of all parts together are the whole sound.
+        """
+        begin, end = self._time_of(start), self._time_of(start + frames)
         is_webm = self._survey.codec.suffix == ".webm"
-        target = self._folder / ("sound.webm" if is_webm else "sound.m4a")
-        if not source.write_sound(target, offset, seconds, rate):
+        suffix = ".webm" if is_webm else ".m4a"
+        whole = self._folder / f"whole-sound{suffix}"
+        if start == 0:
+            rate = round(_SOUND_SHARE * room * 8 / (end - begin))
+            rate = max(_LEAST_SOUND_RATE, min(_MOST_SOUND_RATE, rate))
+            seconds = self._time_of(len(self._survey.sizes))
+            has_sound = self._request.source.write_sound(whole, 0.0, seconds, rate)
+            self._sound_packets = packets_of(whole, "a") if has_sound else ()
+        ends = list(accumulate(float(packet.duration) for packet in self._sound_packets))
+        first = bisect_left(ends, begin)
+        is_last = start + frames == len(self._survey.sizes)
+        stop = len(ends) if is_last else bisect_left(ends, end)
+        if first == stop:
             return None, ""
+        target = self._folder / f"sound{suffix}"
+        cut_sound(whole, target, first, stop)
         return target, f" and {'Opus' if is_webm else 'AAC'}"
+
+    def _time_of(self, frame: int) -> float:
+        """Seconds from the beginning of the clip to a frame; to its end for the one after all."""
+        fps, times = self._request.source.fps, self._survey.description.timestamps
+        assert fps is not None
+        if times is None:
+            return float(frame / fps)
+        if frame < len(times):
+            return times[frame] - times[0]
+        return times[-1] - times[0] + float(1 / fps)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from iicnet_cli.container.header import Header
 from iicnet_cli.contents.part import MAX_DESCRIPTION_BYTES
 from iicnet_cli.errors import DamagedError, IICNetError, OutputExistsError
-from iicnet_cli.media.compact_clips import join_clips
+from iicnet_cli.media.clip_packets import join_clips
 from iicnet_cli.media.files import names_folder, replacing
 from iicnet_cli.media.stills import read_still, resize, write_still
 from iicnet_cli.media.video_reader import open_frames
@@ -25,6 +26,9 @@ from iicnet_cli.pictures.group import Group
 from iicnet_cli.tasks import task_named
 from iicnet_cli.tasks.photos import restored_photos
 from iicnet_cli.tasks.task import Delivered, Task
+
+_USUAL_RATE = Fraction(25)
+"""Frames a second where a description does not tell."""
 
 
 class RestoredContents:
@@ -178,7 +182,7 @@ class RestoredContents:
             return clips[0]
         joined = self._scratch / f"joined{clips[0].suffix}"
         if not joined.exists():
-            join_clips(clips, joined)
+            join_clips(clips, _durations(self._headers), joined)
         return joined
 
     def _media_of(self, i: int) -> Path:
@@ -246,6 +250,21 @@ class RestoredContents:
         source = self.task.open(paths, images, _options_of(self.header))
         with closing(source.groups()) as groups:
             yield from groups
+
+
+def _durations(headers: Sequence[Header]) -> list[float]:
+    """How many seconds each part of a clip is shown."""
+    durations = []
+    for header, following in zip(headers, [*headers[1:], None], strict=True):
+        rate = header.frame_rate or _USUAL_RATE
+        times = header.timestamps
+        if not times:
+            durations.append(float((header.frames or 1) / rate))
+        elif following is not None and following.timestamps:
+            durations.append(max(0.0, following.timestamps[0] - times[0]))
+        else:
+            durations.append(times[-1] - times[0] + float(1 / rate))
+    return durations
 
 
 def _read_description(bundle: Bundle) -> Header:

@@ -1,4 +1,4 @@
-"""Clips in few bytes: the codec that this ffmpeg has for them, encoding, and joining files.
+"""Clips in few bytes: the codec that this ffmpeg has for them, and encoding.
 
 The files are for players: 4:2:0 and 10 or 8 bits, which browsers show, with Opus or AAC beside it.
 """
@@ -111,8 +111,8 @@ _CODECS = (
 
 
 def _full_colour(speed: int, thorough: CompactCodec | None = None) -> CompactCodec:
-    # Quantizers of libaom are far apart at high rates, so it is told a rate. Adaptive quantizers and
-    # temporal filtering cost PSNR.
+    # Quantizers of libaom are far apart at high rates, so it is told a rate. Adaptive quantizers
+    # and temporal filtering cost PSNR.
     tuning = "deltaq-mode=0:arnr-strength=0:arnr-maxframes=0"
     return CompactCodec(
         "AV1 4:4:4",
@@ -224,56 +224,3 @@ def encode_clip(
         writer.add(first)
         for frame in remaining:
             writer.add(frame)
-
-
-def packet_sizes(clip: Path) -> list[int]:
-    """Bytes of every packet of the first video stream, in order.
-
-    Raises:
-        MediaError: ffmpeg cannot read the file.
-    """
-    source = ffmpeg.input_options(clip)
-    result = ffmpeg.run(
-        ["-v", "error", *source, "-map", "0:V:0", "-c", "copy", "-f", "framecrc", "-"]
-    )
-    _check(result.returncode, result.stderr, clip)
-    rows = (line.split(",") for line in result.stdout.decode("ascii", "replace").splitlines())
-    return [int(row[4]) for row in rows if len(row) > 4]
-
-
-def add_sound(clip: Path, sound: Path, target: Path) -> None:
-    """Put a clip and its sound into one file, without encoding either again.
-
-    Raises:
-        MediaError: ffmpeg fails.
-    """
-    sources = [*ffmpeg.input_options(clip), *ffmpeg.input_options(sound)]
-    maps = ["-map", "0:v:0", "-map", "1:a:0", "-c", "copy", "-fflags", "+bitexact"]
-    result = ffmpeg.run(["-v", "error", *sources, *maps, "-y", f"file:{target}"])
-    _check(result.returncode, result.stderr, target)
-
-
-def join_clips(clips: Sequence[Path], target: Path) -> None:
-    """Put clips of one kind one after the other, without encoding them again.
-
-    Args:
-        clips: files in one folder, whose names are plain.
-        target: the file to write; it is replaced.
-
-    Raises:
-        MediaError: ffmpeg fails.
-    """
-    with tempfile.NamedTemporaryFile("w", suffix=".txt", dir=clips[0].parent) as script:
-        script.writelines(f"file '{clip.name}'\n" for clip in clips)
-        script.flush()
-        reading = ["-protocol_whitelist", "file", "-f", "concat", "-i", f"file:{script.name}"]
-        result = ffmpeg.run(
-            ["-v", "error", *reading, "-map", "0", "-c", "copy", "-y", f"file:{target}"]
-        )
-    _check(result.returncode, result.stderr, target)
-
-
-def _check(returncode: int, log: bytes, file: Path) -> None:
-    if returncode:
-        why = ffmpeg.reason(log.decode("utf-8", "replace"))
-        raise MediaError(f"{file.name}: ffmpeg fails ({why})")
