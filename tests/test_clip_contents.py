@@ -59,6 +59,21 @@ def test_the_room_is_filled(clip: Path, tmp_path: Path) -> None:
     assert 25 < quality[0] < quality[1]
 
 
+def test_a_short_clip_leaves_out_what_the_embedding_shows(clip: Path, tmp_path: Path) -> None:
+    """Its middle frame is the embedding itself, in its place among the others."""
+    colourful = moving(5, 48, 64)
+    colours = write_clip(tmp_path / "colours.mkv", colourful)
+    (part,) = parts_of(colours, 9000, frames=5, min_psnr=20, start=0.0)
+    assert part.description.options["left_out"] == 2
+    found = frames_in([part], tmp_path)
+    assert (found[2] == part.cover).all()
+    quality = [psnr(a, b) for a, b in zip(found, colourful, strict=True)]
+    assert quality[2] == np.inf
+    assert min(quality) > 35
+    (part,) = parts_of(clip, 1500, frames=5, min_psnr=10)
+    assert "left_out" not in part.description.options
+
+
 def test_a_floor_of_quality_makes_more_parts(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "scenes.mkv", SCENES)
     quality = []

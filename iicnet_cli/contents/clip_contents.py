@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from iicnet_cli.contents.part import (
+    LEFT_OUT,
     ContentsRequest,
     Part,
     describe,
@@ -66,6 +67,8 @@ _MORE_PARTS = 1.25
 """Where parts are too few, there are so many times more of them in the next try."""
 _LEAST_GAIN = 0.3
 """More parts are made as long as they restore by so many dB better."""
+_FEW_FRAMES = 9
+"""A clip of at most so many frames without sound leaves out the frame that its embedding shows."""
 _PACKET_SPREAD = 16
 """So many packets before and after a part tell how many bytes its frames take."""
 _SOUND_SHARE = 0.08
@@ -258,17 +261,28 @@ class _ClipEncoder:
         name = source_name(list(description.sources), survey.codec.suffix)
         room = room_for(name, fixed, request.capacity(cover))
         sound, sound_note = self._sound(start, len(spool), room)
+        hidden, hidden_times = spool, own_times
+        leaves_out = sound is None and self._shows_a_frame(spool, cover)
+        if leaves_out:
+            shown = len(spool) // 2
+            description = describe(request, replace(own, options={**own.options, LEFT_OUT: shown}))
+            fixed[0] = description_file(description)
+            room = room_for(name, fixed, request.capacity(cover))
+            hidden, hidden_times = _without(spool, own_times, shown)
         video_room = room - (sound.stat().st_size + _JOINING_BYTES if sound else 0)
         share = survey.size_of(start, len(spool))
         if video_room <= 0:
             raise missing_error(1 - video_room, "sound and attachments", request.embed_psnr)
-        search = _QuantizerSearch(survey.codec, spool, own_times, request.source.fps, self._folder)
+        rate = request.source.fps
+        search = _QuantizerSearch(survey.codec, hidden, hidden_times, rate, self._folder)
         clip, is_full = search.fill(video_room, share)
         if clip is None:
             raise missing_error(search.smallest - video_room, "the clip", request.embed_psnr)
         with open_frames(clip) as encoded:
-            pairs = zip(encoded, spool, strict=True)
+            pairs = zip(encoded, hidden, strict=True)
             quality = [cap_psnr(psnr(frame, original)) for frame, original in pairs]
+        if leaves_out:
+            quality.append(request.embed_psnr)
         if sound is not None:
             joined = self._folder / f"joined{survey.codec.suffix}"
             add_sound(clip, sound, joined)
@@ -278,6 +292,16 @@ class _ClipEncoder:
         notes = (f"{survey.codec.name}{sound_note}", *codec_note(survey.codec))
         part = Part(cover, Bundle((*fixed, media)), description, notes)
         return part, float(np.mean(quality)), is_full
+
+    def _shows_a_frame(self, spool: FrameSpool, cover: Pixels) -> bool:
+        """Whether the frame that the embedding shows is better left out of the clip.
+
+        The embedding is a near copy of it already. In a clip of few frames, the others restore
+        noticeably better with its share of the bytes.
+        """
+        is_short = 2 <= len(spool) <= _FEW_FRAMES and self._survey.codec.thorough is not None
+        is_whole = len(spool) == len(self._survey.sizes)
+        return is_short and is_whole and cover.shape == spool[0].shape
 
     def _sound(self, start: int, frames: int, room: int) -> tuple[Path | None, str]:
         """The sound of a part as a file, and how it is coded in words.
@@ -395,6 +419,17 @@ class _QuantizerSearch:
             if size >= room * _ENOUGH[min(number, len(_ENOUGH) - 1)]:
                 break
         return best
+
+
+def _without(
+    spool: FrameSpool, times: Sequence[float] | None, left_out: int
+) -> tuple[FrameSpool, Sequence[float] | None]:
+    """The frames of a spool and their times without one of them."""
+    kept = [i for i in range(len(spool)) if i != left_out]
+    others = FrameSpool()
+    for i in kept:
+        others.add(spool[i])
+    return others, None if times is None else [times[i] for i in kept]
 
 
 def _joined(group: Group) -> Pixels:

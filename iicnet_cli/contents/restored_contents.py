@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from iicnet_cli.container.header import Header
-from iicnet_cli.contents.part import MAX_DESCRIPTION_BYTES
+from iicnet_cli.contents.part import LEFT_OUT, MAX_DESCRIPTION_BYTES
 from iicnet_cli.errors import DamagedError, IICNetError, OutputExistsError
 from iicnet_cli.media.clip_packets import join_clips
 from iicnet_cli.media.files import names_folder, replacing
@@ -175,7 +175,7 @@ class RestoredContents:
         """All pictures as one file that can be given away as it is; ``None`` if there is none."""
         if len(self.originals) == 1 and self._has_all_inputs():
             return self._stored(self.originals[0], 0)
-        if not self.is_clip or self.originals:
+        if not self.is_clip or self.originals or LEFT_OUT in self.header.options:
             return None
         clips = [self._media_of(i) for i in range(len(self._bundles))]
         if len(clips) == 1:
@@ -200,18 +200,27 @@ class RestoredContents:
         return path
 
     def _frames_of(self, i: int) -> Iterator[Group]:
-        header = self._headers[i]
-        expected = header.frames or 0
+        header, cover = self._headers[i], self._covers[i]
+        expected, left_out = header.frames or 0, header.options.get(LEFT_OUT)
         seen = 0
         with open_frames(self._media_of(i)) as frames:
             for frame in frames:
+                if seen == left_out:
+                    yield Group(self._views_in(cover, header), header.images)
+                    seen += 1
                 if seen == expected:
                     break
-                if frame.shape != (header.height, header.width * header.images, 3):
-                    raise DamagedError("the clip in the payload has another size")
-                views = np.split(frame, header.images, axis=1)
-                yield Group(np.stack(views), header.images)
+                yield Group(self._views_in(frame, header), header.images)
                 seen += 1
+        if seen == left_out and seen < expected:
+            yield Group(self._views_in(cover, header), header.images)
+
+    @staticmethod
+    def _views_in(frame: Pixels, header: Header) -> Pixels:
+        """A moment of a clip, whose views lie side by side, as (K, H, W, 3)."""
+        if frame.shape != (header.height, header.width * header.images, 3):
+            raise DamagedError("the clip in the payload has another size")
+        return np.stack(np.split(frame, header.images, axis=1))
 
     def _photo_group(self) -> Group:
         """The photos at their own sizes; what is not carried is what the PNG shows."""
