@@ -15,7 +15,7 @@ import numpy as np
 from iicnet_cli.container.header import Header
 from iicnet_cli.contents.part import LEFT_OUT, MAX_DESCRIPTION_BYTES
 from iicnet_cli.errors import DamagedError, IICNetError, OutputExistsError
-from iicnet_cli.media.clip_packets import join_clips
+from iicnet_cli.media.clip_packets import add_sound, has_sound, join_clips
 from iicnet_cli.media.files import names_folder, replacing
 from iicnet_cli.media.stills import read_still, resize, write_still
 from iicnet_cli.media.video_reader import open_frames
@@ -27,6 +27,9 @@ from iicnet_cli.tasks import task_named
 from iicnet_cli.tasks.photos import restored_photos
 from iicnet_cli.tasks.task import Delivered, Task
 
+_AAC = ("-c:a", "aac", "-b:a", "160k")
+_SOUND_ENCODINGS = {".mkv": ("-c:a", "copy"), ".mp4": _AAC, ".m4v": _AAC, ".mov": _AAC}
+"""How the sound of a clip is encoded that is converted to a file of this suffix."""
 _USUAL_RATE = Fraction(25)
 """Frames a second where a description does not tell."""
 
@@ -125,9 +128,15 @@ class RestoredContents:
             return Delivered((target,), self.task.pictures_in(self.header))
         if not self.is_clip and self.originals and as_it_is and names_folder(target):
             return self._deliver_folder(target, overwrite=overwrite)
-        return self.task.deliver(
+        delivered = self.task.deliver(
             self.header, self.groups(), target, overwrite=overwrite, options=options
         )
+        encoding = _SOUND_ENCODINGS.get(target.suffix.lower())
+        has_file = whole is not None and self.is_clip and target.is_file()
+        if whole is not None and has_file and encoding and has_sound(whole):
+            with replacing(target, overwrite=True) as temporary:
+                add_sound(target, whole, temporary, encoding)
+        return delivered
 
     def _deliver_folder(self, target: Path, *, overwrite: bool) -> Delivered:
         """Photos into a folder: original files as they are, the others as PNGs."""

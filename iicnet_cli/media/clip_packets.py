@@ -55,14 +55,22 @@ def cut_sound(sound: Path, target: Path, first: int, stop: int) -> None:
     _run([*ffmpeg.input_options(sound), *copying], target)
 
 
-def add_sound(clip: Path, sound: Path, target: Path) -> None:
-    """Put a clip and its sound into one file.
+def add_sound(
+    clip: Path, sound: Path, target: Path, encoding: Sequence[str] = ("-c:a", "copy")
+) -> None:
+    """Put the pictures of a clip and the sound of another file into one file.
+
+    Args:
+        clip: gives the pictures, which are copied.
+        sound: gives the sound.
+        target: the file to write; it is replaced.
+        encoding: ffmpeg's options for the sound.
 
     Raises:
         MediaError: ffmpeg fails.
     """
     sources = [*ffmpeg.input_options(clip), *ffmpeg.input_options(sound)]
-    maps = ["-map", "0:v:0", "-map", "1:a:0", "-c", "copy", "-fflags", "+bitexact"]
+    maps = ["-map", "0:v:0", "-map", "1:a:0", "-c:v", "copy", *encoding, "-fflags", "+bitexact"]
     _run([*sources, *maps], target)
 
 
@@ -87,7 +95,7 @@ def join_clips(clips: Sequence[Path], durations: Sequence[float], target: Path) 
             pictures.append(folder / f"pictures-{i}{suffix}")
             only_pictures = ["-map", "0:V:0", "-c", "copy"]
             _run([*ffmpeg.input_options(clip), *only_pictures], pictures[-1])
-            if not _has_sound(clip):
+            if not has_sound(clip):
                 continue
             packets = packets_of(clip, "a")
             sounds.append(folder / f"sound-{i}{suffix}")
@@ -113,7 +121,8 @@ def _concatenate(files: Sequence[Path], durations: Sequence[float], target: Path
     _run([*reading, "-map", "0", "-c", "copy", "-fflags", "+bitexact"], target)
 
 
-def _has_sound(clip: Path) -> bool:
+def has_sound(clip: Path) -> bool:
+    """Whether a file has a sound track."""
     probing = [*ffmpeg.input_options(clip), "-map", "0:a:0", "-c", "copy", "-frames:a", "1"]
     return not ffmpeg.run(["-v", "error", *probing, "-f", "null", "-"]).returncode
 

@@ -130,7 +130,7 @@ def _full_colour(speed: int, thorough: CompactCodec | None = None) -> CompactCod
 
 _FULL_COLOUR = _full_colour(6, _full_colour(4))
 """For clips that cannot do with colours of half the resolution, such as drawings and screens."""
-_COLOUR_HEADROOM, _SHORT_COLOUR_HEADROOM = 8.0, 12.0
+_COLOUR_HEADROOM, _SHORT_COLOUR_HEADROOM = 8.0, 15.0
 """Colours are kept whole if halving their resolution would leave less than so many dB more than the
 clip is to restore with; of long clips, and of short ones, for which time matters less."""
 SHORT_CLIP = 4_000_000
