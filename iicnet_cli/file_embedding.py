@@ -81,7 +81,7 @@ class FileJob:
         known: dict[int, int] = {}
 
         def capacity(cover: Pixels) -> int:
-            key = zlib.crc32(cover)
+            key = zlib.crc32(cover.tobytes())
             if key not in known:
                 known[key] = max(0, self.engine.capacity(cover, self.embed_psnr) - overhead)
             return known[key]

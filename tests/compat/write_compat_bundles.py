@@ -82,9 +82,6 @@ CASES = {
     "clip-with-sound": BundleCase(
         clip_with_sound, EmbedOptions(engine="lowbits", min_psnr=15), "clip.webm"
     ),
-    "animated": BundleCase(
-        frames(10), EmbedOptions(engine="lowbits", target_embed_psnr=50, min_psnr=40), "clip.webm"
-    ),
     "exact": BundleCase(
         photos,
         EmbedOptions(engine="lowbits", exact=True, attachments=(MEDIA / "README.md",)),
