@@ -49,7 +49,7 @@ def test_a_full_picture_has_the_psnr_that_was_asked_for(
 def test_a_measured_capacity_is_closer(shape: tuple[int, ...], embed_psnr: float) -> None:
     reference = picture(shape)
     data = np.random.default_rng(1).bytes(channel.measured_capacity(reference, embed_psnr))
-    assert psnr(channel.write(reference, data), reference) == pytest.approx(embed_psnr, abs=0.1)
+    assert psnr(channel.write(reference, data), reference) == pytest.approx(embed_psnr, abs=0.15)
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, 3001])
