@@ -11,21 +11,19 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from baselines import Figures, codec_for, mean_figures, measure_codec, measure_lsb
 from evaluation_data import MEDIA, bundled_checkpoints, display_name
 from tables import table_head, table_row
+from without_network import METHODS, Baselines, figures_cell, measure_without_network
 
 from iicnet_cli import Converter, EmbedOptions, __version__
 from iicnet_cli.engines.base import Computing
 from iicnet_cli.engines.network.network_engine import NetworkEngine
-from iicnet_cli.errors import ExitCode, IICNetError
-from iicnet_cli.evaluation import Evaluation, Row, evaluate, items_of
-from iicnet_cli.pictures.arrays import Pixels
-from iicnet_cli.tasks import task_named
+from iicnet_cli.errors import ExitCode, IICNetError, UsageError
+from iicnet_cli.evaluation import Evaluation, Row, evaluate
 from iicnet_cli.zoo import Checkpoint, find
 
 PAPER = {
@@ -80,54 +78,11 @@ COLUMNS = (
 """Titles of the table's columns, without those of the baselines."""
 
 BASELINE_COLUMNS = (
+    "--for file: embed / restored / hidden dB",
     "low-bit codec: embed / restored / hidden dB",
     "4-bit LSB: embed / restored / hidden dB",
 )
 """Titles of the columns of the baselines, which stand before the paper's."""
-
-
-@dataclass(frozen=True)
-class Baselines:
-    """What the same pictures give without a network.
-
-    Attributes:
-        codec: of the low-bit codec, one entry for each PNG; ``None`` where the pictures do not fit.
-        lsb: of 4-bit LSB, likewise; ``None`` where the embedding is smaller than the pictures, or
-            grey.
-        codec_name: of the codec.
-    """
-
-    codec: tuple[Figures | None, ...]
-    lsb: tuple[Figures | None, ...]
-    codec_name: str
-
-    def cells(self) -> list[str]:
-        """Their part of the row of the table."""
-        return [_cell(mean_figures(self.codec)), _cell(mean_figures(self.lsb))]
-
-    def record(self) -> dict[str, Any]:
-        """The same for JSON, with every PNG."""
-        return {
-            "codec_name": self.codec_name,
-            **{
-                name: {
-                    "mean": _fields(mean_figures(rows)),
-                    "rows": [_fields(row) for row in rows],
-                }
-                for name, rows in (("codec", self.codec), ("lsb", self.lsb))
-            },
-        }
-
-
-def _cell(figures: Figures | Row | None) -> str:
-    if figures is None:
-        return "-"
-    values = (figures.embed_psnr, figures.restored_psnr, figures.hidden_psnr)
-    return " / ".join("-" if value is None else f"{value:.2f}" for value in values)
-
-
-def _fields(figures: Figures | None) -> dict[str, Any] | None:
-    return None if figures is None else asdict(figures)
 
 
 @dataclass(frozen=True)
@@ -139,14 +94,14 @@ class Measurement:
         evaluation: its figures.
         alone: its figures without the enhancement layer.
         parameters: number of its weights.
-        baselines: what the same pictures give without a network, if that was measured.
+        baselines: what the same pictures give without a network, as far as that was measured.
     """
 
     checkpoint: Checkpoint
     evaluation: Evaluation
     alone: Evaluation
     parameters: int
-    baselines: Baselines | None = None
+    baselines: Baselines = field(default_factory=Baselines)
 
     @property
     def paper(self) -> tuple[float, float] | None:
@@ -167,10 +122,10 @@ class Measurement:
             hidden,
             f"{average.embed_ssim:.4f}",
             f"{average.restored_ssim:.4f}",
-            _cell(self.alone.mean),
+            figures_cell(self.alone.mean),
             f"{self.parameters:,}",
             f"{self.checkpoint.size / 1e6:.2f}",
-            *(self.baselines.cells() if self.baselines else []),
+            *self.baselines.cells(),
             f"{self.paper[0]:.2f} / {self.paper[1]:.2f}" if self.paper else "-",
         ]
 
@@ -183,7 +138,7 @@ class Measurement:
             "weights_sha256": self.checkpoint.config.weights_sha256,
             "parameters": self.parameters,
             "bytes": self.checkpoint.size,
-            "baselines": self.baselines.record() if self.baselines else None,
+            "baselines": self.baselines.record(),
             "paper": dict(zip(("embed_psnr", "restored_psnr"), self.paper, strict=True))
             if self.paper
             else None,
@@ -199,14 +154,18 @@ class Plan:
         step: take every n-th frame of clips.
         limit: make at most this many PNGs for each model, evenly chosen; ``None`` for all.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        baselines: measure what can be done without a network, too.
+        methods: what is measured: ``network``, and those of ``METHODS``.
+        groups: of each clip, measure the methods on at most so many groups, evenly chosen.
+        earlier: records of an earlier run by model, which give what is not measured.
     """
 
     folders: Mapping[str, Path]
     step: int = 1
     limit: int | None = None
     device: str = "auto"
-    baselines: bool = True
+    methods: frozenset[str] = frozenset({"network", *METHODS})
+    groups: int | None = None
+    earlier: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def folder_for(self, checkpoint: Checkpoint) -> Path:
         """The evaluation data for a model."""
@@ -218,18 +177,46 @@ class Plan:
 
 
 def measure(checkpoint: Checkpoint, plan: Plan, converter: Converter) -> Measurement:
-    """Measure one model."""
+    """Measure one model.
+
+    Raises:
+        UsageError: figures of the network are needed that are neither measured nor known.
+    """
     options = EmbedOptions(step=plan.step_for(checkpoint))
-    evaluation, alone = (
-        _evaluate(checkpoint, plan, converter, replace(options, enhance=enhance))
-        for enhance in (True, False)
-    )
+    record = plan.earlier.get(checkpoint.name)
+    if "network" in plan.methods:
+        evaluation, alone = (
+            _evaluate(checkpoint, plan, converter, replace(options, enhance=enhance))
+            for enhance in (True, False)
+        )
+    elif record is not None:
+        evaluation, alone = _evaluations_in(record)
+    else:
+        raise UsageError(
+            f"{checkpoint.name} is in no earlier run", hint="add --only network, or --earlier FILE"
+        )
     engine = NetworkEngine(checkpoint, Computing(device=plan.device))
-    baselines = None
-    if plan.baselines:
-        baselines = _measure_baselines(evaluation, plan, engine, checkpoint)
+    baselines = Baselines.from_record((record or {}).get("baselines"))
+    if plan.methods - {"network"}:
+        baselines = baselines | measure_without_network(
+            evaluation,
+            checkpoint,
+            plan.folder_for(checkpoint),
+            engine,
+            plan.methods,
+            limit=plan.limit,
+            groups=plan.groups,
+        )
     parameters = sum(p.numel() for p in engine.runner.net.parameters())
     return Measurement(checkpoint, evaluation, alone, parameters, baselines)
+
+
+def _evaluations_in(record: Mapping[str, Any]) -> tuple[Evaluation, Evaluation]:
+    """The figures of a network with and without the enhancement layer, from another run."""
+    rows = tuple(Row(**row) for row in record["rows"])
+    alone = (Row(**record["network_alone"]),)
+    name, data, step = record["model"], record["data"], record["step"]
+    return Evaluation(name, data, step, rows), Evaluation(name, data, step, alone)
 
 
 def _evaluate(
@@ -248,47 +235,9 @@ def _evaluate(
     return Evaluation(checkpoint.name, display_name(folder), options.step, tuple(rows))
 
 
-def _measure_baselines(
-    evaluation: Evaluation, plan: Plan, engine: NetworkEngine, checkpoint: Checkpoint
-) -> Baselines:
-    """The baselines on the pictures of an evaluation, each PNG at the network's embedding PSNR."""
-    rows = evaluation.rows
-    task = task_named(checkpoint.config.task)
-    codec = codec_for(task.name)
-    of_codec, of_lsb = [], []
-    with items_of(
-        checkpoint, plan.folder_for(checkpoint), step=evaluation.step, limit=len(rows)
-    ) as items:
-        for item, row in zip(items, rows, strict=True):
-            source = task.open(item.inputs, engine.images_per_group, item.options)
-            by_codec, by_lsb = [], []
-            for group in source.groups():
-                images = group.images
-                reference = visible_reference(images, engine)
-                by_codec.append(measure_codec(reference, images, row.embed_psnr, codec))
-                has_room = len(images) > 1 and reference.shape == images.shape[1:]
-                by_lsb.append(measure_lsb(images) if has_room else None)
-            of_codec.append(mean_figures(by_codec))
-            of_lsb.append(mean_figures(by_lsb))
-            print(
-                f"{checkpoint.name}, {row.name}: low-bit {codec.name} (embed / restored / hidden) "
-                f"{_cell(of_codec[-1])} dB, 4-bit LSB {_cell(of_lsb[-1])} dB",
-                file=sys.stderr,
-            )
-    return Baselines(tuple(of_codec), tuple(of_lsb), codec.name)
-
-
-def visible_reference(images: Pixels, engine: NetworkEngine) -> Pixels:
-    """What the embedding of (K, H, W, C) should look like, without padding: (H_e, W_e, C_e)."""
-    height, width = (-(-side // engine.scale) for side in images.shape[1:3])
-    return engine.reference(images)[:height, :width]
-
-
 def table(measurements: Sequence[Measurement]) -> str:
     """The Markdown table."""
-    columns = list(COLUMNS)
-    if any(m.baselines for m in measurements):
-        columns[-1:-1] = BASELINE_COLUMNS
+    columns = [*COLUMNS[:-1], *BASELINE_COLUMNS, COLUMNS[-1]]
     rows = [table_row(measurement.cells()) for measurement in measurements]
     return "\n".join([table_head(columns, text_columns=(0, 1)), *rows])
 
@@ -296,7 +245,12 @@ def table(measurements: Sequence[Measurement]) -> str:
 def explanation(measurements: Sequence[Measurement]) -> str:
     """What the figures were measured on, and what they mean."""
     lines = _data_lines(measurements)
-    codecs = {m.baselines.codec_name: None for m in measurements if m.baselines}
+    codecs = {m.baselines.codec_name: None for m in measurements if m.baselines.codec}
+    if any(m.baselines.file for m in measurements):
+        lines.append(
+            "--for file: all pictures, as PNGs, in the low bits of the cover, held at the model's "
+            "embed dB; of a clip, each group in one PNG."
+        )
     if codecs:
         lines.append(
             f"low-bit codec: the hidden pictures as {' or '.join(codecs)} in the low bits of the "
@@ -352,7 +306,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument(
-        "--no-baselines", action="store_true", help="leave out what can be done without a network"
+        "--only",
+        action="append",
+        choices=("network", *METHODS),
+        help="measure only this; may be repeated. Without network, --earlier is needed",
+    )
+    parser.add_argument(
+        "--groups",
+        type=int,
+        metavar="N",
+        help="of each clip, measure what needs no network on at most N groups, evenly chosen",
+    )
+    parser.add_argument(
+        "--earlier", type=Path, metavar="FILE", help="take what is not measured from this --json"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there, too")
     return parser
@@ -362,8 +328,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; returns the exit status."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    if options.limit is not None and options.limit < 1:
-        parser.error("--limit must be 1 or more")
+    if min(options.limit or 1, options.groups or 1) < 1 or 0 in (options.limit, options.groups):
+        parser.error("--limit and --groups must be 1 or more")
+    earlier = json.loads(options.earlier.read_text("utf-8"))["models"] if options.earlier else []
     plan = Plan(
         folders={
             "photos": options.photos,
@@ -374,7 +341,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         step=options.step,
         limit=options.limit,
         device=options.device,
-        baselines=not options.no_baselines,
+        methods=frozenset(options.only or ("network", *METHODS)),
+        groups=options.groups,
+        earlier={record["model"]: record for record in earlier},
     )
     converter = Converter(device=plan.device)
     try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -77,8 +78,13 @@ class FileJob:
         """The contents of each embedding."""
         overhead = SEAL_OVERHEAD if self.options.password else 0
 
+        known: dict[int, int] = {}
+
         def capacity(cover: Pixels) -> int:
-            return max(0, self.engine.capacity(cover, self.embed_psnr) - overhead)
+            key = zlib.crc32(cover.tobytes())
+            if key not in known:
+                known[key] = max(0, self.engine.capacity(cover, self.embed_psnr) - overhead)
+            return known[key]
 
         request = ContentsRequest(
             task=self.task,

@@ -44,6 +44,14 @@ def test_a_full_picture_has_the_psnr_that_was_asked_for(
     assert channel.expected_psnr(reference, size) == pytest.approx(embed_psnr, abs=0.1)
 
 
+@pytest.mark.parametrize("shape", [(150, 200, 3), (150, 200)])
+@pytest.mark.parametrize("embed_psnr", [36.0, 40.0, 44.0])
+def test_a_measured_capacity_is_closer(shape: tuple[int, ...], embed_psnr: float) -> None:
+    reference = picture(shape)
+    data = np.random.default_rng(1).bytes(channel.measured_capacity(reference, embed_psnr))
+    assert psnr(channel.write(reference, data), reference) == pytest.approx(embed_psnr, abs=0.15)
+
+
 @pytest.mark.parametrize("size", [0, 1, 100, 3001])
 def test_any_number_of_bytes(size: int) -> None:
     reference = picture((60, 90, 3))

@@ -11,7 +11,8 @@ from iicnet_cli.contents.clip_contents import clip_parts
 from iicnet_cli.contents.part import ContentsRequest, Part
 from iicnet_cli.contents.restored_contents import RestoredContents
 from iicnet_cli.errors import QualityError
-from iicnet_cli.options import EmbedOptions
+from iicnet_cli.media.clip_packets import packets_of
+from iicnet_cli.options import EmbedOptions, RestoreOptions
 from iicnet_cli.payload.bundle import Role
 from iicnet_cli.pictures.metrics import psnr
 from iicnet_cli.tasks import task_named
@@ -59,6 +60,19 @@ def test_the_room_is_filled(clip: Path, tmp_path: Path) -> None:
     assert 25 < quality[0] < quality[1]
 
 
+def test_a_short_clip_leaves_out_what_the_embedding_shows(clip: Path, tmp_path: Path) -> None:
+    """Its middle frame is the embedding itself, in its place among the others."""
+    colourful = moving(5, 48, 64)
+    colours = write_clip(tmp_path / "colours.mkv", colourful)
+    (part,) = parts_of(colours, 9000, frames=5, min_psnr=20, start=0.0)
+    assert part.description.options["left_out"] == 2
+    found = frames_in([part], tmp_path)
+    assert (found[2] == part.cover).all()
+    quality = [psnr(a, b) for a, b in zip(found, colourful, strict=True)]
+    assert quality[2] == np.inf
+    assert min(quality) > 35
+
+
 def test_a_floor_of_quality_makes_more_parts(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "scenes.mkv", SCENES)
     quality = []
@@ -104,3 +118,15 @@ def test_sound_goes_with_its_frames(sample_clips: Path, tmp_path: Path) -> None:
     assert info.frames == 24
     assert info.duration == pytest.approx(1.0, abs=0.1)
     assert frames_of(tmp_path / "m.webm").shape == (24, 48, 64, 3)
+
+
+def test_sound_in_many_parts_does_not_drift(sample_clips: Path, tmp_path: Path) -> None:
+    parts = parts_of(sample_clips / "plain.mp4", 6000, frames=12, min_psnr=42)
+    assert len(parts) > 1
+    contents = RestoredContents([p.bundle for p in parts], [p.cover for p in parts], tmp_path)
+    for suffix in (".webm", ".mkv", ".mp4"):
+        target = tmp_path / f"whole{suffix}"
+        contents.deliver(target, overwrite=False, options=RestoreOptions())
+        seconds = sum(packet.duration for packet in packets_of(target, "a"))
+        assert float(seconds) == pytest.approx(12 / 24, abs=0.03)
+        assert len(packets_of(target)) == 12

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import math
 import tempfile
+from bisect import bisect_left
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import count, islice
+from itertools import accumulate, count, islice
 from pathlib import Path
 
 import numpy as np
 
 from iicnet_cli.contents.part import (
+    LEFT_OUT,
     ContentsRequest,
     Part,
     describe,
@@ -29,13 +31,13 @@ from iicnet_cli.contents.part import (
     source_name,
 )
 from iicnet_cli.errors import QualityError
+from iicnet_cli.media.clip_packets import Packet, add_sound, cut_sound, packets_of
 from iicnet_cli.media.compact_clips import (
+    SHORT_CLIP,
     CompactCodec,
-    add_sound,
     codec_for,
     codec_note,
     encode_clip,
-    packet_sizes,
     psnr_of_half_colours,
     usual_codec,
 )
@@ -55,14 +57,18 @@ _MOST_DB_PER_OCTAVE = 4.0
 """The same at high rates."""
 _FIRST_CRF = 26.0
 """The quantizer with which a clip is encoded to learn how many bytes it takes."""
-_FULL = 0.985
-"""Room that is used to this share is full."""
+_FULL = 0.996
+"""Share of the room that is aimed at."""
+_ENOUGH = (0.99, 0.985, 0.98, 0.975)
+"""Room that is used to such a share is full, after one encoding, two and so on."""
 _MOST_ENCODINGS = 6
 """A part is encoded at most this often, unless nothing has fitted yet."""
 _MORE_PARTS = 1.25
 """Where parts are too few, there are so many times more of them in the next try."""
 _LEAST_GAIN = 0.3
 """More parts are made as long as they restore by so many dB better."""
+_FEW_FRAMES = 9
+"""A clip of at most so many frames without sound leaves out the frame that its embedding shows."""
 _PACKET_SPREAD = 16
 """So many packets before and after a part tell how many bytes its frames take."""
 _SOUND_SHARE = 0.08
@@ -145,10 +151,10 @@ def _survey(request: ContentsRequest, folder: Path) -> _Survey:
             if i == seen // 2:
                 cover = request.task.cover(group.images[0], request.options)
     assert cover is not None
-    sizes, mean = packet_sizes(target), float(np.mean(quality))
+    sizes, mean = [packet.size for packet in packets_of(target)], float(np.mean(quality))
     room = max(1, request.capacity(cover))
     expected = mean + _MOST_DB_PER_OCTAVE * math.log2(room / max(1, sum(sizes)))
-    chosen = codec_for(expected, half_colours)
+    chosen = codec_for(expected, half_colours, seen * frame.shape[0] * frame.shape[1])
     return _Survey(description, sizes, cover, mean, chosen)
 
 
@@ -185,6 +191,7 @@ class _ClipEncoder:
         least = request.options.min_psnr
         self._least_psnr = DEFAULT_LEAST_PSNR if least is None else least
         self._attachments = read_files(Role.ATTACHMENT, list(request.options.attachments))
+        self._sound_packets: Sequence[Packet] = ()
 
     def parts(self) -> Iterator[Part]:
         """The parts in order; as few as restore well enough."""
@@ -254,17 +261,28 @@ class _ClipEncoder:
         name = source_name(list(description.sources), survey.codec.suffix)
         room = room_for(name, fixed, request.capacity(cover))
         sound, sound_note = self._sound(start, len(spool), room)
+        hidden, hidden_times = spool, own_times
+        leaves_out = sound is None and self._shows_a_frame(spool, cover)
+        if leaves_out:
+            shown = len(spool) // 2
+            description = describe(request, replace(own, options={**own.options, LEFT_OUT: shown}))
+            fixed[0] = description_file(description)
+            room = room_for(name, fixed, request.capacity(cover))
+            hidden, hidden_times = _without(spool, own_times, shown)
         video_room = room - (sound.stat().st_size + _JOINING_BYTES if sound else 0)
         share = survey.size_of(start, len(spool))
         if video_room <= 0:
             raise missing_error(1 - video_room, "sound and attachments", request.embed_psnr)
-        search = _QuantizerSearch(survey.codec, spool, own_times, request.source.fps, self._folder)
+        rate = request.source.fps
+        search = _QuantizerSearch(survey.codec, hidden, hidden_times, rate, self._folder)
         clip, is_full = search.fill(video_room, share)
         if clip is None:
             raise missing_error(search.smallest - video_room, "the clip", request.embed_psnr)
         with open_frames(clip) as encoded:
-            pairs = zip(encoded, spool, strict=True)
+            pairs = zip(encoded, hidden, strict=True)
             quality = [cap_psnr(psnr(frame, original)) for frame, original in pairs]
+        if leaves_out:
+            quality.append(request.embed_psnr)
         if sound is not None:
             joined = self._folder / f"joined{survey.codec.suffix}"
             add_sound(clip, sound, joined)
@@ -275,22 +293,68 @@ class _ClipEncoder:
         part = Part(cover, Bundle((*fixed, media)), description, notes)
         return part, float(np.mean(quality)), is_full
 
+    def _shows_a_frame(self, spool: FrameSpool, cover: Pixels) -> bool:
+        """Whether the frame that the embedding shows is better left out of the clip.
+
+        The embedding is a near copy of it already. In a clip of few frames, the others restore
+        noticeably better with its share of the bytes.
+        """
+        is_short = 2 <= len(spool) <= _FEW_FRAMES and self._survey.codec.thorough is not None
+        is_whole = len(spool) == len(self._survey.sizes)
+        return is_short and is_whole and cover.shape == spool[0].shape
+
     def _sound(self, start: int, frames: int, room: int) -> tuple[Path | None, str]:
-        """The sound of a part as a file, and how it is coded in words."""
-        source, times = self._request.source, self._survey.description.timestamps
-        assert source.fps is not None
-        seconds = float(frames / source.fps)
-        offset = float(start / source.fps)
-        if times is not None:
-            offset = times[start]
-            seconds = times[start + frames] - offset if start + frames < len(times) else seconds
-        rate = round(_SOUND_SHARE * room * 8 / seconds)
-        rate = max(_LEAST_SOUND_RATE, min(_MOST_SOUND_RATE, rate))
+        """The sound of a part as a file, and how it is coded in words.
+
+        The sound is encoded once, at the rate that suits the first part, and its packets are dealt
+        out, so that those of all parts together are the whole sound.
+        """
+        begin, end = self._time_of(start), self._time_of(start + frames)
         is_webm = self._survey.codec.suffix == ".webm"
-        target = self._folder / ("sound.webm" if is_webm else "sound.m4a")
-        if not source.write_sound(target, offset, seconds, rate):
+        suffix = ".webm" if is_webm else ".m4a"
+        whole = self._folder / f"whole-sound{suffix}"
+        if start == 0:
+            rate = round(_SOUND_SHARE * room * 8 / (end - begin))
+            rate = max(_LEAST_SOUND_RATE, min(_MOST_SOUND_RATE, rate))
+            seconds = self._time_of(len(self._survey.sizes))
+            has_sound = self._request.source.write_sound(whole, 0.0, seconds, rate)
+            self._sound_packets = packets_of(whole, "a") if has_sound else ()
+        ends = list(accumulate(float(packet.duration) for packet in self._sound_packets))
+        first = bisect_left(ends, begin)
+        is_last = start + frames == len(self._survey.sizes)
+        stop = len(ends) if is_last else bisect_left(ends, end)
+        if first == stop:
             return None, ""
+        target = self._folder / f"sound{suffix}"
+        cut_sound(whole, target, first, stop)
         return target, f" and {'Opus' if is_webm else 'AAC'}"
+
+    def _time_of(self, frame: int) -> float:
+        """Seconds from the beginning of the clip to a frame; to its end for the one after all."""
+        fps, times = self._request.source.fps, self._survey.description.timestamps
+        assert fps is not None
+        if times is None:
+            return float(frame / fps)
+        if frame < len(times):
+            return times[frame] - times[0]
+        return times[-1] - times[0] + float(1 / fps)
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """A part of a clip with the best quantizer that was found.
+
+    Attributes:
+        path: of the file; ``None`` if none fits.
+        crf: the quantizer.
+        size: bytes of the file.
+        is_full: whether a better quantizer exists.
+    """
+
+    path: Path | None
+    crf: float
+    size: int
+    is_full: bool
 
 
 class _QuantizerSearch:
@@ -306,6 +370,9 @@ class _QuantizerSearch:
     ) -> None:
         self._codec, self._spool, self._times, self._fps = codec, spool, times, fps
         self._folder = folder
+        first = next(iter(spool))
+        self._pixels = len(spool) * first.shape[0] * first.shape[1]
+        self._numbers = count()
         self.smallest = 0
 
     def fill(self, room: int, size_at_first: int) -> tuple[Path | None, bool]:
@@ -316,30 +383,53 @@ class _QuantizerSearch:
             size_at_first: about how many bytes the part takes with the quantizer of the survey.
         """
         codec = self._codec
-        most = round(codec.max_crf / codec.crf_step)
-        too_large, fits = round(1 / codec.crf_step) - 1, most + 1
-        best: Path | None = None
-        crf, size = _FIRST_CRF, max(1, size_at_first)
+        crf = _FIRST_CRF
+        if codec.top_rate:
+            # A rate says more than the survey, which another encoder made.
+            crf, size_at_first = 0.0, round(codec.top_rate * self._pixels / 8)
+        found = self._search(codec, room, crf, size_at_first)
+        if codec.thorough is not None and found.path is not None and self._pixels <= SHORT_CLIP:
+            better = self._search(codec.thorough, room, found.crf, found.size)
+            found = found if better.path is None else better
+        return found.path, found.is_full
+
+    def _search(self, codec: CompactCodec, room: int, crf: float, size: int) -> _Encoded:
+        """Search from a quantizer on, with which the part takes about so many bytes."""
+        most, least = round(codec.max_crf / codec.crf_step), round(1 / codec.crf_step)
+        too_large, fits = least - 1, most + 1
+        best = _Encoded(None, crf, 0, is_full=False)
         for number in count():
-            wanted = crf + codec.crf_per_octave * math.log2(size / max(1, room * _FULL))
+            wanted = crf + codec.crf_per_octave * math.log2(max(1, size) / max(1, room * _FULL))
             step = max(too_large + 1, min(fits - 1, math.ceil(wanted / codec.crf_step)))
-            if (
-                step <= too_large
-                or step >= fits
-                or (best is not None and number >= _MOST_ENCODINGS)
-            ):
+            done = best.path is not None and number >= _MOST_ENCODINGS
+            if step <= too_large or step >= fits or done:
                 break
             crf = step * codec.crf_step
-            target = self._folder / f"part-{step}{codec.suffix}"
+            target = self._folder / f"part-{next(self._numbers)}{codec.suffix}"
             encode_clip(self._spool, target, codec, crf, self._fps, self._times)
             size = target.stat().st_size
-            if size <= room:
-                best, fits = target, step
-                if size >= room * (2 * _FULL - 1):
-                    break
-            else:
+            if size > room:
                 too_large, self.smallest = step, size
-        return best, fits > round(1 / codec.crf_step)
+                target.unlink()
+                continue
+            fits = step
+            if best.path is not None:
+                best.path.unlink()
+            best = _Encoded(target, crf, size, is_full=step > least)
+            if size >= room * _ENOUGH[min(number, len(_ENOUGH) - 1)]:
+                break
+        return best
+
+
+def _without(
+    spool: FrameSpool, times: Sequence[float] | None, left_out: int
+) -> tuple[FrameSpool, Sequence[float] | None]:
+    """The frames of a spool and their times without one of them."""
+    kept = [i for i in range(len(spool)) if i != left_out]
+    others = FrameSpool()
+    for i in kept:
+        others.add(spool[i])
+    return others, None if times is None else [times[i] for i in kept]
 
 
 def _joined(group: Group) -> Pixels:

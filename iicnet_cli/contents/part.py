@@ -17,6 +17,9 @@ from iicnet_cli.tasks.task import PictureSource, SourceDescription, Task
 MAX_DESCRIPTION_BYTES = 16 * 2**20
 """A description of more bytes, before it is compressed, is neither written nor read."""
 
+LEFT_OUT = "left_out"
+"""Option in the description of a clip: the number of the frame that is the embedding itself."""
+
 _WHITE = (255, 255, 255)
 
 

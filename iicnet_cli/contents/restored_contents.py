@@ -7,14 +7,15 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from iicnet_cli.container.header import Header
-from iicnet_cli.contents.part import MAX_DESCRIPTION_BYTES
+from iicnet_cli.contents.part import LEFT_OUT, MAX_DESCRIPTION_BYTES
 from iicnet_cli.errors import DamagedError, IICNetError, OutputExistsError
-from iicnet_cli.media.compact_clips import join_clips
+from iicnet_cli.media.clip_packets import add_sound, has_sound, join_clips
 from iicnet_cli.media.files import names_folder, replacing
 from iicnet_cli.media.stills import read_still, resize, write_still
 from iicnet_cli.media.video_reader import open_frames
@@ -25,6 +26,12 @@ from iicnet_cli.pictures.group import Group
 from iicnet_cli.tasks import task_named
 from iicnet_cli.tasks.photos import restored_photos
 from iicnet_cli.tasks.task import Delivered, Task
+
+_AAC = ("-c:a", "aac", "-b:a", "160k")
+_SOUND_ENCODINGS = {".mkv": ("-c:a", "copy"), ".mp4": _AAC, ".m4v": _AAC, ".mov": _AAC}
+"""How the sound of a clip is encoded that is converted to a file of this suffix."""
+_USUAL_RATE = Fraction(25)
+"""Frames a second where a description does not tell."""
 
 
 class RestoredContents:
@@ -121,9 +128,15 @@ class RestoredContents:
             return Delivered((target,), self.task.pictures_in(self.header))
         if not self.is_clip and self.originals and as_it_is and names_folder(target):
             return self._deliver_folder(target, overwrite=overwrite)
-        return self.task.deliver(
+        delivered = self.task.deliver(
             self.header, self.groups(), target, overwrite=overwrite, options=options
         )
+        encoding = _SOUND_ENCODINGS.get(target.suffix.lower())
+        has_file = whole is not None and self.is_clip and target.is_file()
+        if whole is not None and has_file and encoding and has_sound(whole):
+            with replacing(target, overwrite=True) as temporary:
+                add_sound(target, whole, temporary, encoding)
+        return delivered
 
     def _deliver_folder(self, target: Path, *, overwrite: bool) -> Delivered:
         """Photos into a folder: original files as they are, the others as PNGs."""
@@ -171,14 +184,14 @@ class RestoredContents:
         """All pictures as one file that can be given away as it is; ``None`` if there is none."""
         if len(self.originals) == 1 and self._has_all_inputs():
             return self._stored(self.originals[0], 0)
-        if not self.is_clip or self.originals:
+        if not self.is_clip or self.originals or LEFT_OUT in self.header.options:
             return None
         clips = [self._media_of(i) for i in range(len(self._bundles))]
         if len(clips) == 1:
             return clips[0]
         joined = self._scratch / f"joined{clips[0].suffix}"
         if not joined.exists():
-            join_clips(clips, joined)
+            join_clips(clips, _durations(self._headers), joined)
         return joined
 
     def _media_of(self, i: int) -> Path:
@@ -196,18 +209,27 @@ class RestoredContents:
         return path
 
     def _frames_of(self, i: int) -> Iterator[Group]:
-        header = self._headers[i]
-        expected = header.frames or 0
+        header, cover = self._headers[i], self._covers[i]
+        expected, left_out = header.frames or 0, header.options.get(LEFT_OUT)
         seen = 0
         with open_frames(self._media_of(i)) as frames:
             for frame in frames:
+                if seen == left_out:
+                    yield Group(self._views_in(cover, header), header.images)
+                    seen += 1
                 if seen == expected:
                     break
-                if frame.shape != (header.height, header.width * header.images, 3):
-                    raise DamagedError("the clip in the payload has another size")
-                views = np.split(frame, header.images, axis=1)
-                yield Group(np.stack(views), header.images)
+                yield Group(self._views_in(frame, header), header.images)
                 seen += 1
+        if seen == left_out and seen < expected:
+            yield Group(self._views_in(cover, header), header.images)
+
+    @staticmethod
+    def _views_in(frame: Pixels, header: Header) -> Pixels:
+        """A moment of a clip, whose views lie side by side, as (K, H, W, 3)."""
+        if frame.shape != (header.height, header.width * header.images, 3):
+            raise DamagedError("the clip in the payload has another size")
+        return np.stack(np.split(frame, header.images, axis=1))
 
     def _photo_group(self) -> Group:
         """The photos at their own sizes; what is not carried is what the PNG shows."""
@@ -246,6 +268,21 @@ class RestoredContents:
         source = self.task.open(paths, images, _options_of(self.header))
         with closing(source.groups()) as groups:
             yield from groups
+
+
+def _durations(headers: Sequence[Header]) -> list[float]:
+    """How many seconds each part of a clip is shown."""
+    durations = []
+    for header, following in zip(headers, [*headers[1:], None], strict=True):
+        rate = header.frame_rate or _USUAL_RATE
+        times = header.timestamps
+        if not times:
+            durations.append(float((header.frames or 1) / rate))
+        elif following is not None and following.timestamps:
+            durations.append(max(0.0, following.timestamps[0] - times[0]))
+        else:
+            durations.append(times[-1] - times[0] + float(1 / rate))
+    return durations
 
 
 def _read_description(bundle: Bundle) -> Header:

@@ -1,10 +1,11 @@
-"""Clips in few bytes: the codec that this ffmpeg has for them, encoding, and joining files.
+"""Clips in few bytes: the codec that this ffmpeg has for them, and encoding.
 
 The files are for players: 4:2:0 and 10 or 8 bits, which browsers show, with Opus or AAC beside it.
 """
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -28,11 +29,13 @@ class CompactCodec:
         name: as people know it, with the sampling of its colours.
         encoder: ffmpeg's name of the encoder.
         pixel_format: ffmpeg's name of the format that it gets.
-        options: ffmpeg's options; ``{crf}`` stands for the quantizer.
+        options: ffmpeg's options; ``{crf}`` stands for the quantizer, ``{rate}`` for bits a second.
         suffix: of the file, with the dot.
         max_crf: the quantizer of the lowest quality; the highest quality has 1.
         crf_step: the smallest difference between two quantizers.
         crf_per_octave: quantizers between two qualities of which one takes twice the bytes, about.
+        top_rate: bits a pixel at quantizer 0, if the encoder is told a rate instead of a quantizer.
+        thorough: the same with a slower encoder that restores better, if there is one.
     """
 
     name: str
@@ -43,10 +46,14 @@ class CompactCodec:
     max_crf: float
     crf_step: float
     crf_per_octave: float
+    top_rate: float = 0.0
+    thorough: CompactCodec | None = None
 
-    def encoding(self, crf: float) -> Encoding:
+    def encoding(self, crf: float, pixels_per_second: float) -> Encoding:
         """How ffmpeg encodes a clip with a quantizer."""
-        options = [option.replace("{crf}", f"{crf:g}") for option in self.options]
+        rate = self.top_rate * pixels_per_second / 2 ** (crf / self.crf_per_octave)
+        values = {"{crf}": f"{crf:g}", "{rate}": f"{rate:.0f}"}
+        options = [re.sub(r"\{\w+\}", lambda m: values[m[0]], option) for option in self.options]
         timed: tuple[str, ...] = ()
         if self.suffix == ".mp4":
             timed = ("-video_track_timescale", str(TICKS_PER_SECOND))
@@ -102,33 +109,47 @@ _CODECS = (
 )
 """The best codec first, as measured on examples/media/city.mp4."""
 
-_FULL_COLOUR = CompactCodec(
-    "AV1 4:4:4",
-    "libaom-av1",
-    "yuv444p10le",
-    ("-cpu-used", "8", "-row-mt", "1", "-crf", "{crf}"),
-    ".webm",
-    max_crf=63,
-    crf_step=1,
-    crf_per_octave=8.2,
-)
+
+def _full_colour(speed: int, thorough: CompactCodec | None = None) -> CompactCodec:
+    # Quantizers of libaom are far apart at high rates, so it is told a rate. Adaptive quantizers
+    # and temporal filtering cost PSNR.
+    tuning = "deltaq-mode=0:arnr-strength=0:arnr-maxframes=0"
+    return CompactCodec(
+        "AV1 4:4:4",
+        "libaom-av1",
+        "yuv444p10le",
+        ("-cpu-used", str(speed), "-row-mt", "1", "-b:v", "{rate}", "-aom-params", tuning),
+        ".webm",
+        max_crf=80,
+        crf_step=0.1,
+        crf_per_octave=8.2,
+        top_rate=24,
+        thorough=thorough,
+    )
+
+
+_FULL_COLOUR = _full_colour(6, _full_colour(4))
 """For clips that cannot do with colours of half the resolution, such as drawings and screens."""
-_COLOUR_HEADROOM = 8.0
+_COLOUR_HEADROOM, _SHORT_COLOUR_HEADROOM = 8.0, 15.0
 """Colours are kept whole if halving their resolution would leave less than so many dB more than the
-clip is to restore with."""
+clip is to restore with; of long clips, and of short ones, for which time matters less."""
+SHORT_CLIP = 4_000_000
+"""A clip of at most so many pixels in all of its frames is short."""
 
 
-def codec_for(expected_psnr: float, half_colours_psnr: float) -> CompactCodec:
+def codec_for(expected_psnr: float, half_colours_psnr: float, pixels: int) -> CompactCodec:
     """The best codec that this ffmpeg has for a clip.
 
     Args:
         expected_psnr: with which it will restore, in dB.
         half_colours_psnr: of its frames when nothing but the resolution of their colours is halved.
+        pixels: in all of its frames together.
 
     Raises:
         MediaError: it has no codec.
     """
-    loses = half_colours_psnr < expected_psnr + _COLOUR_HEADROOM
+    headroom = _SHORT_COLOUR_HEADROOM if pixels <= SHORT_CLIP else _COLOUR_HEADROOM
+    loses = half_colours_psnr < expected_psnr + headroom
     return _FULL_COLOUR if loses and ffmpeg.has_encoder(_FULL_COLOUR.encoder) else usual_codec()
 
 
@@ -197,62 +218,9 @@ def encode_clip(
         height,
         fps,
         timestamps=timestamps,
-        encoding=codec.encoding(crf),
+        encoding=codec.encoding(crf, width * height * float(fps)),
         overwrite=True,
     ) as writer:
         writer.add(first)
         for frame in remaining:
             writer.add(frame)
-
-
-def packet_sizes(clip: Path) -> list[int]:
-    """Bytes of every packet of the first video stream, in order.
-
-    Raises:
-        MediaError: ffmpeg cannot read the file.
-    """
-    source = ffmpeg.input_options(clip)
-    result = ffmpeg.run(
-        ["-v", "error", *source, "-map", "0:V:0", "-c", "copy", "-f", "framecrc", "-"]
-    )
-    _check(result.returncode, result.stderr, clip)
-    rows = (line.split(",") for line in result.stdout.decode("ascii", "replace").splitlines())
-    return [int(row[4]) for row in rows if len(row) > 4]
-
-
-def add_sound(clip: Path, sound: Path, target: Path) -> None:
-    """Put a clip and its sound into one file, without encoding either again.
-
-    Raises:
-        MediaError: ffmpeg fails.
-    """
-    sources = [*ffmpeg.input_options(clip), *ffmpeg.input_options(sound)]
-    maps = ["-map", "0:v:0", "-map", "1:a:0", "-c", "copy", "-fflags", "+bitexact"]
-    result = ffmpeg.run(["-v", "error", *sources, *maps, "-y", f"file:{target}"])
-    _check(result.returncode, result.stderr, target)
-
-
-def join_clips(clips: Sequence[Path], target: Path) -> None:
-    """Put clips of one kind one after the other, without encoding them again.
-
-    Args:
-        clips: files in one folder, whose names are plain.
-        target: the file to write; it is replaced.
-
-    Raises:
-        MediaError: ffmpeg fails.
-    """
-    with tempfile.NamedTemporaryFile("w", suffix=".txt", dir=clips[0].parent) as script:
-        script.writelines(f"file '{clip.name}'\n" for clip in clips)
-        script.flush()
-        reading = ["-protocol_whitelist", "file", "-f", "concat", "-i", f"file:{script.name}"]
-        result = ffmpeg.run(
-            ["-v", "error", *reading, "-map", "0", "-c", "copy", "-y", f"file:{target}"]
-        )
-    _check(result.returncode, result.stderr, target)
-
-
-def _check(returncode: int, log: bytes, file: Path) -> None:
-    if returncode:
-        why = ffmpeg.reason(log.decode("utf-8", "replace"))
-        raise MediaError(f"{file.name}: ffmpeg fails ({why})")

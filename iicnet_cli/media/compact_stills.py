@@ -18,11 +18,11 @@ from iicnet_cli.errors import MediaError
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.metrics import psnr
 
-_QUALITIES = 101
+_QUALITIES = {"avif": 101, "jpg_2000": 401}
 """Each codec has qualities from 0 to one less than this."""
 _LOWEST_RATE, _HIGHEST_RATE = 0.08, 16.0
 """Bits a pixel of the lowest and the highest quality of JPEG 2000."""
-_QUALITIES_PER_OCTAVE = 14
+_QUALITIES_PER_OCTAVE = {"avif": 14, "jpg_2000": 52}
 """Twice the bytes allow about so many qualities more."""
 _MIN_LEVEL_SIDE = 32
 """JPEG 2000 halves a picture until its shorter side would be below this many pixels."""
@@ -68,12 +68,12 @@ class StillEncoder:
     def least_size(self, psnr: float) -> int:
         """About how many bytes the picture takes with a PSNR in dB; found without AVIF, fast."""
         codec = self._codecs[-1]
-        quality = _first(lambda q: self._at(codec, q).psnr >= psnr)
+        quality = _first(lambda q: self._at(codec, q).psnr >= psnr, _QUALITIES[codec])
         lossless = self._lossless().size
         return lossless if quality is None else min(lossless, self._at(codec, quality).size)
 
     def quality_without_avif(self, size: int) -> float:
-        """The PSNR in dB that :meth:`least_size` tells for a size."""
+        """The PSNR in dB that :meth:`least_size` tells for a size, in bytes."""
         found = self._best_of(self._codecs[-1], size)
         return found.psnr if found else 0.0
 
@@ -87,19 +87,21 @@ class StillEncoder:
 
     def _best_of(self, codec: str, max_size: int) -> CompactStill | None:
         """The highest quality of a codec that fits; sizes grow with it, about exponentially."""
-        fits, too_large = -1, _QUALITIES
-        for quality in range(_QUALITIES):
+        if max_size <= 0:
+            return None
+        fits, too_large = -1, _QUALITIES[codec]
+        for quality in range(too_large):
             still = self._stills.get((codec, quality))
             if still is not None and still.size <= max_size:
                 fits = max(fits, quality)
             elif still is not None:
                 too_large = min(too_large, quality)
-        guess = _QUALITIES // 2
+        guess = _QUALITIES[codec] // 2
         while too_large - fits > 1:
             guess = max(fits + 1, min(too_large - 1, guess))
             size = self._at(codec, guess).size
             fits, too_large = (guess, too_large) if size <= max_size else (fits, guess)
-            guess += round(_QUALITIES_PER_OCTAVE * math.log2(max_size / size))
+            guess += round(_QUALITIES_PER_OCTAVE[codec] * math.log2(max_size / size))
         return self._at(codec, fits) if fits >= 0 else None
 
     def _lossless(self) -> CompactStill:
@@ -121,7 +123,7 @@ class StillEncoder:
     def _save_lossy(self, codec: str, quality: int) -> tuple[bytes, str]:
         if codec == "avif":
             return self._save("AVIF", quality=quality, subsampling="4:4:4", speed=6), ".avif"
-        share = quality / (_QUALITIES - 1)
+        share = quality / (_QUALITIES[codec] - 1)
         rate = _LOWEST_RATE * (_HIGHEST_RATE / _LOWEST_RATE) ** share
         levels = int(math.log2(max(1, min(self._image.size) / _MIN_LEVEL_SIDE))) + 1
         data = self._save(
@@ -140,11 +142,11 @@ class StillEncoder:
         return file.getvalue()
 
 
-def _first(holds: Callable[[int], bool]) -> int | None:
+def _first(holds: Callable[[int], bool], qualities: int) -> int | None:
     """The first quality for which something holds that then holds for all higher ones."""
-    if not holds(_QUALITIES - 1):
+    if not holds(qualities - 1):
         return None
-    low, high = 0, _QUALITIES - 1
+    low, high = 0, qualities - 1
     while low < high:
         middle = (low + high) // 2
         if holds(middle):

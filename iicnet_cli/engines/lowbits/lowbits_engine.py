@@ -19,7 +19,7 @@ class LowBitsEngine(FileEngine):
         return frozenset({Alteration.METADATA_STRIPPED})
 
     def capacity(self, reference: Pixels, psnr: float) -> int:
-        return channel.capacity(reference, psnr)
+        return channel.measured_capacity(reference, psnr)
 
     def write(self, reference: Pixels, data: bytes) -> Pixels:
         return channel.write(reference, data)

@@ -1,0 +1,138 @@
+"""Cutting, joining and combining clips and sound packet by packet, without encoding them again."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from iicnet_cli.errors import MediaError
+from iicnet_cli.media import ffmpeg
+
+
+@dataclass(frozen=True)
+class Packet:
+    """A packet of a stream.
+
+    Attributes:
+        size: in bytes.
+        duration: in seconds; 0 if the file does not tell.
+    """
+
+    size: int
+    duration: Fraction
+
+
+def packets_of(clip: Path, kind: str = "V") -> list[Packet]:
+    """All packets of the first video stream (``V``) or sound track (``a``), in order.
+
+    Raises:
+        MediaError: ffmpeg cannot read the file, or there is no such stream.
+    """
+    source = ffmpeg.input_options(clip)
+    result = ffmpeg.run(
+        ["-v", "error", *source, "-map", f"0:{kind}:0", "-c", "copy", "-f", "framecrc", "-"]
+    )
+    _check(result.returncode, result.stderr, clip)
+    text = result.stdout.decode("ascii", "replace")
+    tick = re.search(r"^#tb 0: (\d+)/(\d+)", text, re.MULTILINE)
+    unit = Fraction(int(tick[1]), int(tick[2])) if tick else Fraction(0)
+    rows = (line.split(",") for line in text.splitlines() if not line.startswith("#"))
+    return [Packet(int(row[4]), int(row[3]) * unit) for row in rows if len(row) > 4]
+
+
+def cut_sound(sound: Path, target: Path, first: int, stop: int) -> None:
+    """Copy the packets of a sound file from one number to another; the target begins at time 0.
+
+    Raises:
+        MediaError: ffmpeg fails.
+    """
+    cut = f"noise=drop='lt(n,{first})+gte(n,{stop})',setts=ts=TS-STARTPTS"
+    copying = ["-map", "0:a:0", "-c", "copy", "-bsf:a", cut, "-fflags", "+bitexact"]
+    _run([*ffmpeg.input_options(sound), *copying], target)
+
+
+def add_sound(
+    clip: Path, sound: Path, target: Path, encoding: Sequence[str] = ("-c:a", "copy")
+) -> None:
+    """Put the pictures of a clip and the sound of another file into one file.
+
+    Args:
+        clip: gives the pictures, which are copied.
+        sound: gives the sound.
+        target: the file to write; it is replaced.
+        encoding: ffmpeg's options for the sound.
+
+    Raises:
+        MediaError: ffmpeg fails.
+    """
+    sources = [*ffmpeg.input_options(clip), *ffmpeg.input_options(sound)]
+    maps = ["-map", "0:v:0", "-map", "1:a:0", "-c:v", "copy", *encoding, "-fflags", "+bitexact"]
+    _run([*sources, *maps], target)
+
+
+def join_clips(clips: Sequence[Path], durations: Sequence[float], target: Path) -> None:
+    """Put clips of one kind one after the other.
+
+    The sound runs on from packet to packet, whatever the durations of the clips; those without
+    sound add none.
+
+    Args:
+        clips: files whose names are plain.
+        durations: of the clips in seconds.
+        target: the file to write; it is replaced.
+
+    Raises:
+        MediaError: ffmpeg fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="iicnet-") as scratch:
+        folder, suffix = Path(scratch), target.suffix
+        pictures, sounds, lengths = [], [], []
+        for i, clip in enumerate(clips):
+            pictures.append(folder / f"pictures-{i}{suffix}")
+            only_pictures = ["-map", "0:V:0", "-c", "copy"]
+            _run([*ffmpeg.input_options(clip), *only_pictures], pictures[-1])
+            if not has_sound(clip):
+                continue
+            packets = packets_of(clip, "a")
+            sounds.append(folder / f"sound-{i}{suffix}")
+            cut_sound(clip, sounds[-1], 0, len(packets))
+            lengths.append(float(sum(packet.duration for packet in packets)))
+        if not sounds:
+            _concatenate(pictures, durations, target)
+            return
+        silent, sound = folder / f"silent{suffix}", folder / f"sound{suffix}"
+        _concatenate(pictures, durations, silent)
+        _concatenate(sounds, lengths, sound)
+        add_sound(silent, sound, target)
+
+
+def _concatenate(files: Sequence[Path], durations: Sequence[float], target: Path) -> None:
+    script = files[0].with_suffix(".txt")
+    lines = (
+        f"file '{file.name}'\nduration {duration:.6f}\n"
+        for file, duration in zip(files, durations, strict=True)
+    )
+    script.write_text("".join(lines))
+    reading = ["-protocol_whitelist", "file", "-f", "concat", "-i", f"file:{script}"]
+    _run([*reading, "-map", "0", "-c", "copy", "-fflags", "+bitexact"], target)
+
+
+def has_sound(clip: Path) -> bool:
+    """Whether a file has a sound track."""
+    probing = [*ffmpeg.input_options(clip), "-map", "0:a:0", "-c", "copy", "-frames:a", "1"]
+    return not ffmpeg.run(["-v", "error", *probing, "-f", "null", "-"]).returncode
+
+
+def _run(arguments: Sequence[str], target: Path) -> None:
+    result = ffmpeg.run(["-v", "error", *arguments, "-y", f"file:{target}"])
+    _check(result.returncode, result.stderr, target)
+
+
+def _check(returncode: int, log: bytes, file: Path) -> None:
+    if returncode:
+        why = ffmpeg.reason(log.decode("utf-8", "replace"))
+        raise MediaError(f"{file.name}: ffmpeg fails ({why})")
