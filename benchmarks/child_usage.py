@@ -11,10 +11,15 @@ import os
 import subprocess
 import sys
 import time
+from typing import Any
 
 
-def run(command: list[str]) -> dict[str, float]:
-    """Run a command; standard output and errors are those of this process.
+def run(command: list[str], **popen: Any) -> dict[str, float]:
+    """Run a command; standard output and errors are those of this process unless ``popen`` differs.
+
+    Args:
+        command: program and arguments.
+        popen: options of :class:`subprocess.Popen`.
 
     Returns:
         ``returncode``; ``cpu_seconds``, user and system, of the process and of its children that
@@ -22,7 +27,7 @@ def run(command: list[str]) -> dict[str, float]:
         processes used.
     """
     began = time.monotonic()
-    process = subprocess.Popen(command)
+    process = subprocess.Popen(command, **popen)
     _, status, usage = os.wait4(process.pid, 0)
     return {
         "returncode": os.waitstatus_to_exitcode(status),

@@ -8,11 +8,11 @@ alike by whatever else the machine does. Rows:
   the clip of four groups less its first group, divided by three; for the others, the command less
   the same command on pictures of 32x32 pixels.
 * ``restore/folder``, ``restore/mkv``, ``restore/mp4``: the whole command, for the clip of four
-  groups. Both versions restore the PNG that the other version wrote.
+  groups. Both versions restore the same PNG, which the other version wrote.
 * ``start/version``, ``start/info``, ``start/embed``: whole commands with next to nothing to do;
   the last one embeds a clip of 32x32 pixels.
-* ``start/first-embed``: the same when the cache of functions that Numba compiles is empty. All
-  other rows find it full, for each version runs everything once on tiny pictures beforehand.
+* ``start/first-embed``: the first group of the clip, embedded when the cache of functions that
+  Numba compiles is empty. All other rows find it full.
 
 CPU seconds are those of the command and its children, user and system. Memory is the peak of the
 largest single process. Of several runs each figure is the median.
@@ -262,16 +262,18 @@ def tiny_embed(inputs: Mapping[str, CommandInputs]) -> tuple[str, ...]:
 def warm_up(
     trees: Sequence[Tree], cases: Sequence[Case], inputs: Mapping[str, CommandInputs]
 ) -> list[Usage]:
-    """Run what may be compiled at its first use, on tiny pictures.
+    """Run what may be compiled at its first use.
 
     Returns:
         For each tree, what its very first embedding takes.
     """
     first = []
+    # Not of tiny pictures, for which the network is not compiled.
+    group = embed_arguments(CLIP_MODEL, inputs[CLIP_MODEL].one_group, "group.png")
     for tree in trees:
         run_command(tree, tiny_embed(inputs))  # now its files are in memory
         shutil.rmtree(tree.compiled, ignore_errors=True)
-        first.append(run_command(tree, tiny_embed(inputs)))
+        first.append(run_command(tree, group))
     models = {case.name.partition("/")[2] for case in cases if case.name.startswith(tuple(EMBEDS))}
     for tree in trees:
         for model in sorted(models):
@@ -404,7 +406,7 @@ def measure_rows(
     png = trees[0].scratch / CLIP_PNG
     cases = cases_of(wanted, inputs, png)
     first = warm_up(trees, cases, inputs)
-    # The PNG of the first tree, which is the older one: it cannot restore what later ones write.
+    # The PNG of the first tree, the older one, which cannot restore what later ones write.
     restores = any(case.originals for case in cases)
     clip = inputs[CLIP_MODEL].whole if restores else inputs[CLIP_MODEL].tiny
     run_command(trees[0], embed_arguments(CLIP_MODEL, clip, CLIP_PNG, "--no-verify"))

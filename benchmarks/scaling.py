@@ -12,8 +12,6 @@ import argparse
 import importlib.util
 import json
 import os
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +23,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import child_usage
 from tables import table_head, table_row
 
 from iicnet_cli.jobs.job import ConverterSettings, Job, Outcome
@@ -76,7 +75,7 @@ class Run:
     files: int
     seconds: float
     cpu_seconds: float | None
-    peak_bytes: int | None
+    peak_bytes: float | None
 
     def cells(self, one: Run) -> list[str]:
         """A row of the table; ``one`` is the run with one worker."""
@@ -126,21 +125,18 @@ def make_clips(folder: Path, count: int) -> str:
 
 def measure(kind: str, pattern: str, files: int, workers: int, options: Sequence[str]) -> Run:
     """Embed all files that fit a pattern with one command."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as out:
+    with tempfile.TemporaryDirectory() as out, tempfile.TemporaryFile("w+") as lines:
         command = [sys.executable, "-m", "iicnet_cli", "embed", pattern, "--out-dir", out]
         command += ["--jobs", str(workers), "--json", *options]
-        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-        seconds = time.perf_counter() - began
-    records = [json.loads(line) for line in done.stdout.splitlines()]
+        usage = child_usage.run(command, cwd=ROOT, stdout=lines)
+        assert usage["returncode"] == 0, usage
+        lines.seek(0)
+        records = [json.loads(line) for line in lines]
     assert len(records) == files, f"{len(records)} of {files}"
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = usage["wall_seconds"]
     if "--on" in options:
         return Run(f"{kind}, Ray", workers, files, seconds, None, None)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    unit = 1 if sys.platform == "darwin" else 1024
-    return Run(kind, workers, files, seconds, cpu, after.ru_maxrss * unit)
+    return Run(kind, workers, files, seconds, usage["cpu_seconds"], usage["peak_bytes"])
 
 
 def print_memory() -> None:
@@ -161,12 +157,10 @@ def print_memory() -> None:
             for task, source in (("grayscale", folder / "0.png"), ("video", folder)):
                 command = [sys.executable, "-m", "iicnet_cli", "embed", str(source), "-q"]
                 command += ["--task", task, "-o", str(Path(scratch) / f"{task}.png")]
-                process = subprocess.Popen(command, cwd=ROOT, env=environment)
-                _, status, usage = os.wait4(process.pid, 0)
-                assert status == 0, status
-                unit = 1 if sys.platform == "darwin" else 1024
+                usage = child_usage.run(command, cwd=ROOT, env=environment)
+                assert usage["returncode"] == 0, usage
                 name = f"{task}, {width}x{height}"
-                print(table_row([name, f"{usage.ru_maxrss * unit / 2**20:.0f}"]), flush=True)
+                print(table_row([name, f"{usage['peak_bytes'] / 2**20:.0f}"]), flush=True)
 
 
 def seconds_of_handing_out(jobs: int, *, ray: bool) -> tuple[float, float]:
@@ -222,6 +216,7 @@ def _runs(
     """Each run, with that of one worker of its kind."""
     for kind, pattern in kinds:
         more = ["--task", "grayscale"] if kind == "photos" else []
+        measure(kind, pattern.replace("*", "0000"), 1, 1, more)  # compiles what is not in the cache
         for where in ([], ["--on", "ray"]) if ray else ([],):
             one = None
             for workers in options.workers:

@@ -84,7 +84,7 @@ def perform_on_ray(
         address: of the cluster, see :func:`check_address`.
         workers: number of actors; by default as many as the cluster has room for.
         listener: called with each outcome as soon as it is there.
-        warn: called with a sentence if the work does not begin for a minute.
+        warn: called with a sentence for each minute in which no worker is at work.
 
     Raises:
         UsageError: Ray is not installed.

@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
@@ -26,6 +28,9 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     Give it C-contiguous arrays of always the same types, for each combination of types takes
     seconds to compile. Results are those of IEEE 754 in the order of the source. Compiled functions
     run without the interpreter lock; a division by zero gives infinity, as in NumPy.
+
+    Functions and constants that it uses have to be in modules of the same folder: only a change to
+    one of these makes it compile again.
     """
     return _compiled(function, fastmath=False)
 
@@ -42,16 +47,33 @@ def compiled_fast(function: Callable[P, R]) -> Callable[P, R]:
 def _compiled(function: Callable[P, R], *, fastmath: bool) -> Callable[P, R]:
     dispatcher: Any = numba.njit(function, nogil=True, error_model="numpy", fastmath=fastmath)
     with suppress(RuntimeError):  # no folder for the cache can be written
-        dispatcher._cache = _Cache(function)  # type: ignore[no-untyped-call]
+        dispatcher._cache = _Cache(function)
     return cast(Callable[P, R], dispatcher)
 
 
 class _Cache(FunctionCache):
-    """The cache of ``numba.njit(cache=True)``; but a full disk does not stop the work."""
+    """The cache of ``numba.njit(cache=True)``, with two differences.
+
+    Machine code, which contains what it uses of other modules, is stale when a module of the folder
+    has changed, not only its own. And a full disk does not stop the work.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)  # type: ignore[no-untyped-call]
+        folder = Path(function.__code__.co_filename).parent
+        self._cache_file._source_stamp = _stamp_of_sources(folder)
 
     def save_overload(self, sig: Any, data: Any) -> None:
         with suppress(OSError):
             super().save_overload(sig, data)  # type: ignore[no-untyped-call]
+
+
+@cache
+def _stamp_of_sources(folder: Path) -> list[tuple[str, int, int]]:
+    """Name, time and size of each module in a folder, and of this one."""
+    sources = [Path(__file__), *sorted(folder.glob("*.py"))]
+    states = [(source.name, source.stat()) for source in sources]
+    return [(name, state.st_mtime_ns, state.st_size) for name, state in states]
 
 
 class _FirstCompilation(event.Listener):

@@ -7,6 +7,7 @@ import torch
 
 from iicnet_cli.inference import acceleration
 from iicnet_cli.inference.acceleration import accelerate
+from iicnet_cli.inference.runner import Runner
 from iicnet_cli.network import IICNet, IICNetConfig
 
 
@@ -49,3 +50,11 @@ def test_other_networks_stay_as_they_are() -> None:
     paper = IICNet(IICNetConfig.paper(2, blocks=1, relation=False))
     accelerate(paper)
     assert paper.coupling.accelerator is None
+
+
+def test_each_runner_decides_for_itself() -> None:
+    net = IICNet(IICNetConfig.compact(2, blocks=1))
+    Runner(net)
+    assert net.coupling.accelerator is not None
+    Runner(net, precision="bf16")
+    assert net.coupling.accelerator is None

@@ -92,3 +92,16 @@ def test_a_full_disk_does_not_stop_the_work(tmp_path: Path) -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
     limited.write_text(limit + PROGRAM, encoding="utf-8")
     assert len(messages(start(limited))) == 1
+
+
+def test_a_changed_module_beside_the_function_is_compiled_in(tmp_path: Path) -> None:
+    program, factor = tmp_path / "program.py", tmp_path / "factor.py"
+    program.write_text(
+        "from factor import FACTOR\nfrom iicnet_cli.jit import compiled\n"
+        "@compiled\ndef scale(x):\n    return x * FACTOR\n\nprint(scale(2))\n",
+        encoding="utf-8",
+    )
+    for value in (3, 50):
+        factor.write_text(f"FACTOR = {value}\n", encoding="utf-8")
+        out, err = start(program, PYTHONDONTWRITEBYTECODE="1").communicate(timeout=300)
+        assert out == f"{2 * value}\n", err

@@ -110,6 +110,19 @@ def test_closing_early_ends_the_workers_at_work() -> None:
             os.kill(process, 0)
 
 
+class Unreadable:
+    """What can be sent, but not read."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return int, ("no number",)
+
+
+def test_a_job_that_a_worker_cannot_read_fails() -> None:
+    unreadable: Any = Unreadable()
+    outcomes, _ = play([Play(inputs=(Path("a"),), seconds=unreadable)])
+    assert str(outcomes[0].error) == "its worker process ended with status 0"
+
+
 def test_here_one_converter_does_all(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
     monkeypatch.setattr(ConverterSettings, "open", lambda *_: opened.append(1) or object())

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -188,9 +189,9 @@ def _outcomes(
     if sharing.on is not None:
         from iicnet_cli.cluster import check_address, perform_on_ray
 
-        address = check_address(sharing.on)
+        address, warn = check_address(sharing.on), partial(say, quiet=style.quiet)
         with file_bar(count, quiet=style.quiet, bar=has_bar) as listener:
-            yield from perform_on_ray(jobs, settings, address, sharing.jobs, listener, say)
+            yield from perform_on_ray(jobs, settings, address, sharing.jobs, listener, warn)
         return
     workers = min(count, sharing.jobs or default_jobs(settings.device))
     if workers > 1 and can_start_workers():

@@ -223,7 +223,6 @@ def embed(
 
     grayscale, rescale: one photo; the PNG is grey, or has half its size.
     """
-
     options = EmbedOptions(
         engine=DESTINATIONS[destination],
         exact=exact,

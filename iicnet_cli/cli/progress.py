@@ -116,9 +116,11 @@ class Pace:
     @property
     def share(self) -> float:
         """What is done, 0..1: in time, if there are several groups; or else of the stage."""
+        if self.groups == 1:
+            return self._stage_share
         left = self.seconds_left
-        if self.groups == 1 or left is None:
-            return self._stage_share if self.groups == 1 else 0.0
+        if left is None:
+            return 0.0
         elapsed = self._clock() - self._began
         return elapsed / (elapsed + left) if elapsed else 0.0
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
 from iicnet_cli.network.coupling import (
-    Accelerator,
     CouplingBlock,
     CouplingLayers,
     FusedAffineNets,
@@ -13,6 +14,9 @@ from iicnet_cli.network.coupling import (
 )
 from iicnet_cli.network.iicnet import IICNet
 from iicnet_cli.network.invertible import InvertibleConv1x1
+
+if TYPE_CHECKING:
+    from iicnet_cli.inference.fast_coupling import FastCoupling
 
 MIN_PIXELS = 1 << 14
 """For tensors with fewer pixels, loading Numba takes longer than it saves."""
@@ -41,7 +45,7 @@ class _LoadedWhenUsed:
 
     def __init__(self, layers: CouplingLayers) -> None:
         self._layers = layers
-        self._loaded: Accelerator | None = None
+        self._loaded: FastCoupling | None = None
 
     def takes(self, x: Tensor) -> bool:
         return x.shape[-2] * x.shape[-1] >= MIN_PIXELS
@@ -52,7 +56,7 @@ class _LoadedWhenUsed:
     def inverse(self, y: Tensor) -> Tensor:
         return self._load().inverse(y)
 
-    def _load(self) -> Accelerator:
+    def _load(self) -> FastCoupling:
         if self._loaded is None:
             from iicnet_cli.inference.fast_coupling import FastCoupling
 

@@ -9,6 +9,7 @@ All M channels lie in one plane: those of u_t, then those of u_b, each padded to
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -76,10 +77,6 @@ class FastCoupling:
         self._version: tuple[object, ...] = ()
         self._blocks: list[_Block] = []
         self._parts: tuple[int, int] = (0, 0)
-
-    def takes(self, x: Tensor) -> bool:
-        """Whether it computes this tensor: any."""
-        return True
 
     def forward(self, x: Tensor) -> Tensor:
         """As :meth:`CouplingLayers.forward`."""
@@ -202,14 +199,11 @@ class _Pass:
         if threads == 1:
             work((0, self._strips))
         else:
-            list(_pool(threads).map(work, pairwise(ends)))
+            list(_POOL.map(work, pairwise(ends)))
 
 
-_pools: dict[int, ThreadPoolExecutor] = {}
-
-
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return _pools.setdefault(threads, ThreadPoolExecutor(threads))
+_POOL = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="coupling")
+"""For all passes, so that those of several groups at once can use all cores together."""
 
 
 def _padded(channels: int) -> int:
@@ -292,7 +286,7 @@ def _gelu(x: np.float32) -> np.float32:
 
 @compiled_fast
 def _scale_factor(g: np.float32, sign: np.float32) -> np.float32:
-    """exp(sign * tanh(g / 2)): a rational function for tanh, a series for exp."""
+    """exp(sign * tanh(g / 2)): a rational function for tanh (that of Eigen), a series for exp."""
     x = min(max(g * np.float32(0.5), np.float32(-9)), np.float32(9))
     square = x * x
     above = np.float32(-2.76076847742355e-16)

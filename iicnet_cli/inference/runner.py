@@ -119,6 +119,7 @@ class Runner:
             keep_freed_memory()
         self.net = channels_last(net.to(self.device)).eval()
         set_precision(self.net, precision, self.device)
+        self.net.coupling.accelerator = None  # another runner may have used this network
         if self.device.type == "cpu" and precision == "fp32" and not compiled:
             accelerate(self.net)
         self._forward: Callable[[Tensor], Tensor] = self.net.forward

@@ -108,7 +108,7 @@ class _Builder:
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
         kind = ir.FunctionType(self.vector, [self.vector] * 3)
         fma = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
-            self.ir.module, kind, f"llvm.fma.v{self._lanes}f32"
+            self.ir.module, kind, f"llvm.fmuladd.v{self._lanes}f32"
         )
         return self.ir.call(fma, [a, b, c])
 

@@ -45,14 +45,19 @@ def _take_streams() -> tuple[IO[bytes], IO[bytes]]:
 
 
 def _receive(requests: IO[bytes], inbox: SimpleQueue[Job[Any] | None]) -> None:
-    """Pass on requests; when they end, let the main thread end, whatever it is doing."""
+    """Pass on requests; when they end, let the main thread end, whatever it is doing.
+
+    They also end with one that cannot be read, whose sender would wait for ever otherwise.
+    """
     try:
         while True:
             inbox.put(pickle.load(requests))
-    except (EOFError, OSError, pickle.UnpicklingError):
+    except (EOFError, OSError):
+        pass
+    finally:
         inbox.put(None)
-    if hasattr(signal, "pthread_kill"):
-        # A real signal also wakes a main thread that waits for others.
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
-    else:
-        _thread.interrupt_main(signal.SIGTERM)
+        if hasattr(signal, "pthread_kill"):
+            # A real signal also wakes a main thread that waits for others.
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+        else:
+            _thread.interrupt_main(signal.SIGTERM)
