@@ -47,10 +47,19 @@ def _compiled(function: Callable[P, R], *, fastmath: bool) -> Callable[P, R]:
 
 
 class _Cache(FunctionCache):
-    """The cache of ``numba.njit(cache=True)``; but a full disk does not stop the work."""
+    """The cache of ``numba.njit(cache=True)``; but no file that is damaged stops the work, and no
+    full disk."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        except Exception:  # of many kinds: files that were cut short are read as pickles
+            with suppress(OSError):
+                self.flush()  # type: ignore[no-untyped-call]
+            return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        with suppress(OSError):
+        with suppress(Exception):
             super().save_overload(sig, data)  # type: ignore[no-untyped-call]
 
 
