@@ -55,7 +55,7 @@ class _Cache(FunctionCache):
     """The cache of ``numba.njit(cache=True)``, with two differences.
 
     Machine code, which contains what it uses of other modules, is stale when a module of the folder
-    has changed, not only its own. And a full disk does not stop the work.
+    has changed, not only its own. And neither a damaged file nor a full disk stops the work.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -63,8 +63,16 @@ class _Cache(FunctionCache):
         folder = Path(function.__code__.co_filename).parent
         self._cache_file._source_stamp = _stamp_of_sources(folder)
 
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        except Exception:  # of many kinds: files that were cut short are read as pickles
+            with suppress(OSError):
+                self.flush()  # type: ignore[no-untyped-call]
+            return None
+
     def save_overload(self, sig: Any, data: Any) -> None:
-        with suppress(OSError):
+        with suppress(Exception):
             super().save_overload(sig, data)  # type: ignore[no-untyped-call]
 
 

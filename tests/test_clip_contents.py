@@ -120,6 +120,7 @@ def test_sound_goes_with_its_frames(sample_clips: Path, tmp_path: Path) -> None:
     assert frames_of(tmp_path / "m.webm").shape == (24, 48, 64, 3)
 
 
+@pytest.mark.slow
 def test_sound_in_many_parts_does_not_drift(sample_clips: Path, tmp_path: Path) -> None:
     parts = parts_of(sample_clips / "plain.mp4", 6000, frames=12, min_psnr=42)
     assert len(parts) > 1

@@ -80,6 +80,17 @@ def test_code_from_the_cache_is_used_on_the_same_processor_only(program: Path) -
 
 
 @pytest.mark.usefixtures("first_messages")
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+def test_a_damaged_cache_is_made_anew(program: Path, suffix: str) -> None:
+    files = sorted((program.parent / "__pycache__").glob(f"*.{suffix}"))
+    assert len(files) > 1
+    for number, file in enumerate(files):
+        os.truncate(file, 30 * (number % 2))
+    assert len(messages(start(program))) == 1
+    assert messages(start(program)) == []
+
+
+@pytest.mark.usefixtures("first_messages")
 def test_without_a_folder_for_the_cache_each_process_compiles(program: Path) -> None:
     # This locator finds a folder in notebooks only.
     nowhere = {"NUMBA_CACHE_LOCATOR_CLASSES": "IPythonCacheLocator"}

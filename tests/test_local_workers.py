@@ -123,6 +123,19 @@ def test_a_job_that_a_worker_cannot_read_fails() -> None:
     assert str(outcomes[0].error) == "its worker process ended with status 0"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
+def test_an_interrupt_of_a_worker_that_is_starting_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*args: Any, **kwargs: Any) -> subprocess.Popen[bytes]:
+        process = start(*args, **kwargs)
+        process.send_signal(signal.SIGINT)
+        return process
+
+    start = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    outcomes, _ = play([Play(inputs=(Path("a"),))], workers=1)
+    assert [outcome.error for outcome in outcomes] == [None]
+
+
 def test_here_one_converter_does_all(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
     monkeypatch.setattr(ConverterSettings, "open", lambda *_: opened.append(1) or object())

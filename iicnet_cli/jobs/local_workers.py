@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import TypeVar
@@ -81,6 +81,22 @@ def perform_in_processes(
             pool.close()
 
 
+@contextmanager
+def _blocked_interrupts() -> Iterator[None]:
+    """Let processes that this thread starts inherit that Ctrl-C waits.
+
+    A worker ignores it, but only when it has loaded; before, it would end with a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _WorkerPool:
     """As many worker processes as threads ask at the same time."""
 
@@ -147,16 +163,17 @@ class _Worker:
         package = str(Path(__file__).parents[2])
         path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH", "")]))
         threads = str(max(1, available_cores() // workers))
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from iicnet_cli.jobs.worker import serve; serve()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={
-                **dict.fromkeys(_THREAD_VARIABLES, threads),
-                **os.environ,
-                "PYTHONPATH": path,
-            },
-        )
+        with _blocked_interrupts():
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", "from iicnet_cli.jobs.worker import serve; serve()"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={
+                    **dict.fromkeys(_THREAD_VARIABLES, threads),
+                    **os.environ,
+                    "PYTHONPATH": path,
+                },
+            )
         assert self._process.stdin and self._process.stdout
         self._requests, self._answers = self._process.stdin, self._process.stdout
         with suppress(OSError):  # the first job tells
