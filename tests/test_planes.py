@@ -26,3 +26,15 @@ def test_box_means_end_at_the_borders() -> None:
     assert means.shape == planes.shape
     torch.testing.assert_close(means[0, 0, 1, 1], planes[0, 0, :3, :3].mean())
     torch.testing.assert_close(means[0, 0, 0, 0], planes[0, 0, :2, :2].mean())
+
+
+@pytest.mark.parametrize("size", [(2, 3), (9, 20)])
+def test_box_means_of_many_planes(size: tuple[int, int]) -> None:
+    planes = torch.arange(6.0 * size[0] * size[1]).sin().reshape(3, 2, *size)
+    means = box_mean(planes, 7)
+    for y in range(size[0]):
+        for x in range(size[1]):
+            square = planes[:, :, max(y - 3, 0) : y + 4, max(x - 3, 0) : x + 4]
+            torch.testing.assert_close(
+                means[:, :, y, x], square.mean(dim=(2, 3)), rtol=0, atol=1e-5
+            )

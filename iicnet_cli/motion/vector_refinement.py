@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from iicnet_cli.jit import compiled
+from iicnet_cli.jit import compiled, compiled_fast
 from iicnet_cli.motion.planes import box_mean
 from iicnet_cli.motion.warping import displace
 
@@ -128,15 +128,18 @@ def _refine(
     height, width = planes.frame.shape
     _, rows, columns = vectors.shape
     for step in steps:
+        # Every second row is enough for all but the last, finest search.
+        row_step = 1 if step == steps[-1] else 2
         for i in range(rows):
             for j in range(columns):
                 cells = (min(i + 2, rows) - max(i - 1, 0)) * (min(j + 2, columns) - max(j - 1, 0))
                 # Of the sum of squared errors for each bit.
-                price = np.float32(_LAGRANGE_MULTIPLIER * cells * height * width / (rows * columns))
+                area = cells * height * width / (rows * columns)
+                price = np.float32(_LAGRANGE_MULTIPLIER * area / row_step)
                 y, x = vectors[0, i, j], vectors[1, i, j]
                 zero = np.float32(0)
                 least = _squared_error(
-                    planes, down, right, (i, j), (zero, zero), np.float32(np.inf)
+                    planes, down, right, (i, j), (zero, zero), row_step, np.float32(np.inf)
                 )
                 least += price * _count_bits(vectors, i, j, y, x, units)
                 for k in range(_PROPOSALS):
@@ -145,7 +148,9 @@ def _refine(
                         continue
                     rate = price * _count_bits(vectors, i, j, new_y, new_x, units)
                     change = new_y - y, new_x - x
-                    cost = rate + _squared_error(planes, down, right, (i, j), change, least - rate)
+                    cost = rate + _squared_error(
+                        planes, down, right, (i, j), change, row_step, least - rate
+                    )
                     if cost < least:
                         least = cost
                         _change_flow(planes.flow, down, right, (i, j), change)
@@ -153,16 +158,17 @@ def _refine(
                         vectors[0, i, j], vectors[1, i, j] = y, x
 
 
-@compiled
+@compiled_fast
 def _squared_error(
     planes: _Planes,
     down: _Influence,
     right: _Influence,
     cell: tuple[int, int],
     change: tuple[np.float32, np.float32],
+    row_step: int,
     limit: np.float32,
 ) -> np.float32:
-    """The sum of squared errors around a cell after a change of its vector.
+    """The sum of squared errors around a cell, of some rows, after a change of its vector.
 
     It may end early when it exceeds the limit.
     """
@@ -171,7 +177,7 @@ def _squared_error(
     height, width = frame.shape
     lowest, rightmost = np.float32(height - 1), np.float32(width - 1)
     total = np.float32(0)
-    for y in range(down.starts[i], down.stops[i]):
+    for y in range(down.starts[i], down.stops[i], row_step):
         if total > limit:
             break
         change_y, change_x = down.weights[i, y] * change[0], down.weights[i, y] * change[1]
@@ -193,7 +199,7 @@ def _squared_error(
     return total
 
 
-@compiled
+@compiled_fast
 def _change_flow(
     flow: Plane,
     down: _Influence,
