@@ -30,8 +30,8 @@ CompileOption = Annotated[
     bool,
     typer.Option(
         "--compile",
-        help="Compile the network first. This takes half a minute or more, then the network is 5 "
-        "to 20 % faster: for long clips. Needs a C++ compiler.",
+        help="Let PyTorch compile the network first, which takes half a minute or more. For long "
+        "clips on a GPU: in fp32 on a CPU the network is faster without it. Needs a C++ compiler.",
     ),
 ]
 
