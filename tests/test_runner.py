@@ -135,7 +135,7 @@ runner = Runner(IICNet(IICNetConfig(images=2, blocks=1)), memory=int(sys.argv[1]
 images = np.zeros((2, 768, 768, 3), np.uint8)
 def peak():  # of this process alone: ru_maxrss would start with that of the process above
     return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
-runner.embed(images[:, :64, :64])
+runner.embed(images[:, :256, :256])  # large enough that its compiled loops are loaded
 before = peak()
 runner.restore(runner.embed(images).pixels)
 print(peak() - before)
