@@ -211,6 +211,8 @@ def test_all_commands_from_outside_with_a_token(
     assert stderr.endswith(f"({cluster.TOKEN_HINT})\n") and stderr.count("\n") == 1
 
     code, _, stderr = call(*embed, **TOKEN)
+    if "Starting Ray client server failed" in stderr:
+        pytest.skip("Ray could not start its server of clients here")
     assert code == 0, stderr
     picture = tmp_path / "out" / "a.png"
     header = read_header(picture)
