@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from iicnet_cli.engines.network.residual_codec import best_quality
 from iicnet_cli.errors import MediaError
 from iicnet_cli.media import ffmpeg
+from iicnet_cli.media.quality_search import best_quality
 from iicnet_cli.media.stills import resize
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.metrics import cap_psnr, psnr

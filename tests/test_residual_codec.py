@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import bisect
 import io
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from iicnet_cli.engines.network.residual_codec import (
@@ -19,7 +16,6 @@ from iicnet_cli.engines.network.residual_codec import (
     SLOW_SPEED,
     USUAL_SPEED,
     ZERO_VALUE,
-    best_quality,
     codec_unavailable_reason,
     decode_difference,
     difference_table,
@@ -126,20 +122,3 @@ def test_a_missing_codec_has_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     assert codec_unavailable_reason() is None
     monkeypatch.setattr("PIL.features.check", lambda feature: feature != "avif")
     assert "AVIF" in (codec_unavailable_reason() or "")
-
-
-@given(
-    sizes=st.lists(st.integers(1, 10**6), min_size=1, max_size=101).map(sorted),
-    max_size=st.integers(-10, 10**6 + 10),
-    guess=st.integers(0, 100),
-)
-def test_the_best_quality_that_fits_is_found(sizes: list[int], max_size: int, guess: int) -> None:
-    tried: list[int] = []
-
-    def size_at(quality: int) -> int:
-        tried.append(quality)
-        return sizes[quality]
-
-    best = best_quality(size_at, max_size, len(sizes), guess % len(sizes))
-    assert best == bisect.bisect_right(sizes, max_size) - 1
-    assert len(tried) == len(set(tried))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ import numpy as np
 from PIL import Image, features
 
 from iicnet_cli.errors import MediaError
+from iicnet_cli.media.quality_search import best_quality
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.metrics import psnr
 
@@ -22,8 +24,6 @@ _QUALITIES = {"avif": 101, "jpg_2000": 401}
 """Each codec has qualities from 0 to one less than this."""
 _LOWEST_RATE, _HIGHEST_RATE = 0.08, 16.0
 """Bits a pixel of the lowest and the highest quality of JPEG 2000."""
-_QUALITIES_PER_OCTAVE = {"avif": 14, "jpg_2000": 52}
-"""Twice the bytes allow about so many qualities more."""
 _MIN_LEVEL_SIDE = 32
 """JPEG 2000 halves a picture until its shorter side would be below this many pixels."""
 
@@ -68,9 +68,10 @@ class StillEncoder:
     def least_size(self, psnr: float) -> int:
         """About how many bytes the picture takes with a PSNR in dB; found without AVIF, fast."""
         codec = self._codecs[-1]
-        quality = _first(lambda q: self._at(codec, q).psnr >= psnr, _QUALITIES[codec])
+        count = _QUALITIES[codec]
+        quality = bisect_left(range(count), psnr, key=lambda q: self._at(codec, q).psnr)
         lossless = self._lossless().size
-        return lossless if quality is None else min(lossless, self._at(codec, quality).size)
+        return lossless if quality == count else min(lossless, self._at(codec, quality).size)
 
     def quality_without_avif(self, size: int) -> float:
         """The PSNR in dB that :meth:`least_size` tells for a size, in bytes."""
@@ -86,23 +87,13 @@ class StillEncoder:
         return max((still for still in found if still), key=lambda s: s.psnr, default=None)
 
     def _best_of(self, codec: str, max_size: int) -> CompactStill | None:
-        """The highest quality of a codec that fits; sizes grow with it, about exponentially."""
-        if max_size <= 0:
-            return None
-        fits, too_large = -1, _QUALITIES[codec]
-        for quality in range(too_large):
-            still = self._stills.get((codec, quality))
-            if still is not None and still.size <= max_size:
-                fits = max(fits, quality)
-            elif still is not None:
-                too_large = min(too_large, quality)
-        guess = _QUALITIES[codec] // 2
-        while too_large - fits > 1:
-            guess = max(fits + 1, min(too_large - 1, guess))
-            size = self._at(codec, guess).size
-            fits, too_large = (guess, too_large) if size <= max_size else (fits, guess)
-            guess += round(_QUALITIES_PER_OCTAVE[codec] * math.log2(max_size / size))
-        return self._at(codec, fits) if fits >= 0 else None
+        """The highest quality of a codec that fits."""
+        count = _QUALITIES[codec]
+        known = [q for (name, q), still in self._stills.items() if name == codec]
+        fitting = [q for q in known if self._at(codec, q).size <= max_size]
+        guess = max(fitting, default=min(known, default=count // 2))
+        quality = best_quality(lambda q: self._at(codec, q).size, max_size, count, guess)
+        return self._at(codec, quality) if quality >= 0 else None
 
     def _lossless(self) -> CompactStill:
         return self._encoded("webp", 0, lambda: (self._save("WEBP", lossless=True), ".webp"))
@@ -140,17 +131,3 @@ class StillEncoder:
         file = io.BytesIO()
         self._image.save(file, format, **options)
         return file.getvalue()
-
-
-def _first(holds: Callable[[int], bool], qualities: int) -> int | None:
-    """The first quality for which something holds that then holds for all higher ones."""
-    if not holds(qualities - 1):
-        return None
-    low, high = 0, qualities - 1
-    while low < high:
-        middle = (low + high) // 2
-        if holds(middle):
-            high = middle
-        else:
-            low = middle + 1
-    return low

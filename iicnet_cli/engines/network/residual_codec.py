@@ -7,8 +7,6 @@ rounded, because the codec's own rounding, above all of chroma, costs small diff
 from __future__ import annotations
 
 import io
-import math
-from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, features
@@ -29,9 +27,6 @@ GAIN_OF_LEVEL = 1.05
 """A gain that is smaller by this factor has about the effect of the next lower level."""
 ZERO_VALUE = 128
 """The sample value that stands for no difference."""
-
-_LOG_SIZE_RANGE = 4.5
-"""The best quality makes about exp(4.5) times as many bytes as the worst."""
 
 
 def codec_unavailable_reason() -> str | None:
@@ -103,33 +98,3 @@ def difference_table(divisor: float) -> FixedPoint:
         np.int16
     )
     return table
-
-
-def best_quality(size_at: Callable[[int], int], max_size: int, count: int, guess: int) -> int:
-    """The best of the qualities 0 to ``count - 1`` whose file fits; -1 if none does.
-
-    The search starts at a guess. Because the logarithm of the size is about linear in the quality,
-    each step is the one that should lead to the wanted size, made longer every time; a step that
-    would leave the known bracket goes to its middle instead.
-
-    Args:
-        size_at: bytes, above 0, at a quality; never fewer at a better one.
-        max_size: bytes that are available.
-        count: number of qualities.
-        guess: a quality to start from.
-    """
-    fits, fails = -1, count
-    quality, stride = guess, count / _LOG_SIZE_RANGE
-    while fails - fits > 1:
-        if not fits < quality < fails:
-            quality = (fits + fails) // 2
-        size = size_at(quality)
-        step = math.floor(stride * math.log(max(max_size, 1) / size))
-        stride *= 2
-        if size <= max_size:
-            fits = quality
-            quality += max(1, step)
-        else:
-            fails = quality
-            quality += min(-1, step)
-    return fits
