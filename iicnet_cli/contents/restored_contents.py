@@ -16,7 +16,7 @@ from iicnet_cli.container.header import Header
 from iicnet_cli.contents.part import LEFT_OUT, MAX_DESCRIPTION_BYTES
 from iicnet_cli.errors import DamagedError, IICNetError, OutputExistsError
 from iicnet_cli.media.clip_packets import add_sound, has_sound, join_clips
-from iicnet_cli.media.files import names_folder, replacing
+from iicnet_cli.media.files import filling_folder, names_folder, replacing
 from iicnet_cli.media.stills import read_still, resize, write_still
 from iicnet_cli.media.video_reader import open_frames
 from iicnet_cli.options import EmbedOptions, RestoreOptions
@@ -24,7 +24,7 @@ from iicnet_cli.payload.bundle import Bundle, BundledFile, Role
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.group import Group
 from iicnet_cli.tasks import task_named
-from iicnet_cli.tasks.photos import restored_photos
+from iicnet_cli.tasks.photos import Photo, restored_photos
 from iicnet_cli.tasks.task import Delivered, Task
 
 _AAC = ("-c:a", "aac", "-b:a", "160k")
@@ -141,39 +141,28 @@ class RestoredContents:
     def _deliver_folder(self, target: Path, *, overwrite: bool) -> Delivered:
         """Photos into a folder: original files as they are, the others as PNGs."""
         exact = {file.picture: file for file in self.originals}
-        paths = [target / file.name for file in self.originals]
-        rest = []
+        rest: list[Photo] = []
         if not self._has_all_inputs():
             roles = [f"picture-{i}" for i in range(len(self.header.sources))]
             photos = restored_photos(self.header, self._photo_group(), roles)
-            rest = [
-                (target / f"{photo.name}.png", photo.pixels)
-                for i, photo in enumerate(photos)
-                if i not in exact
-            ]
-        outputs = [*paths, *(path for path, _ in rest)]
-        existing = [path for path in outputs if path.exists()]
+            rest = [photo for i, photo in enumerate(photos) if i not in exact]
+        names = [file.name for file in self.originals] + [f"{photo.name}.png" for photo in rest]
+        paths = [target / name for name in _distinct_files(names)]
+        existing = [path for path in paths if path.exists()]
         if existing and not overwrite:
             raise OutputExistsError(f"{existing[0]} exists already", hint="add -y to overwrite")
-        target.mkdir(parents=True, exist_ok=True)
-        for path, file in zip(paths, self.originals, strict=True):
-            _write(path, file.data, overwrite=overwrite)
-        for path, pixels in rest:
-            write_still(path, pixels, overwrite=overwrite)
-        return Delivered(tuple(outputs), self.task.pictures_in(self.header))
+        with filling_folder(target) as folder:
+            for path, file in zip(paths, self.originals, strict=False):
+                _write(folder / path.name, file.data, overwrite=overwrite)
+            for path, photo in zip(paths[len(self.originals) :], rest, strict=True):
+                write_still(folder / path.name, photo.pixels, overwrite=overwrite)
+        return Delivered(tuple(paths), self.task.pictures_in(self.header))
 
     def _attachment_paths(self, folder: Path, target: Path) -> list[Path]:
         """Where attachments go: beside the target, under their names, never over it."""
-        taken = {target.name.lower(), *(file.name.lower() for file in self.originals)}
-        paths = []
-        for file in self.attachments:
-            name, number = file.name, 1
-            while name.lower() in taken:
-                number += 1
-                name = f"{Path(file.name).stem}-{number}{Path(file.name).suffix}"
-            taken.add(name.lower())
-            paths.append(folder / name)
-        return paths
+        taken = [target.name, *(file.name for file in self.originals)]
+        names = _distinct_files([file.name for file in self.attachments], taken)
+        return [folder / name for name in names]
 
     def _has_all_inputs(self) -> bool:
         """Whether the originals are all inputs, so that the task can open them again."""
@@ -332,6 +321,23 @@ def _read_picture(file: BundledFile, scratch: Path) -> Pixels:
         return read_still(path).pixels
     except IICNetError as error:
         raise DamagedError(f"{file.name} in the payload cannot be read: {error}") from error
+
+
+def _distinct_files(names: Sequence[str], taken: Sequence[str] = ()) -> list[str]:
+    """The names, with -2, -3 and so on before the suffix of those that are taken or repeated.
+
+    Upper and lower case are equal.
+    """
+    used = {name.lower() for name in taken}
+    result = []
+    for name in names:
+        path, number, found = Path(name), 1, name
+        while found.lower() in used:
+            number += 1
+            found = f"{path.stem}-{number}{path.suffix}"
+        used.add(found.lower())
+        result.append(found)
+    return result
 
 
 def _write(path: Path, data: bytes, *, overwrite: bool) -> None:
