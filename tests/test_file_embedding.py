@@ -67,6 +67,19 @@ def test_restoring_loads_no_torch(clip_png: Path, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
 
 
+def test_photos_of_one_name_restore_beside_each_other(run: Run, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    cover = save(tmp_path / "x.png", natural(96, 96, 1))
+    hidden = [save(tmp_path / f / "x.jpg", natural(24, 30, i)) for i, f in enumerate("ab")]
+    done(run("embed", cover, *hidden, "--for", "file", "-o", tmp_path / "p.png"))
+    done(run("restore", tmp_path / "p.png", "-o", tmp_path / "p"))
+    found = {path.name: path.read_bytes() for path in (tmp_path / "p").iterdir()}
+    assert found.keys() >= {"x.jpg", "x-2.jpg"}
+    assert [found["x.jpg"], found["x-2.jpg"]] == [path.read_bytes() for path in hidden]
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_photos_come_back_byte_for_byte(run: Run, photo_files: list[Path], tmp_path: Path) -> None:
     out, extra = tmp_path / "p.png", tmp_path / "note.txt"
     extra.write_text("words")
