@@ -54,7 +54,7 @@ def test_a_clip_comes_back_as_the_file_it_was(run: Run, clip_png: Path, tmp_path
 
 
 def test_restoring_loads_no_torch(clip_png: Path, tmp_path: Path) -> None:
-    arguments = ["restore", str(clip_png), "-o", str(tmp_path / "b.webm")]
+    arguments = ["restore", str(clip_png), "-o", str(tmp_path / "b.webm"), "-v"]
     program = (
         "import sys; from iicnet_cli.cli import app\n"
         f"try: app({arguments!r})\n"

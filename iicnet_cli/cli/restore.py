@@ -48,6 +48,7 @@ from iicnet_cli.cli.console import (
 from iicnet_cli.cli.file_options import PasswordOption
 from iicnet_cli.cli.passwords import read_password
 from iicnet_cli.cli.progress import progress_bar
+from iicnet_cli.engines import FILE_ENGINES
 from iicnet_cli.errors import ExitCode, UsageError
 from iicnet_cli.jobs.completion import marker_beside
 from iicnet_cli.jobs.file_jobs import RestoreJob
@@ -199,7 +200,7 @@ class _RestoreRun:
             converter = self.settings.open(progress)
             report = self._restore(source, converter)
         code = self._present(report, RestoreJob(inputs=(source,)), {})
-        if self.style.verbose:
+        if self.style.verbose and report.model not in FILE_ENGINES:
             say(f"device {converter.device.device}: {converter.device.reason}")
         if code:
             raise typer.Exit(code)
