@@ -209,7 +209,7 @@ class Converter:
             seconds=seconds,
             embed_psnr=estimate.embed_psnr,
             restored_psnr=estimate.restored_psnr,
-            notes=(*job.source.notes, *estimate.notes),
+            notes=(*job.source.notes, *_lost_sound(job), *estimate.notes),
             guessed=job.guessed,
         )
 
@@ -397,7 +397,8 @@ class Converter:
             description = groups.description
             header = _header(job, description, [each.side_info for each in encoded])
             header = writer.finish(header)
-        notes = dict.fromkeys((*description.notes, *(n for each in encoded for n in each.notes)))
+        of_groups = (note for each in encoded for note in each.notes)
+        notes = dict.fromkeys((*description.notes, *_lost_sound(job), *of_groups))
         return header, encoded, tuple(notes)
 
     def _measure(self, job: _Job, path: Path) -> list[PictureQuality]:
@@ -439,6 +440,11 @@ class Converter:
     ) -> GroupDecoder:
         overlaps = not self._computing.compiled  # compiled networks belong to one thread
         return GroupDecoder(engine, header, total, stage, self._progress, overlaps=overlaps)
+
+
+def _lost_sound(job: _Job) -> tuple[str, ...]:
+    """That the network carries no sound, where there is some."""
+    return ("sound is not carried in the picture",) if job.source.has_sound else ()
 
 
 def _header(job: _Job, description: SourceDescription, encoded: list[SideInfo]) -> Header:

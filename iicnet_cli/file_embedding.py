@@ -225,8 +225,7 @@ def write_files(job: FileJob, path: Path) -> WrittenFiles:
         assert writer is not None
         description = joined_description(headers)
         writer.finish(_outer_header(job, description, part.cover))
-    said = (note for note in notes if note != "sound is not carried in the picture")
-    return WrittenFiles(description, embeddings, tuple(carried), tuple(said))
+    return WrittenFiles(description, embeddings, tuple(carried), tuple(notes))
 
 
 def measure_files(job: FileJob, path: Path) -> list[PictureQuality]:

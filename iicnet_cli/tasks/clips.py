@@ -24,7 +24,6 @@ class ClipSource(PictureSource):
     def __init__(self, options: EmbedOptions) -> None:
         self._options = options
         self._variable_rate = False
-        self._has_audio = False
 
     def _use_files(self, files: Sequence[Path]) -> None:
         """Offer the inputs as they are, unless the options take only a part of them."""
@@ -35,7 +34,7 @@ class ClipSource(PictureSource):
             self.files = files
 
     def write_sound(self, target: Path, offset: float, seconds: float, bit_rate: int) -> bool:
-        if not self._has_audio:
+        if not self.has_sound:
             return False
         start = (self._options.start or 0.0) + offset
         return encode_audio(self._clip_of_sound, target, start, seconds, bit_rate)
@@ -56,7 +55,7 @@ class ClipSource(PictureSource):
         info = clips[0].info
         self.fps = info.fps / self._options.step
         self._variable_rate = info.variable_rate
-        self._has_audio = info.has_audio
+        self.has_sound = info.has_audio
         self.notes = self._notes_of(clips)
 
     def _description(
@@ -81,8 +80,7 @@ class ClipSource(PictureSource):
         )
 
     def _notes_of(self, clips: Sequence[FrameSource]) -> list[str]:
-        notes = list(dict.fromkeys(note for clip in clips for note in clip.notes))
-        return [*notes, "sound is not carried in the picture"] if self._has_audio else notes
+        return list(dict.fromkeys(note for clip in clips for note in clip.notes))
 
 
 def clip_writer(

@@ -95,6 +95,7 @@ class PictureSource(ABC):
         frame_delay: seconds that each embedding is shown in an animated PNG.
         fps: frames per second of a clip; ``None`` for photos.
         notes: what was changed when the inputs were opened, in words.
+        has_sound: whether there is sound beside the pictures.
         files: the inputs, if they hold nothing else than the pictures: whoever has these files has
             everything. Empty where only a part of them is taken.
         picture_files: for each picture of photos, the input that holds just this picture, or
@@ -111,6 +112,7 @@ class PictureSource(ABC):
     frame_delay: Fraction | None = None
     fps: Fraction | None = None
     notes: Sequence[str] = ()
+    has_sound: bool = False
 
     def groups(self) -> GroupReader:
         """All groups from the first one on; each call reads them anew and gives the same."""
