@@ -51,6 +51,11 @@ def _compiled(function: Callable[P, R], *, fastmath: bool) -> Callable[P, R]:
     return cast(Callable[P, R], dispatcher)
 
 
+def available_threads() -> int:
+    """How many threads compiled functions may use: one a core, or as NUMBA_NUM_THREADS says."""
+    return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+
+
 class _Cache(FunctionCache):
     """The cache of ``numba.njit(cache=True)``, with two differences.
 

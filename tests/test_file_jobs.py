@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from iicnet_cli.jobs.file_jobs import EmbedJob, EvaluateJob, RestoreJob
+from iicnet_cli.jobs.job import earlier_outcome
 from iicnet_cli.options import EmbedOptions
 from tests.helpers import QUICK, Run, done, strip
 
@@ -76,3 +77,15 @@ def test_evaluated_inputs_are_known_by_their_content(photos: list[Path], tmp_pat
     before = folder.fingerprint()
     photos[1].unlink()
     assert folder.fingerprint() != before
+
+
+def test_an_input_that_is_gone_fails_with_its_own_work(tmp_path: Path) -> None:
+    job = EvaluateJob(
+        inputs=(tmp_path / "gone.png",),
+        marker=tmp_path / "marker.json",
+        name="a",
+        task="t",
+        model=Path("m"),
+        options=EmbedOptions(),
+    )
+    assert earlier_outcome(job) is None

@@ -163,7 +163,11 @@ class EvaluateJob(Job["Row"]):
 
     def state_of(self, path: Path) -> list[object]:
         """Its name and content, for the inputs may have been made anew; of a folder, its files."""
-        if path.is_dir():
-            return [path.name, sorted([file.name, file.stat().st_size] for file in path.iterdir())]
-        with path.open("rb") as file:
-            return [path.name, hashlib.file_digest(file, "sha256").hexdigest()]
+        try:
+            if path.is_dir():
+                files = sorted([file.name, file.stat().st_size] for file in path.iterdir())
+                return [path.name, files]
+            with path.open("rb") as file:
+                return [path.name, hashlib.file_digest(file, "sha256").hexdigest()]
+        except OSError:  # the work on it will say why
+            return [path.name]

@@ -6,18 +6,19 @@ to it. Segments do not depend on each other, so many are searched side by side, 
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
-from iicnet_cli.jit import compiled
+from iicnet_cli.jit import available_threads, compiled
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.quantize.tcq import COLUMNS, SEGMENT, STATES, Bases, to_segments
 
 _LANES = 64
 """This many segments are searched side by side."""
+_MAX_WORKERS = 16
+"""At most this many threads search, for each keeps 16 MiB of decisions."""
 _HALF = STATES // 2
 _FIRST_COLUMN, _SECOND_COLUMN = COLUMNS
 _UNREACHED = np.float32(1e9)
@@ -40,7 +41,7 @@ def quantize(samples: Pixels, bases: Bases, digits: Pixels, bits: Pixels) -> Pix
     parts = [to_segments(each) for each in (samples, bases, digits, bits)]
     quantized = np.empty_like(parts[0])
     starts = range(0, len(quantized), _LANES)
-    workers = min(os.cpu_count() or 1, len(starts))
+    workers = min(available_threads(), _MAX_WORKERS, len(starts))
 
     def work(worker: int) -> None:
         decisions = np.empty((SEGMENT, STATES, min(_LANES, len(quantized))), np.bool_)
