@@ -48,22 +48,6 @@ def test_one_frame_is_a_plain_png(tmp_path: Path, grey: bool) -> None:
         assert image.text.keys() == {"iicnet"}  # type: ignore[attr-defined]
 
 
-def test_neither_noise_nor_flat_areas_make_larger_files_than_pillow() -> None:
-    noisy = (smooth_pixels(160, 160) // 2 + random_pixels(160, 160) % 16).astype(np.uint8)
-    tiled = np.tile(random_pixels(8, 8), (20, 20, 1))
-    partly = np.concatenate([tiled[:60], noisy[60:100], tiled[:60]])
-    for pixels in (noisy, tiled, partly):
-        usual = io.BytesIO()
-        Image.fromarray(pixels).save(usual, "PNG")
-        file = io.BytesIO()
-        write_embedding(file, pixels)
-        written, expected = (
-            sum(len(data) for kind, data in chunks_of(x.getvalue()) if kind == b"IDAT")
-            for x in (file, usual)
-        )
-        assert written <= 1.02 * expected
-
-
 def test_animation_as_pillow_sees_it(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     frames = [random_pixels(200, 200, seed=seed) for seed in range(3)]

@@ -6,7 +6,6 @@ import hashlib
 import io
 import os
 import struct
-import zlib
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import IO
@@ -18,11 +17,6 @@ from iicnet_cli.container.frame_hash import hash_frame
 from iicnet_cli.container.header import MAX_HEADER_BYTES, MAX_PIXELS, Header
 from iicnet_cli.errors import UsageError
 from iicnet_cli.pictures.arrays import Pixels
-
-_MAX_GROWTH = 1.005
-"""Run lengths are used where they make strips larger by no more than this factor."""
-_MIN_NOISE = 0.45
-"""A picture is noisy if it is stored in at least this many bytes a sample."""
 
 
 @dataclass(frozen=True)
@@ -177,26 +171,9 @@ def _format_of(pixels: Pixels) -> _FrameFormat:
 
 
 def _compress(pixels: Pixels, level: int) -> list[bytes]:
-    """The data of the IDAT chunks in which Pillow stores a picture.
-
-    Noise repeats nothing, so run lengths alone make it as small as deflate does, much faster. That
-    is tried on strips of the picture. Where even the whole gets small, flat areas are beside noise.
-    """
-    strips = pixels[np.arange(len(pixels)) % 128 < 16]
-    fast, usual = (
-        sum(map(len, _store(strips, level, strategy))) for strategy in (zlib.Z_RLE, zlib.Z_FILTERED)
-    )
-    if fast <= usual * _MAX_GROWTH and fast > strips.size * _MIN_NOISE:
-        parts = _store(pixels, level, zlib.Z_RLE)
-        if sum(map(len, parts)) > pixels.size * _MIN_NOISE:
-            return parts
-    return _store(pixels, level, zlib.Z_FILTERED)
-
-
-def _store(pixels: Pixels, level: int, strategy: int) -> list[bytes]:
+    """The data of the IDAT chunks in which Pillow stores a picture."""
     from PIL import Image
 
     file = io.BytesIO()
-    picture = Image.fromarray(pixels)
-    picture.save(file, "PNG", compress_level=level, compress_type=strategy)
+    Image.fromarray(pixels).save(file, "PNG", compress_level=level)
     return [file.read(length) for kind, length in walk_chunks(file, "PNG") if kind == b"IDAT"]
