@@ -5,11 +5,15 @@
 1
 """
 
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
+
+TYPE_CHECKING = False  # as in typing, which takes a while to load: Ctrl-C is not answered before
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from iicnet_cli.api import Converter
     from iicnet_cli.errors import (
         ContainerError,

@@ -1,6 +1,35 @@
-"""``python -m iicnet_cli``."""
+"""``python -m iicnet_cli``, and the console script ``iicnet``.
 
-from iicnet_cli.cli import main
+Loading this module loads next to nothing, so that Ctrl-C is answered before the rest has loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+_INTERRUPTED = 130
+"""The exit status of a program that Ctrl-C has ended."""
+
+
+def leave_at_once(*_: object) -> None:
+    """Answer Ctrl-C where there is nothing to clean up.
+
+    Before a command starts and after it has ended, ``KeyboardInterrupt`` would be raised in the
+    middle of an import or of Python's own end, and be printed with its traceback.
+    """
+    os.write(2, b"iicnet: interrupted\n")
+    os._exit(_INTERRUPTED)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored, as by nohup
+        signal.signal(signal.SIGINT, leave_at_once)
+    from iicnet_cli.cli import main as run
+
+    run()
+
 
 if __name__ == "__main__":
     main()

@@ -58,3 +58,63 @@ def test_ctrl_c_is_one_line_and_130(
     assert result.exit_code == ExitCode.INTERRUPTED
     assert result.stderr.strip() == "iicnet: interrupted"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["photos"]
+
+
+def test_an_error_that_nobody_foresaw_is_one_line(
+    run: Run, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from iicnet_cli.inference.runner import Runner
+
+    def broken(self: Runner, *_: object) -> None:
+        raise ZeroDivisionError("division\nby zero")
+
+    monkeypatch.setattr(Runner, "embed", broken)
+    result = run("embed", *photos[:2], "-o", tmp_path / "out.png")
+    assert result.exit_code == ExitCode.FAILURE
+    assert result.stderr.splitlines() == [
+        "iicnet: unexpected error: ZeroDivisionError: division by zero (this is a fault of "
+        "iicnet; --debug shows where it is)"
+    ]
+    result = run("embed", *photos[:2], "--task", "grayscale", "--out-dir", tmp_path / "out")
+    lines = result.stderr.splitlines()
+    assert result.exit_code == ExitCode.FAILURE
+    assert [line.split(": ")[1] for line in lines[:2]] == [str(path) for path in photos[:2]]
+    assert lines[2:] == ["iicnet: 2 of 2 failed"]
+
+
+def test_warnings_and_logs_of_libraries_are_not_shown(tmp_path: Path) -> None:
+    script = (
+        "import logging, warnings\n"
+        "from iicnet_cli.library_messages import silence_libraries\n"
+        "silence_libraries()\n"
+        "warnings.warn('EXIF'); logging.getLogger('PIL').error('odd')\n"
+    )
+    command = [sys.executable, "-c", script]
+    assert subprocess.run(command, capture_output=True, check=True).stderr == b""
+
+
+_INTERRUPT_AT_IMPORT = """
+import os, signal, sys
+
+class Interrupter:
+    def find_spec(self, name, path=None, target=None):
+        if name == module:
+            os.kill(os.getpid(), signal.SIGINT)
+
+_, module, *sys.argv[1:] = sys.argv
+sys.meta_path.insert(0, Interrupter())
+from iicnet_cli.__main__ import main
+main()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+@pytest.mark.parametrize("module", ["typer", "iicnet_cli.cli.train", "iicnet_cli.api", "torch"])
+def test_ctrl_c_while_loading_is_one_line_and_130(
+    photos: list[Path], tmp_path: Path, module: str
+) -> None:
+    command = [sys.executable, "-c", _INTERRUPT_AT_IMPORT, module, "embed"]
+    command += [str(path) for path in (*photos[:2], "-o", tmp_path / "out.png")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.stderr, ended.returncode) == ("iicnet: interrupted\n", ExitCode.INTERRUPTED)
+    assert list(tmp_path.iterdir()) == [photos[0].parent]

@@ -58,8 +58,9 @@ MAY_IMPORT = {
         *("options", "reports", "errors"),
     },
     "evaluation": {"api", "tasks", "zoo", "options", "reports", "errors"},
+    "library_messages": set(),
     "jobs": {
-        *("api", "evaluation", "tasks", "inference", "media", "container"),
+        *("library_messages", "api", "evaluation", "tasks", "inference", "media", "container"),
         *("options", "reports", "errors"),
     },
     "cluster": {"jobs", "media.files", "errors"},
@@ -70,6 +71,7 @@ MAY_IMPORT = {
     "cli": {
         *("api", "evaluation", "training", "identify", "tasks", "media", "engines", "inference"),
         *("zoo", "payload", "container", "jobs", "cluster", "options", "reports", "errors"),
+        "library_messages",
     },
     "__main__": {"cli"},
     "__init__": {"api", "memory_images", "options", "reports", "errors"},

@@ -11,6 +11,7 @@ import typer
 
 from iicnet_cli import __version__
 from iicnet_cli.cli import embed, evaluate, info, models, restore, show_capacity, train
+from iicnet_cli.library_messages import silence_libraries
 
 app = typer.Typer(
     name="iicnet",
@@ -70,8 +71,9 @@ def let_idle_threads_sleep() -> None:
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the command line and end the process."""
     let_idle_threads_sleep()
+    silence_libraries()
     # Leave as Ctrl-C does, so that temporary files are removed on the way out.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     app()

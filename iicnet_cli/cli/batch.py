@@ -15,13 +15,13 @@ import typer
 
 from iicnet_cli.cli.common_options import Sharing
 from iicnet_cli.cli.console import (
+    describe_failure,
     print_json,
     say,
     say_error,
-    system_error_message,
 )
 from iicnet_cli.cli.progress import file_bar, progress_bar
-from iicnet_cli.errors import ExitCode, IICNetError, UsageError
+from iicnet_cli.errors import ExitCode, UsageError
 from iicnet_cli.jobs.job import ConverterSettings, Job, Outcome
 from iicnet_cli.jobs.local_workers import can_start_workers, perform_here, perform_in_processes
 from iicnet_cli.jobs.machine import default_jobs
@@ -205,15 +205,15 @@ def _outcomes(
 
 
 def _say_failure(outcome: Outcome[Any], style: BatchStyle) -> ExitCode:
-    """Print the error of a job; an error of the program itself, or with --debug any, is raised."""
+    """Print the error of a job; with --debug it is raised."""
     error, source = outcome.error, outcome.job.source
     assert error is not None
-    if style.debug or not isinstance(error, IICNetError | MemoryError | OSError):
+    if style.debug:
         raise error
-    code = error.exit_code if isinstance(error, IICNetError) else ExitCode.FAILURE
-    message = str(error) if isinstance(error, IICNetError) else system_error_message(error)
-    named = message if str(source) in message else f"{source}: {message}"
-    say_error(named, error.hint if isinstance(error, IICNetError) else "")
+    failure = describe_failure(error)
+    message = failure.message
+    say_error(message if str(source) in message else f"{source}: {message}", failure.hint)
     if style.as_json:
-        print_json({"input": str(source), "error": message, "exit_code": int(code)})
-    return code
+        code = int(failure.exit_code)
+        print_json({"input": str(source), "error": message, "exit_code": code})
+    return failure.exit_code

@@ -8,10 +8,13 @@ import logging
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -22,6 +25,9 @@ from iicnet_cli.errors import ExitCode, IICNetError, UsageError
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_MAX_ERROR_LENGTH = 300
+"""Messages of errors that nobody foresaw are cut to this many characters."""
+
 
 def command(function: Callable[P, R]) -> Callable[P, R]:
     """Turn the errors of a command into one line on stderr and an exit status."""
@@ -30,7 +36,8 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         _say_log(quiet=bool(kwargs.get("quiet")))
         try:
-            return function(*args, **kwargs)
+            with _interruptible():
+                return function(*args, **kwargs)
         except KeyboardInterrupt:
             say_error("interrupted")
             raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -38,24 +45,53 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
             # The reader of our stdout went away; Python must not complain again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(ExitCode.FAILURE) from None
-        except IICNetError as error:
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
             if kwargs.get("debug"):
                 raise
-            say_error(str(error), error.hint)
-            raise typer.Exit(error.exit_code) from None
-        except (MemoryError, OSError) as error:
-            if kwargs.get("debug"):
-                raise
-            say_error(system_error_message(error))
-            raise typer.Exit(ExitCode.FAILURE) from None
+            failure = describe_failure(error)
+            say_error(failure.message, failure.hint)
+            raise typer.Exit(failure.exit_code) from None
 
     return run
 
 
-def system_error_message(error: MemoryError | OSError) -> str:
-    """What the system refused, in words."""
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C raise ``KeyboardInterrupt`` here, whatever it does where no command is running."""
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An error as users see it: one line, what to do about it, and the exit status."""
+
+    message: str
+    hint: str
+    exit_code: ExitCode
+
+
+def describe_failure(error: Exception) -> Failure:
+    """Describe any error, those that nobody foresaw included."""
+    if isinstance(error, IICNetError):
+        return Failure(str(error), error.hint, error.exit_code)
     text = f": {error}" if str(error) else ""
-    return f"not enough memory{text}" if isinstance(error, MemoryError) else f"system error{text}"
+    if isinstance(error, MemoryError):
+        return Failure(f"not enough memory{text}", "", ExitCode.FAILURE)
+    if isinstance(error, OSError):
+        return Failure(f"system error{text}", "", ExitCode.FAILURE)
+    line = " ".join(f"{type(error).__name__}{text}".split())
+    hint = "this is a fault of iicnet; --debug shows where it is"
+    return Failure(f"unexpected error: {line[:_MAX_ERROR_LENGTH]}", hint, ExitCode.FAILURE)
 
 
 def say(message: str, *, quiet: bool = False) -> None:

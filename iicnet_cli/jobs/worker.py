@@ -12,6 +12,7 @@ from queue import SimpleQueue
 from typing import IO, Any
 
 from iicnet_cli.jobs.job import Job, Performer
+from iicnet_cli.library_messages import silence_libraries
 
 
 def serve() -> None:
@@ -19,6 +20,7 @@ def serve() -> None:
     # Ctrl-C is handled by the process that asks, which then closes stdin.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    silence_libraries()
     requests, answers = _take_streams()
     settings, share = pickle.load(requests)
     inbox: SimpleQueue[Job[Any] | None] = SimpleQueue()
