@@ -19,6 +19,11 @@ LAYER_EFFORT, SEARCH_EFFORT = 1, 2
 NETWORK = "network"
 """Name of the engine that the options for networks belong to."""
 
+MAX_PSNR = 200.0
+"""No PSNR that is asked for may be above this, dB."""
+MAX_COUNT = 2**31 - 1
+"""No number of frames that is asked for may be above this."""
+
 TASK_FIELDS = frozenset({"start", "end", "step", "frames", "half", "layout", "zoom", "align"})
 """Fields of :class:`EmbedOptions` that only some tasks can use (:attr:`Task.takes`)."""
 
@@ -54,7 +59,7 @@ class EmbedOptions:
         password: the same: encrypt what is carried. It hides the content, not that there is any.
 
     Raises:
-        UsageError: the effort is outside 0 to 10, both targets are given, or a target is given
+        UsageError: a number is out of its range, both targets are given, or a target is given
             with an effort that does not search.
     """
 
@@ -82,12 +87,26 @@ class EmbedOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.effort <= MAX_EFFORT:
             raise UsageError(f"effort is 0 to {MAX_EFFORT}, not {self.effort}")
+        self._check_ranges()
         if self.target_embed_psnr is not None and self.target_restored_psnr is not None:
             raise UsageError("only one of the two targets can be held")
         if self.engine == NETWORK:
             self._check_network()
         else:
             self._check_files()
+
+    def _check_ranges(self) -> None:
+        for name in ("target_embed_psnr", "target_restored_psnr", "min_psnr"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= MAX_PSNR:  # NaN is not, either
+                option = name.replace("_", "-")
+                raise UsageError(f"--{option} is 0 to {MAX_PSNR:.0f} dB, not {value}")
+        for name in ("step", "frames", "zoom"):
+            value = getattr(self, name)
+            if value is not None and not 1 <= value <= MAX_COUNT:
+                raise UsageError(f"--{name} is 1 to {MAX_COUNT}, not {value}")
+        if any(not 0 <= value <= 255 for value in self.background):
+            raise UsageError(f"a colour has values from 0 to 255, not {self.background}")
 
     def _check_network(self) -> None:
         given = {"exact": self.exact, "attach": self.attachments, "password": self.password}

@@ -32,6 +32,35 @@ def test_two_targets_are_refused() -> None:
         EmbedOptions(effort=2, target_embed_psnr=38, target_restored_psnr=40)
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-1", "1e300"])
+@pytest.mark.parametrize("option", ["min-psnr", "target-embed-psnr", "target-restored-psnr"])
+def test_a_psnr_that_is_no_number_is_a_fault_of_the_call(
+    run: Run, photos: list[Path], tmp_path: Path, option: str, value: str
+) -> None:
+    arguments = ("--effort", 2, f"--{option}", value, "-o", tmp_path / "x.png")
+    result = run("embed", *photos[:2], *arguments)
+    assert result.exit_code == 2 and f"--{option} is 0 to 200 dB" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--frames", 10**30),
+        ("--step", 10**30),
+        ("--start", "9" * 400),
+        ("--end", "9" * 400 + ":00:00"),
+        ("--memory", "9" * 400),
+        ("--memory", "0.001"),
+        ("--background", "rgb(300,0,0)"),
+    ],
+)
+def test_numbers_out_of_range_are_faults_of_the_call(
+    run: Run, clip: Path, tmp_path: Path, arguments: tuple[object, ...]
+) -> None:
+    result = run("embed", clip, "-o", tmp_path / "x.png", *arguments)
+    assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

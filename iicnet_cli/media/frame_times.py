@@ -14,6 +14,8 @@ TIME_TOLERANCE = 1e-6
 """A frame counts as inside a time span up to this many seconds before it; ffmpeg rounds times to
 microseconds."""
 
+MAX_SECONDS = 1e9
+"""No time in a clip is later than this, thirty years."""
 STILLS_RATE = Fraction(25)
 """Frames a second that are assumed for clips without a rate, such as folders of stills."""
 
@@ -35,9 +37,16 @@ def parse_time(text: str) -> float:
         UsageError: the text is anything else, such as a negative time.
     """
     match = re.fullmatch(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?|\.\d+)", text.strip(), re.ASCII)
-    if match is None or (match[2] and float(match[3]) >= 60) or (match[1] and int(match[2]) >= 60):
+    if (
+        match is None
+        or (match[2] and float(match[3]) >= 60)
+        or (match[1] and float(match[2]) >= 60)
+    ):
         raise UsageError(f"'{text}' is not a time", hint="write seconds (83.5) or 1:23.5")
-    return int(match[1] or 0) * 3600 + int(match[2] or 0) * 60 + float(match[3])
+    seconds = float(match[1] or 0) * 3600 + float(match[2] or 0) * 60 + float(match[3])
+    if seconds > MAX_SECONDS:
+        raise UsageError(f"'{text[:40]}' is later than a clip can be")
+    return seconds
 
 
 @dataclass(frozen=True)
