@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import io
-import tempfile
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
@@ -47,6 +46,7 @@ from iicnet_cli.forecasting import estimate_first_group, forecast, groups_at_onc
 from iicnet_cli.identify import file_engine_of, identify
 from iicnet_cli.measuring import QualityMeter, check_quality, missed_targets
 from iicnet_cli.media.files import check_png_target, replacing
+from iicnet_cli.media.temporary import scratch_folder
 from iicnet_cli.memory_images import encode_embedding, open_embedding, write_pictures
 from iicnet_cli.options import EmbedOptions, Precision, RestoreOptions
 from iicnet_cli.payload.embedding_reader import EmbeddingReader
@@ -298,9 +298,9 @@ class Converter:
         Raises:
             UsageError, MediaError, ModelError, QualityError: as :meth:`embed`.
         """
-        with tempfile.TemporaryDirectory() as scratch:
-            output = Path(scratch) / "embedding.png"
-            inputs = write_pictures(images, Path(scratch))
+        with scratch_folder() as scratch:
+            output = scratch / "embedding.png"
+            inputs = write_pictures(images, scratch)
             self.embed(inputs, output, task=task, model=model, options=options)
             return open_embedding(output.read_bytes())
 

@@ -35,7 +35,7 @@ from iicnet_cli.jobs.job import (
     earlier_outcome,
 )
 from iicnet_cli.jobs.machine import JOB_MEMORY, MAX_JOBS_ON_GPU
-from iicnet_cli.media.files import remove_leftovers
+from iicnet_cli.media.temporary import remove_leftovers
 
 R = TypeVar("R")
 

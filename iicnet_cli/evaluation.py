@@ -13,6 +13,7 @@ import numpy as np
 
 from iicnet_cli.api import Converter
 from iicnet_cli.errors import UsageError
+from iicnet_cli.media.temporary import scratch_folder
 from iicnet_cli.options import EmbedOptions
 from iicnet_cli.reports import EmbedReport
 from iicnet_cli.tasks import task_named
@@ -105,10 +106,10 @@ def measure(item: EvaluationItem, task: str, model: Path, converter: Converter) 
         model: folder of the checkpoint.
         converter: embeds and measures.
     """
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder() as scratch:
         report = converter.embed(
             item.inputs,
-            Path(scratch) / "embedding.png",
+            scratch / "embedding.png",
             task=task,
             model=str(model),
             options=item.options,

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -29,6 +28,7 @@ from iicnet_cli.engines.file_engine import FileEngine
 from iicnet_cli.errors import ContainerError, DamagedError, UnsupportedVersionError, UsageError
 from iicnet_cli.measuring import FileMeter, check_quality
 from iicnet_cli.media.files import replacing
+from iicnet_cli.media.temporary import scratch_folder
 from iicnet_cli.options import EmbedOptions, RestoreOptions
 from iicnet_cli.payload.bundle import Bundle
 from iicnet_cli.payload.embedding_reader import EmbeddingReader
@@ -175,8 +175,8 @@ def embed_files(job: FileJob, output: Path, *, overwrite: bool) -> EmbedReport:
 
 def estimate_files(job: FileJob) -> Estimate:
     """What :func:`embed_files` would write: everything is made, but not kept."""
-    with tempfile.TemporaryDirectory(prefix="iicnet-") as folder:
-        report = embed_files(job, Path(folder) / "dry.png", overwrite=False)
+    with scratch_folder() as folder:
+        report = embed_files(job, folder / "dry.png", overwrite=False)
     return Estimate(
         task=report.task,
         model=report.model,
@@ -367,8 +367,8 @@ def read_contents(
             damaged.append(number)
     if not bundles:
         raise _likely_cause(reader, first_error)
-    with tempfile.TemporaryDirectory(prefix="iicnet-") as scratch:
-        contents = RestoredContents(bundles, covers, Path(scratch))
+    with scratch_folder() as scratch:
+        contents = RestoredContents(bundles, covers, scratch)
         yield FoundContents(contents, covers, tuple(damaged), len(bundles) + len(damaged))
 
 

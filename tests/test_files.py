@@ -9,15 +9,13 @@ import pytest
 
 from iicnet_cli.errors import MediaError, OutputExistsError
 from iicnet_cli.media.files import (
+    check_folder_target,
     check_target,
     filling_folder,
+    named_after,
     names_folder,
-    remove_leftovers,
     replacing,
-    temporary_name,
 )
-from iicnet_cli.media.stills import write_still
-from tests.media_samples import noise
 
 
 def test_targets_are_refused_with_a_hint(tmp_path: Path) -> None:
@@ -56,39 +54,71 @@ def test_what_the_system_refuses_is_a_media_error(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_device_is_written_to_not_replaced() -> None:
-    if os.name == "posix":
-        write_still(Path("/dev/null"), noise(5, 7), format="png", overwrite=True)
-        assert not Path("/dev/null").is_file()
+@pytest.mark.skipif(os.name != "posix", reason="has no such files")
+def test_what_is_no_regular_file_is_refused_before_the_work(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    for target in (Path("/dev/null"), tmp_path / "pipe"):
+        with pytest.raises(MediaError, match="is no regular file"):
+            check_target(target, overwrite=True)
+    with pytest.raises(MediaError, match="is a link to nothing"):
+        check_target(tmp_path / "link", overwrite=True)
+    with pytest.raises(MediaError, match="is a link to nothing"):
+        check_folder_target(tmp_path / "link" / "photos")
+    with pytest.raises(MediaError, match="is not a folder"):
+        check_folder_target(tmp_path / "pipe" / "photos")
+
+
+@pytest.mark.skipif(os.name != "posix" or os.getuid() == 0, reason="nothing is read-only for root")
+def test_what_is_read_only_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "old.png").touch(mode=0o400)
+    with pytest.raises(MediaError, match="is read-only"):
+        check_target(tmp_path / "old.png", overwrite=True)
+    tmp_path.chmod(0o500)
+    with pytest.raises(MediaError, match="its folder is read-only"):
+        check_target(tmp_path / "new.png", overwrite=True)
+    with pytest.raises(MediaError, match="its folder is read-only"):
+        check_folder_target(tmp_path / "photos")
+    tmp_path.chmod(0o700)
+
+
+def test_names_that_are_too_long_are_refused_with_a_hint(tmp_path: Path) -> None:
+    for check in (lambda target: check_target(target, overwrite=True), check_folder_target):
+        with pytest.raises(MediaError, match="longer than 255 bytes") as caught:
+            check(tmp_path / ("ä" * 126 + ".png"))
+        assert "-o" in caught.value.hint
+
+
+def test_default_names_are_cut_to_what_systems_take(tmp_path: Path) -> None:
+    assert named_after(tmp_path / "a.png", "-restored") == tmp_path / "a-restored"
+    long = named_after(tmp_path / ("ä" * 125 + ".png"), "-restored.mkv")
+    assert long.name.startswith("ä" * 110) and long.name.endswith("ä-restored.mkv")
+    check_target(long.with_suffix(".webm"), overwrite=False)
+
+
+def test_a_link_keeps_leading_to_the_file_that_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "file.png").write_text("old")
+    (tmp_path / "link.png").symlink_to(tmp_path / "file.png")
+    with replacing(tmp_path / "link.png", overwrite=True) as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "link.png").is_symlink()
+    assert (tmp_path / "file.png").read_text() == "new"
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("a", True), ("10.30-restored", True), ("a.suffix", True), ("a.png", False), ("a.7z", False)],
+    [
+        ("a", True),
+        ("10.30-restored", True),
+        ("photos.v2", True),
+        ("a.png", False),
+        ("a.ORA", False),
+    ],
 )
 def test_a_name_without_a_suffix_is_a_folder(tmp_path: Path, name: str, expected: bool) -> None:
     assert names_folder(tmp_path / name) is expected
     (tmp_path / name).mkdir()
     assert names_folder(tmp_path / name)
-
-
-def test_temporary_names_differ_and_are_not_too_long(tmp_path: Path) -> None:
-    target = tmp_path / f"{'x' * 240}.png"
-    first, second = temporary_name(target), temporary_name(target)
-    assert first != second
-    assert first.name.startswith(".x") and first.suffix == ".png" and len(first.name) < 60
-
-
-def test_leftovers_of_one_target_are_removed(tmp_path: Path) -> None:
-    first, second = tmp_path / f"{'x' * 50}1.png", tmp_path / f"{'x' * 50}2.png"
-    kept = [first, temporary_name(second), tmp_path / ".x.png"]
-    folder = temporary_name(first)
-    for path in (*kept, temporary_name(first)):
-        path.touch()
-    folder.mkdir()
-    (folder / "0.png").touch()
-    remove_leftovers(first)
-    assert sorted(tmp_path.iterdir()) == sorted(kept)
 
 
 def test_a_new_folder_appears_when_it_is_full(tmp_path: Path) -> None:
@@ -100,7 +130,61 @@ def test_a_new_folder_appears_when_it_is_full(tmp_path: Path) -> None:
     with filling_folder(target) as folder:
         (folder / "0.png").touch()
         assert not target.exists()
+    with pytest.raises(KeyError), filling_folder(target) as folder:
+        (folder / "1.png").touch()
+        raise KeyError
     with filling_folder(target) as folder:
-        assert folder == target
-    assert [path.name for path in target.iterdir()] == ["0.png"]
+        (folder / "1.png").touch()
+        assert len(list(target.glob("*.png"))) == 1
+    assert sorted(path.name for path in target.iterdir()) == ["0.png", "1.png"]
     assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_of_two_writers_the_second_is_told_that_the_file_exists(
+    tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not links:  # as FAT
+
+        def refuse(source: Path, target: Path) -> None:
+            raise PermissionError(1, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", refuse)
+    target = tmp_path / "a.txt"
+    with pytest.raises(OutputExistsError), replacing(target) as second:
+        second.write_text("second")
+        with replacing(target) as first:
+            first.write_text("first")
+    assert target.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [target]
+    with replacing(target, overwrite=True) as third:
+        third.write_text("third")
+    assert target.read_text() == "third"
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_of_two_writers_the_second_is_told_that_the_folder_exists(
+    tmp_path: Path, exists: bool
+) -> None:
+    target = tmp_path / "photos"
+    if exists:
+        target.mkdir()
+    with pytest.raises(OutputExistsError, match=r"1\.png: exists already"):
+        with filling_folder(target) as second:
+            for name in ("0.png", "1.png"):
+                (second / name).write_text("second")
+            with filling_folder(target) as first:
+                (first / "1.png").write_text("first")
+    assert [path.name for path in target.iterdir()] == ["1.png"]
+    assert (target / "1.png").read_text() == "first"
+    with filling_folder(target, overwrite=True) as third:
+        (third / "1.png").write_text("third")
+    assert (target / "1.png").read_text() == "third"
+
+
+def test_errors_name_the_target_and_not_the_temporary_path(tmp_path: Path) -> None:
+    for context in (replacing, filling_folder):
+        target = tmp_path / "out"
+        with pytest.raises(MediaError) as caught, context(target) as temporary:
+            raise MediaError(f"{temporary}: cannot be written (No space left on device)")
+        assert str(caught.value) == f"{target}: cannot be written (No space left on device)"

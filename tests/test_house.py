@@ -57,13 +57,13 @@ MAY_IMPORT = {
         *("network", "zoo", "payload", "container", "pictures", "measuring", "memory_images"),
         *("options", "reports", "errors"),
     },
-    "evaluation": {"api", "tasks", "zoo", "options", "reports", "errors"},
+    "evaluation": {"api", "media.temporary", "tasks", "zoo", "options", "reports", "errors"},
     "library_messages": set(),
     "jobs": {
         *("library_messages", "api", "evaluation", "tasks", "inference", "media", "container"),
         *("options", "reports", "errors"),
     },
-    "cluster": {"jobs", "media.files", "errors"},
+    "cluster": {"jobs", "media.temporary", "errors"},
     "training": {
         *("tasks", "media", "engines", "inference", "network", "motion", "quantize", "payload"),
         *("pictures", "zoo", "errors"),

@@ -11,7 +11,6 @@ import re
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from typing import Any, ParamSpec, TypeVar
 import typer
 
 from iicnet_cli.errors import ExitCode, IICNetError, UsageError
+from iicnet_cli.media.temporary import scratch_folder
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -176,8 +176,8 @@ def input_paths(arguments: list[Path]) -> Iterator[list[Path]]:
     if Path("-") not in arguments:
         yield arguments
         return
-    with tempfile.TemporaryDirectory() as folder:
-        spooled = Path(folder) / "stdin"
+    with scratch_folder() as folder:
+        spooled = folder / "stdin"
         with spooled.open("wb") as file:
             while block := sys.stdin.buffer.read(1 << 20):
                 file.write(block)
@@ -193,8 +193,8 @@ def output_path(argument: Path, suffix: str) -> Iterator[Path]:
         yield argument
         return
     refuse_terminal()
-    with tempfile.TemporaryDirectory() as folder:
-        spooled = Path(folder) / f"stdout{suffix}"
+    with scratch_folder() as folder:
+        spooled = folder / f"stdout{suffix}"
         yield spooled
         copy_to_stdout(spooled)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,6 +52,8 @@ from iicnet_cli.errors import ExitCode, UsageError
 from iicnet_cli.jobs.completion import marker_beside
 from iicnet_cli.jobs.file_jobs import RestoreJob
 from iicnet_cli.jobs.job import ConverterSettings, Job, Outcome
+from iicnet_cli.media.files import named_after
+from iicnet_cli.media.temporary import scratch_folder
 from iicnet_cli.options import RestoreOptions
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ class _RestoreRun:
 
     def _job(self, source: Path, sharing: Sharing) -> RestoreJob:
         target = self.target
-        default = (target.out_dir or source.parent) / f"{source.stem}-restored"
+        default = named_after((target.out_dir or source.parent) / source.name, "-restored")
         return RestoreJob(
             inputs=(source,),
             marker=marker_beside(default) if sharing.on else None,
@@ -239,7 +240,7 @@ class _RestoreRun:
             job = replace(job, inputs=tuple(paths))
             if not self.target.is_stdout:
                 return job.run(converter)
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            folder = stack.enter_context(scratch_folder())
             report = replace(job, output=None, folder=folder).run(converter)
             if len(report.outputs) > 1:
                 raise UsageError(

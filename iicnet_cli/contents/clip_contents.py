@@ -7,7 +7,6 @@ with the quantizer that fills its room.
 from __future__ import annotations
 
 import math
-import tempfile
 from bisect import bisect_left
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
@@ -42,6 +41,7 @@ from iicnet_cli.media.compact_clips import (
     usual_codec,
 )
 from iicnet_cli.media.frame_spool import FrameSpool
+from iicnet_cli.media.temporary import scratch_folder
 from iicnet_cli.media.video_reader import open_frames
 from iicnet_cli.payload.bundle import Bundle, BundledFile, Role
 from iicnet_cli.pictures.arrays import Pixels
@@ -87,13 +87,13 @@ def clip_parts(request: ContentsRequest) -> Iterator[Part]:
             do not fit.
         MediaError: the clip cannot be read or encoded.
     """
-    with tempfile.TemporaryDirectory(prefix="iicnet-") as folder:
-        survey = _survey(request, Path(folder))
+    with scratch_folder() as folder:
+        survey = _survey(request, folder)
         part = _original_part(request, survey)
         if part is not None:
             yield part
             return
-        yield from _ClipEncoder(request, survey, Path(folder)).parts()
+        yield from _ClipEncoder(request, survey, folder).parts()
 
 
 @dataclass(frozen=True)

@@ -151,11 +151,11 @@ class RestoredContents:
         existing = [path for path in paths if path.exists()]
         if existing and not overwrite:
             raise OutputExistsError(f"{existing[0]} exists already", hint="add -y to overwrite")
-        with filling_folder(target) as folder:
+        with filling_folder(target, overwrite=overwrite) as folder:
             for path, file in zip(paths, self.originals, strict=False):
-                _write(folder / path.name, file.data, overwrite=overwrite)
+                _write(folder / path.name, file.data, overwrite=False)
             for path, photo in zip(paths[len(self.originals) :], rest, strict=True):
-                write_still(folder / path.name, photo.pixels, overwrite=overwrite)
+                write_still(folder / path.name, photo.pixels)
         return Delivered(tuple(paths), self.task.pictures_in(self.header))
 
     def _attachment_paths(self, folder: Path, target: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from iicnet_cli.errors import IICNetError
 from iicnet_cli.jobs.job import Job
+from iicnet_cli.media.files import named_after
 from iicnet_cli.options import EmbedOptions, RestoreOptions
 from iicnet_cli.reports import EmbedReport, Estimate, RestoreReport
 
@@ -124,7 +125,7 @@ class RestoreJob(Job[RestoreReport]):
                 return (task_named(self.task or header.task).default_output(png, header),)
         except IICNetError:
             return ()
-        defaults = [png.with_name(f"{png.stem}-restored{suffix}") for suffix in _DEFAULT_SUFFIXES]
+        defaults = [named_after(png, f"-restored{suffix}") for suffix in _DEFAULT_SUFFIXES]
         return tuple(path for path in defaults if path.exists())
 
     def is_complete(self) -> bool:

@@ -25,7 +25,7 @@ from iicnet_cli.jobs.job import (
     earlier_outcome,
 )
 from iicnet_cli.jobs.machine import available_cores
-from iicnet_cli.media.files import remove_leftovers
+from iicnet_cli.media.temporary import remove_leftovers
 from iicnet_cli.reports import ProgressListener
 
 R = TypeVar("R")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from iicnet_cli.errors import MediaError
 from iicnet_cli.media import ffmpeg
+from iicnet_cli.media.temporary import scratch_folder
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ def join_clips(clips: Sequence[Path], durations: Sequence[float], target: Path) 
     Raises:
         MediaError: ffmpeg fails.
     """
-    with tempfile.TemporaryDirectory(prefix="iicnet-") as scratch:
-        folder, suffix = Path(scratch), target.suffix
+    with scratch_folder() as scratch:
+        folder, suffix = scratch, target.suffix
         pictures, sounds, lengths = [], [], []
         for i, clip in enumerate(clips):
             pictures.append(folder / f"pictures-{i}{suffix}")

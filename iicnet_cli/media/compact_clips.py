@@ -6,7 +6,6 @@ The files are for players: 4:2:0 and 10 or 8 bits, which browsers show, with Opu
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from iicnet_cli.errors import MediaError
 from iicnet_cli.media import ffmpeg
+from iicnet_cli.media.temporary import scratch_folder
 from iicnet_cli.media.video_encodings import TICKS_PER_SECOND, Encoding, yuv_filters
 from iicnet_cli.media.video_reader import open_frames
 from iicnet_cli.media.video_writer import open_writer
@@ -155,8 +155,8 @@ def codec_for(expected_psnr: float, half_colours_psnr: float, pixels: int) -> Co
 
 def psnr_of_half_colours(frame: Pixels) -> float:
     """PSNR in dB of a frame (H, W, 3) after its colours were stored at half the resolution."""
-    with tempfile.TemporaryDirectory(prefix="iicnet-") as folder:
-        target = Path(folder) / "colours.mkv"
+    with scratch_folder() as folder:
+        target = folder / "colours.mkv"
         lossless = Encoding(yuv_filters("yuv420p10le"), ("-c:v", "ffv1", "-f", "matroska"))
         height, width = frame.shape[:2]
         with open_writer(target, width, height, Fraction(1), encoding=lossless) as writer:

@@ -1,33 +1,46 @@
-"""Output files that appear complete or not at all."""
+"""Output files and folders that appear complete or not at all."""
 
 from __future__ import annotations
 
-import glob
 import os
-import re
 import shutil
-import uuid
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from iicnet_cli.errors import MediaError, OutputExistsError, UsageError
+from iicnet_cli.errors import IICNetError, MediaError, OutputExistsError, UsageError
+from iicnet_cli.media.suffixes import RAW_SUFFIXES, STILL_SUFFIXES, VECTOR_SUFFIXES, VIDEO_SUFFIXES
+from iicnet_cli.media.temporary import remove_abandoned, temporary_name
+
+_MAX_NAME_BYTES = 255
+"""File systems take names of this many bytes, unless they say otherwise."""
+
+_MAX_SUFFIX_BYTES = 6
+"""A default name leaves room for another suffix of this many bytes."""
+
+_FILE_SUFFIXES = STILL_SUFFIXES | VIDEO_SUFFIXES | RAW_SUFFIXES | VECTOR_SUFFIXES | {".ora"}
 
 
 def check_target(target: Path, overwrite: bool) -> None:
-    """Refuse an output file that already exists or whose folder does not exist.
+    """Refuse an output file that could not be written, before any work is done for it.
 
     Raises:
         OutputExistsError: ``target`` exists and ``overwrite`` is false.
-        MediaError: ``target`` is a folder, or its parent folder does not exist.
+        MediaError: ``target`` is a folder, a device, a pipe, a link to nothing or read-only, its
+            name is too long, or its folder does not exist or cannot be written to.
     """
+    _check_name(target)
     if target.is_dir():
         raise MediaError(f"{target}: is a folder", hint="name a file in it")
+    if target.exists() and not target.is_file():
+        raise MediaError(f"{target}: is no regular file", hint="-o - writes to a pipe")
+    if target.is_symlink() and not target.exists():
+        raise MediaError(f"{target}: is a link to nothing", hint="remove the link first")
     if target.is_file() and not overwrite:
-        raise OutputExistsError(f"{target}: exists already", hint="add -y to overwrite")
+        raise _exists(target)
     if not target.parent.is_dir():
         raise MediaError(f"{target}: its folder does not exist", hint="create the folder first")
+    _check_writable(target.resolve())
 
 
 def check_png_target(target: Path, overwrite: bool) -> Path:
@@ -46,80 +59,170 @@ def check_png_target(target: Path, overwrite: bool) -> Path:
     return target
 
 
+def check_folder_target(target: Path) -> None:
+    """Refuse an output folder that could not be written, before any work is done for it.
+
+    Raises:
+        MediaError: its name is too long, it is a file, or it cannot be created or written to.
+    """
+    _check_name(target)
+    for folder in (target, *target.parents):
+        if folder.exists():
+            if not folder.is_dir():
+                raise MediaError(f"{folder}: is not a folder", hint="choose another -o")
+            _check_writable(folder / "file")
+            return
+        if folder.is_symlink():
+            raise MediaError(f"{folder}: is a link to nothing", hint="remove the link first")
+
+
 def names_folder(target: Path) -> bool:
-    """Return whether an output path means a folder: it is one, or its name has no suffix.
+    """Return whether an output path means a folder: it is one, or has no suffix of a medium.
 
-    A suffix is a dot and one to five letters or digits, so ``10.30-restored`` has none.
+    ``photos.v2`` and ``10.30-restored`` mean folders, ``photos.png`` does not.
     """
-    return target.is_dir() or not re.fullmatch(r"\.[A-Za-z0-9]{1,5}", target.suffix)
+    return target.is_dir() or target.suffix.lower() not in _FILE_SUFFIXES
 
 
-def temporary_name(target: Path) -> Path:
-    """Return an unused path beside ``target`` with the same suffix."""
-    return target.with_name(f"{_temporary_stem(target)}{uuid.uuid4().hex[:8]}{target.suffix}")
-
-
-def remove_leftovers(target: Path) -> None:
-    """Remove what a process that was killed left of ``target`` under temporary names.
-
-    Nobody else may be writing ``target`` at this time.
-    """
-    pattern = glob.escape(_temporary_stem(target)) + "[0-9a-f]" * 8 + glob.escape(target.suffix)
-    for leftover in target.parent.glob(pattern):
-        if leftover.is_dir():
-            shutil.rmtree(leftover, ignore_errors=True)
-        else:
-            leftover.unlink(missing_ok=True)
-
-
-def _temporary_stem(target: Path) -> str:
-    # The checksum tells targets apart whose names are cut to the same stem.
-    return f".{target.stem[:30]}-{zlib.crc32(os.fsencode(target.name)):08x}-"
+def named_after(source: Path, ending: str) -> Path:
+    """Return the path beside ``source`` with its stem and an ending, cut to what systems take."""
+    room = _MAX_NAME_BYTES - _MAX_SUFFIX_BYTES - len(os.fsencode(ending))
+    stem = os.fsencode(source.stem)[:room].decode(errors="ignore")
+    return source.with_name(f"{stem}{ending}")
 
 
 @contextmanager
 def replacing(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary path that becomes ``target`` on success and is removed on an error.
 
+    What a link leads to is replaced, not the link.
+
     Raises:
-        OutputExistsError: ``target`` exists and ``overwrite`` is false.
+        OutputExistsError: ``target`` exists and ``overwrite`` is false; also if somebody else has
+            written it meanwhile.
         MediaError: as `check_target`, or the system refuses to write.
     """
     check_target(target, overwrite)
-    # Renaming over a device or a pipe (/dev/stdout) would destroy it, so it is written directly.
-    special = target.exists() and not target.is_file()
-    temporary = target if special else temporary_name(target)
-    try:
-        yield temporary
-        if not special:
-            os.replace(temporary, target)
-    except OSError as error:
-        raise MediaError(f"{target}: cannot be written ({error.strerror or error})") from error
-    finally:
-        if not special:
+    final = target.resolve() if target.is_symlink() else target
+    remove_abandoned(final.parent)
+    temporary = temporary_name(final)
+    with _errors_name(target, instead_of=temporary):
+        try:
+            yield temporary
+            _give_name(temporary, final, overwrite)
+        finally:
             temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def filling_folder(target: Path) -> Iterator[Path]:
-    """Yield the folder to write files into that are to be in ``target``.
+def filling_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder for the files that are to be in ``target``.
 
-    If there is no such folder, it is a temporary one that becomes ``target`` on success and is
-    removed on an error. Parent folders are created.
+    On success it becomes ``target``, or its files move into it if it exists; on an error it is
+    removed. Parent folders are created.
 
     Raises:
-        MediaError: the system refuses to write.
+        OutputExistsError: ``target`` has a file of one of the names, and ``overwrite`` is false.
+        MediaError: as `check_folder_target`, or the system refuses to write.
     """
-    if target.is_dir():
-        yield target
-        return
-    temporary = temporary_name(target)
+    check_folder_target(target)
+    # Inside an existing folder, because its parent may not be writable.
+    temporary = temporary_name(target / "files" if target.is_dir() else target)
+    with _errors_name(target, instead_of=temporary):
+        try:
+            temporary.parent.mkdir(parents=True, exist_ok=True)
+            remove_abandoned(temporary.parent)
+            temporary.mkdir()
+            yield temporary
+            if temporary.parent == target or not _rename_folder(temporary, target):
+                _move_files(temporary, target, overwrite)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _check_name(target: Path) -> None:
+    limit = _MAX_NAME_BYTES
+    with suppress(OSError, ValueError, AttributeError):  # no such folder, or not on this system
+        limit = os.pathconf(target.parent, "PC_NAME_MAX")
+    if len(os.fsencode(target.name)) > limit:
+        raise MediaError(
+            f"{target.name[:20]}...: its name is longer than {limit} bytes",
+            hint="give -o a shorter name",
+        )
+
+
+def _check_writable(target: Path) -> None:
+    """Refuse a file that is read-only, or lies in a folder that is."""
+    if not os.access(target.parent, os.W_OK):
+        raise MediaError(f"{target}: its folder is read-only", hint="choose another place")
+    if target.exists() and not os.access(target, os.W_OK):
+        raise MediaError(f"{target}: is read-only", hint="choose another name")
+
+
+def _exists(target: Path) -> OutputExistsError:
+    return OutputExistsError(f"{target}: exists already", hint="add -y to overwrite")
+
+
+@contextmanager
+def _errors_name(target: Path, *, instead_of: Path) -> Iterator[None]:
+    """Let errors of the system and of writers name ``target`` instead of a temporary path."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.mkdir()
-        yield temporary
-        temporary.rename(target)
+        yield
+    except IICNetError as error:
+        if str(instead_of) not in str(error):
+            raise
+        message = str(error).replace(str(instead_of), str(target))
+        raise type(error)(message, hint=error.hint) from error
     except OSError as error:
         raise MediaError(f"{target}: cannot be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _give_name(temporary: Path, target: Path, overwrite: bool) -> None:
+    """Rename a file in one step.
+
+    Raises:
+        OutputExistsError: ``target`` exists and ``overwrite`` is false.
+    """
+    if overwrite:
+        os.replace(temporary, target)
+        return
+    try:
+        os.link(temporary, target)  # unlike renaming, it fails if the target exists
+        return
+    except FileExistsError:
+        raise _exists(target) from None
+    except OSError:  # a file system without links
+        pass
+    try:
+        target.open("xb").close()
+    except FileExistsError:
+        raise _exists(target) from None
+    os.replace(temporary, target)
+
+
+def _rename_folder(temporary: Path, target: Path) -> bool:
+    """Rename a folder; false if there is one of that name by now, with files in it."""
+    try:
+        temporary.rename(target)
+    except OSError:
+        if target.is_dir():
+            return False
+        raise
+    return True
+
+
+def _move_files(source: Path, target: Path, overwrite: bool) -> None:
+    """Move files into a folder, all or none.
+
+    Raises:
+        OutputExistsError: one of the names is taken and ``overwrite`` is false.
+    """
+    moved: list[Path] = []
+    try:
+        for file in sorted(source.iterdir()):
+            _give_name(file, target / file.name, overwrite)
+            moved.append(target / file.name)
+    except BaseException:
+        for path in [] if overwrite else moved:
+            path.unlink(missing_ok=True)
+        raise

@@ -17,8 +17,9 @@ import numpy as np
 
 from iicnet_cli.errors import MediaError, OutputExistsError, UsageError
 from iicnet_cli.media import ffmpeg
-from iicnet_cli.media.files import replacing, temporary_name
+from iicnet_cli.media.files import check_folder_target, filling_folder, replacing
 from iicnet_cli.media.still_pool import StillPool
+from iicnet_cli.media.temporary import remove_abandoned, scratch_folder
 from iicnet_cli.media.video_encodings import (
     ENCODINGS,
     TICKS_PER_SECOND,
@@ -191,7 +192,7 @@ class _FileWriter(VideoWriter):
             output = stack.enter_context(replacing(target, overwrite=overwrite))
             self._log = stack.enter_context(tempfile.TemporaryFile())
             # A long chain of filters does not fit into a command line.
-            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="iicnet-")))
+            scratch = stack.enter_context(scratch_folder())
             (scratch / "filters").write_text(filters)
             arguments = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"]
             arguments += ["-framerate", f"{fps.numerator}/{fps.denominator}", "-i", "pipe:0"]
@@ -224,27 +225,22 @@ class _FileWriter(VideoWriter):
 
 
 class _FolderWriter(VideoWriter):
-    """Writes PNGs to a temporary folder that is renamed to the target, or emptied into it."""
+    """Writes PNGs into a folder."""
 
     def __init__(
         self, target: Path, size: tuple[int, int], names: Sequence[str], overwrite: bool
     ) -> None:
         super().__init__(target, size, None)
         self._names = names
+        self._overwrite = overwrite
         self._used_stems: set[str] = set()
-        if target.exists() and not target.is_dir():
-            raise OutputExistsError(f"{target}: exists and is not a folder")
+        check_folder_target(target)
+        remove_abandoned(target)
         if target.is_dir() and any(target.iterdir()) and not overwrite:
             raise OutputExistsError(f"{target}: is not empty", hint="add -y to overwrite")
         if not target.parent.is_dir():
             raise MediaError(f"{target}: its folder does not exist", hint="create it first")
-        # Inside an existing target, because its parent may not be writable.
-        self._folder = temporary_name(target / "frames" if target.is_dir() else target)
-        try:
-            self._folder.mkdir()
-        except OSError as error:
-            raise self._failure(error) from error
-        self._cleanup.callback(_remove_folder, self._folder)
+        self._folder = self._cleanup.enter_context(filling_folder(target, overwrite=overwrite))
         self._stills = self._cleanup.enter_context(StillPool())
 
     def _write(self, frame: Pixels) -> None:
@@ -264,26 +260,7 @@ class _FolderWriter(VideoWriter):
     def _finish(self) -> None:
         self._require_frames()
         self._stills.finish()
-        target = self._target
-        try:
-            if not target.is_dir():
-                self._folder.rename(target)
-                return
-            for old in [] if self._names else list(target.iterdir()):
+        if self._overwrite and self._target.is_dir() and not self._names:
+            for old in list(self._target.iterdir()):
                 if re.fullmatch(r"\d{5,}\.png", old.name):
                     old.unlink()
-            for frame in self._folder.iterdir():
-                frame.replace(target / frame.name)
-        except OSError as error:
-            raise self._failure(error) from error
-
-    def _failure(self, error: OSError) -> MediaError:
-        return MediaError(f"{self._target}: cannot be written ({error.strerror})")
-
-
-def _remove_folder(folder: Path) -> None:
-    """Remove a folder and the files in it, if it exists."""
-    if folder.is_dir():
-        for file in folder.iterdir():
-            file.unlink()
-        folder.rmdir()

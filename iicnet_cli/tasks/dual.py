@@ -7,6 +7,7 @@ from pathlib import Path
 
 from iicnet_cli.container.header import Header
 from iicnet_cli.errors import UsageError
+from iicnet_cli.media.files import named_after
 from iicnet_cli.media.stills import read_still, resize, still_size
 from iicnet_cli.options import EmbedOptions, RestoreOptions
 from iicnet_cli.pictures.arrays import Pixels
@@ -15,6 +16,7 @@ from iicnet_cli.tasks.photos import (
     Photo,
     PhotoSource,
     PhotoTask,
+    check_photo_folder,
     photos_in,
     restored_photos,
     write_photos,
@@ -57,7 +59,7 @@ class DualTask(PhotoTask):
         return PhotoSource(photos, notes, options=settings, files=inputs)
 
     def default_output(self, png: Path, header: Header) -> Path:
-        return png.with_name(f"{png.stem}-restored")
+        return named_after(png, "-restored")
 
     def deliver(
         self,
@@ -69,8 +71,9 @@ class DualTask(PhotoTask):
         options: RestoreOptions,
     ) -> Delivered:
         """Write both views into a folder as ``NAME.png``, at their own sizes."""
+        check_photo_folder(target, self.name)
         photos = restored_photos(header, next(groups), ("normal", "zoomed"))
-        return write_photos(photos, target, self.name, overwrite=overwrite)
+        return write_photos(photos, target, overwrite=overwrite)
 
     def evaluation_items(
         self, folder: Path, images: int, step: int, scratch: Path

@@ -13,6 +13,7 @@ from PIL import Image, ImageColor, ImageOps
 
 from iicnet_cli.container.header import Header
 from iicnet_cli.errors import UsageError
+from iicnet_cli.media.files import check_target, named_after
 from iicnet_cli.media.layered_files import is_layered, read_layers
 from iicnet_cli.media.layered_image import Layer, composite, flatten
 from iicnet_cli.media.openraster import write_ora
@@ -30,6 +31,7 @@ from iicnet_cli.tasks.photos import (
     Photo,
     PhotoSource,
     PhotoTask,
+    check_photo_folder,
     check_same_size,
     photos_in,
     restored_photos,
@@ -78,7 +80,7 @@ class LayersTask(PhotoTask):
         return PhotoSource(photos[:images], notes, options={"background": colour}, files=inputs)
 
     def default_output(self, png: Path, header: Header) -> Path:
-        return png.with_name(f"{png.stem}-restored")
+        return named_after(png, "-restored")
 
     def deliver(
         self,
@@ -93,10 +95,15 @@ class LayersTask(PhotoTask):
 
         The foreground of an ``.ora`` gets an alpha channel, estimated from the three pictures.
         """
+        is_file = target.suffix.lower() == ".ora"
+        if is_file:
+            check_target(target, overwrite)
+        else:
+            check_photo_folder(target, self.name)
         group = next(groups)
         photos = restored_photos(header, group, ROLES[: len(group.pictures)])
-        if target.suffix.lower() != ".ora":
-            return write_photos(photos, target, self.name, overwrite=overwrite)
+        if not is_file:
+            return write_photos(photos, target, overwrite=overwrite)
         layers = [Layer(ROLES[1], _opaque(photos[1].pixels))]
         if len(photos) > 2:
             on = _colour(header)

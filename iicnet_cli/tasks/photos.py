@@ -11,7 +11,7 @@ import numpy as np
 
 from iicnet_cli.container.header import Header, Source
 from iicnet_cli.errors import OutputExistsError, UsageError
-from iicnet_cli.media.files import filling_folder, names_folder
+from iicnet_cli.media.files import check_folder_target, filling_folder, names_folder
 from iicnet_cli.media.stereo_formats import is_stereo
 from iicnet_cli.media.still_pool import StillPool
 from iicnet_cli.media.stills import has_alpha, resize
@@ -126,26 +126,34 @@ def restored_photos(header: Header, group: Group, roles: Sequence[str]) -> list[
     ]
 
 
-def write_photos(photos: Sequence[Photo], target: Path, task: str, *, overwrite: bool) -> Delivered:
-    """Write every photo as ``NAME.png`` into the folder ``target``.
-
-    A new folder appears when all photos are in it.
+def check_photo_folder(target: Path, task: str) -> None:
+    """Refuse a target for photos that is no folder, or could not be written.
 
     Raises:
-        UsageError: ``target`` names a file.
-        OutputExistsError: one of the files exists and ``overwrite`` is False.
+        UsageError: it names a file.
+        MediaError: as :func:`check_folder_target`.
     """
     if not names_folder(target):
         raise UsageError(
-            f"{task} restores {len(photos)} photos: -o must be a folder, not '{target.name}'"
+            f"{task} restores several photos: -o must be a folder, not '{target.name}'"
         )
+    check_folder_target(target)
+
+
+def write_photos(photos: Sequence[Photo], target: Path, *, overwrite: bool) -> Delivered:
+    """Write every photo as ``NAME.png`` into the folder ``target``, all or none.
+
+    Raises:
+        OutputExistsError: one of the files exists and ``overwrite`` is False.
+        MediaError: the folder cannot be written.
+    """
     paths = [target / f"{photo.name}.png" for photo in photos]
     existing = [path for path in paths if path.exists()]
     if existing and not overwrite:
         raise OutputExistsError(f"{existing[0]} exists already", hint="add -y to overwrite")
-    with filling_folder(target) as folder, StillPool() as stills:
+    with filling_folder(target, overwrite=overwrite) as folder, StillPool() as stills:
         for path, photo in zip(paths, photos, strict=True):
-            stills.write(folder / path.name, photo.pixels, overwrite=overwrite)
+            stills.write(folder / path.name, photo.pixels)
     return Delivered(tuple(paths), len(paths))
 
 

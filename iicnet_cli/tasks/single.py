@@ -7,6 +7,7 @@ from pathlib import Path
 
 from iicnet_cli.container.header import Header
 from iicnet_cli.errors import UsageError
+from iicnet_cli.media.files import check_folder_target, check_target, named_after
 from iicnet_cli.media.stills import read_still, write_still
 from iicnet_cli.options import EmbedOptions, RestoreOptions
 from iicnet_cli.pictures.group import Group
@@ -33,7 +34,7 @@ class SinglePhotoTask(PhotoTask):
         return PhotoSource([photo], still.notes, files=inputs)
 
     def default_output(self, png: Path, header: Header) -> Path:
-        return png.with_name(f"{png.stem}-restored.png")
+        return named_after(png, "-restored.png")
 
     def deliver(
         self,
@@ -45,6 +46,10 @@ class SinglePhotoTask(PhotoTask):
         options: RestoreOptions,
     ) -> Delivered:
         """Write the photo in the format of its suffix; ``.png`` is exact."""
+        if target.is_dir():
+            check_folder_target(target)
+        else:
+            check_target(target, overwrite)
         photo = restored_photos(header, next(groups), ("photo",))[0]
         if target.is_dir():
             target = target / f"{photo.name}.png"

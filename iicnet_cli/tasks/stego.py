@@ -8,6 +8,7 @@ from pathlib import Path
 
 from iicnet_cli.container.header import Header
 from iicnet_cli.errors import UsageError
+from iicnet_cli.media.files import named_after
 from iicnet_cli.media.stills import read_still, still_size
 from iicnet_cli.options import EmbedOptions, RestoreOptions
 from iicnet_cli.pictures.group import Group
@@ -15,6 +16,7 @@ from iicnet_cli.tasks.photos import (
     Photo,
     PhotoSource,
     PhotoTask,
+    check_photo_folder,
     photos_in,
     restored_photos,
     write_photos,
@@ -50,7 +52,7 @@ class StegoTask(PhotoTask):
         return PhotoSource(photos, notes, files=inputs)
 
     def default_output(self, png: Path, header: Header) -> Path:
-        return png.with_name(f"{png.stem}-restored")
+        return named_after(png, "-restored")
 
     def deliver(
         self,
@@ -62,10 +64,11 @@ class StegoTask(PhotoTask):
         options: RestoreOptions,
     ) -> Delivered:
         """Write every photo, the cover too, as ``NAME.png`` at its own size into a folder."""
+        check_photo_folder(target, self.name)
         group = next(groups)
         roles = ["cover", *(f"hidden-{i}" for i in range(1, len(group.pictures)))]
         photos = restored_photos(header, group, roles)
-        return write_photos(photos, target, self.name, overwrite=overwrite)
+        return write_photos(photos, target, overwrite=overwrite)
 
     def evaluation_items(
         self, folder: Path, images: int, step: int, scratch: Path

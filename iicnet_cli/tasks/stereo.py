@@ -11,7 +11,7 @@ import numpy as np
 
 from iicnet_cli.container.header import Header, Source
 from iicnet_cli.errors import MediaError, UsageError
-from iicnet_cli.media.files import names_folder
+from iicnet_cli.media.files import check_target, filling_folder, named_after, names_folder
 from iicnet_cli.media.stereo_formats import is_stereo, read_pair, write_pair
 from iicnet_cli.media.stereo_layouts import LAYOUTS, anaglyph, join, split
 from iicnet_cli.media.stills import read_still
@@ -24,6 +24,7 @@ from iicnet_cli.tasks.clips import ClipSource, clip_writer
 from iicnet_cli.tasks.photos import (
     Photo,
     PhotoSource,
+    check_photo_folder,
     check_same_size,
     restored_photos,
     stills_in,
@@ -144,7 +145,7 @@ class StereoTask(Task):
 
     def default_output(self, png: Path, header: Header) -> Path:
         suffix = ".mkv" if _is_clip(header) else ""
-        return png.with_name(f"{png.stem}-restored{suffix}")
+        return named_after(png, f"-restored{suffix}")
 
     def deliver(
         self,
@@ -172,14 +173,17 @@ class StereoTask(Task):
             )
         if _is_clip(header):
             return self._deliver_clip(header, groups, target, folder, overwrite, layout)
-        photos = restored_photos(header, next(groups), VIEWS)
         if folder:
-            return write_photos(photos, target, self.name, overwrite=overwrite)
+            check_photo_folder(target, self.name)
+            photos = restored_photos(header, next(groups), VIEWS)
+            return write_photos(photos, target, overwrite=overwrite)
         if target.suffix.lower() not in _PAIR_SUFFIXES:
             raise UsageError(
                 f"cannot write a stereo pair as '{target.suffix}'",
                 hint="use .mpo, .jps, .png, .jpg, or a folder for two files",
             )
+        check_target(target, overwrite)
+        photos = restored_photos(header, next(groups), VIEWS)
         left, right = (photo.pixels for photo in photos)
         write_pair(target, left, right, layout, overwrite=overwrite)
         return Delivered((target,), 2)
@@ -197,16 +201,19 @@ class StereoTask(Task):
         overwrite: bool,
         layout: str | None,
     ) -> Delivered:
-        if folder:
-            target.mkdir(parents=True, exist_ok=True)
-            targets = tuple(target / f"{view}.mkv" for view in VIEWS)
-        else:
-            targets = (target,)
+        targets = tuple(target / f"{view}.mkv" for view in VIEWS) if folder else (target,)
         size = (header.width, header.height) if folder else _joined_size(header, layout)
         with ExitStack() as stack:
+            paths = targets
+            if folder:
+                if target.is_dir():
+                    for path in targets:
+                        check_target(path, overwrite)
+                filled = stack.enter_context(filling_folder(target, overwrite=overwrite))
+                paths = tuple(filled / path.name for path in targets)
             writers = [
                 stack.enter_context(clip_writer(header, path, size, overwrite=overwrite))
-                for path in targets
+                for path in paths
             ]
             for group in islice(groups, header.frames):
                 left, right = group.images

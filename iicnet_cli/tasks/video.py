@@ -9,6 +9,7 @@ import numpy as np
 
 from iicnet_cli.container.header import Header, Source
 from iicnet_cli.errors import UsageError
+from iicnet_cli.media.files import named_after
 from iicnet_cli.media.suffixes import VIDEO_SUFFIXES
 from iicnet_cli.media.video_reader import open_frames
 from iicnet_cli.options import EmbedOptions, RestoreOptions
@@ -108,7 +109,7 @@ class VideoTask(Task):
         return VideoSource(clip, images, options)
 
     def default_output(self, png: Path, header: Header) -> Path:
-        return png.with_name(f"{png.stem}-restored.mkv")
+        return named_after(png, "-restored.mkv")
 
     def deliver(
         self,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import subprocess
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from iicnet_cli.media import ffmpeg
 from iicnet_cli.media.files import replacing
 from iicnet_cli.media.stills import has_alpha, read_still, read_still_with_alpha, resize
 from iicnet_cli.media.suffixes import STILL_SUFFIXES, VIDEO_SUFFIXES
+from iicnet_cli.media.temporary import scratch_folder
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.training.data import (
     SYNTHETIC_MARGIN,
@@ -214,13 +214,13 @@ def unpacked(data: Sequence[Path]) -> Iterator[list[Path]]:
     Raises:
         TrainingError: a file is not a packed file.
     """
-    with tempfile.TemporaryDirectory(prefix="iicnet-") as scratch:
+    with scratch_folder() as scratch:
         folders = []
         for i, path in enumerate(data):
             if not path.is_file():
                 folders.append(path)
                 continue
-            folder = Path(scratch) / str(i)
+            folder = scratch / str(i)
             try:
                 with zipfile.ZipFile(path) as archive:
                     archive.extractall(folder)
