@@ -35,17 +35,12 @@ from iicnet_cli.engines.base import (
 from iicnet_cli.engines.group_decoding import GroupDecoder
 from iicnet_cli.engines.parallel import GroupScheduler
 from iicnet_cli.errors import UsageError
-from iicnet_cli.file_embedding import (
-    embed_files,
-    estimate_files,
-    open_file_job,
-    restore_files,
-    restored_pictures,
-)
+from iicnet_cli.file_embedding import embed_files, estimate_files, open_file_job
+from iicnet_cli.file_restoring import restore_files, restored_pictures
 from iicnet_cli.forecasting import estimate_first_group, forecast, groups_at_once
 from iicnet_cli.identify import file_engine_of, identify
 from iicnet_cli.measuring import QualityMeter, check_quality, missed_targets
-from iicnet_cli.media.files import check_png_target, replacing
+from iicnet_cli.media.files import check_picture_target, replacing
 from iicnet_cli.media.temporary import scratch_folder
 from iicnet_cli.memory_images import encode_embedding, open_embedding, write_pictures
 from iicnet_cli.options import EmbedOptions, Precision, RestoreOptions
@@ -145,10 +140,10 @@ class Converter:
         """
         began = time.monotonic()
         self._progress(Progress(Stage.OPENING, 0, None))
-        output = check_png_target(Path(output), overwrite)
         if options.engine in FILE_ENGINES:
             files = open_file_job(inputs, task, model, options, self._progress)
-            return embed_files(files, output, overwrite=overwrite)
+            return embed_files(files, Path(output), overwrite=overwrite)
+        output = check_picture_target(Path(output), overwrite)
         job = self._open(inputs, task, model, options)
         _check_ssim_size(job)
         is_heard = self._progress is not ignore_progress

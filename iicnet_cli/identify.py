@@ -65,11 +65,7 @@ def identify(
     elif reader.mark is not None:
         return _by_mark(reader, reader.mark, source, task, model)
     if not (task or model):
-        raise NotAnEmbeddingError(
-            f"{source} is not an iicnet PNG, or it was re-encoded: it has neither the header nor "
-            "the mark",
-            hint="if you know what it is, try --task or --model",
-        )
+        raise no_embedding_error(reader, source)
     checkpoint = find(model) if model else find(default_checkpoint(task_named(task or "").name))
     return _by_checkpoint(checkpoint, task or checkpoint.config.task, reader.size, "request")
 
@@ -88,6 +84,17 @@ def file_engine_of(reader: EmbeddingReader) -> FileEngine | None:
                 if engine.recognises(embedding):
                     return engine
     return None
+
+
+def no_embedding_error(reader: EmbeddingReader, source: Path) -> NotAnEmbeddingError:
+    """The error of a picture without header and mark: what probably happened to it."""
+    picture = reader.read_frame(0)
+    changes = [open_file_engine(name).likely_change(picture) for name in FILE_ENGINES]
+    return NotAnEmbeddingError(
+        f"{source} is not an iicnet picture, or it was altered: it has neither the header nor a "
+        "mark" + next(filter(None, changes), ""),
+        hint="if you know what it is, try --task or --model",
+    )
 
 
 def task_of(mark: Mark) -> str:

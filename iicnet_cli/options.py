@@ -33,7 +33,10 @@ class EmbedOptions:
     """What to take of the inputs, how to embed it, and what the result must be worth.
 
     Attributes:
-        engine: how pictures get into the PNG; a key of ``engines.ENGINES``.
+        engine: how pictures get into the PNG; a key of ``engines.ENGINES`` or
+            ``engines.FILE_ENGINES``.
+        destination: where the picture will go, in the words of ``--for``; for engines that can do
+            with more than one.
         start: first moment of a clip, in seconds.
         end: last moment of a clip, in seconds.
         step: take every n-th frame.
@@ -64,6 +67,7 @@ class EmbedOptions:
     """
 
     engine: str = NETWORK
+    destination: str = ""
     start: float | None = None
     end: float | None = None
     step: int = 1

@@ -124,6 +124,8 @@ class EmbedReport:
         gained_psnr: dB that the search gained, on restored pictures or, with a target for those,
             on the embedding; ``None`` without a search.
         carried: the files in the PNG, if its engine carries files.
+        survived: the simulated channels after which everything came back from the written file;
+            empty if its engine promises nothing, or if it was not verified.
     """
 
     output: Path
@@ -141,6 +143,7 @@ class EmbedReport:
     guessed: bool = False
     gained_psnr: float | None = None
     carried: tuple[CarriedFile, ...] = ()
+    survived: tuple[str, ...] = ()
 
     @property
     def embed_psnr(self) -> float | None:

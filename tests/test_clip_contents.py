@@ -33,7 +33,8 @@ def parts_of(clip: Path, room: int, **options: object) -> list[Part]:
     task = task_named("video")
     given = EmbedOptions(engine="lowbits", **options)  # type: ignore[arg-type]
     source = task.open([clip], 1, given)
-    return list(clip_parts(ContentsRequest(task, source, given, lambda cover: room, 40)))
+    request = ContentsRequest(task, source, given, lambda cover: room, 40, "at 40 dB")
+    return list(clip_parts(request))
 
 
 def frames_in(parts: list[Part], scratch: Path) -> Pixels:

@@ -90,7 +90,7 @@ def test_the_request_decides_where_nothing_is_left(
 
 
 def test_without_a_request_a_plain_picture_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(NotAnEmbeddingError, match="neither the header nor the mark") as error:
+    with pytest.raises(NotAnEmbeddingError, match="neither the header nor a mark") as error:
         identity_of(save(tmp_path / "plain.png", natural(36, 52, 0)))
     assert "--task" in (error.value.hint or "")
 

@@ -34,7 +34,7 @@ def request_of(
     chosen = task_named(task)
     given = EmbedOptions(engine="lowbits", **options)  # type: ignore[arg-type]
     source = chosen.open(paths, chosen.pictures_per_group(paths), given)
-    return ContentsRequest(chosen, source, given, lambda cover: room, embed_psnr=40)
+    return ContentsRequest(chosen, source, given, lambda cover: room, 40, "at 40 dB")
 
 
 def test_all_originals_are_carried_if_they_fit(photos: list[Path], tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_hidden_originals_come_before_the_reference(photos: list[Path]) -> None:
     part = photo_part(request_of(photos, room, exact=True))
     assert [file.name for file in part.bundle.of_role(Role.ORIGINAL)] == ["1.png", "2.png"]
     assert len(part.bundle.to_bytes()) <= room
-    assert "0.png: as the PNG shows it" in part.notes
+    assert "0.png: as the picture shows it" in part.notes
 
 
 def test_exact_tells_how_much_is_missing(photos: list[Path]) -> None:

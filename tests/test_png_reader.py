@@ -148,11 +148,24 @@ def test_a_flipped_byte_in_the_header_is_damage(still: Path) -> None:
 def test_another_format_named_png(tmp_path: Path, file_format: str, name: str) -> None:
     path = tmp_path / "photo.png"
     Image.fromarray(smooth_pixels(20, 20)).save(path, file_format)
-    for function in (read_header, PngReader):
+    functions = [read_header] if name in ("JPEG", "WebP") else [read_header, PngReader]
+    for function in functions:
         with pytest.raises(NotAnEmbeddingError, match=name) as caught:
             function(path)
         assert "another format" in caught.value.hint
         assert "photo.png" in str(caught.value)
+
+
+@pytest.mark.parametrize(("file_format", "mode"), [("JPEG", "RGB"), ("JPEG", "L"), ("WEBP", "RGB")])
+def test_what_services_make_of_a_picture_is_read(file_format: str, mode: str) -> None:
+    file = io.BytesIO()
+    Image.fromarray(smooth_pixels(20, 30)).convert(mode).save(file, file_format)
+    with Image.open(file) as image, PngReader(file) as reader:
+        assert (reader.header, reader.n_frames, reader.size) == (None, 1, (30, 20))
+        assert (reader.read_frame(0) == np.asarray(image)).all()
+        assert reader.grey == (mode == "L")
+    with pytest.raises(DamagedError):
+        PngReader(io.BytesIO(file.getvalue()[: file.tell() * 2 // 3]))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from iicnet_cli import __version__
-from iicnet_cli.cli import embed, evaluate, info, models, restore, show_capacity, train
+from iicnet_cli.cli import check, embed, evaluate, info, models, restore, show_capacity, train
 from iicnet_cli.library_messages import silence_libraries
 
 app = typer.Typer(
@@ -48,6 +48,7 @@ def _main(
 app.command("embed")(embed.embed)
 app.command("restore")(restore.restore)
 app.command("info")(info.info)
+app.command("check")(check.check)
 app.command("capacity")(show_capacity.capacity)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)

@@ -45,7 +45,7 @@ from iicnet_cli.cli.console import (
 from iicnet_cli.cli.file_options import AttachOption, ExactOption, ForOption, PasswordOption
 from iicnet_cli.cli.passwords import read_password
 from iicnet_cli.cli.progress import progress_bar
-from iicnet_cli.engines import DESTINATIONS
+from iicnet_cli.engines import engine_for
 from iicnet_cli.errors import ExitCode, UsageError
 from iicnet_cli.jobs.completion import marker_beside
 from iicnet_cli.jobs.file_jobs import EmbedJob, EstimateJob
@@ -60,7 +60,10 @@ InputsArgument = Annotated[
     typer.Argument(help="A clip, photos, views or layers, as the task needs.", metavar="INPUT..."),
 ]
 OutputOption = Annotated[
-    Path | None, typer.Option("--output", "-o", help="The PNG to write; - is stdout.")
+    Path | None,
+    typer.Option(
+        "--output", "-o", help="The PNG to write, or the .jpg of what survives JPEG; - is stdout."
+    ),
 ]
 OutDirOption = Annotated[
     Path | None, typer.Option(help="Make one PNG of each input: NAME.png in this folder.")
@@ -224,7 +227,8 @@ def embed(
     grayscale, rescale: one photo; the PNG is grey, or has half its size.
     """
     options = EmbedOptions(
-        engine=DESTINATIONS[destination],
+        engine=engine_for(destination),
+        destination=destination,
         exact=exact,
         attachments=tuple(attach or ()),
         password=read_password(password, twice=True),
@@ -470,6 +474,8 @@ def _print_report(report: EmbedReport, *, quiet: bool, verbose: bool) -> None:
             + _worst(report),
             quiet=quiet,
         )
+    if report.survived:
+        say(f"simulated: everything came back after {', '.join(report.survived)}", quiet=quiet)
     if report.gained_psnr is not None:
         say(f"the search gained {report.gained_psnr:.2f} dB", quiet=quiet)
     if verbose:

@@ -10,7 +10,7 @@ import typer
 
 from iicnet_cli.cli.common_options import DebugOption, JsonOption
 from iicnet_cli.cli.console import command, input_paths, print_json, say_error
-from iicnet_cli.errors import ContainerError, ExitCode, ModelError, NotAnEmbeddingError
+from iicnet_cli.errors import ContainerError, ExitCode, ModelError
 
 if TYPE_CHECKING:
     from iicnet_cli.engines.file_engine import FileEngine
@@ -28,7 +28,7 @@ def info(
 
     The exit status is 3 if it is not an iicnet PNG, or if its pixels were altered.
     """
-    from iicnet_cli.identify import file_engine_of, task_of
+    from iicnet_cli.identify import file_engine_of, no_embedding_error, task_of
     from iicnet_cli.payload.embedding_reader import EmbeddingReader
     from iicnet_cli.payload.mark import fps_from_code
 
@@ -39,6 +39,8 @@ def info(
         altered = header is not None and not reader.verify()
         carrier = file_engine_of(reader)
         carried = {} if carrier is None else _carried_fields(reader, carrier)
+        if header is None and mark is None and carrier is None:
+            raise no_embedding_error(reader, source)
         by_model = _size_by_model(reader, source) if header is None and mark is not None else {}
     facts: dict[str, object] = {"file": str(source)}
     if header is not None:
@@ -57,13 +59,9 @@ def info(
             "fps": fps_from_code(mark.fps),
             "pixels": "unknown: the header was stripped",
         }
-    elif carrier is not None:
-        facts |= {"found_by": "mark", "engine": carrier.name}
     else:
-        raise NotAnEmbeddingError(
-            f"{source} is not an iicnet PNG, or it was re-encoded: it has neither the header nor "
-            "the mark"
-        )
+        assert carrier is not None
+        facts |= {"found_by": "mark", "engine": carrier.name}
     facts |= {"embeddings": embeddings, "embedding_size": f"{width}x{height}"}
     facts |= carried
     if mark is not None and mark.enhancement:

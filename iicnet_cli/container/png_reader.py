@@ -1,4 +1,6 @@
-"""Reading an embedding PNG: its header alone, or with its frames."""
+"""Reading an embedding: the header of a PNG alone, or a PNG with its frames, or what services make
+of it: a JPEG or WebP, which has no header.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +30,16 @@ from iicnet_cli.pictures.arrays import Pixels
 
 if TYPE_CHECKING:  # a header can be read without Pillow
     from PIL import Image
+    from PIL.ImageFile import ImageFile
 
 PathOrFile = str | os.PathLike[str] | IO[bytes]
 """A path, or a binary file, which need not be able to seek (a pipe)."""
 
 _PICTURE_FORMATS = ("JPEG", "WebP", "GIF", "AVIF", "HEIC", "JPEG XL", "BMP", "TIFF")
-"""An embedding that was saved again in one of these formats has lost what it carried."""
+"""A header is lost when an embedding is saved again in one of these formats."""
+
+_LOSSY_FORMATS = ("JPEG", "WebP")
+"""Embeddings may arrive in these formats."""
 
 _MAGIC_BYTES = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -67,7 +73,7 @@ def read_header(source: PathOrFile) -> Header | None:
 
 
 class PngReader:
-    """Reads the frames of an embedding PNG, one at a time.
+    """Reads the frames of an embedding, one at a time: of a PNG, or the picture of a JPEG or WebP.
 
     ::
 
@@ -93,19 +99,20 @@ class PngReader:
     frame is, and may be set."""
 
     def __init__(self, source: PathOrFile) -> None:
-        from PIL.PngImagePlugin import PngImageFile
-
         with ExitStack() as stack:
             file, self._label = stack.enter_context(_open_input(source))
-            self.header = _scan(file, self._label)
+            file.seek(0)
+            start = file.read(16)
+            is_png = _format_name(start) not in _LOSSY_FORMATS
+            self.header = _scan(file, self._label) if is_png else None
             file.seek(0)
             try:
-                # Not Image.open: it has a lower, global limit, and _scan has checked ours.
-                self._image = stack.enter_context(PngImageFile(file))
+                self._image = stack.enter_context(_image_file(file, _format_name(start)))
             except (OSError, SyntaxError, ValueError) as error:
                 raise self._damaged() from error
-            self.n_frames = self._image.n_frames
             self.size = self._image.size
+            _check_pixel_count(*self.size, self._label)
+            self.n_frames = getattr(self._image, "n_frames", 1) if is_png else 1
             self._load(0)
             self.grey = _is_grey(self._image)
             self._stack = stack.pop_all()
@@ -180,6 +187,19 @@ def _to_pixels(image: Image.Image, grey: bool) -> Pixels:
     return pixels
 
 
+def _image_file(file: IO[bytes], format_name: str) -> ImageFile:
+    """A picture of which only the start has been read.
+
+    Not ``Image.open``: it has a lower, global limit of pixels than ours.
+    """
+    from PIL.JpegImagePlugin import JpegImageFile
+    from PIL.PngImagePlugin import PngImageFile
+    from PIL.WebPImagePlugin import WebPImageFile
+
+    classes = {"JPEG": JpegImageFile, "WebP": WebPImageFile}
+    return classes.get(format_name, PngImageFile)(file)
+
+
 @contextmanager
 def _open_input(source: PathOrFile) -> Iterator[tuple[IO[bytes], str]]:
     """A seekable file, and what to call it in messages. Files of the caller stay open."""
@@ -227,6 +247,10 @@ def _check_size(file: IO[bytes], kind: bytes, length: int, label: str) -> None:
     if kind != b"IHDR" or length != 13:
         raise DamagedError(f"{label}: the PNG file is damaged", hint=FULL_COPY_HINT)
     width, height = struct.unpack(">II", read_chunk(file, kind, length, label)[:8])
+    _check_pixel_count(width, height, label)
+
+
+def _check_pixel_count(width: int, height: int, label: str) -> None:
     if width * height > MAX_PIXELS:
         raise ContainerError(
             f"{label}: {width} x {height} pixels; the limit is {MAX_PIXELS // 10**6} megapixels"
@@ -261,7 +285,7 @@ def _not_a_png(start: bytes, label: str) -> NotAnEmbeddingError:
     if found in _PICTURE_FORMATS:
         return NotAnEmbeddingError(
             f"{label}: not a PNG file but {found}",
-            hint="saving a picture in another format loses the embedded content; "
+            hint="saving a picture in another format loses its header, and mostly what it holds; "
             "get the original PNG",
         )
     return NotAnEmbeddingError(

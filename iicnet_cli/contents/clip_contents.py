@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
+from iicnet_cli.contents.clip_reduction import ReducedSource, likely_reductions
 from iicnet_cli.contents.part import (
     LEFT_OUT,
     ContentsRequest,
     Part,
     describe,
     description_file,
-    missing_error,
     read_files,
     room_for,
     size_of,
@@ -46,7 +46,7 @@ from iicnet_cli.media.video_reader import open_frames
 from iicnet_cli.payload.bundle import Bundle, BundledFile, Role
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.group import Group
-from iicnet_cli.pictures.metrics import cap_psnr, psnr
+from iicnet_cli.pictures.metrics import cap_psnr, mse_to_psnr, psnr, psnr_to_mse
 from iicnet_cli.tasks.task import SourceDescription
 
 DEFAULT_LEAST_PSNR = 36.0
@@ -74,7 +74,10 @@ _PACKET_SPREAD = 16
 _SOUND_SHARE = 0.08
 """Share of the room that sound may take."""
 _LEAST_SOUND_RATE, _MOST_SOUND_RATE = 16_000, 96_000
-"""Bits a second of the sound, at least and at most."""
+"""Bits a second of the sound, at least and at most; ..."""
+_MOST_SOUND_SHARE, _LOWEST_SOUND_RATE = 0.25, 6_000
+"""... at least this share of the room where that is less, but never fewer bits a second than this.
+"""
 _JOINING_BYTES = 1500
 """Room that is kept for what putting sound beside a clip adds."""
 
@@ -93,7 +96,35 @@ def clip_parts(request: ContentsRequest) -> Iterator[Part]:
         if part is not None:
             yield part
             return
-        yield from _ClipEncoder(request, survey, folder).parts()
+        if request.arrives_exact:
+            yield from _ClipEncoder(request, survey, folder).parts()
+        else:
+            yield _reduced_part(request, survey, folder)
+
+
+def _reduced_part(request: ContentsRequest, survey: _Survey, folder: Path) -> Part:
+    """The whole clip in one embedding, at the size and frame rate that suit its room best.
+
+    Raises:
+        QualityError: it does not fit at all.
+    """
+    found: list[tuple[float, Part]] = []
+    room = request.capacity(survey.cover)
+    for reduction in likely_reductions(request.source, len(survey.sizes), room):
+        source = ReducedSource(request.source, reduction)
+        reduced = replace(request, source=source)
+        encoder = _ClipEncoder(reduced, _survey(reduced, folder), folder)
+        try:
+            part, quality = encoder.whole()
+        except QualityError as error:
+            failure = error
+            continue
+        quality = mse_to_psnr(psnr_to_mse(quality) + source.lost_mse())
+        notes = (*request.cover_notes(survey.picture), source.note(), *part.notes)
+        found.append((quality, replace(part, notes=notes, step=reduction.step)))
+    if not found:
+        raise failure
+    return max(found, key=lambda each: each[0])[1]
 
 
 @dataclass(frozen=True)
@@ -103,13 +134,15 @@ class _Survey:
     Attributes:
         description: of the clip.
         sizes: bytes of each frame at the quantizer of the survey.
-        cover: the cover of the whole clip.
+        picture: the reference of the middle frame.
+        cover: the cover of the whole clip, which shows it.
         psnr: of the encoded frames, their mean in dB.
         codec: that the parts are encoded with.
     """
 
     description: SourceDescription
     sizes: Sequence[int]
+    picture: Pixels
     cover: Pixels
     psnr: float
     codec: CompactCodec
@@ -144,18 +177,19 @@ def _survey(request: ContentsRequest, folder: Path) -> _Survey:
     with closing(source.groups()) as groups:
         encode_clip(frames(), target, codec, _FIRST_CRF, source.fps)
         description = groups.description
-    cover, quality = None, []
+    picture, quality = None, []
     with closing(source.groups()) as groups, open_frames(target) as encoded:
         for i, (group, frame) in enumerate(zip(groups, encoded, strict=True)):
             quality.append(cap_psnr(psnr(frame, _joined(group))))
             if i == seen // 2:
-                cover = request.task.cover(group.images[0], request.options)
-    assert cover is not None
+                picture = group.pictures[0]
+    assert picture is not None
+    cover = request.cover_of(picture)
     sizes, mean = [packet.size for packet in packets_of(target)], float(np.mean(quality))
     room = max(1, request.capacity(cover))
     expected = mean + _MOST_DB_PER_OCTAVE * math.log2(room / max(1, sum(sizes)))
     chosen = codec_for(expected, half_colours, seen * frame.shape[0] * frame.shape[1])
-    return _Survey(description, sizes, cover, mean, chosen)
+    return _Survey(description, sizes, picture, cover, mean, chosen)
 
 
 def _original_part(request: ContentsRequest, survey: _Survey) -> Part | None:
@@ -178,8 +212,8 @@ def _original_part(request: ContentsRequest, survey: _Survey) -> Part | None:
             return Part(survey.cover, Bundle(tuple(bundled)), description, (note,))
     if options.exact:
         if not files:
-            raise missing_error(0, "parts of a clip are no files;", request.embed_psnr)
-        raise missing_error(missing, "the inputs", request.embed_psnr)
+            raise request.missing_error(0, "parts of a clip are no files;")
+        raise request.missing_error(missing, "the inputs")
     return None
 
 
@@ -216,6 +250,16 @@ class _ClipEncoder:
                 for part, *_ in encoded:
                     yield part
                 return
+
+    def whole(self) -> tuple[Part, float]:
+        """The whole clip as one part, and its mean PSNR in dB.
+
+        Raises:
+            QualityError: it does not fit.
+        """
+        with closing(self._encode(len(self._survey.sizes))) as encoded:
+            part, quality, _ = next(encoded)
+        return part, quality
 
     def _fewest_parts(self) -> int:
         """How many embeddings the survey says that the clip needs."""
@@ -254,7 +298,7 @@ class _ClipEncoder:
         own_times = None if times is None else times[start : start + len(spool)]
         own = replace(survey.description, frames=len(spool), timestamps=own_times)
         description = describe(request, own)
-        cover = request.task.cover(middle.images[0], request.options)
+        cover = request.cover_of(middle.pictures[0])
         fixed = [description_file(description)]
         if start == 0:
             fixed += self._attachments
@@ -272,12 +316,12 @@ class _ClipEncoder:
         video_room = room - (sound.stat().st_size + _JOINING_BYTES if sound else 0)
         share = survey.size_of(start, len(spool))
         if video_room <= 0:
-            raise missing_error(1 - video_room, "sound and attachments", request.embed_psnr)
+            raise request.missing_error(1 - video_room, "sound and attachments")
         rate = request.source.fps
         search = _QuantizerSearch(survey.codec, hidden, hidden_times, rate, self._folder)
         clip, is_full = search.fill(video_room, share)
         if clip is None:
-            raise missing_error(search.smallest - video_room, "the clip", request.embed_psnr)
+            raise request.missing_error(search.smallest - video_room, "the clip")
         with open_frames(clip) as encoded:
             pairs = zip(encoded, hidden, strict=True)
             quality = [cap_psnr(psnr(frame, original)) for frame, original in pairs]
@@ -299,6 +343,8 @@ class _ClipEncoder:
         The embedding is a near copy of it already. In a clip of few frames, the others restore
         noticeably better with its share of the bytes.
         """
+        if not self._request.arrives_exact:
+            return False
         is_short = 2 <= len(spool) <= _FEW_FRAMES and self._survey.codec.thorough is not None
         is_whole = len(spool) == len(self._survey.sizes)
         return is_short and is_whole and cover.shape == spool[0].shape
@@ -314,8 +360,7 @@ class _ClipEncoder:
         suffix = ".webm" if is_webm else ".m4a"
         whole = self._folder / f"whole-sound{suffix}"
         if start == 0:
-            rate = round(_SOUND_SHARE * room * 8 / (end - begin))
-            rate = max(_LEAST_SOUND_RATE, min(_MOST_SOUND_RATE, rate))
+            rate = _sound_rate(8 * room / (end - begin))
             seconds = self._time_of(len(self._survey.sizes))
             has_sound = self._request.source.write_sound(whole, 0.0, seconds, rate)
             self._sound_packets = packets_of(whole, "a") if has_sound else ()
@@ -419,6 +464,13 @@ class _QuantizerSearch:
             if size >= room * _ENOUGH[min(number, len(_ENOUGH) - 1)]:
                 break
         return best
+
+
+def _sound_rate(bits_a_second: float) -> int:
+    """Bits a second of the sound, of those that there are for it and the pictures together."""
+    least = min(_LEAST_SOUND_RATE, _MOST_SOUND_SHARE * bits_a_second)
+    rate = max(least, min(_MOST_SOUND_RATE, _SOUND_SHARE * bits_a_second))
+    return max(_LOWEST_SOUND_RATE, round(rate))
 
 
 def _without(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from iicnet_cli.container.header import Header, Source
 from iicnet_cli.errors import MediaError, QualityError
+from iicnet_cli.media.stills import fit_within, scale_to
 from iicnet_cli.options import EmbedOptions
 from iicnet_cli.payload.bundle import Bundle, BundledFile, Role, bundle_size
 from iicnet_cli.pictures.arrays import Pixels
@@ -21,6 +22,9 @@ LEFT_OUT = "left_out"
 """Option in the description of a clip: the number of the frame that is the embedding itself."""
 
 _WHITE = (255, 255, 255)
+_CLIP_COVER_SIDE = 1600
+"""Where a clip has to fit into one embedding, its cover is enlarged to a longer side of so many
+pixels, for the frames are often small."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,11 @@ class ContentsRequest:
         source: the opened inputs.
         options: what was asked for.
         capacity: how many bytes of a bundle a cover holds.
-        embed_psnr: PSNR in dB at which it holds them.
+        embed_psnr: PSNR in dB at which it holds them, about.
+        limit: what limits the capacity, in words.
+        arrives_exact: whether the embedding arrives as it is written. If not, there can be only
+            one, and what it shows arrives only about.
+        longest_side: pixels of the longer side that the embedding may have; ``None`` if any.
         tick: called with the share 0..1 of the work that is done.
     """
 
@@ -41,7 +49,38 @@ class ContentsRequest:
     options: EmbedOptions
     capacity: Callable[[Pixels], int]
     embed_psnr: float
+    limit: str
+    arrives_exact: bool = True
+    longest_side: int | None = None
     tick: Callable[[float], None] = lambda share: None
+
+    def cover_of(self, picture: Pixels) -> Pixels:
+        """What the embedding is to show of a picture (H, W, 3): (h, w, 3) or (h, w)."""
+        cover = self.task.cover(picture, self.options)
+        if self.source.fps is not None and not self.arrives_exact:
+            side = min(_CLIP_COVER_SIDE, self.longest_side or _CLIP_COVER_SIDE)
+            if max(cover.shape) < side:
+                return scale_to(cover, side)
+        return fit_within(cover, self.longest_side)
+
+    def cover_notes(self, picture: Pixels) -> tuple[str, ...]:
+        """What to say of the size of the cover of a picture (H, W, 3)."""
+        usual = self.task.cover(picture, self.options).shape
+        height, width = self.cover_of(picture).shape[:2]
+        if width > usual[1] or height > usual[0]:
+            return (f"the picture is made {width}x{height}, so that it holds more",)
+        if (height, width) != usual[:2]:
+            return (f"the picture is made {width}x{height}, as large as it stays {self.limit}",)
+        return ()
+
+    def missing_error(self, missing: int, what: str) -> QualityError:
+        """The error of contents that do not fit, because so many bytes are missing."""
+        lower = ", or lower --target-embed-psnr" if self.arrives_exact else ""
+        return QualityError(
+            f"nothing was written: {what} take {missing} bytes more than the picture holds "
+            f"{self.limit}",
+            hint=f"hide less{',' if lower else ' or'} take a larger picture{lower}",
+        )
 
 
 @dataclass(frozen=True)
@@ -53,12 +92,14 @@ class Part:
         bundle: what it is to carry.
         description: what its first file says.
         notes: how the pictures are carried, in words.
+        step: every so many frames of the source are carried.
     """
 
     cover: Pixels
     bundle: Bundle
     description: Header
     notes: tuple[str, ...] = ()
+    step: int = 1
 
     @property
     def frames(self) -> int:
@@ -117,15 +158,6 @@ def size_of(files: list[BundledFile]) -> int:
 def room_for(name: str, others: list[BundledFile], capacity: int) -> int:
     """Bytes that one more file of this name may have."""
     return capacity - size_of(others) - (bundle_size([(name, 0)]) - bundle_size([]))
-
-
-def missing_error(missing: int, what: str, psnr: float) -> QualityError:
-    """The error of contents that do not fit."""
-    return QualityError(
-        f"nothing was written: {what} take {missing} bytes more than the picture holds at "
-        f"{psnr:g} dB",
-        hint="hide less, take a larger picture, or lower --target-embed-psnr",
-    )
 
 
 def source_name(sources: list[Source], suffix: str) -> str:

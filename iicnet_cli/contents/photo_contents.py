@@ -15,7 +15,6 @@ from iicnet_cli.contents.part import (
     Part,
     describe,
     description_file,
-    missing_error,
     read_files,
     size_of,
 )
@@ -45,18 +44,19 @@ def photo_part(request: ContentsRequest) -> Part:
         description = describe(request, groups.description)
     fixed = [description_file(description)]
     fixed += read_files(Role.ATTACHMENT, list(request.options.attachments))
-    cover = request.task.cover(group.images[0], request.options)
+    cover, notes = request.cover_of(pictures[0]), request.cover_notes(pictures[0])
     room = request.capacity(cover)
     if size_of(fixed) > room:
-        raise missing_error(size_of(fixed) - room, "the attachments", request.embed_psnr)
+        raise request.missing_error(size_of(fixed) - room, "the attachments")
     originals = _all_originals(request, fixed, room)
     if originals is not None:
         exact = f"all {len(originals)} files are carried" if len(originals) > 1 else "carried"
         bundle = Bundle((*fixed, *originals))
-        return Part(cover, bundle, description, (f"{exact} byte for byte",))
-    is_shown = cover.shape == pictures[0].shape
+        return Part(cover, bundle, description, (*notes, f"{exact} byte for byte"))
+    is_shown = request.task.cover(pictures[0], request.options).shape == pictures[0].shape
     choice = _Allocation(request, pictures, fixed, room, is_shown=is_shown)
-    return Part(cover, Bundle((*fixed, *choice.files())), description, choice.notes())
+    notes = (*notes, *choice.notes())
+    return Part(cover, Bundle((*fixed, *choice.files())), description, notes)
 
 
 def _all_originals(
@@ -79,7 +79,7 @@ def _all_originals(
             for file, path in zip(files, source.files, strict=True)
         ]
     if request.options.exact and any(path is None for path in source.picture_files[1:]):
-        raise missing_error(missing, "the inputs", request.embed_psnr)
+        raise request.missing_error(missing, "the inputs")
     return None
 
 
@@ -106,7 +106,8 @@ class _Candidate:
 class _Allocation:
     """Divides the room so that the worst hidden picture is as good as it can be.
 
-    The reference, which the embedding shows in any case, gets what the others cannot use.
+    The reference, which the embedding shows in any case, gets what the others cannot use; nothing
+    where embeddings hold little.
 
     Args:
         request: what for.
@@ -161,7 +162,7 @@ class _Allocation:
         missing = sum(choice.size for choice in hidden if choice) - self._room
         if missing > 0:
             if self._request.options.exact:
-                raise missing_error(missing, "the hidden files", self._request.embed_psnr)
+                raise self._request.missing_error(missing, "the hidden files")
             return None
         shown = [_Candidate(None, self._request.embed_psnr)] if self._is_shown else []
         return [*shown, *(choice for choice in hidden if choice)]
@@ -182,11 +183,13 @@ class _Allocation:
 
     def _budgets(self, gains: list[float]) -> list[int]:
         """Bytes for the file of each picture; 0 leaves it to the embedding."""
+        if len(self._encoders) - self._is_shown == 1:
+            return [0] * self._is_shown + [self._room - self._overhead(len(self._encoders) - 1)]
         low, high = 0, round((_MOST_PSNR - _LEAST_PSNR) / _PSNR_STEP)
         best = self._sizes_at(_LEAST_PSNR, gains)
         missing = sum(best) - self._room
         if missing > 0:
-            raise missing_error(missing, "the pictures", self._request.embed_psnr)
+            raise self._request.missing_error(missing, "the pictures")
         while low < high:
             middle = (low + high + 1) // 2
             sizes = self._sizes_at(_LEAST_PSNR + middle * _PSNR_STEP, gains)
@@ -217,7 +220,7 @@ class _Allocation:
             return _Candidate(None, self._request.embed_psnr)
         still = self._encoders[i].best(budget)
         if still is None:
-            raise missing_error(1, "the pictures", self._request.embed_psnr)
+            raise self._request.missing_error(1, "the pictures")
         return self._coded(i, still.data, still.suffix, still.psnr)
 
     def _overhead(self, i: int) -> int:
@@ -226,11 +229,12 @@ class _Allocation:
     def _spend_rest(self) -> None:
         """Make the worst pictures better, as far as there is room; the reference last."""
         order = sorted(range(len(self._chosen)), key=lambda i: self._chosen[i].psnr)
+        spares_reference = self._is_shown and self._request.arrives_exact
         if self._is_shown:
-            order = [*(i for i in order if i), 0]
+            order = [i for i in order if i] + [0] * spares_reference
         for number, i in enumerate(order):
             old = self._chosen[i]
-            shares = len(order) - number - (self._is_shown and i > 0)
+            shares = len(order) - number - (spares_reference and i > 0)
             room = self._left // max(1, shares) + old.size
             original = self._original(i)
             if original is not None and original.size <= room:
@@ -238,7 +242,7 @@ class _Allocation:
                 continue
             if old.psnr == math.inf:
                 continue
-            still = self._encoders[i].best(room - self._overhead(i))
+            still = self._encoders[i].best(room - self._overhead(i), thorough=True)
             if still is not None and still.psnr > old.psnr:
                 self._chosen[i] = self._coded(i, still.data, still.suffix, still.psnr)
 
@@ -256,7 +260,7 @@ class _Allocation:
 
 def _how(choice: _Candidate) -> str:
     if choice.file is None:
-        return "as the PNG shows it"
+        return "as the picture shows it"
     if choice.file.role is Role.ORIGINAL:
         return f"byte for byte, {len(choice.file.data)} bytes"
     kind = Path(choice.file.name).suffix[1:]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from iicnet_cli.container.header import Header
+from iicnet_cli.container.header import Header, Source
 from iicnet_cli.contents.part import LEFT_OUT, MAX_DESCRIPTION_BYTES
 from iicnet_cli.errors import DamagedError, IICNetError, OutputExistsError
 from iicnet_cli.media.clip_packets import add_sound, has_sound, join_clips
@@ -21,7 +21,7 @@ from iicnet_cli.media.stills import read_still, resize, write_still
 from iicnet_cli.media.video_reader import open_frames
 from iicnet_cli.options import EmbedOptions, RestoreOptions
 from iicnet_cli.payload.bundle import Bundle, BundledFile, Role
-from iicnet_cli.pictures.arrays import Pixels
+from iicnet_cli.pictures.arrays import Pixels, as_colour
 from iicnet_cli.pictures.group import Group
 from iicnet_cli.tasks import task_named
 from iicnet_cli.tasks.photos import Photo, restored_photos
@@ -32,6 +32,9 @@ _SOUND_ENCODINGS = {".mkv": ("-c:a", "copy"), ".mp4": _AAC, ".m4v": _AAC, ".mov"
 """How the sound of a clip is encoded that is converted to a file of this suffix."""
 _USUAL_RATE = Fraction(25)
 """Frames a second where a description does not tell."""
+
+_MOST_ENLARGEMENT = 64
+"""Pictures that are carried smaller are enlarged by at most this factor on each axis."""
 
 
 class RestoredContents:
@@ -231,13 +234,11 @@ class RestoredContents:
         for i, source in enumerate(sources):
             if i in carried:
                 pixels = _read_picture(carried[i], self._scratch)
-            elif i == 0 and self._covers[0].ndim == 3:
-                pixels = self._covers[0]
+            elif i == 0:
+                pixels = as_colour(self._covers[0])
             else:
                 raise DamagedError(f"the payload does not hold {source.name}")
-            if pixels.shape != (source.height, source.width, 3):
-                raise DamagedError(f"{source.name} has another size than its payload says")
-            pictures.append(pixels)
+            pictures.append(_enlarged(pixels, source))
         if not pictures:
             raise DamagedError("the payload holds no pictures")
         width, height = self.header.width, self.header.height
@@ -321,6 +322,18 @@ def _read_picture(file: BundledFile, scratch: Path) -> Pixels:
         return read_still(path).pixels
     except IICNetError as error:
         raise DamagedError(f"{file.name} in the payload cannot be read: {error}") from error
+
+
+def _enlarged(pixels: Pixels, source: Source) -> Pixels:
+    """A picture at its own size; at low rates it is carried smaller.
+
+    Raises:
+        DamagedError: nobody would carry it so small.
+    """
+    height, width = pixels.shape[:2]
+    if max(source.height / height, source.width / width) > _MOST_ENLARGEMENT:
+        raise DamagedError(f"{source.name} has another size than its payload says")
+    return resize(pixels, source.width, source.height)
 
 
 def _distinct_files(names: Sequence[str], taken: Sequence[str] = ()) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from iicnet_cli.errors import UnsupportedVersionError
+from iicnet_cli.errors import UnsupportedVersionError, UsageError
 
 if TYPE_CHECKING:
     from iicnet_cli.engines.base import Computing, Engine, EngineRequest
@@ -18,14 +18,45 @@ ENGINES = {"network": "iicnet_cli.engines.network.network_engine:NetworkEngine"}
 """Name of each engine, as the header has it, and where its class is. Classes are imported when they
 are needed, because some load torch."""
 
-FILE_ENGINES = {"lowbits": "iicnet_cli.engines.lowbits.lowbits_engine:LowBitsEngine"}
+FILE_ENGINES = {
+    "lowbits": "iicnet_cli.engines.lowbits.lowbits_engine:LowBitsEngine",
+    "jpegproof": "iicnet_cli.engines.jpegproof.jpegproof_engine:JpegProofEngine",
+}
 """The same for the engines that carry files."""
 
-DESTINATIONS = {"edits": "network", "file": "lowbits"}
-"""Where a PNG will go, in the words of ``--for``, and the engine that is best for it."""
+DESTINATIONS = {
+    "edits": "network",
+    "file": "lowbits",
+    "jpeg": "jpegproof",
+    "signal": "jpegproof",
+    "signal-high": "jpegproof",
+    "telegram": "jpegproof",
+    "telegram-large": "jpegproof",
+    "whatsapp": "jpegproof",
+    "x": "jpegproof",
+}
+"""Where a picture will go, in the words of ``--for``, and the engine that is best for it. A number
+may follow ``jpeg``, as in ``jpeg:70``."""
+
+_WITH_NUMBER = "jpeg"
 
 DEFAULT_ENGINE = "network"
 """The engine of PNGs whose header names none."""
+
+
+def engine_for(destination: str) -> str:
+    """Name of the engine that is best for a destination.
+
+    Raises:
+        UsageError: there is no such destination.
+    """
+    name, colon, _ = destination.partition(":")
+    if name not in DESTINATIONS or (colon and name != _WITH_NUMBER):
+        raise UsageError(
+            f"--for {destination}: nothing is known of it",
+            hint=f"known are {', '.join(DESTINATIONS)}, and jpeg:QUALITY",
+        )
+    return DESTINATIONS[name]
 
 
 def open_engine(request: EngineRequest, computing: Computing) -> Engine:

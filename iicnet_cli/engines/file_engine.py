@@ -2,11 +2,13 @@
 
 ::
 
-    bytes --write--> embedding --container--> PNG
-    PNG --container--> embedding --read--> bytes
+    bytes --FileWriter.write--> embedding --container--> PNG or JPEG
+    PNG, JPEG or WebP --container--> embedding --FileEngine.read--> bytes
 
 What the bytes are, and how the pictures of a task become them, is decided in ``contents/``, the
-same for all these engines. An engine says how many bytes a reference holds at which PSNR.
+same for all these engines. Reading needs nothing but the pixels. Writing depends on where the
+picture will go: an engine makes a :class:`FileWriter` for each destination, which says how many
+bytes a cover holds on the way there.
 
 An engine is a package beside this file and one row in ``engines.FILE_ENGINES``.
 """
@@ -14,58 +16,118 @@ An engine is a package beside this file and one row in ``engines.FILE_ENGINES``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from iicnet_cli.engines.base import Alteration
+from iicnet_cli.errors import UsageError
 from iicnet_cli.pictures.arrays import Pixels
 
 
-class FileEngine(ABC):
-    """Hides bytes in a picture, and finds them again.
+class Channel(Protocol):
+    """Something that may happen to a picture on its way, simulated.
 
     Attributes:
-        name: of the engine, a key of ``engines.FILE_ENGINES``.
-        default_psnr: PSNR in dB that embeddings are held at, unless another is asked for.
+        name: for tables and notes.
     """
 
-    name: ClassVar[str]
-    default_psnr: ClassVar[float] = 40.0
+    @property
+    def name(self) -> str: ...
+
+    def apply(self, pixels: Pixels) -> Pixels:
+        """The picture (H, W) or (H, W, 3) uint8 as it arrives, (H, W, 3)."""
+
+
+class FileWriter(ABC):
+    """Hides bytes in covers that go to one destination.
+
+    Attributes:
+        embed_psnr: PSNR in dB that embeddings are held at, or that is to be expected of them.
+        limit: what limits the capacity, in words that follow "more than the picture holds".
+        arrives_exact: whether the file arrives as it is written. If not, it can only be one still,
+            and whoever restores it sees the cover only about as it was.
+        longest_side: pixels of the longer side that the destination leaves; ``None`` if any.
+        suffixes: of the files that carry an embedding there, the usual one first.
+        channels: what is simulated to check an embedding, which has to survive all of it.
+    """
+
+    embed_psnr: float
+    limit: str
+    arrives_exact: bool = True
+    longest_side: int | None = None
+    suffixes: tuple[str, ...] = (".png",)
+    channels: tuple[Channel, ...] = ()
 
     @abstractmethod
-    def survives(self) -> frozenset[Alteration]:
-        """Alterations of the PNG after which what it carries can still be read."""
+    def capacity(self, cover: Pixels) -> int:
+        """How many bytes a cover, (H, W) or (H, W, 3) uint8, holds.
 
-    @abstractmethod
-    def capacity(self, reference: Pixels, psnr: float) -> int:
-        """How many bytes a reference holds when it is changed by no more than ``psnr`` dB.
-
-        Args:
-            reference: (H, W) or (H, W, 3) uint8.
-            psnr: in dB.
+        Raises:
+            UsageError: the cover is too large.
         """
 
     @abstractmethod
-    def write(self, reference: Pixels, data: bytes) -> Pixels:
-        """Hide bytes in a reference; the fewer there are, the less it changes.
+    def write(self, cover: Pixels, data: bytes) -> Pixels:
+        """Hide bytes in a cover; the fewer there are, the less it changes or the more it survives.
 
         Args:
-            reference: (H, W) or (H, W, 3) uint8.
+            cover: (H, W) or (H, W, 3) uint8.
             data: what is hidden.
 
         Returns:
-            The embedding, of the shape of the reference.
+            The embedding, of the shape of the cover.
 
         Raises:
-            UsageError: there are more bytes than the reference can hold.
+            UsageError: there are more bytes than the cover can hold.
+        """
+
+    def encode_jpeg(self, embedding: Pixels) -> bytes:
+        """An embedding as a JPEG file from which it can still be read.
+
+        Raises:
+            UsageError: this writer's embeddings do not survive JPEG.
+        """
+        raise UsageError("a JPEG would destroy what it holds", hint="use -o NAME.png")
+
+
+class FileEngine(ABC):
+    """Hides bytes in pictures, and finds them again.
+
+    Attributes:
+        name: of the engine, a key of ``engines.FILE_ENGINES``.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def survives(self) -> frozenset[Alteration]:
+        """Alterations of the file after which what it carries can still be read."""
+
+    @abstractmethod
+    def writer_for(self, destination: str, embed_psnr: float | None) -> FileWriter:
+        """What writes pictures that go to a destination.
+
+        Args:
+            destination: in the words of ``--for``.
+            embed_psnr: PSNR in dB that was asked for; ``None`` leaves it to the engine.
+
+        Raises:
+            UsageError: the engine knows no such destination, or cannot hold that PSNR.
         """
 
     @abstractmethod
     def recognises(self, embedding: Pixels) -> bool:
         """Whether an embedding has the mark of this engine; what it carries may be damaged."""
 
+    def likely_change(self, picture: Pixels) -> str:
+        """What may have destroyed the mark of a picture that has none, in words.
+
+        They continue a sentence; empty if there is no sign.
+        """
+        return ""
+
     @abstractmethod
     def read(self, embedding: Pixels) -> bytes:
-        """Find the bytes that :meth:`write` hid.
+        """Find the bytes that :meth:`FileWriter.write` hid.
 
         Raises:
             NotAnEmbeddingError: there are none.

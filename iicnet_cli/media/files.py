@@ -43,17 +43,25 @@ def check_target(target: Path, overwrite: bool) -> None:
     _check_writable(target.resolve())
 
 
-def check_png_target(target: Path, overwrite: bool) -> Path:
-    """Refuse an output that :func:`check_target` refuses, or that is no PNG; else return it.
+def check_picture_target(
+    target: Path, overwrite: bool, suffixes: tuple[str, ...] = (".png",)
+) -> Path:
+    """Refuse an output that :func:`check_target` refuses, or that is no such picture; return it.
+
+    Args:
+        target: the output.
+        overwrite: whether it may exist.
+        suffixes: of the files that can carry an embedding, in lower case.
 
     Raises:
         UsageError: it has another suffix.
         OutputExistsError, MediaError: as :func:`check_target`.
     """
-    if target.suffix.lower() != ".png":
+    if target.suffix.lower() not in suffixes:
+        kinds = " or ".join(suffix[1:].upper() for suffix in suffixes if suffix != ".jpeg")
         raise UsageError(
-            f"the output must be a PNG, not '{target.name}'",
-            hint="any lossy format would destroy what it holds: use -o NAME.png",
+            f"the output must be a {kinds}, not '{target.name}'",
+            hint="any other format would destroy what it holds: use -o NAME.png",
         )
     check_target(target, overwrite)
     return target

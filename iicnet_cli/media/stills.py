@@ -187,6 +187,21 @@ def resize(pixels: Pixels, width: int, height: int) -> Pixels:
     return np.array(resized, dtype=np.uint8)
 
 
+def fit_within(pixels: Pixels, longest_side: int | None) -> Pixels:
+    """Make a picture smaller, if a side has more pixels than that; ``None`` is any number."""
+    height, width = pixels.shape[:2]
+    if longest_side is None or max(height, width) <= longest_side:
+        return pixels
+    return scale_to(pixels, longest_side)
+
+
+def scale_to(pixels: Pixels, longest_side: int) -> Pixels:
+    """Scale a picture, (H, W, 3) or (H, W), so that its longer side has so many pixels."""
+    height, width = pixels.shape[:2]
+    scale = longest_side / max(height, width)
+    return resize(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
+
+
 def _check_pixels(pixels: Pixels, *, alpha: bool = False) -> Pixels:
     channels = (3, 4) if alpha else (3,)
     right_shape = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in channels)

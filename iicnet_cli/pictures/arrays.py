@@ -62,6 +62,11 @@ def pad(images: NDArray[Scalar], padding: tuple[int, int]) -> NDArray[Scalar]:
     return np.pad(images, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="edge")
 
 
+def as_colour(picture: Pixels) -> Pixels:
+    """A picture (H, W) or (H, W, 3) as (H, W, 3)."""
+    return picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
+
+
 def luma(picture: Pixels) -> Pixels:
     """The luma (Rec. 601) of a picture (H, W, 3): (H, W) uint8."""
     weighted: NDArray[np.float64] = picture @ np.array([0.299, 0.587, 0.114])

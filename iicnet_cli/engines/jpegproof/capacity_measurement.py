@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -10,13 +12,19 @@ from iicnet_cli.engines.jpegproof.coefficient_lattice import CoefficientLattice
 from iicnet_cli.engines.jpegproof.control_cells import mark_cells
 from iicnet_cli.engines.jpegproof.dct_blocks import Floats
 from iicnet_cli.engines.jpegproof.lattice_decoder import stage_likelihoods
-from iicnet_cli.engines.jpegproof.lattice_encoder import Labels, LatticeCover
+from iicnet_cli.engines.jpegproof.lattice_encoder import Labels, LatticeCover, set_control_bits
 from iicnet_cli.engines.jpegproof.payload_codes import CHECK_BYTES, stage_cells
 from iicnet_cli.engines.jpegproof.pseudorandom import random_bits
 from iicnet_cli.engines.jpegproof.reception import ReceivedBlocks, Reception
-from iicnet_cli.engines.jpegproof.robust_mark import MARK_LENGTH, MOST_BYTES, RATE_UNITS
+from iicnet_cli.engines.jpegproof.robust_mark import (
+    MARK_LENGTH,
+    MOST_BYTES,
+    RATE_UNITS,
+    RobustMark,
+)
 from iicnet_cli.engines.jpegproof.simulated_channels import SimulatedChannel
 from iicnet_cli.engines.jpegproof.staged_code import StageCells
+from iicnet_cli.engines.jpegproof.synchronisation import read_mark
 from iicnet_cli.pictures.arrays import Pixels
 
 _CODE_EFFICIENCY = 0.935
@@ -104,11 +112,14 @@ def measure(cover: LatticeCover, channels: tuple[SimulatedChannel, ...]) -> Carr
     for stage in range(len(stages)):
         labels |= random_bits(labels.size, 50 + stage).reshape(shape).astype(np.int32) << stage
     labels &= (1 << cover.lattice.bits.astype(np.int32)) - 1
+    set_control_bits(labels, _probe(*shape[:2]))
     embedding = cover.rendered(labels)
-    information = [
-        _stage_information(channel.apply(embedding), cover.lattice, labels, stages)
-        for channel in (SimulatedChannel("unchanged", ()), *channels)
-    ]
+
+    def send(channel: SimulatedChannel) -> list[float]:
+        return _stage_information(channel.apply(embedding), cover.lattice, labels, stages)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        information = list(pool.map(send, (SimulatedChannel("unchanged", ()), *channels)))
     rates = [_rate(arriving) for arriving in np.min(information, axis=0)]
     return CarryingPlan(
         stages,
@@ -121,14 +132,21 @@ def measure(cover: LatticeCover, channels: tuple[SimulatedChannel, ...]) -> Carr
 def _stage_information(
     received: Pixels, lattice: CoefficientLattice, labels: Labels, stages: list[StageCells]
 ) -> list[float]:
-    """What arrives of each stage, see :func:`_information`."""
+    """What arrives of each stage, see :func:`_information`; nothing does without the mark."""
     reception = Reception.of(ReceivedBlocks.of(received), lattice)
+    if read_mark(reception, 0, 0, 0) is None:
+        return [0.0] * len(stages)
     found = []
     for stage, cells in enumerate(stages):
         lower = labels & (1 << stage) - 1
         likelihoods = stage_likelihoods(reception, lattice, lower, stage).reshape(-1)
         found.append(_information(likelihoods, labels, stage, cells))
     return found
+
+
+def _probe(rows: int, columns: int) -> RobustMark:
+    """A mark that tells whether marks arrive."""
+    return RobustMark(0, rows, columns, MOST_BYTES, (0, 0), 2)
 
 
 def _rate(information: float) -> float:

@@ -32,7 +32,9 @@ BASIS = _cosines()
 
 
 def luma_of(pixels: Pixels) -> Floats:
-    """(H, W), 0 to 255, of (H, W, 3)."""
+    """(H, W), 0 to 255, of (H, W, 3) or (H, W)."""
+    if pixels.ndim == 2:
+        return pixels.astype(np.float32)
     red, green, blue = (pixels[..., channel].astype(np.float32) for channel in range(3))
     return np.asarray(red * LUMA_WEIGHTS[0] + green * LUMA_WEIGHTS[1] + blue * LUMA_WEIGHTS[2])
 

@@ -11,65 +11,109 @@ through the hardest simulated channels, and the information that arrives is what
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Self
+
+import numpy as np
+from PIL import Image
+
 from iicnet_cli.engines.jpegproof.capacity_measurement import CarryingPlan, measure
 from iicnet_cli.engines.jpegproof.coefficient_lattice import CoefficientLattice
 from iicnet_cli.engines.jpegproof.dct_blocks import BLOCK, forward_dct, luma_of, whole_blocks
 from iicnet_cli.engines.jpegproof.lattice_decoder import decode
 from iicnet_cli.engines.jpegproof.lattice_encoder import LatticeCover, encode
 from iicnet_cli.engines.jpegproof.payload_codes import PayloadCodes
-from iicnet_cli.engines.jpegproof.profiles import LATTICES, Profile
+from iicnet_cli.engines.jpegproof.profiles import LATTICES, SIDES, Profile
 from iicnet_cli.engines.jpegproof.recompression import estimate_quality
 from iicnet_cli.engines.jpegproof.robust_mark import MOST_BLOCKS, RobustMark
 from iicnet_cli.engines.jpegproof.simulated_channels import hardest_channels
-from iicnet_cli.engines.jpegproof.synchronisation import Located, locate
+from iicnet_cli.engines.jpegproof.synchronisation import Located, locate, locate_uncropped
 from iicnet_cli.errors import DamagedError, NotAnEmbeddingError, UsageError
 from iicnet_cli.pictures.arrays import Pixels
 
 _TOLERANCE = 3
 """A quality is estimated as exactly as this."""
+_MOST_SCALED = 2.5
+"""A picture is recognised as resized up to this factor."""
 _MUCH = 0.1
 """Lost share of a picture that explains why the payload is lost."""
 
 
-def capacity(cover: Pixels, profile: Profile) -> int:
-    """Bytes that a cover (H, W, 3) can carry through the profile's channels, at least 0.
+@dataclasses.dataclass(frozen=True)
+class PreparedCover:
+    """A cover, and what it carries through the channels of a profile.
 
-    Raises:
-        UsageError: the cover is too large.
+    Attributes:
+        cover: on the profile's lattice.
+        plan: what it carries.
+        profile: what has to be survived.
     """
-    return _prepare(cover, profile)[1].capacity
+
+    cover: LatticeCover
+    plan: CarryingPlan
+    profile: Profile
+
+    @classmethod
+    def of(cls, pixels: Pixels, profile: Profile) -> Self:
+        """Measure what a cover (H, W, 3) or (H, W) carries.
+
+        Raises:
+            UsageError: it is too large.
+        """
+        if max(whole_blocks(pixels)) > MOST_BLOCKS:
+            raise UsageError(
+                f"a cover of {pixels.shape[1]} x {pixels.shape[0]} pixels is too large",
+                hint=f"a side has at most {MOST_BLOCKS * BLOCK} pixels",
+            )
+        cover = LatticeCover.of(pixels, profile.lattice)
+        return cls(cover, measure(cover, hardest_channels(profile.lattice.quality)), profile)
+
+    def is_of(self, pixels: Pixels) -> bool:
+        """Whether this is the same cover."""
+        return np.array_equal(pixels, self.cover.pixels)
+
+    @property
+    def capacity(self) -> int:
+        """Bytes, at least 0."""
+        return self.plan.capacity
+
+    def write(self, data: bytes) -> Pixels:
+        """Embed bytes.
+
+        Args:
+            data: at most ``capacity`` bytes; the fewer, the more damage they survive.
+
+        Returns:
+            Pixels of the cover's shape.
+
+        Raises:
+            UsageError: the data do not fit.
+        """
+        if len(data) > self.capacity:
+            raise UsageError(
+                f"{len(data)} bytes are too many for this picture, which holds {self.capacity}",
+                hint="use a larger cover, less data or a higher quality",
+            )
+        rows, columns = whole_blocks(self.cover.pixels)
+        mark = RobustMark(
+            lattice=self.profile.lattice_number,
+            rows=rows,
+            columns=columns,
+            payload_bytes=len(data),
+            upper_rates=self.plan.upper_rates(len(data)),
+            group_bits=self.profile.lattice.group_bits,
+        )
+        return encode(self.cover, mark, data)
+
+
+def capacity(cover: Pixels, profile: Profile) -> int:
+    """Bytes that a cover can carry; arguments and errors as of :meth:`PreparedCover.of`."""
+    return PreparedCover.of(cover, profile).capacity
 
 
 def write(cover: Pixels, data: bytes, profile: Profile) -> Pixels:
-    """Embed bytes in a cover.
-
-    Args:
-        cover: (H, W, 3); it is not changed.
-        data: at most :func:`capacity` bytes; the fewer, the more damage they survive.
-        profile: what they have to survive.
-
-    Returns:
-        (H, W, 3).
-
-    Raises:
-        UsageError: the data do not fit, or the cover is too large.
-    """
-    prepared, plan = _prepare(cover, profile)
-    if len(data) > plan.capacity:
-        raise UsageError(
-            f"{len(data)} bytes are too many for this picture, which holds {plan.capacity}",
-            hint="use a larger cover, less data or a higher quality",
-        )
-    rows, columns = whole_blocks(cover)
-    mark = RobustMark(
-        lattice=profile.lattice_number,
-        rows=rows,
-        columns=columns,
-        payload_bytes=len(data),
-        upper_rates=plan.upper_rates(len(data)),
-        group_bits=profile.lattice.group_bits,
-    )
-    return encode(prepared, mark, data)
+    """Embed bytes in a cover; see :class:`PreparedCover`."""
+    return PreparedCover.of(cover, profile).write(data)
 
 
 def read(pixels: Pixels) -> bytes:
@@ -81,9 +125,7 @@ def read(pixels: Pixels) -> bytes:
     """
     located = locate(pixels, LATTICES)
     if located is None:
-        quality = estimate_quality(forward_dct(luma_of(pixels)))
-        known = "" if quality is None else f"; it was compressed at about quality {quality}"
-        raise NotAnEmbeddingError(f"no mark was found in the picture{known}")
+        raise NotAnEmbeddingError("no mark was found in the picture" + likely_change(pixels))
     lattice = LATTICES[located.mark.lattice]
     try:
         return decode(located.reception, PayloadCodes(lattice, located.mark))
@@ -91,6 +133,28 @@ def read(pixels: Pixels) -> bytes:
         raise DamagedError(_likely_damage(located, lattice)) from error
     except ValueError as error:
         raise DamagedError("the mark of the picture is impossible") from error
+
+
+def likely_change(pixels: Pixels) -> str:
+    """What may have destroyed a mark that was not found, in words; empty if there is no sign.
+
+    Args:
+        pixels: (H, W, 3).
+    """
+    height, width = pixels.shape[:2]
+    for side in SIDES:
+        scale = side / max(height, width)
+        if scale == 1 or not 1 / _MOST_SCALED <= scale <= _MOST_SCALED:
+            continue
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        back = Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS)
+        located = locate_uncropped(np.array(back, np.uint8), LATTICES)
+        if located is not None:
+            return f": it was resized from {size[0]}x{size[1]} to {width}x{height}"
+    quality = estimate_quality(forward_dct(luma_of(pixels)))
+    if quality is None:
+        return ""
+    return f": it was compressed at about quality {quality}, or resized before that"
 
 
 def _likely_damage(located: Located, lattice: CoefficientLattice) -> str:
@@ -105,14 +169,3 @@ def _likely_damage(located: Located, lattice: CoefficientLattice) -> str:
     if lost > _MUCH:
         return f"{lost:.0%} of the picture were cut off or painted over, more than can be restored"
     return "the picture was changed more than can be restored"
-
-
-def _prepare(cover: Pixels, profile: Profile) -> tuple[LatticeCover, CarryingPlan]:
-    """The cover on its lattice, and what it carries."""
-    if max(whole_blocks(cover)) > MOST_BLOCKS:
-        raise UsageError(
-            f"a cover of {cover.shape[1]} x {cover.shape[0]} pixels is too large",
-            hint=f"a side has at most {MOST_BLOCKS * BLOCK} pixels",
-        )
-    prepared = LatticeCover.of(cover, profile.lattice)
-    return prepared, measure(prepared, hardest_channels(profile.lattice.quality))

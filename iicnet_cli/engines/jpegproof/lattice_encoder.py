@@ -30,7 +30,7 @@ class LatticeCover:
     """A cover and its coefficients on a lattice.
 
     Attributes:
-        pixels: (H, W, 3).
+        pixels: (H, W, 3) or (H, W).
         lattice: that the coefficients are put on.
         coefficients: (rows, columns, 8, 8).
         scaled: (rows, columns, P).

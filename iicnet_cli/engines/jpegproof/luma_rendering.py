@@ -30,7 +30,7 @@ def render(cover: Pixels, wanted: Floats, mask: Floats) -> Pixels:
     """Change a picture as little as possible so that its luma has the wanted coefficients.
 
     Args:
-        cover: (H, W, 3).
+        cover: (H, W, 3) or (H, W).
         wanted: (rows, columns, 8, 8), for the whole blocks of the cover.
         mask: (8, 8), 1 for the positions that matter and 0 for all others.
     """
@@ -40,7 +40,8 @@ def render(cover: Pixels, wanted: Floats, mask: Floats) -> Pixels:
     exact = cover[area].astype(np.float32)
     for _ in range(_PASSES):
         missing = (wanted - forward_dct(luma_of(pixels[area]))) * mask
-        exact += inverse_dct(missing)[..., None] * _DIRECTION
+        change = inverse_dct(missing)
+        exact += change if cover.ndim == 2 else change[..., None] * _DIRECTION
         np.clip(exact, 0, 255, out=exact)
         pixels[area] = np.rint(exact)
     return pixels

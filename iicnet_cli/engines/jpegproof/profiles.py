@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 from iicnet_cli.engines.jpegproof.coefficient_lattice import CoefficientLattice
+from iicnet_cli.engines.jpegproof.simulated_channels import SimulatedChannel, service
 from iicnet_cli.errors import UsageError
 
 LATTICES = (
@@ -37,6 +38,17 @@ class Profile:
     source: str
 
     @property
+    def channel(self) -> SimulatedChannel:
+        """What happens to a picture on this way, simulated."""
+        return service(self.name, self.quality, self.longest_side)
+
+    @property
+    def summary(self) -> str:
+        """The same in words."""
+        size = "" if self.longest_side is None else f", at most {self.longest_side} pixels a side"
+        return f"JPEG {self.quality}{size}"
+
+    @property
     def lattice_number(self) -> int:
         """Index into ``LATTICES``: the one that loses least and survives the quality."""
         return max(n for n, lattice in enumerate(LATTICES) if lattice.quality <= self.quality)
@@ -56,6 +68,9 @@ SERVICES = (
     Profile("whatsapp", 60, 1600, "reports of users: 1600 pixels, quality about 62"),
 )
 """The services that are simulated."""
+
+SIDES = tuple(sorted({each.longest_side for each in SERVICES if each.longest_side}))
+"""Pixels of the longer sides that they leave."""
 
 
 def jpeg_profile(quality: int = 75) -> Profile:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from iicnet_cli.pictures.arrays import Pixels
+from iicnet_cli.pictures.arrays import Pixels, as_colour
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +57,26 @@ class Noise:
 
 
 @dataclasses.dataclass(frozen=True)
+class Reduction:
+    """A picture that is too large is made smaller.
+
+    Attributes:
+        longest_side: pixels of the longer side, at most.
+    """
+
+    longest_side: int
+
+    def apply(self, pixels: Pixels) -> Pixels:
+        """(H, W, 3) as it arrives."""
+        height, width = pixels.shape[:2]
+        scale = self.longest_side / max(height, width)
+        if scale >= 1:
+            return pixels
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        return np.array(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS), np.uint8)
+
+
+@dataclasses.dataclass(frozen=True)
 class SimulatedChannel:
     """One way of a picture.
 
@@ -66,13 +86,22 @@ class SimulatedChannel:
     """
 
     name: str
-    steps: tuple[Recoding | Noise, ...]
+    steps: tuple[Recoding | Noise | Reduction, ...]
 
     def apply(self, pixels: Pixels) -> Pixels:
-        """(H, W, 3) as it arrives."""
+        """A picture (H, W, 3) or (H, W) as it arrives, (H, W, 3)."""
+        pixels = as_colour(pixels)
         for step in self.steps:
             pixels = step.apply(pixels)
         return pixels
+
+
+def service(name: str, quality: int, longest_side: int | None) -> SimulatedChannel:
+    """What a service does to a photo: it makes it smaller where it is too large, and a JPEG."""
+    recoding = jpeg(quality)
+    if longest_side is None:
+        return SimulatedChannel(name, (recoding,))
+    return SimulatedChannel(name, (Reduction(longest_side), recoding))
 
 
 def channels_from(quality: int) -> tuple[SimulatedChannel, ...]:

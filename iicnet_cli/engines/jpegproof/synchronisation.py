@@ -55,19 +55,27 @@ def locate(pixels: Pixels, lattices: Sequence[CoefficientLattice]) -> Located | 
     """
     if min(pixels.shape[:2]) < BLOCK or max(pixels.shape[:2]) > _LONGEST_SIDE:
         return None
-    blocks = ReceivedBlocks.of(pixels)
-    for number, lattice in enumerate(lattices):
-        mark = _read_mark(Reception.of(blocks, lattice), number, 0, 0)
-        if mark is not None:
-            return _placed(blocks, lattice, mark, 0, 0)
+    uncropped = locate_uncropped(pixels, lattices)
+    if uncropped is not None:
+        return uncropped
     for number, (y, x) in _likely_grids(luma_of(pixels), lattices):
         blocks = ReceivedBlocks.of(pixels[y:, x:])
         top, left = _find_place(Reception.of(blocks, lattices[number]))
         for inner, y_place, x_place in _readings(blocks, top, left):
             reception = Reception.of(inner, lattices[number])
-            mark = _read_mark(reception, number, y_place, x_place)
+            mark = read_mark(reception, number, y_place, x_place)
             if mark is not None:
                 return _placed(inner, lattices[number], mark, y_place, x_place)
+    return None
+
+
+def locate_uncropped(pixels: Pixels, lattices: Sequence[CoefficientLattice]) -> Located | None:
+    """The same, if nothing was cut off at the top or at the left, which is found out fast."""
+    blocks = ReceivedBlocks.of(pixels)
+    for number, lattice in enumerate(lattices):
+        mark = read_mark(Reception.of(blocks, lattice), number, 0, 0)
+        if mark is not None:
+            return _placed(blocks, lattice, mark, 0, 0)
     return None
 
 
@@ -152,8 +160,15 @@ def _find_place(reception: Reception) -> tuple[int, int]:
     return top, left
 
 
-def _read_mark(reception: Reception, lattice: int, top: int, left: int) -> RobustMark | None:
-    """The mark, if there is a valid one for this lattice and place."""
+def read_mark(reception: Reception, lattice: int, top: int, left: int) -> RobustMark | None:
+    """The mark, if there is a valid one.
+
+    Args:
+        reception: a part of the picture.
+        lattice: number of its lattice.
+        top: rows of blocks above the part.
+        left: columns of blocks to its left.
+    """
     rows, columns = reception.lost.shape
     ratios = reception.likelihoods(0)
     places, numbers = mark_cells(top + rows, left + columns, MARK_LENGTH)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from iicnet_cli.engines.base import Alteration
-from iicnet_cli.engines.file_engine import FileEngine
+from iicnet_cli.engines.file_engine import FileEngine, FileWriter
 from iicnet_cli.engines.lowbits import channel
 from iicnet_cli.errors import ContainerError
 from iicnet_cli.payload.lowbits_mark import read_lowbits_mark
 from iicnet_cli.pictures.arrays import Pixels
+
+DEFAULT_PSNR = 40.0
+"""Embeddings are held at this many dB, unless another number is asked for."""
 
 
 class LowBitsEngine(FileEngine):
@@ -18,11 +21,8 @@ class LowBitsEngine(FileEngine):
     def survives(self) -> frozenset[Alteration]:
         return frozenset({Alteration.METADATA_STRIPPED})
 
-    def capacity(self, reference: Pixels, psnr: float) -> int:
-        return channel.measured_capacity(reference, psnr)
-
-    def write(self, reference: Pixels, data: bytes) -> Pixels:
-        return channel.write(reference, data)
+    def writer_for(self, destination: str, embed_psnr: float | None) -> FileWriter:
+        return LowBitsWriter(DEFAULT_PSNR if embed_psnr is None else embed_psnr)
 
     def recognises(self, embedding: Pixels) -> bool:
         try:
@@ -32,3 +32,17 @@ class LowBitsEngine(FileEngine):
 
     def read(self, embedding: Pixels) -> bytes:
         return channel.read(embedding)
+
+
+class LowBitsWriter(FileWriter):
+    """Writes PNGs that arrive as they are, at a PSNR in dB."""
+
+    def __init__(self, embed_psnr: float) -> None:
+        self.embed_psnr = embed_psnr
+        self.limit = f"at {embed_psnr:g} dB"
+
+    def capacity(self, cover: Pixels) -> int:
+        return channel.measured_capacity(cover, self.embed_psnr)
+
+    def write(self, cover: Pixels, data: bytes) -> Pixels:
+        return channel.write(cover, data)

@@ -1,0 +1,75 @@
+"""The channel in the DCT lattice as a :class:`FileEngine`."""
+
+from __future__ import annotations
+
+from iicnet_cli.engines.base import Alteration
+from iicnet_cli.engines.file_engine import FileEngine, FileWriter
+from iicnet_cli.engines.jpegproof import jpeg_channel
+from iicnet_cli.engines.jpegproof.jpeg_files import encode_jpeg
+from iicnet_cli.engines.jpegproof.profiles import LATTICES, Profile, find_profile
+from iicnet_cli.engines.jpegproof.simulated_channels import hardest_channels
+from iicnet_cli.engines.jpegproof.synchronisation import locate
+from iicnet_cli.errors import UsageError
+from iicnet_cli.pictures.arrays import Pixels, as_colour
+
+EXPECTED_PSNR = 37.0
+"""PSNR in dB that embeddings have about, whatever they have to survive."""
+
+
+class JpegProofEngine(FileEngine):
+    """Carries files where JPEG does not reach them."""
+
+    name = "jpegproof"
+
+    def survives(self) -> frozenset[Alteration]:
+        return frozenset(Alteration) - {Alteration.RESIZE}
+
+    def writer_for(self, destination: str, embed_psnr: float | None) -> FileWriter:
+        if embed_psnr is not None:
+            raise UsageError(
+                f"--target-embed-psnr has no use with --for {destination}: what has to be survived "
+                "decides",
+                hint="a higher quality of JPEG, as in --for jpeg:85, changes the picture less",
+            )
+        return JpegProofWriter(find_profile(destination))
+
+    def recognises(self, embedding: Pixels) -> bool:
+        return locate(as_colour(embedding), LATTICES) is not None
+
+    def likely_change(self, picture: Pixels) -> str:
+        return jpeg_channel.likely_change(as_colour(picture))
+
+    def read(self, embedding: Pixels) -> bytes:
+        return jpeg_channel.read(as_colour(embedding))
+
+
+class JpegProofWriter(FileWriter):
+    """Writes pictures that survive what a profile says.
+
+    It remembers the cover that it saw last, for measuring what that holds takes most of the time.
+    """
+
+    embed_psnr = EXPECTED_PSNR
+    arrives_exact = False
+    suffixes = (".png", ".jpg", ".jpeg")
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+        self.limit = f"for {profile.name}"
+        self.longest_side = profile.longest_side
+        self.channels = hardest_channels(profile.lattice.quality)
+        self._prepared: jpeg_channel.PreparedCover | None = None
+
+    def capacity(self, cover: Pixels) -> int:
+        return self._prepare(cover).capacity
+
+    def write(self, cover: Pixels, data: bytes) -> Pixels:
+        return self._prepare(cover).write(data)
+
+    def encode_jpeg(self, embedding: Pixels) -> bytes:
+        return encode_jpeg(embedding, self._profile.lattice)
+
+    def _prepare(self, cover: Pixels) -> jpeg_channel.PreparedCover:
+        if self._prepared is None or not self._prepared.is_of(cover):
+            self._prepared = jpeg_channel.PreparedCover.of(cover, self._profile)
+        return self._prepared
