@@ -23,6 +23,7 @@ from iicnet_cli.inference.winograd import (
     TILE,
     TILES_AT_ONCE,
     Plane,
+    aligned,
     interpolate,
     multiply_row,
     multiply_tiles,
@@ -34,12 +35,15 @@ Values = NDArray[np.float32]
 Convolution = tuple[Values, Values]
 """One 3x3 layer: kernel (36, inputs, outputs) and bias (outputs,)."""
 
+GROUP = 8
+"""The channels of u_t and of u_b are padded to a multiple of this."""
+
 _KEPT_ROWS = 3 * TILE
 """Rows that are kept of a layer's output, those of three strips."""
 
 
 def _emit_activate(typing, product, bias, raw, active, numbers, *, adds):  # type: ignore[no-untyped-def]
-    """8 channels of a tile, added to ``raw`` if ``adds``: there, and through a GELU."""
+    """16 channels of a tile, added to ``raw`` if ``adds``: there, and through a GELU."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         at, position, channel, to, to_active, row, pixel = cgutils.unpack_tuple(builder, args[4])  # type: ignore[no-untyped-call]
@@ -70,12 +74,12 @@ def _emit_shift(typing, product, bias, u, sign, numbers):  # type: ignore[no-unt
             memory_of(context, builder, signature, args, i, offset)
             for i, offset in enumerate((at, channel, to))
         )
-        sign = splat(builder, args[3], LANES)
-        offset = added.load(LANES)
-        for y, line in enumerate(interpolate(builder, start, position)):
+        sign = splat(builder, args[3], GROUP)
+        offset = added.load(GROUP)
+        for y, line in enumerate(interpolate(builder, start, position, GROUP)):
             for x, value in enumerate(line):
                 place = builder.add(multiple(builder, row, y), multiple(builder, pixel, x))
-                target.store(sign * (value + offset) + target.load(LANES, place), place)
+                target.store(sign * (value + offset) + target.load(GROUP, place), place)
         return context.get_dummy_value()
 
     return types.void(product, bias, u, sign, types.UniTuple(types.intp, 6)), codegen  # type: ignore[no-untyped-call]
@@ -86,7 +90,7 @@ def _emit_scale(typing, product, bias, u, sign, numbers):  # type: ignore[no-unt
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         at, position, channel, to, row, pixel = cgutils.unpack_tuple(builder, args[4])  # type: ignore[no-untyped-call]
-        lanes = at.type(LANES)
+        lanes = at.type(GROUP)
         tiles, offsets = (
             [
                 memory_of(context, builder, signature, args, i, place)
@@ -95,15 +99,15 @@ def _emit_scale(typing, product, bias, u, sign, numbers):  # type: ignore[no-unt
             for i, offset in enumerate((at, channel))
         )
         target = memory_of(context, builder, signature, args, 2, to)
-        sign = splat(builder, args[3], LANES)
-        g, h1 = (interpolate(builder, tile, position) for tile in tiles)
-        g_offset, h1_offset = (offset.load(LANES) for offset in offsets)
+        sign = splat(builder, args[3], GROUP)
+        g, h1 = (interpolate(builder, tile, position, GROUP) for tile in tiles)
+        g_offset, h1_offset = (offset.load(GROUP) for offset in offsets)
         for y in range(TILE):
             for x in range(TILE):
                 place = builder.add(multiple(builder, row, y), multiple(builder, pixel, x))
                 factor = scale_factor(g[y][x] + g_offset, sign)
                 shift = h1[y][x] + h1_offset
-                value = target.load(LANES, place)
+                value = target.load(GROUP, place)
                 forward, inverse = value * factor + shift, (value - shift) * factor
                 target.store(sign.where_above(0, forward, inverse), place)
         return context.get_dummy_value()
@@ -150,8 +154,12 @@ def run_subnet(
         strips: the first one to be changed, and the one after the last.
     """
     last, features = len(layers) - 1, layers[0][1].size
-    active = np.zeros((last, _KEPT_ROWS, u.shape[1], features), np.float32)
-    raw = np.zeros((TILE * last, u.shape[1], features), np.float32)
+    active = aligned(last * _KEPT_ROWS * u.shape[1] * features).reshape(
+        (last, _KEPT_ROWS, u.shape[1], features)
+    )
+    raw = aligned(last * TILE * u.shape[1] * features).reshape(
+        (last * TILE, u.shape[1], features)
+    )
     scratch = _scratch(layers)
     for time in range(strips[0] - last, strips[1] + last):
         for index in range(last):
@@ -184,8 +192,10 @@ def _scratch(layers: tuple[Convolution, ...]) -> tuple[Values, Values]:
     for kernel, _ in layers:
         inputs = max(inputs, (kernel.shape[1] + LANES - 1) // LANES * LANES)
         outputs = max(outputs, kernel.shape[2])
-    size = POSITIONS * TILES_AT_ONCE
-    return np.zeros(size * inputs, np.float32), np.zeros(size * outputs, np.float32)
+    return (
+        aligned(POSITIONS * TILES_AT_ONCE * inputs),
+        aligned(POSITIONS * TILES_AT_ONCE * outputs),
+    )
 
 
 @compiled_fast
@@ -263,11 +273,11 @@ def _change_strip(
             to = (2 + place[0]) * row + (1 + TILE * (first + t)) * channels + place[1]
             at, position = t * outputs, TILES_AT_ONCE * outputs
             if scales:
-                for c in range(0, outputs // 2, LANES):
+                for c in range(0, outputs // 2, GROUP):
                     numbers = at + 2 * c, position, 2 * c, to + c, row, channels
                     _scale(product, bias, u, sign, numbers)
             else:
-                for c in range(0, outputs, LANES):
+                for c in range(0, outputs, GROUP):
                     numbers = at + c, position, c, to + c, row, channels
                     _shift(product, bias, u, sign, numbers)
 

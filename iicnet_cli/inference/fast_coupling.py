@@ -22,14 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from iicnet_cli.inference.coupling_strips import Convolution, Values, run_subnet
-from iicnet_cli.inference.winograd import (
-    COLUMNS_OF_PRODUCT,
-    LANES,
-    TILE,
-    Plane,
-    transform_kernel,
-)
+from iicnet_cli.inference.coupling_strips import GROUP, Convolution, Values, run_subnet
+from iicnet_cli.inference.winograd import LANES, TILE, Plane, transform_kernel
 from iicnet_cli.network.coupling import (
     CouplingBlock,
     CouplingLayers,
@@ -112,8 +106,8 @@ class _Pass:
         self, parts: tuple[int, int], picture: Tensor, mixing: Values | None = None
     ) -> None:
         self._height, self._width = picture.shape[1:]
-        self._places, self._start = _places(parts), _padded(parts[0], LANES)
-        channels = self._start + _padded(parts[1], LANES)
+        self._places, self._start = _places(parts), _padded(parts[0], GROUP)
+        channels = self._start + _padded(parts[1], GROUP)
         self._u, self._mixed = (self._plane(channels) for _ in range(2))
         matrix = np.eye(channels, dtype=np.float32) if mixing is None else mixing
         values = picture.permute(1, 2, 0) @ torch.from_numpy(matrix[self._places])
@@ -135,7 +129,8 @@ class _Pass:
 
     def _plane(self, channels: int) -> Plane:
         rows, columns = (_padded(n, TILE) + 2 for n in (self._height, self._width))
-        return np.zeros((rows, columns, channels), np.float32)
+        size = rows * columns * channels
+        return np.zeros(size + LANES, np.float32)[:size].reshape(rows, columns, channels)
 
     def _inside(self, plane: Plane) -> Plane:
         return plane[1 : self._height + 1, 1 : self._width + 1]
@@ -165,7 +160,7 @@ def _padded(length: int, multiple: int) -> int:
 def _places(parts: tuple[int, int]) -> NDArray[np.intp]:
     """Where the channels of u_t and u_b lie in a plane."""
     top, bottom = parts
-    return np.concatenate([np.arange(top), _padded(top, LANES) + np.arange(bottom)])
+    return np.concatenate([np.arange(top), _padded(top, GROUP) + np.arange(bottom)])
 
 
 @torch.no_grad()
@@ -175,18 +170,18 @@ def _prepare_block(mixing: nn.Module, block: nn.Module) -> _Block:
     assert isinstance(block.affine, FusedAffineNets)
     top, bottom = block.parts
     places = _places((top, bottom))
-    channels = sum(_padded(part, LANES) for part in block.parts)
+    channels = sum(_padded(part, GROUP) for part in block.parts)
     weight = mixing.weight.double().numpy()
     matrices = (
         _place(_place(matrix.T, 0, places, channels), 1, places, channels).astype(np.float32)
         for matrix in (weight, np.linalg.inv(weight))
     )
     c = np.arange(bottom)
-    g = c // LANES * 2 * LANES + c % LANES  # 8 channels of g, then 8 of h1
+    g = c // GROUP * 2 * GROUP + c % GROUP  # 8 channels of g, then 8 of h1
     return _Block(
         *matrices,
         h2=_prepare_subnet(block.h2, np.arange(top)),
-        affine=_prepare_subnet(block.affine.g_h1, np.concatenate([g, g + LANES])),
+        affine=_prepare_subnet(block.affine.g_h1, np.concatenate([g, g + GROUP])),
     )
 
 
@@ -201,7 +196,7 @@ def _prepare_subnet(net: nn.Module, outputs: NDArray[np.intp]) -> tuple[Convolut
 def _prepare(layer: nn.Module, outputs: NDArray[np.intp]) -> Convolution:
     assert isinstance(layer, nn.Conv2d)
     assert layer.bias is not None
-    length = _padded(int(outputs.max()) + 1, COLUMNS_OF_PRODUCT)
+    length = _padded(int(outputs.max()) + 1, LANES)
     weight, bias = (_place(x.numpy(), 0, outputs, length) for x in (layer.weight, layer.bias))
     return transform_kernel(weight), bias.astype(np.float32)
 

@@ -11,14 +11,14 @@ at the points 0, 1, -1, 2, -2 and infinity, one point a row of the matrices: G e
 B' (transposed: Toom-Cook) the inputs, A' interpolates.
 
 At each of the 36 positions the sum over channels is a matrix product, tiles by channels, which is
-where most time goes. The steps in it work on vectors of 8 or 16 channels, written as LLVM code:
+where most time goes. The steps in it work on vectors of 16 channels, written as LLVM code:
 
 1. ``_transform_input``: B' D B of one window;
 2. ``_multiply``: 6 tiles by 16 output channels, the sums in registers;
 3. :func:`interpolate`: A' M A of one tile. What is done with a tile then is up to the caller.
 
 Activations are planes of (rows, columns + 2, channels) float32: a border of zeros is around them,
-and the number of columns is a multiple of 4.
+and the number of columns is a multiple of 4. The memory of a plane goes on for 16 numbers.
 """
 
 from __future__ import annotations
@@ -37,10 +37,8 @@ from iicnet_cli.jit import compiled_fast
 
 Plane = NDArray[np.float32]
 
-LANES = 8
-"""Tiles are transformed in vectors of this many channels; planes have a multiple of it."""
-COLUMNS_OF_PRODUCT = 16
-"""Matrices are multiplied in vectors of this many columns, the outputs of a kernel."""
+LANES = 16
+"""A vector has this many channels, which fill a cache line; outputs of a kernel are a multiple."""
 TILE = 4
 """A tile has this many rows and columns of outputs."""
 
@@ -111,23 +109,26 @@ def _along_both_axes(transform: Any, square: list[list[Vector]]) -> list[list[Ve
     return [transform(list(row)) for row in zip(*columns, strict=True)]
 
 
-def interpolate(builder: Any, product: Memory, position: Any) -> list[list[Vector]]:
+def interpolate(
+    builder: Any, product: Memory, position: Any, lanes: int = LANES
+) -> list[list[Vector]]:
     """Write code for A' M A of one tile: 4x4 vectors of channels.
 
     Args:
         builder: of LLVM code.
         product: of the tile and some channels, at the first position.
         position: the offset from one position to the next.
+        lanes: number of channels.
     """
     square = [
-        [product.load(LANES, multiple(builder, position, _WINDOW * y + x)) for x in range(_WINDOW)]
+        [product.load(lanes, multiple(builder, position, _WINDOW * y + x)) for x in range(_WINDOW)]
         for y in range(_WINDOW)
     ]
     return _along_both_axes(_interpolate, square)
 
 
 def _emit_transform_input(typing, source, rows, target, numbers):  # type: ignore[no-untyped-def]
-    """8 channels of one window of 6x6 pixels to 36 positions."""
+    """16 channels of one window of 6x6 pixels to 36 positions."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         at, pixel, to, position = cgutils.unpack_tuple(builder, args[3])  # type: ignore[no-untyped-call]
@@ -161,7 +162,7 @@ def _emit_multiply(typing, left, right, out, numbers):  # type: ignore[no-untype
             memory_of(context, builder, signature, args, i, offset)
             for i, offset in enumerate((at, by, to))
         )
-        lanes, rows = COLUMNS_OF_PRODUCT, range(_TILES_OF_KERNEL)
+        lanes, rows = LANES, range(_TILES_OF_KERNEL)
         before = builder.block
         loop, after = builder.append_basic_block("k"), builder.append_basic_block("done")
         builder.branch(loop)
@@ -192,6 +193,14 @@ _multiply: Any = intrinsic(_emit_multiply)
 
 
 @compiled_fast
+def aligned(size: int) -> NDArray[np.float32]:
+    """Zeros that begin with a cache line, so that no vector of 16 lies in two."""
+    numbers = np.zeros(size + LANES, np.float32)
+    start = -(numbers.ctypes.data // 4) % LANES
+    return numbers[start : start + size]
+
+
+@compiled_fast
 def multiply_tiles(
     source: Plane,
     place: tuple[int, int],
@@ -207,7 +216,7 @@ def multiply_tiles(
         place: first row of the windows, and first channel.
         kernel: (36, inputs, outputs) of :func:`transform_kernel`.
         tiles: the first one and their number, at most ``TILES_AT_ONCE``.
-        left: scratch of 36 * ``TILES_AT_ONCE`` times the inputs, padded to a multiple of 8.
+        left: scratch of 36 * ``TILES_AT_ONCE`` times the inputs, padded to a multiple of 16.
         product: (36, ``TILES_AT_ONCE``, outputs), the result, flattened.
     """
     (row, channel), (first, count) = place, tiles
@@ -229,11 +238,12 @@ def multiply_tiles(
             numbers = at, channels, t * stride + c, TILES_AT_ONCE * stride
             _transform_input(source, lines, left, numbers)
     for position in range(POSITIONS):
-        for n in range(0, outputs, COLUMNS_OF_PRODUCT):
+        for n in range(0, outputs, LANES):
             by = position * inputs * outputs + n
             for t in range(0, count, _TILES_OF_KERNEL):
-                at = position * TILES_AT_ONCE + t
-                numbers = at * stride, stride, by, outputs, at * outputs + n, outputs, inputs
+                at = position * TILES_AT_ONCE * stride + t * stride
+                to = position * TILES_AT_ONCE * outputs + t * outputs + n
+                numbers = at, stride, by, outputs, to, outputs, inputs
                 _multiply(left, kernel, product, numbers)
 
 
@@ -243,7 +253,7 @@ def multiply_row(source: Plane, weight: NDArray[np.float32], out: Plane, row: in
     columns, channels = source.shape[1], source.shape[2]
     for at in range(0, columns, _TILES_OF_KERNEL):
         start = (row * columns + min(at, columns - _TILES_OF_KERNEL)) * channels
-        for column in range(0, channels, COLUMNS_OF_PRODUCT):
-            n = min(column, channels - COLUMNS_OF_PRODUCT)
+        for column in range(0, channels, LANES):
+            n = min(column, channels - LANES)
             numbers = start, channels, n, channels, start + n, channels, channels
             _multiply(source, weight, out, numbers)
