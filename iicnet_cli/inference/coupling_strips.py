@@ -116,11 +116,11 @@ def _emit_scale(typing, product, bias, u, sign, numbers):  # type: ignore[no-unt
 
 
 def _emit_activate_first(typing, product, bias, raw, active, numbers):  # type: ignore[no-untyped-def]
-    return _emit_activate(typing, product, bias, raw, active, numbers, adds=False)
+    return _emit_activate(typing, product, bias, raw, active, numbers, adds=False)  # type: ignore[no-untyped-call]
 
 
 def _emit_activate_sum(typing, product, bias, raw, active, numbers):  # type: ignore[no-untyped-def]
-    return _emit_activate(typing, product, bias, raw, active, numbers, adds=True)
+    return _emit_activate(typing, product, bias, raw, active, numbers, adds=True)  # type: ignore[no-untyped-call]
 
 
 _activate_first: Any = intrinsic(_emit_activate_first)
@@ -157,14 +157,13 @@ def run_subnet(
     active = aligned(last * _KEPT_ROWS * u.shape[1] * features).reshape(
         (last, _KEPT_ROWS, u.shape[1], features)
     )
-    raw = aligned(last * TILE * u.shape[1] * features).reshape(
-        (last * TILE, u.shape[1], features)
-    )
+    raw = aligned(last * TILE * u.shape[1] * features).reshape((last * TILE, u.shape[1], features))
     scratch = _scratch(layers)
     for time in range(strips[0] - last, strips[1] + last):
         for index in range(last):
             strip = time - index
-            if strip < strips[0] - last + index:
+            around = (last - index + TILE - 1) // TILE  # strips of whose rows the last layer needs
+            if not strips[0] - around <= strip < strips[1] + around:
                 continue
             row = TILE * strip % _KEPT_ROWS
             if 0 <= TILE * strip < shape[0]:

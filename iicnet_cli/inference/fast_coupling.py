@@ -106,16 +106,18 @@ class _Pass:
         self, parts: tuple[int, int], picture: Tensor, mixing: Values | None = None
     ) -> None:
         self._height, self._width = picture.shape[1:]
-        self._places, self._start = _places(parts), _padded(parts[0], GROUP)
+        self._parts, self._start = parts, _padded(parts[0], GROUP)
         channels = self._start + _padded(parts[1], GROUP)
         self._u, self._mixed = (self._plane(channels) for _ in range(2))
         matrix = np.eye(channels, dtype=np.float32) if mixing is None else mixing
-        values = picture.permute(1, 2, 0) @ torch.from_numpy(matrix[self._places])
-        self._inside(self._u)[:] = values.numpy()
+        values = picture.permute(1, 2, 0).numpy()
+        np.matmul(values, matrix[_places(parts)], out=self._inside(self._u))
 
     def result(self) -> Tensor:
         """(1, M, H, W), in memory with the channels last."""
-        values = self._inside(self._u)[..., self._places]
+        (top, bottom), start = self._parts, self._start
+        inside = self._inside(self._u)
+        values = np.concatenate([inside[..., :top], inside[..., start : start + bottom]], axis=2)
         return torch.from_numpy(values).permute(2, 0, 1)[None]
 
     def change(
@@ -172,14 +174,16 @@ def _prepare_block(mixing: nn.Module, block: nn.Module) -> _Block:
     places = _places((top, bottom))
     channels = sum(_padded(part, GROUP) for part in block.parts)
     weight = mixing.weight.double().numpy()
-    matrices = (
-        _place(_place(matrix.T, 0, places, channels), 1, places, channels).astype(np.float32)
-        for matrix in (weight, np.linalg.inv(weight))
-    )
+
+    def spread(matrix: NDArray[np.float64]) -> Values:
+        rows = _place(matrix.T, 0, places, channels)
+        return _place(rows, 1, places, channels).astype(np.float32)
+
     c = np.arange(bottom)
     g = c // GROUP * 2 * GROUP + c % GROUP  # 8 channels of g, then 8 of h1
     return _Block(
-        *matrices,
+        mixing=spread(weight),
+        unmixing=spread(np.linalg.inv(weight)),
         h2=_prepare_subnet(block.h2, np.arange(top)),
         affine=_prepare_subnet(block.affine.g_h1, np.concatenate([g, g + GROUP])),
     )

@@ -115,7 +115,7 @@ class Memory:
 def memory_of(
     context: Any, builder: Any, signature: Any, args: Any, index: int, offset: Any
 ) -> Memory:
-    """What an argument of an intrinsic, a C-contiguous array of float32, holds from an offset on."""
+    """What an argument, a C-contiguous array of float32, holds from an offset on."""
     array = context.make_array(signature.args[index])(context, builder, args[index])
     return Memory(builder, builder.gep(array.data, [offset]))
 

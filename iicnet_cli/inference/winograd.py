@@ -235,8 +235,8 @@ def multiply_tiles(
     for t in range(count):
         for c in range(0, stride, LANES):
             at = TILE * (first + t) * channels + channel + c
-            numbers = at, channels, t * stride + c, TILES_AT_ONCE * stride
-            _transform_input(source, lines, left, numbers)
+            window = at, channels, t * stride + c, TILES_AT_ONCE * stride
+            _transform_input(source, lines, left, window)
     for position in range(POSITIONS):
         for n in range(0, outputs, LANES):
             by = position * inputs * outputs + n
