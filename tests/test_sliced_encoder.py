@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
-from iicnet_cli.engines.network import sliced_encoder
+from iicnet_cli.engines.network import enhancement_layer, sliced_encoder
 from iicnet_cli.engines.network.enhancement_layer import LayerPlan
 from iicnet_cli.engines.network.sliced_encoder import (
     LayerRequest,
@@ -21,6 +21,7 @@ from iicnet_cli.engines.network.sliced_encoder import (
     layer_capacity,
     restored_pictures,
 )
+from iicnet_cli.engines.network.residual_codec import USUAL_SPEED
 from iicnet_cli.inference.runner import Passes, Runner, Tick, ignore_tick
 from iicnet_cli.payload.mark_pixels import read_mark
 from iicnet_cli.pictures.arrays import (
@@ -91,13 +92,14 @@ class Encoding:
 
 
 class RecordingPasses:
-    """A runner that remembers which rows were restored."""
+    """A runner that remembers which rows were restored, and from how many of the embedding."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self.config, self.noise_shaping = runner.config, runner.noise_shaping
         self.scale, self.reference, self.embed = runner.scale, runner.reference, runner.embed
         self.restored: list[slice | None] = []
+        self.heights: list[int] = []
 
     def restore_fixed_point(
         self,
@@ -107,6 +109,8 @@ class RecordingPasses:
         tick: Tick = ignore_tick,
     ) -> FixedPoint:
         self.restored.append(rows)
+        pixels = embedding if isinstance(embedding, np.ndarray) else embedding.pixels
+        self.heights.append(len(pixels))
         return self._runner.restore_fixed_point(embedding, dtype, rows, tick)
 
     def restore(
@@ -227,6 +231,29 @@ def test_each_slice_corrects_the_rounding_before_it(monkeypatch: pytest.MonkeyPa
     assert one.slices == 1 and several.slices > 2
     assert abs(len(one.mark.enhancement) - len(several.mark.enhancement)) < 10
     assert several.error < 0.92 * one.error
+
+
+def test_large_pictures_are_planned_from_samples_and_hardly_coded_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    speeds = []
+    encode_parts = enhancement_layer.encode_parts
+
+    def recording(*arguments: Any) -> list[bytes]:
+        speeds.append(arguments[-1])
+        return encode_parts(*arguments)
+
+    monkeypatch.setattr(enhancement_layer, "encode_parts", recording)
+    passes = RecordingPasses(small_runner())
+    height = 480
+    encoding = Encoding(passes, group_of(2, height, 432))
+    assert encoding.slices == sliced_encoder.MAX_SLICES
+    assert passes.heights[0] < height / 2
+    assert len(passes.restored) == 1 + encoding.slices
+    layer = encoding.mark.enhancement
+    assert len(layer.rstrip(b"\0")) > 0.9 * len(layer)
+    assert encoding.error < 0.5 * encoding.base_error
+    assert encoding.slices <= speeds.count(USUAL_SPEED) <= encoding.slices + 2
 
 
 @pytest.mark.parametrize("bits", [1, 6])

@@ -28,6 +28,14 @@ GAIN_OF_LEVEL = 1.05
 ZERO_VALUE = 128
 """The sample value that stands for no difference."""
 
+_AOM_OPTIONS = {
+    "tune": "psnr",  # nobody looks at the differences themselves; this gains half a decibel
+    # Differences are much like noise: other sizes of blocks cost a fifth of the time and gain
+    # 0.02 dB.
+    "min-partition-size": "8",
+    "max-partition-size": "16",
+}
+
 
 def codec_unavailable_reason() -> str | None:
     """Why there is no AVIF codec here, in words; ``None`` if there is one."""
@@ -69,8 +77,7 @@ def encode_difference(
         quality=quality,
         speed=speed,
         subsampling="4:4:4",
-        # Nobody looks at the differences themselves; tuning for PSNR gains half a decibel.
-        advanced={"tune": "psnr"},
+        advanced=_AOM_OPTIONS,
     )
     return file.getvalue()
 
