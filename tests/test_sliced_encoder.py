@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike
 
 from iicnet_cli.engines.network import enhancement_layer, sliced_encoder
 from iicnet_cli.engines.network.enhancement_layer import LayerPlan
+from iicnet_cli.engines.network.residual_codec import USUAL_SPEED
 from iicnet_cli.engines.network.sliced_encoder import (
     LayerRequest,
     encode_with_layer,
@@ -21,7 +22,6 @@ from iicnet_cli.engines.network.sliced_encoder import (
     layer_capacity,
     restored_pictures,
 )
-from iicnet_cli.engines.network.residual_codec import USUAL_SPEED
 from iicnet_cli.inference.runner import Passes, Runner, Tick, ignore_tick
 from iicnet_cli.payload.mark_pixels import read_mark
 from iicnet_cli.pictures.arrays import (

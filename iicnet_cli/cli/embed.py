@@ -129,7 +129,7 @@ BackgroundOption = Annotated[
 EffortOption = Annotated[
     int,
     typer.Option(
-        help="0: the network alone, in a third of the time. 1: with the corrections of --enhance. "
+        help="0: the network alone, in half of the time. 1: with the corrections of --enhance. "
         "2 to 10: also search for an embedding that restores better; 2 takes about ten times as "
         "long as 1, 5 twenty times, 10 forty times.",
         min=0,
