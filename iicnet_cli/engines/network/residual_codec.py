@@ -30,8 +30,8 @@ ZERO_VALUE = 128
 
 _AOM_OPTIONS = {
     "tune": "psnr",  # nobody looks at the differences themselves; this gains half a decibel
-    # Differences are much like noise: other sizes of blocks cost a fifth of the time and gain
-    # 0.02 dB.
+    # Differences are much like noise: other sizes of blocks take a fifth of the time and gain
+    # 0.02 dB at most.
     "min-partition-size": "8",
     "max-partition-size": "16",
 }
