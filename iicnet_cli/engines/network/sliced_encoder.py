@@ -46,7 +46,7 @@ embedding that the layer may take."""
 _ROUNDING_MSE_KEPT = 1.0
 """About this share of the mean squared error of rounding remains in the restored pictures, besides
 what the layer leaves; 0.6 to 3, depending on picture and network."""
-_SAMPLED_SHARE, _SAMPLE_MULTIPLE, _MIN_SAMPLED_SLICE = 0.2, 8, 72
+_SAMPLED_SHARE, _SAMPLE_MULTIPLE, _MIN_SAMPLED_SLICE = 0.3, 8, 72
 """Layers are planned from this share of the rows of each slice, in multiples of so many rows, which
 are also restored above and below; and only if slices have so many rows of the embedding."""
 _MIN_COMPARED = 256
