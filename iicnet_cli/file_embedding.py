@@ -49,6 +49,9 @@ from iicnet_cli.simulated_delivery import deliver
 from iicnet_cli.tasks import choose_task, open_source
 from iicnet_cli.tasks.task import PictureSource, Task
 
+_PSNR_MARGIN = 0.05
+"""Embeddings are held by so many dB above a floor, for they miss by a few hundredths."""
+
 
 @dataclass(frozen=True)
 class FileJob:
@@ -138,11 +141,29 @@ def open_file_job(
     if model is not None:
         raise UsageError("--model is for the network", hint="leave --model or --for out")
     engine = open_file_engine(options.engine)
-    writer = engine.writer_for(options.destination, options.target_embed_psnr)
+    writer = _writer_for(engine, options)
     paths, chosen = choose_task(inputs, task, options)
     # One frame at a time, so that clips of any length fit into memory.
     source = open_source(chosen, paths, chosen.pictures_per_group(paths) or 1, options)
     return FileJob(chosen, engine, writer, source, options, listener, guessed=task is None)
+
+
+def _writer_for(engine: FileEngine, options: EmbedOptions) -> FileWriter:
+    """What writes the embeddings, above the floor of quality if their PSNR can be chosen.
+
+    Raises:
+        UsageError: as of ``FileEngine.writer_for``, or what was asked for contradicts itself.
+    """
+    target, least = options.target_embed_psnr, options.min_psnr
+    if target is not None and least is not None and target < least:
+        raise UsageError(
+            f"--target-embed-psnr {target:g} makes embeddings below --min-psnr {least:g}",
+            hint="leave --target-embed-psnr out, or raise it",
+        )
+    writer = engine.writer_for(options.destination, target)
+    if target is not None or least is None or not writer.arrives_exact:
+        return writer
+    return engine.writer_for(options.destination, max(writer.embed_psnr, least + _PSNR_MARGIN))
 
 
 def embed_files(job: FileJob, output: Path, *, overwrite: bool) -> EmbedReport:

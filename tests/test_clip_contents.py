@@ -88,6 +88,23 @@ def test_a_floor_of_quality_makes_more_parts(tmp_path: Path) -> None:
     assert quality[0] < 34 < quality[1]
 
 
+@pytest.mark.slow
+def test_every_part_restores_above_the_floor(tmp_path: Path) -> None:
+    """Also where the first frames take far fewer bytes than those that follow."""
+    still = np.repeat(SCENES[:1], 4, axis=0)
+    clip = write_clip(tmp_path / "still-then-scenes.mkv", np.concatenate([still, SCENES]))
+    parts = parts_of(clip, 2500, min_psnr=34)
+    found = frames_in(parts, tmp_path)
+    first = 0
+    for part in parts:
+        shown = range(first, first + part.frames)
+        originals = np.concatenate([still, SCENES])
+        assert np.mean([min(99, psnr(found[i], originals[i])) for i in shown]) > 33.9
+        first += part.frames
+    assert first == 8
+    assert max(part.frames for part in parts) > min(part.frames for part in parts)
+
+
 def test_only_a_part_of_a_clip_is_no_file(clip: Path) -> None:
     (part,) = parts_of(clip, 10**6, frames=3)
     assert part.frames == 3

@@ -174,6 +174,18 @@ def test_pictures_in_memory(photo_files: list[Path]) -> None:
     assert psnr(found[0], pictures[0]) > 38
 
 
+def test_the_embedding_is_held_above_a_floor_of_quality(
+    run: Run, photo_files: list[Path], tmp_path: Path
+) -> None:
+    floor = ("--for", "file", "--min-psnr", "43")
+    done(run("embed", *photo_files, "-o", tmp_path / "p.png", *floor))
+    assert psnr(pixels(tmp_path / "p.png"), pixels(photo_files[0])) > 43
+    contradictory = (*floor, "--target-embed-psnr", "40")
+    failed = run("embed", *photo_files, "-o", tmp_path / "q.png", *contradictory)
+    assert failed.exit_code == 2
+    assert "--target-embed-psnr 40 makes embeddings below --min-psnr 43" in failed.stderr
+
+
 def test_a_dry_run_writes_nothing(run: Run, photo_files: list[Path], tmp_path: Path) -> None:
     result = done(run("embed", *photo_files, "--for", "file", "--dry-run"))
     assert "with lowbits" in result.stdout

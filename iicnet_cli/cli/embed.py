@@ -140,7 +140,7 @@ TargetEmbedOption = Annotated[
     float | None,
     typer.Option(
         help="Keep the embedding at this many dB. With --for edits, the search does, by default as "
-        "good as without it; with --for file the default is 40.",
+        "good as without it; with --for file the default is 40, or --min-psnr if that is higher.",
         metavar="DB",
     ),
 ]
@@ -159,7 +159,8 @@ DryRunOption = Annotated[
     bool,
     typer.Option(
         "--dry-run",
-        help="Write nothing. Estimate size, tiles, seconds and dB from parts of the pictures.",
+        help="Write nothing. Estimate size, tiles, seconds and dB from parts of the pictures; with "
+        "--for file, make all of it and throw it away.",
     ),
 ]
 VerifyOption = Annotated[

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -32,7 +32,6 @@ from iicnet_cli.contents.part import (
 from iicnet_cli.errors import QualityError
 from iicnet_cli.media.clip_packets import Packet, add_sound, cut_sound, packets_of
 from iicnet_cli.media.compact_clips import (
-    SHORT_CLIP,
     CompactCodec,
     codec_for,
     codec_note,
@@ -51,15 +50,15 @@ from iicnet_cli.tasks.task import SourceDescription
 
 DEFAULT_LEAST_PSNR = 36.0
 """A clip is cut into several embeddings if its frames would restore below this many dB in one."""
-_DB_PER_OCTAVE = 2.3
-"""Twice the bytes restore a clip better by about this many dB."""
-_MOST_DB_PER_OCTAVE = 4.0
-"""The same at high rates."""
+_DB_PER_OCTAVE, _MOST_DB_PER_OCTAVE = 2.3, 4.0
+"""Twice the bytes restore a clip better by about so many dB, at low and at high rates."""
+_HIGH_PSNR = 40.0
+"""Rates are high if a clip restores with more than this many dB."""
 _FIRST_CRF = 26.0
 """The quantizer with which a clip is encoded to learn how many bytes it takes."""
-_FULL = 0.996
+_FULL = 0.99
 """Share of the room that is aimed at."""
-_ENOUGH = (0.99, 0.985, 0.98, 0.975)
+_ENOUGH = (0.97, 0.96, 0.94, 0.92)
 """Room that is used to such a share is full, after one encoding, two and so on."""
 _MOST_ENCODINGS = 6
 """A part is encoded at most this often, unless nothing has fitted yet."""
@@ -188,6 +187,7 @@ def _survey(request: ContentsRequest, folder: Path) -> _Survey:
     sizes, mean = [packet.size for packet in packets_of(target)], float(np.mean(quality))
     room = max(1, request.capacity(cover))
     expected = mean + _MOST_DB_PER_OCTAVE * math.log2(room / max(1, sum(sizes)))
+    expected = max(expected, _least_psnr(request))
     chosen = codec_for(expected, half_colours, seen * frame.shape[0] * frame.shape[1])
     return _Survey(description, sizes, picture, cover, mean, chosen)
 
@@ -222,34 +222,44 @@ class _ClipEncoder:
 
     def __init__(self, request: ContentsRequest, survey: _Survey, folder: Path) -> None:
         self._request, self._survey, self._folder = request, survey, folder
-        least = request.options.min_psnr
-        self._least_psnr = DEFAULT_LEAST_PSNR if least is None else least
+        self._least_psnr = _least_psnr(request)
         self._attachments = read_files(Role.ATTACHMENT, list(request.options.attachments))
         self._sound_packets: Sequence[Packet] = ()
 
     def parts(self) -> Iterator[Part]:
         """The parts in order; as few as restore well enough."""
-        frames = len(self._survey.sizes)
-        number, before = self._fewest_parts(), -math.inf
+        frames, start = len(self._survey.sizes), 0
+        length = math.ceil(frames / self._fewest_parts())
+        with closing(self._request.source.groups()) as groups, FrameSpool() as pending:
+            while start < frames:
+                length = _even_length(frames - start, length)
+                for group in islice(groups, max(0, length - len(pending))):
+                    pending.add(_joined(group))
+                part = self._next_part(pending, start, length)
+                pending.drop(part.frames)
+                start, length = start + part.frames, part.frames
+                yield part
+
+    def _next_part(self, pending: FrameSpool, start: int, length: int) -> Part:
+        """As many of the pending frames, at most ``length``, as restore well enough."""
+        best, before = None, -math.inf
         while True:
-            length = math.ceil(frames / number)
-            shorter = min(length - 1, math.floor(length / _MORE_PARTS))
-            number = math.ceil(frames / max(1, shorter))
-            with closing(self._encode(length)) as encoded:
+            with pending.select(range(length)) as spool:
                 try:
-                    part, quality, is_full = next(encoded)
+                    shown = spool[length // 2][:, : self._request.source.width]
+                    part, quality, is_full = self._encode_part(spool, start, shown)
                 except QualityError:
                     if length == 1:
                         raise
-                    continue
-                gains = quality > before + _LEAST_GAIN
-                if quality < self._least_psnr and is_full and gains and length > 1:
-                    before = quality
-                    continue  # the survey was too hopeful
-                yield part
-                for part, *_ in encoded:
-                    yield part
-                return
+                else:
+                    if best is not None and quality < before + _LEAST_GAIN:
+                        self._least_psnr = 0.0  # out of reach, also for the parts that follow
+                        return best
+                    if quality >= self._least_psnr or not is_full or length == 1:
+                        return part
+                    best, before = part, quality  # the survey was too hopeful
+            shorter = max(1, min(length - 1, math.floor(length / _MORE_PARTS)))
+            length = _even_length(len(self._survey.sizes) - start, shorter)
 
     def whole(self) -> tuple[Part, float]:
         """The whole clip as one part, and its mean PSNR in dB.
@@ -257,15 +267,17 @@ class _ClipEncoder:
         Raises:
             QualityError: it does not fit.
         """
-        with closing(self._encode(len(self._survey.sizes))) as encoded:
-            part, quality, _ = next(encoded)
+        with closing(self._request.source.groups()) as groups, FrameSpool() as spool:
+            for group in groups:
+                spool.add(_joined(group))
+            part, quality, _ = self._encode_part(spool, 0, self._survey.picture)
         return part, quality
 
     def _fewest_parts(self) -> int:
         """How many embeddings the survey says that the clip needs."""
         survey = self._survey
         room = self._request.capacity(survey.cover) * (1 - _SOUND_SHARE)
-        scale = 2 ** ((self._least_psnr - survey.psnr) / _DB_PER_OCTAVE)
+        scale = 2 ** (_octaves(self._least_psnr) - _octaves(survey.psnr))
         frames = len(survey.sizes)
         for number in range(1, frames + 1):
             length = math.ceil(frames / number)
@@ -274,31 +286,23 @@ class _ClipEncoder:
                 return number
         return frames
 
-    def _encode(self, length: int) -> Generator[tuple[Part, float, bool]]:
-        """Each part of ``length`` frames, their mean PSNR in dB, and whether it is full."""
-        frames = len(self._survey.sizes)
-        with closing(self._request.source.groups()) as groups:
-            for start in range(0, frames, length):
-                with FrameSpool() as spool:
-                    middle = None
-                    expected = min(length, frames - start)
-                    for i, group in enumerate(islice(groups, expected)):
-                        spool.add(_joined(group))
-                        if i == expected // 2:
-                            middle = group
-                    assert middle is not None
-                    yield self._encode_part(spool, start, middle)
-
     def _encode_part(
-        self, spool: FrameSpool, start: int, middle: Group
+        self, spool: FrameSpool, start: int, picture: Pixels
     ) -> tuple[Part, float, bool]:
+        """A part from a frame on, the mean PSNR of its frames in dB, and whether it is full.
+
+        Args:
+            spool: its frames.
+            start: number of the first one.
+            picture: what the embedding shows.
+        """
         request, survey = self._request, self._survey
         times = survey.description.timestamps
         assert request.source.fps is not None
         own_times = None if times is None else times[start : start + len(spool)]
         own = replace(survey.description, frames=len(spool), timestamps=own_times)
         description = describe(request, own)
-        cover = request.cover_of(middle.pictures[0])
+        cover = request.cover_of(picture)
         fixed = [description_file(description)]
         if start == 0:
             fixed += self._attachments
@@ -345,7 +349,7 @@ class _ClipEncoder:
         """
         if not self._request.arrives_exact:
             return False
-        is_short = 2 <= len(spool) <= _FEW_FRAMES and self._survey.codec.thorough is not None
+        is_short = 2 <= len(spool) <= _FEW_FRAMES and self._survey.codec.is_thorough
         is_whole = len(spool) == len(self._survey.sizes)
         return is_short and is_whole and cover.shape == spool[0].shape
 
@@ -432,19 +436,19 @@ class _QuantizerSearch:
         if codec.top_rate:
             # A rate says more than the survey, which another encoder made.
             crf, size_at_first = 0.0, round(codec.top_rate * self._pixels / 8)
-        found = self._search(codec, room, crf, size_at_first)
-        if codec.thorough is not None and found.path is not None and self._pixels <= SHORT_CLIP:
-            better = self._search(codec.thorough, room, found.crf, found.size)
-            found = found if better.path is None else better
+        found = self._search(room, crf, size_at_first)
         return found.path, found.is_full
 
-    def _search(self, codec: CompactCodec, room: int, crf: float, size: int) -> _Encoded:
+    def _search(self, room: int, crf: float, size: int) -> _Encoded:
         """Search from a quantizer on, with which the part takes about so many bytes."""
+        codec = self._codec
         most, least = round(codec.max_crf / codec.crf_step), round(1 / codec.crf_step)
         too_large, fits = least - 1, most + 1
         best = _Encoded(None, crf, 0, is_full=False)
         for number in count():
             wanted = crf + codec.crf_per_octave * math.log2(max(1, size) / max(1, room * _FULL))
+            if best.path is not None and self.smallest:
+                wanted = self._between(best, too_large * codec.crf_step, room)
             step = max(too_large + 1, min(fits - 1, math.ceil(wanted / codec.crf_step)))
             done = best.path is not None and number >= _MOST_ENCODINGS
             if step <= too_large or step >= fits or done:
@@ -465,6 +469,12 @@ class _QuantizerSearch:
                 break
         return best
 
+    def _between(self, best: _Encoded, too_low: float, room: int) -> float:
+        """The quantizer that should fill the room, between one that fits and one that does not."""
+        span = math.log2(self.smallest / best.size)
+        share = math.log2(room * _FULL / best.size) / span
+        return best.crf + max(0.0, min(1.0, share)) * (too_low - best.crf)
+
 
 def _sound_rate(bits_a_second: float) -> int:
     """Bits a second of the sound, of those that there are for it and the pictures together."""
@@ -478,10 +488,24 @@ def _without(
 ) -> tuple[FrameSpool, Sequence[float] | None]:
     """The frames of a spool and their times without one of them."""
     kept = [i for i in range(len(spool)) if i != left_out]
-    others = FrameSpool()
-    for i in kept:
-        others.add(spool[i])
-    return others, None if times is None else [times[i] for i in kept]
+    return spool.select(kept), None if times is None else [times[i] for i in kept]
+
+
+def _least_psnr(request: ContentsRequest) -> float:
+    """The floor of quality in dB."""
+    least = request.options.min_psnr
+    return DEFAULT_LEAST_PSNR if least is None else least
+
+
+def _octaves(psnr: float) -> float:
+    """How often the bytes of a clip double, about, until it restores with so many dB."""
+    low, high = min(psnr, _HIGH_PSNR), max(0.0, psnr - _HIGH_PSNR)
+    return low / _DB_PER_OCTAVE + high / _MOST_DB_PER_OCTAVE
+
+
+def _even_length(frames: int, most: int) -> int:
+    """Frames of each part if so many are divided evenly, at most ``most`` to each."""
+    return math.ceil(frames / math.ceil(frames / most))
 
 
 def _joined(group: Group) -> Pixels:

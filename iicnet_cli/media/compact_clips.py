@@ -35,7 +35,7 @@ class CompactCodec:
         crf_step: the smallest difference between two quantizers.
         crf_per_octave: quantizers between two qualities of which one takes twice the bytes, about.
         top_rate: bits a pixel at quantizer 0, if the encoder is told a rate instead of a quantizer.
-        thorough: the same with a slower encoder that restores better, if there is one.
+        is_thorough: whether it takes its time, for clips of few pixels.
     """
 
     name: str
@@ -47,7 +47,7 @@ class CompactCodec:
     crf_step: float
     crf_per_octave: float
     top_rate: float = 0.0
-    thorough: CompactCodec | None = None
+    is_thorough: bool = False
 
     def encoding(self, crf: float, pixels_per_second: float) -> Encoding:
         """How ffmpeg encodes a clip with a quantizer."""
@@ -110,7 +110,7 @@ _CODECS = (
 """The best codec first, as measured on examples/media/city.mp4."""
 
 
-def _full_colour(speed: int, thorough: CompactCodec | None = None) -> CompactCodec:
+def _full_colour(speed: int, *, is_thorough: bool = False) -> CompactCodec:
     # Quantizers of libaom are far apart at high rates, so it is told a rate. Adaptive quantizers
     # and temporal filtering cost PSNR.
     tuning = "deltaq-mode=0:arnr-strength=0:arnr-maxframes=0"
@@ -121,15 +121,16 @@ def _full_colour(speed: int, thorough: CompactCodec | None = None) -> CompactCod
         ("-cpu-used", str(speed), "-row-mt", "1", "-b:v", "{rate}", "-aom-params", tuning),
         ".webm",
         max_crf=80,
-        crf_step=0.1,
+        crf_step=0.25,
         crf_per_octave=8.2,
         top_rate=24,
-        thorough=thorough,
+        is_thorough=is_thorough,
     )
 
 
-_FULL_COLOUR = _full_colour(6, _full_colour(4))
-"""For clips that cannot do with colours of half the resolution, such as drawings and screens."""
+_FULL_COLOUR, _SHORT_FULL_COLOUR = _full_colour(6), _full_colour(5, is_thorough=True)
+"""For clips that cannot do with colours of half the resolution, such as drawings and screens; and
+for short ones, which take little time."""
 _COLOUR_HEADROOM, _SHORT_COLOUR_HEADROOM = 8.0, 15.0
 """Colours are kept whole if halving their resolution would leave less than so many dB more than the
 clip is to restore with; of long clips, and of short ones, for which time matters less."""
@@ -148,9 +149,11 @@ def codec_for(expected_psnr: float, half_colours_psnr: float, pixels: int) -> Co
     Raises:
         MediaError: it has no codec.
     """
-    headroom = _SHORT_COLOUR_HEADROOM if pixels <= SHORT_CLIP else _COLOUR_HEADROOM
+    is_short = pixels <= SHORT_CLIP
+    headroom = _SHORT_COLOUR_HEADROOM if is_short else _COLOUR_HEADROOM
+    full = _SHORT_FULL_COLOUR if is_short else _FULL_COLOUR
     loses = half_colours_psnr < expected_psnr + headroom
-    return _FULL_COLOUR if loses and ffmpeg.has_encoder(_FULL_COLOUR.encoder) else usual_codec()
+    return full if loses and ffmpeg.has_encoder(full.encoder) else usual_codec()
 
 
 def psnr_of_half_colours(frame: Pixels) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Self
 
 import numpy as np
@@ -22,9 +22,25 @@ class FrameSpool:
     def add(self, frame: Pixels) -> None:
         """Append a frame (H, W, 3) uint8; all have the size of the first one."""
         self._shape = frame.shape
-        self._file.seek(0, 2)
+        self._file.seek(self._count * frame.nbytes)
         self._file.write(np.ascontiguousarray(frame).data)
         self._count += 1
+
+    def select(self, indices: Iterable[int]) -> FrameSpool:
+        """A copy of some of the frames."""
+        chosen = FrameSpool()
+        for index in indices:
+            chosen.add(self[index])
+        return chosen
+
+    def drop(self, count: int) -> None:
+        """Remove the first frames."""
+        rest = range(count, self._count)
+        for index in rest:
+            frame = self[index]
+            self._file.seek((index - count) * frame.nbytes)
+            self._file.write(frame.data)
+        self._count = len(rest)
 
     def __len__(self) -> int:
         return self._count
