@@ -93,9 +93,25 @@ def test_photos_come_back_byte_for_byte(run: Run, photo_files: list[Path], tmp_p
     assert sorted(path.stem for path in (tmp_path / "p").iterdir()) == ["0", "1", "note"]
     facts = json.loads(done(run("info", out, "--json")).stdout)
     assert {each["name"] for each in facts["carried"]} >= {"1.jpg", "note.txt"}
+    assert not {"images", "model", "weights_sha256"} & facts.keys()
     again = run("restore", out, "-o", tmp_path / "p")
     assert again.exit_code == 1
     assert "exists already" in again.stderr
+
+
+def test_exact_pictures_are_said_to_be_exact(
+    run: Run, photo_files: list[Path], tmp_path: Path
+) -> None:
+    cover = save(tmp_path / "cover.png", natural(96, 96, 1))
+    hidden = photo_files[1]
+    said = done(run("embed", cover, hidden, "--for", "file", "-o", tmp_path / "p.png", "-v")).stderr
+    assert "dB, 1 of 2 exactly" in said
+    assert f"  {hidden.name}: exact" in said
+    plain = save(tmp_path / "plain.png", np.full((64, 64, 3), 99, np.uint8))
+    rescaled = ("--task", "rescale", "--for", "file")
+    said = done(run("embed", plain, *rescaled, "-o", tmp_path / "q.png")).stderr
+    assert "restored exactly" in said
+    assert "100" not in said
 
 
 def test_a_password_hides_everything(

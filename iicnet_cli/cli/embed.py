@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -34,7 +35,9 @@ from iicnet_cli.cli.common_options import (
 )
 from iicnet_cli.cli.console import (
     command,
+    decibels,
     input_paths,
+    is_exact,
     output_path,
     parse_colour,
     parse_memory,
@@ -467,28 +470,30 @@ def _print_report(report: EmbedReport, *, quiet: bool, verbose: bool) -> None:
         quiet=quiet,
     )
     if report.embedding:
-        hidden = report.hidden_psnr
-        without = "" if hidden is None else f", without the reference {hidden:.2f} dB"
-        say(
-            f"embedding {report.embed_psnr:.2f} dB, restored {report.restored_psnr:.2f} dB"
-            + without
-            + _worst(report),
-            quiet=quiet,
-        )
+        say(f"embedding {decibels(report.embedding.psnr)}, {_restored(report)}", quiet=quiet)
     if report.survived:
         say(f"simulated: everything came back after {', '.join(report.survived)}", quiet=quiet)
     if report.gained_psnr is not None:
         say(f"the search gained {report.gained_psnr:.2f} dB", quiet=quiet)
     if verbose:
         for picture in report.restored:
-            say(f"  {picture.name}: {picture.psnr:.2f} dB")
+            say(f"  {picture.name}: {decibels(picture.psnr)}")
         for file in report.carried:
             if file.name:
                 say(f"  {file.role} {file.name}: {file.bytes} bytes")
 
 
-def _worst(report: EmbedReport) -> str:
-    """The worst picture of a report on files, whose pictures are all listed."""
-    if not report.carried or len(report.restored) < 2:
-        return ""
-    return f", the worst {min(picture.psnr for picture in report.restored):.2f} dB"
+def _restored(report: EmbedReport) -> str:
+    """What the restored pictures are worth; exact ones are counted, no mean can tell of them."""
+    psnrs = [picture.psnr for picture in report.restored]
+    near = [psnr for psnr in psnrs if not is_exact(psnr)]
+    if not near:
+        return "restored exactly"
+    words = f"restored {fmean(near):.2f} dB"
+    if len(near) < len(psnrs):
+        words += f", {len(psnrs) - len(near)} of {len(psnrs)} exactly"
+    elif report.hidden_psnr is not None:
+        words += f", without the reference {report.hidden_psnr:.2f} dB"
+    # Only of files are all pictures listed one by one.
+    is_listed = report.carried and len(near) > 1
+    return f"{words}, the worst {min(near):.2f} dB" if is_listed else words

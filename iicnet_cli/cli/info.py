@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from iicnet_cli.payload.embedding_reader import EmbeddingReader
     from iicnet_cli.payload.mark import Mark
 
+_OF_NETWORKS = {"images", "model", "weights_sha256"}
+"""Fields of the header that say nothing of a PNG that carries files."""
+
 
 @command
 def info(
@@ -46,7 +49,12 @@ def info(
     if header is not None:
         facts |= {
             "found_by": "header",
-            **header.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True),
+            **header.model_dump(
+                by_alias=True,
+                exclude_none=True,
+                exclude_defaults=True,
+                exclude=None if carrier is None else _OF_NETWORKS,
+            ),
             "pixels": "altered" if altered else "intact",
         }
     elif mark is not None:
