@@ -88,6 +88,20 @@ def test_a_floor_of_quality_makes_more_parts(tmp_path: Path) -> None:
     assert quality[0] < 34 < quality[1]
 
 
+def test_colours_that_are_kept_whole_make_no_more_parts(tmp_path: Path) -> None:
+    """What halving their resolution would cost, as in a drawing, needs no bytes."""
+    drawing = np.zeros((6, 48, 64, 3), np.uint8)
+    drawing[:, ::2] = (220, 20, 60)
+    drawing[:, 1::2] = (20, 90, 220)
+    for i, frame in enumerate(drawing):
+        frame[8:24, 8 + i : 24 + i] = (240, 220, 30)
+    clip = write_clip(tmp_path / "drawing.mkv", drawing)
+    parts = parts_of(clip, 3000, start=0.0)
+    assert [part.frames for part in parts] == [6]
+    found = frames_in(parts, tmp_path)
+    assert np.mean([min(99, psnr(a, b)) for a, b in zip(found, drawing, strict=True)]) > 36
+
+
 @pytest.mark.slow
 def test_every_part_restores_above_the_floor(tmp_path: Path) -> None:
     """Also where the first frames take far fewer bytes than those that follow."""

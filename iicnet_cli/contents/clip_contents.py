@@ -135,7 +135,8 @@ class _Survey:
         sizes: bytes of each frame at the quantizer of the survey.
         picture: the reference of the middle frame.
         cover: the cover of the whole clip, which shows it.
-        psnr: of the encoded frames, their mean in dB.
+        psnr: of the encoded frames, their mean in dB; without the error of halved colours if the
+            parts keep them whole.
         codec: that the parts are encoded with.
     """
 
@@ -189,6 +190,8 @@ def _survey(request: ContentsRequest, folder: Path) -> _Survey:
     expected = mean + _MOST_DB_PER_OCTAVE * math.log2(room / max(1, sum(sizes)))
     expected = max(expected, _least_psnr(request))
     chosen = codec_for(expected, half_colours, seen * frame.shape[0] * frame.shape[1])
+    if chosen.name != codec.name:
+        mean = cap_psnr(mse_to_psnr(max(0.0, psnr_to_mse(mean) - psnr_to_mse(half_colours))))
     return _Survey(description, sizes, picture, cover, mean, chosen)
 
 
