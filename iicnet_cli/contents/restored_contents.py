@@ -30,6 +30,8 @@ from iicnet_cli.tasks.task import Delivered, Task
 _AAC = ("-c:a", "aac", "-b:a", "160k")
 _SOUND_ENCODINGS = {".mkv": ("-c:a", "copy"), ".mp4": _AAC, ".m4v": _AAC, ".mov": _AAC}
 """How the sound of a clip is encoded that is converted to a file of this suffix."""
+_CLIP_MAGICS = ((0, b"\x1aE\xdf\xa3"), (4, b"ftyp"))
+"""What files in WebM and in MP4 have at which byte."""
 _USUAL_RATE = Fraction(25)
 """Frames a second where a description does not tell."""
 
@@ -188,7 +190,7 @@ class RestoredContents:
 
     def _media_of(self, i: int) -> Path:
         media = self._bundles[i].of_role(Role.MEDIA)
-        if len(media) != 1:
+        if len(media) != 1 or not _is_clip(media[0].data):
             raise DamagedError("the payload of a clip holds no clip")
         return self._stored(media[0], i)
 
@@ -226,6 +228,10 @@ class RestoredContents:
     def _photo_group(self) -> Group:
         """The photos at their own sizes; what is not carried is what the PNG shows."""
         sources = self.header.sources
+        width, height = self.header.width, self.header.height
+        # Also because all pictures are fitted to this size, which may be huge.
+        if not sources or (sources[0].width, sources[0].height) != (width, height):
+            raise DamagedError("the payload holds no pictures of the size that it says")
         carried = {
             file.picture: file
             for file in self._bundles[0].of_role(Role.MEDIA, Role.ORIGINAL, Role.REFERENCE)
@@ -239,9 +245,6 @@ class RestoredContents:
             else:
                 raise DamagedError(f"the payload does not hold {source.name}")
             pictures.append(_enlarged(pixels, source))
-        if not pictures:
-            raise DamagedError("the payload holds no pictures")
-        width, height = self.header.width, self.header.height
         fitted = np.stack([resize(picture, width, height) for picture in pictures])
         return Group(fitted, len(pictures), pictures)
 
@@ -256,8 +259,15 @@ class RestoredContents:
             paths[-1].write_bytes(file.data)
         images = self.header.images if self.is_clip else None
         source = self.task.open(paths, images, _options_of(self.header))
+        if (source.width, source.height) != (self.header.width, self.header.height):
+            raise DamagedError("the files in the payload have another size than it says")
         with closing(source.groups()) as groups:
             yield from groups
+
+
+def _is_clip(data: bytes) -> bool:
+    """Whether bytes are WebM or MP4; no other file may reach ffmpeg, such as a playlist."""
+    return any(data.startswith(magic, at) for at, magic in _CLIP_MAGICS)
 
 
 def _durations(headers: Sequence[Header]) -> list[float]:

@@ -18,6 +18,10 @@ _DISCARD_FLAG = 4
 """Packets with this flag are decoded but not shown, such as those before an edit list starts."""
 
 
+_PLAYLISTS = {"hls", "concat", "dash", "imf"}
+"""Demuxers of files that name other files, to which a stranger's must not lead."""
+
+
 @dataclass(frozen=True)
 class VideoStream:
     """The first video stream of a file, as ffmpeg describes it.
@@ -93,13 +97,18 @@ def read_video_stream(path: Path, byte_range: ByteRange | None = None) -> VideoS
         byte_range: as of `ffmpeg.input_options`.
 
     Raises:
-        MediaError: ffmpeg cannot read the file, or it has no video stream.
+        MediaError: ffmpeg cannot read the file, it has no video stream, or it is a playlist.
     """
     log = ffmpeg.run(ffmpeg.input_options(path, byte_range)).stderr.decode("utf-8", "replace")
     if "Input #0" not in log:
         raise MediaError(
             f"{path.name}: not a clip that can be read ({ffmpeg.reason(log)})",
             hint="give a video, an animation, or a folder of stills",
+        )
+    demuxer = re.search(r"^Input #0, ([\w,]+), from", log, re.MULTILINE)
+    if demuxer and demuxer[1] in _PLAYLISTS:
+        raise MediaError(
+            f"{path.name}: is a playlist, not a clip", hint="give the clip that it names"
         )
     streams = re.split(r"^  Stream #", log, flags=re.MULTILINE)[1:]
     sounds = [re.match(r"[^\n]*?: Audio: (\w+)", text) for text in streams]

@@ -149,7 +149,7 @@ def _read_files(body: bytes, count: int) -> Iterator[BundledFile]:
     for role, picture, name, size in rows:
         yield BundledFile(
             role,
-            safe_name(name) if name else "",
+            "" if role is Role.DESCRIPTION else safe_name(name),
             body[position : position + size],
             None if picture == NO_PICTURE else picture,
         )

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import numpy as np
 
 from iicnet_cli.container.header import Header, Source
-from iicnet_cli.errors import OutputExistsError, UsageError
+from iicnet_cli.errors import DamagedError, OutputExistsError, UsageError
 from iicnet_cli.media.files import check_folder_target, filling_folder, names_folder
 from iicnet_cli.media.stereo_formats import is_stereo
 from iicnet_cli.media.still_pool import StillPool
@@ -115,7 +115,12 @@ def restored_photos(header: Header, group: Group, roles: Sequence[str]) -> list[
         header: gives names and sizes, unless it was lost.
         group: restored pictures.
         roles: names for pictures whose source is unknown.
+
+    Raises:
+        DamagedError: there are more or fewer pictures than roles.
     """
+    if len(group.pictures) != len(roles):
+        raise DamagedError(f"{len(group.pictures)} pictures were found instead of {len(roles)}")
     sources = dict(enumerate(header.sources))
     stems = distinct(
         [Path(sources[i].name).stem if i in sources else role for i, role in enumerate(roles)]

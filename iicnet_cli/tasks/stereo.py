@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from iicnet_cli.container.header import Header, Source
-from iicnet_cli.errors import MediaError, UsageError
+from iicnet_cli.errors import DamagedError, MediaError, UsageError
 from iicnet_cli.media.files import check_target, filling_folder, named_after, names_folder
 from iicnet_cli.media.stereo_formats import is_stereo, read_pair, write_pair
 from iicnet_cli.media.stereo_layouts import LAYOUTS, anaglyph, join, split
@@ -201,6 +201,8 @@ class StereoTask(Task):
         overwrite: bool,
         layout: str | None,
     ) -> Delivered:
+        if header.images != len(VIEWS):
+            raise DamagedError(f"{header.images} views were found instead of {len(VIEWS)}")
         targets = tuple(target / f"{view}.mkv" for view in VIEWS) if folder else (target,)
         size = (header.width, header.height) if folder else _joined_size(header, layout)
         with ExitStack() as stack:
