@@ -8,6 +8,9 @@ from enum import StrEnum
 from pathlib import Path
 from statistics import fmean
 
+EXACT_PSNR = 100.0
+"""Reports give equal pictures this many dB."""
+
 
 class Stage(StrEnum):
     """What a call is doing."""
@@ -83,6 +86,11 @@ class PictureQuality:
     name: str
     psnr: float
     ssim: float | None = None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the picture is equal to its original."""
+        return self.psnr >= EXACT_PSNR
 
 
 @dataclass(frozen=True)

@@ -214,15 +214,3 @@ def copy_to_stdout(path: Path) -> None:
     with path.open("rb") as file:
         shutil.copyfileobj(file, sys.stdout.buffer)
     sys.stdout.buffer.flush()
-
-
-def is_exact(psnr: float) -> bool:
-    """Whether a PSNR in dB, as reports have it, is that of equal pictures."""
-    from iicnet_cli.pictures.metrics import MAX_PSNR
-
-    return psnr >= MAX_PSNR
-
-
-def decibels(psnr: float) -> str:
-    """A PSNR in dB, as reports have it, in words."""
-    return "exact" if is_exact(psnr) else f"{psnr:.2f} dB"

@@ -35,9 +35,7 @@ from iicnet_cli.cli.common_options import (
 )
 from iicnet_cli.cli.console import (
     command,
-    decibels,
     input_paths,
-    is_exact,
     output_path,
     parse_colour,
     parse_memory,
@@ -56,7 +54,7 @@ from iicnet_cli.jobs.job import ConverterSettings, Job, Outcome
 from iicnet_cli.options import MAX_EFFORT, NETWORK, EmbedOptions
 
 if TYPE_CHECKING:
-    from iicnet_cli.reports import EmbedReport, Estimate
+    from iicnet_cli.reports import EmbedReport, Estimate, PictureQuality
 
 InputsArgument = Annotated[
     list[Path],
@@ -470,28 +468,32 @@ def _print_report(report: EmbedReport, *, quiet: bool, verbose: bool) -> None:
         quiet=quiet,
     )
     if report.embedding:
-        say(f"embedding {decibels(report.embedding.psnr)}, {_restored(report)}", quiet=quiet)
+        say(f"embedding {_decibels(report.embedding)}, {_restored(report)}", quiet=quiet)
     if report.survived:
         say(f"simulated: everything came back after {', '.join(report.survived)}", quiet=quiet)
     if report.gained_psnr is not None:
         say(f"the search gained {report.gained_psnr:.2f} dB", quiet=quiet)
     if verbose:
         for picture in report.restored:
-            say(f"  {picture.name}: {decibels(picture.psnr)}")
+            say(f"  {picture.name}: {_decibels(picture)}")
         for file in report.carried:
             if file.name:
                 say(f"  {file.role} {file.name}: {file.bytes} bytes")
 
 
+def _decibels(picture: PictureQuality) -> str:
+    return "exact" if picture.is_exact else f"{picture.psnr:.2f} dB"
+
+
 def _restored(report: EmbedReport) -> str:
     """What the restored pictures are worth; exact ones are counted, no mean can tell of them."""
-    psnrs = [picture.psnr for picture in report.restored]
-    near = [psnr for psnr in psnrs if not is_exact(psnr)]
+    near = [picture.psnr for picture in report.restored if not picture.is_exact]
+    exact = len(report.restored) - len(near)
     if not near:
         return "restored exactly"
     words = f"restored {fmean(near):.2f} dB"
-    if len(near) < len(psnrs):
-        words += f", {len(psnrs) - len(near)} of {len(psnrs)} exactly"
+    if exact:
+        words += f", {exact} of {len(report.restored)} exactly"
     elif report.hidden_psnr is not None:
         words += f", without the reference {report.hidden_psnr:.2f} dB"
     # Only of files are all pictures listed one by one.

@@ -12,7 +12,7 @@ from iicnet_cli.pictures.arrays import PixelArray
 SSIM_WINDOW = 11
 """SSIM is computed in square windows with sides of this many pixels."""
 
-MAX_PSNR = 100.0
+_MAX_PSNR = 100.0
 """In means, a PSNR counts as this many dB at most."""
 
 _SAMPLES_AT_ONCE = 1 << 22
@@ -47,7 +47,7 @@ def mse_to_psnr(error: float) -> float:
 
 def cap_psnr(psnr: float) -> float:
     """A PSNR in dB as it counts in means: at most 100, which equal pictures have, too."""
-    return min(psnr, MAX_PSNR)
+    return min(psnr, _MAX_PSNR)
 
 
 def psnr_to_mse(psnr: float) -> float:
