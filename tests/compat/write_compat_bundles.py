@@ -2,7 +2,7 @@
 
 Usage::
 
-    python tests/compat/write_compat_bundles.py FOLDER
+    python tests/compat/write_compat_bundles.py FOLDER [CASE...]
 
 Each case gets a folder with ``embedding.png`` and ``restored.json``: the SHA-256 of what
 ``restore`` writes, by its name: of the bytes of files, of the pixels of clips in .mkv.
@@ -78,6 +78,9 @@ def clip_with_sound(folder: Path) -> list[Path]:
 
 
 CASES = {
+    "animation": BundleCase(
+        clip_with_sound, EmbedOptions(engine="lowbits", min_psnr=42), "clip.webm"
+    ),
     "clip": BundleCase(frames(5), EmbedOptions(engine="lowbits", min_psnr=20), "clip.mkv"),
     "clip-with-sound": BundleCase(
         clip_with_sound, EmbedOptions(engine="lowbits", min_psnr=15), "clip.webm"
@@ -110,9 +113,10 @@ def restored_hashes(png: Path, case: BundleCase) -> dict[str, str]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write all cases into a folder."""
+    """Write all cases, or those that are named, into a folder."""
     root = Path(arguments[0])
-    for name, case in CASES.items():
+    for name in arguments[1:] or CASES:
+        case = CASES[name]
         folder = root / name
         folder.mkdir(parents=True)
         png = folder / "embedding.png"
