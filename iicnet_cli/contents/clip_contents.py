@@ -56,10 +56,10 @@ _HIGH_PSNR = 40.0
 """Rates are high if a clip restores with more than this many dB."""
 _FIRST_CRF = 26.0
 """The quantizer with which a clip is encoded to learn how many bytes it takes."""
-_FULL = 0.99
-"""Share of the room that is aimed at."""
-_ENOUGH = (0.97, 0.96, 0.94, 0.92)
-"""Room that is used to such a share is full, after one encoding, two and so on."""
+_AIMED_SLACK = 0.4
+"""The search aims at this share of the slack of the codec."""
+_MORE_SLACK, _MOST_SLACK = 0.5, 2.5
+"""With each encoding, the slack that is accepted grows by this share of it, up to so many times."""
 _MOST_ENCODINGS = 6
 """A part is encoded at most this often, unless nothing has fitted yet."""
 _MORE_PARTS = 1.25
@@ -445,13 +445,14 @@ class _QuantizerSearch:
     def _search(self, room: int, crf: float, size: int) -> _Encoded:
         """Search from a quantizer on, with which the part takes about so many bytes."""
         codec = self._codec
+        aim = room * (1 - _AIMED_SLACK * codec.slack)
         most, least = round(codec.max_crf / codec.crf_step), round(1 / codec.crf_step)
         too_large, fits = least - 1, most + 1
         best = _Encoded(None, crf, 0, is_full=False)
         for number in count():
-            wanted = crf + codec.crf_per_octave * math.log2(max(1, size) / max(1, room * _FULL))
+            wanted = crf + codec.crf_per_octave * math.log2(max(1, size) / max(1.0, aim))
             if best.path is not None and self.smallest:
-                wanted = self._between(best, too_large * codec.crf_step, room)
+                wanted = self._between(best, too_large * codec.crf_step, aim)
             step = max(too_large + 1, min(fits - 1, math.ceil(wanted / codec.crf_step)))
             done = best.path is not None and number >= _MOST_ENCODINGS
             if step <= too_large or step >= fits or done:
@@ -468,14 +469,15 @@ class _QuantizerSearch:
             if best.path is not None:
                 best.path.unlink()
             best = _Encoded(target, crf, size, is_full=step > least)
-            if size >= room * _ENOUGH[min(number, len(_ENOUGH) - 1)]:
+            slack = codec.slack * min(1 + number * _MORE_SLACK, _MOST_SLACK)
+            if size >= room * (1 - slack):
                 break
         return best
 
-    def _between(self, best: _Encoded, too_low: float, room: int) -> float:
-        """The quantizer that should fill the room, between one that fits and one that does not."""
+    def _between(self, best: _Encoded, too_low: float, aim: float) -> float:
+        """The quantizer that should make so many bytes, between the best one and a larger file."""
         span = math.log2(self.smallest / best.size)
-        share = math.log2(room * _FULL / best.size) / span
+        share = math.log2(aim / best.size) / span
         return best.crf + max(0.0, min(1.0, share)) * (too_low - best.crf)
 
 

@@ -35,6 +35,7 @@ class CompactCodec:
         crf_step: the smallest difference between two quantizers.
         crf_per_octave: quantizers between two qualities of which one takes twice the bytes, about.
         top_rate: bits a pixel at quantizer 0, if the encoder is told a rate instead of a quantizer.
+        slack: share of the wanted bytes that a file may lack, as far as its quantizers allow.
         is_thorough: whether it takes its time, for clips of few pixels.
     """
 
@@ -47,6 +48,7 @@ class CompactCodec:
     crf_step: float
     crf_per_octave: float
     top_rate: float = 0.0
+    slack: float = 0.01
     is_thorough: bool = False
 
     def encoding(self, crf: float, pixels_per_second: float) -> Encoding:
@@ -124,6 +126,7 @@ def _full_colour(speed: int, *, is_thorough: bool = False) -> CompactCodec:
         crf_step=0.25,
         crf_per_octave=8.2,
         top_rate=24,
+        slack=0.03,
         is_thorough=is_thorough,
     )
 
