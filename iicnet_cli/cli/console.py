@@ -16,12 +16,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import typer
 
 from iicnet_cli.errors import ExitCode, IICNetError, UsageError
 from iicnet_cli.media.temporary import scratch_folder
+
+if TYPE_CHECKING:
+    from iicnet_cli.reports import PictureQuality
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -214,3 +217,8 @@ def copy_to_stdout(path: Path) -> None:
     with path.open("rb") as file:
         shutil.copyfileobj(file, sys.stdout.buffer)
     sys.stdout.buffer.flush()
+
+
+def decibels(picture: PictureQuality) -> str:
+    """The PSNR of a picture in words."""
+    return "exact" if picture.is_exact else f"{picture.psnr:.2f} dB"

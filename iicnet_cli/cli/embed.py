@@ -35,6 +35,7 @@ from iicnet_cli.cli.common_options import (
 )
 from iicnet_cli.cli.console import (
     command,
+    decibels,
     input_paths,
     output_path,
     parse_colour,
@@ -54,7 +55,7 @@ from iicnet_cli.jobs.job import ConverterSettings, Job, Outcome
 from iicnet_cli.options import MAX_EFFORT, NETWORK, EmbedOptions
 
 if TYPE_CHECKING:
-    from iicnet_cli.reports import EmbedReport, Estimate, PictureQuality
+    from iicnet_cli.reports import EmbedReport, Estimate
 
 InputsArgument = Annotated[
     list[Path],
@@ -468,21 +469,17 @@ def _print_report(report: EmbedReport, *, quiet: bool, verbose: bool) -> None:
         quiet=quiet,
     )
     if report.embedding:
-        say(f"embedding {_decibels(report.embedding)}, {_restored(report)}", quiet=quiet)
+        say(f"embedding {decibels(report.embedding)}, {_restored(report)}", quiet=quiet)
     if report.survived:
         say(f"simulated: everything came back after {', '.join(report.survived)}", quiet=quiet)
     if report.gained_psnr is not None:
         say(f"the search gained {report.gained_psnr:.2f} dB", quiet=quiet)
     if verbose:
         for picture in report.restored:
-            say(f"  {picture.name}: {_decibels(picture)}")
+            say(f"  {picture.name}: {decibels(picture)}")
         for file in report.carried:
             if file.name:
                 say(f"  {file.role} {file.name}: {file.bytes} bytes")
-
-
-def _decibels(picture: PictureQuality) -> str:
-    return "exact" if picture.is_exact else f"{picture.psnr:.2f} dB"
 
 
 def _restored(report: EmbedReport) -> str:
