@@ -58,7 +58,7 @@ from iicnet_cli.reports import (
     Stage,
     ignore_progress,
 )
-from iicnet_cli.tasks import Task, choose_task, open_source, task_named
+from iicnet_cli.tasks import Task, check_total_size, choose_task, open_source, task_named
 from iicnet_cli.tasks.task import PictureSource, SourceDescription
 
 if TYPE_CHECKING:
@@ -354,6 +354,7 @@ class Converter:
             EngineRequest(options.engine, chosen.name, images, options.half, model)
         )
         source = open_source(chosen, paths, engine.images_per_group, options)
+        check_total_size(source)
         predicts = options.align and "align" in chosen.takes
         request = EncodingRequest(chosen.name, source.fps, predicts, options)
         return _Job(chosen, engine, source, request, guessed=task is None)

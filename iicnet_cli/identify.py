@@ -134,6 +134,12 @@ def _by_header(
         checkpoint = find(name)
     else:
         checkpoint = find_by_weights(header.model, header.weights_sha256)
+    if not (task or model) and checkpoint.config.task != header.task:
+        raise DamagedError(
+            f"{source}: its header names the task '{header.task}', but the model "
+            f"'{checkpoint.name}' is for {checkpoint.config.task}",
+            hint="if you know what it is, add --task",
+        )
     if checkpoint.config.network.scale != header.scale:
         # The request is for a network of another kind than the one that the PNG was made with.
         return _by_checkpoint(checkpoint, chosen, reader.size, "request", fps=header.frame_rate)

@@ -108,3 +108,42 @@ def test_broken_folders(folder: Path, tmp_path: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError, match=r"network\.blocks"):
         read_config(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, value: float) -> None:
+    net = IICNet(TINY)
+    torch.nn.init.constant_(next(net.parameters()).view(-1)[:1], value)
+    checkpoint = write_checkpoint(tmp_path, net, name="tiny", task="stego")
+    with pytest.raises(ModelError, match="infinite or no number"):
+        checkpoint.load()
+
+
+def test_constant_weights_are_refused(tmp_path: Path) -> None:
+    net = IICNet(TINY)
+    for values in (*net.parameters(), *net.buffers()):
+        torch.nn.init.constant_(values, 0.5)
+    checkpoint = write_checkpoint(tmp_path, net, name="tiny", task="stego")
+    with pytest.raises(ModelError, match="all are equal"):
+        checkpoint.load()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"width": 10**9},
+        {"depth": 10**9},
+        {"width": 256, "depth": 16, "blocks": 64, "images": 16},
+        {"subnet": "dense", "width": 256, "depth": 16, "blocks": 64},
+        {"relation": {"features": 10**9}},
+        {"relation": {"scale": 1e999}},
+        {"half_size": True, "detail": {"width": 10**9}},
+    ],
+)
+def test_networks_that_would_fill_the_memory_are_refused_before_they_are_built(
+    folder: Path, changes: dict[str, object]
+) -> None:
+    network = json.loads((folder / "config.json").read_text())["network"]
+    edit_config(folder, network=network | changes)
+    with pytest.raises(ModelError, match="not valid"):
+        read_config(folder)

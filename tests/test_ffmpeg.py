@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from iicnet_cli.errors import MediaError
 from iicnet_cli.media import ffmpeg
+from iicnet_cli.media.video_reader import probe
 
 
 def test_filters_are_found() -> None:
@@ -33,3 +37,16 @@ def test_a_playlist_cannot_open_a_url(tmp_path: Path) -> None:
     result = ffmpeg.run([*ffmpeg.input_options(playlist), "-f", "null", "-"])
     assert result.returncode != 0
     assert b"not on whitelist" in result.stderr
+
+
+def test_files_that_lead_to_others_are_not_read(sample_clips: Path, tmp_path: Path) -> None:
+    clip = sample_clips / "plain.mp4"
+    playlists = {
+        "a.mp4": f"ffconcat version 1.0\nfile '{clip}'\n",
+        "b.mkv": f"#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\n{clip}\n#EXT-X-ENDLIST\n",
+        "c.webm": "v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n",
+    }
+    for name, text in playlists.items():
+        (tmp_path / name).write_text(text)
+        with pytest.raises(MediaError, match="not a clip that can be read"):
+            probe(tmp_path / name)

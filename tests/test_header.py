@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import unicodedata
 from fractions import Fraction
 from typing import Any
@@ -11,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iicnet_cli.container.header import Header, Source, safe_name
+from iicnet_cli.container.header import MAX_FRAMES, MAX_SOURCES, Header, Source, safe_name
 from iicnet_cli.errors import DamagedError, ExitCode, UnsupportedVersionError
+from iicnet_cli.pictures.limits import MAX_PIXELS_VARIABLE
 from tests.png_files import WEIGHTS, some_header
 
 EVIL_NAMES = (
@@ -184,3 +186,49 @@ def test_ordinary_names_stay() -> None:
     for name in ("IMG_0001.JPG", "Été à la mer (2).png", "写真.webp", "a.tar.gz"):
         assert safe_name(name) == name
     assert safe_name("x" * 500 + ".png").endswith("xx.png")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"motion": [0] * 2_000_000},
+        {"sources": [{}] * 1_000_000},
+        {"sources": [{"name": "a", "width": 1, "height": 1}] * (MAX_SOURCES + 1)},
+        {"timestamps": [0] * (MAX_FRAMES + 1)},
+        {"options": {str(i): i for i in range(101)}},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_long_lists_cost_no_more_than_their_length(fields: dict[str, object]) -> None:
+    text = json.dumps(json.loads(some_header().to_json()) | fields)
+    began = time.process_time()
+    with pytest.raises(DamagedError):
+        Header.from_json(text)
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"fps": "9999999999"},
+        {"fps": "1/9999999999"},
+        {"timestamps": [0.0, 1e308]},
+        {"timestamps": [0.0, 1e999]},
+    ],
+)
+def test_times_that_no_clip_has_are_refused(fields: dict[str, object]) -> None:
+    text = json.dumps(json.loads(some_header().to_json()) | fields)
+    with pytest.raises(DamagedError):
+        Header.from_json(text)
+
+
+def test_the_pictures_of_one_file_are_limited_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = [Source(name="a", width=20_000, height=20_000)] * 2
+    text = json.dumps(json.loads(some_header().to_json()) | {"sources": [dict(p) for p in photos]})
+    with pytest.raises(DamagedError, match="500 megapixels together"):
+        Header.from_json(text)
+    monkeypatch.setenv(MAX_PIXELS_VARIABLE, "800000000")
+    assert Header.from_json(text).sources == photos
+    monkeypatch.delenv(MAX_PIXELS_VARIABLE)
+    for more in ({"frames": 2}, {"engine": "lowbits"}):  # not all in memory, or with own sizes
+        assert Header.from_json(json.dumps(json.loads(text) | more)).sources == photos

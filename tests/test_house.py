@@ -86,7 +86,7 @@ MAY_IMPORT = {
         *("api", "evaluation", "simulated_delivery", "training", "identify", "tasks", "media"),
         *("engines", "inference"),
         *("zoo", "payload", "container", "jobs", "cluster", "options", "reports", "errors"),
-        "library_messages",
+        *("library_messages", "pictures.limits"),
     },
     "__main__": {"cli"},
     "__init__": {"api", "memory_images", "options", "reports", "errors"},

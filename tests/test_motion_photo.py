@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -91,3 +92,13 @@ def test_other_files_are_no_motion_photos(sample_clips: Path, tmp_path: Path) ->
     pictures[0].save(tmp_path / "x.mpo", save_all=True, append_images=pictures[1:])
     for path in (tmp_path / "x.mpo", tmp_path, tmp_path / "missing.jpg", Path(os.devnull)):
         assert not is_motion_photo(path)
+
+
+def test_a_file_full_of_boxes_is_searched_in_bounded_time(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(jpeg(30, 40) + mp4_box(b"ftyp", b"") * 100_000)
+    began = time.process_time()
+    assert not is_motion_photo(path)
+    path.write_bytes(jpeg(30, 40) + (mp4_box(b"ftyp", b"") + mp4_box(b"free", b"") * 1000) * 100)
+    assert not is_motion_photo(path)
+    assert time.process_time() - began < 5

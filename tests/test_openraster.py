@@ -265,3 +265,11 @@ def test_damage_anywhere_raises_only_our_errors(tmp_path: Path) -> None:
 def test_a_layer_that_is_no_picture_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match=r"^a\.ora: "):
         read_layers(ora(tmp_path / "a.ora", ONE, b"no picture"))
+
+
+def test_layers_much_larger_than_their_picture_are_not_decoded(tmp_path: Path) -> None:
+    path = ora(tmp_path / "a.ora", ONE, png(Image.new("RGBA", (2100, 2100))))
+    with pytest.raises(MediaError, match="2100x2100 in a picture of 4x4 is too much"):
+        read_layers(path)
+    path = ora(tmp_path / "b.ora", ONE, png(Image.new("RGBA", (40, 40), RED)))
+    assert read_layers(path).layers[0].pixels.shape == (4, 4, 4)

@@ -16,11 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from iicnet_cli.container import png_reader
 from iicnet_cli.container.header import Source
 from iicnet_cli.container.png_reader import PngReader, has_equal_channels, read_header
 from iicnet_cli.errors import ContainerError, DamagedError, MediaError, NotAnEmbeddingError
+from iicnet_cli.pictures.limits import MAX_PIXELS_VARIABLE
 from tests.png_files import (
     chunks_of,
     png_of,
@@ -214,7 +216,7 @@ def test_our_limit_on_pixels_counts_not_pillows(
         with PngReader(still) as reader:
             assert len(list(reader)) == 1
     assert Image.MAX_IMAGE_PIXELS == 100
-    monkeypatch.setattr(png_reader, "MAX_PIXELS", 1000)
+    monkeypatch.setenv(MAX_PIXELS_VARIABLE, "1000")
     with pytest.raises(ContainerError, match="limit"):
         read_header(still)
 
@@ -238,3 +240,25 @@ def test_reading_from_a_pipe(count: int) -> None:
             assert reader.header is not None and reader.verify()
             assert all(np.array_equal(a, b) for a, b in zip(reader, frames, strict=True))
     thread.join()
+
+
+def test_a_second_size_is_refused(still: Path) -> None:
+    first, *others = chunks_of(still.read_bytes())
+    still.write_bytes(png_of([first, first, *others]))
+    with pytest.raises(DamagedError, match="the PNG file is damaged"):
+        PngReader(still)
+
+
+@pytest.mark.parametrize("before_pixels", [True, False])
+def test_long_text_of_other_programs_does_no_harm(still: Path, before_pixels: bool) -> None:
+    info = PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", "a" * 3_000_000, zip=True)
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "PNG", pnginfo=info)
+    text = file.getvalue()[33:]
+    text = text[: 12 + int.from_bytes(text[:4], "big")]
+    data = still.read_bytes()
+    at = 33 if before_pixels else len(data) - 12
+    still.write_bytes(data[:at] + text + data[at:])
+    with PngReader(still) as reader:
+        assert reader.verify()

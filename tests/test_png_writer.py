@@ -20,6 +20,7 @@ from iicnet_cli.container.frame_hash import hash_frame
 from iicnet_cli.container.png_reader import PngReader
 from iicnet_cli.container.png_writer import PngWriter, delay_fields
 from iicnet_cli.errors import UsageError
+from iicnet_cli.pictures.limits import MAX_PIXELS_VARIABLE
 from tests.png_files import chunks_of, some_header, write_embedding
 from tests.random_arrays import random_pixels, smooth_pixels
 
@@ -103,7 +104,7 @@ def test_a_header_that_is_too_large_is_not_written(monkeypatch: pytest.MonkeyPat
 
 
 def test_pictures_that_are_too_large_are_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(png_writer, "MAX_PIXELS", 1000)
+    monkeypatch.setenv(MAX_PIXELS_VARIABLE, "1000")
     with pytest.raises(UsageError, match="limit"):
         write_embedding(io.BytesIO(), smooth_pixels(30, 40))
 

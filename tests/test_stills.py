@@ -109,3 +109,17 @@ def test_resize_keeps_the_whole_picture() -> None:
     assert psnr(resize(small, 120, 90), pixels) > 38
     with pytest.raises(UsageError):
         resize(pixels, 0, 5)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".gif"])
+def test_damage_between_pages_is_told(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    pages = [Image.fromarray(noise(8, 8, seed=i)) for i in range(3)]
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    data = path.read_bytes()
+    for cut in range(len(data) // 3, len(data) - 1, 7):
+        path.write_bytes(data[:cut])
+        try:
+            assert read_still(path).pixels.shape == (8, 8, 3)
+        except MediaError as error:
+            assert path.name in str(error)

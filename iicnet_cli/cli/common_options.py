@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from iicnet_cli.options import Precision
+from iicnet_cli.pictures.limits import DEFAULT_MAX_PIXELS, LARGEST_MAX_PIXELS, MAX_PIXELS_VARIABLE
 
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Print more.")]
@@ -24,6 +26,27 @@ MemoryOption = Annotated[
         help="Memory for the network, such as 512M or 2G: larger pictures are cut into tiles, and "
         "as many groups of a clip are embedded at once as fit.",
         metavar="SIZE",
+    ),
+]
+
+
+def _set_max_pixels(value: int | None) -> int | None:
+    if value is not None:
+        # Worker processes inherit it.
+        os.environ[MAX_PIXELS_VARIABLE] = str(value)
+    return value
+
+
+MaxPixelsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-pixels",
+        help="Refuse files whose pictures have more pixels than this together, by default "
+        f"{DEFAULT_MAX_PIXELS}. Many more take much memory.",
+        min=1,
+        max=LARGEST_MAX_PIXELS,
+        callback=_set_max_pixels,
+        metavar="N",
     ),
 ]
 CompileOption = Annotated[

@@ -16,17 +16,27 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    field_validator,
     model_validator,
 )
 
 from iicnet_cli.errors import DamagedError, UnsupportedVersionError
+from iicnet_cli.pictures.limits import max_pixels, max_pixels_text
 
 FORMAT_VERSION = "1.0"
 """Headers are written in this version of the format, "major.minor"."""
-MAX_PIXELS = 500_000_000
-"""Pictures of more pixels are neither written nor read: a guard against decompression bombs."""
 MAX_HEADER_BYTES = 16 * 2**20
 """A header of more bytes of JSON is neither written nor read."""
+MAX_SOURCES = 200_000
+"""A header names at most so many files."""
+MAX_GROUPS = 1_000_000
+"""A header describes at most so many groups."""
+MAX_FRAMES = 4_000_000
+"""A header gives the times of at most so many frames."""
+MAX_SECONDS = 1e9
+"""No time in a header is farther from zero than this."""
+MAX_FPS = 1_000_000
+"""Frame rates are between one frame in so many seconds, and so many frames a second."""
 MAX_NAME_BYTES = 200
 """File names in a header are cut to this many bytes of UTF-8 (file systems stop at 255)."""
 
@@ -92,6 +102,10 @@ Padding = Annotated[int, Field(ge=0, le=65535)]
 """Pixels added at one side of a picture."""
 Base64Text = Annotated[str, AfterValidator(_base64)]
 """Bytes in base64."""
+Seconds = Annotated[float, Field(ge=-MAX_SECONDS, le=MAX_SECONDS)]
+"""A time in seconds."""
+OfGroups = Annotated[list[Base64Text], Field(fail_fast=True, max_length=MAX_GROUPS)]
+"""Bytes for each group. Of a list full of errors, the first one is enough."""
 
 
 class Source(BaseModel):
@@ -106,8 +120,8 @@ class Source(BaseModel):
 
     @model_validator(mode="after")
     def _is_no_bomb(self) -> Source:
-        if self.width * self.height > MAX_PIXELS:
-            raise ValueError(f"over {MAX_PIXELS // 10**6} megapixels")
+        if self.width * self.height > max_pixels():
+            raise ValueError(f"over {max_pixels_text()}")
         return self
 
 
@@ -149,26 +163,41 @@ class Header(BaseModel):
     """Pixels that were added to the right and at the bottom before the network."""
     scale: int = Field(1, ge=1, le=2)
     """Pixels of the padded pictures to one pixel of the PNG, on each axis."""
-    static_regions: list[Base64Text] | None = Field(None, alias="common")
+    static_regions: OfGroups | None = Field(None, alias="common")
     """The static region of each group, as the mark stores it, in base64; empty for a group without.
     """
-    motion: list[Base64Text] | None = None
+    motion: OfGroups | None = None
     """Clips and stereo: the motion field of each group, as the mark stores it, in base64; empty for
     a group without."""
-    sources: list[Source] = []
+    sources: Annotated[list[Source], Field(fail_fast=True, max_length=MAX_SOURCES)] = []
     """The original files in order, the reference first. For a clip of stills, all its frames."""
     frames: PixelCount | None = None
     """Clips: number of frames in all groups."""
     fps: str | None = Field(None, pattern=r"^[1-9][0-9]{0,9}(/[1-9][0-9]{0,9})?$")
     """Clips: frames per second as a fraction, such as "30000/1001"."""
-    timestamps: list[float] | None = None
+    timestamps: Annotated[list[Seconds], Field(fail_fast=True, max_length=MAX_FRAMES)] | None = None
     """Clips of variable frame rate: the time of each frame in seconds."""
-    options: dict[Text, Text | int | float | bool] = {}
+    options: dict[Text, Text | int | float | bool] = Field({}, max_length=100)
     """Settings of the task that restoring needs."""
     pixels_sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$")
     """Hash of all frames (see ``hash_frame``), filled in by ``PngWriter``."""
     software: Text = Field("", max_length=200)
     """Name and version of the program that wrote the file."""
+
+    @field_validator("fps")
+    @classmethod
+    def _rate_is_in_range(cls, fps: str | None) -> str | None:
+        if fps is not None and not Fraction(1, MAX_FPS) <= Fraction(fps) <= MAX_FPS:
+            raise ValueError("no frame rate that a clip can have")
+        return fps
+
+    @model_validator(mode="after")
+    def _photos_are_no_bomb(self) -> Header:
+        # Photos in pixels are all restored at once. Those in files have their sizes in themselves.
+        pixels = sum(source.width * source.height for source in self.sources)
+        if self.engine is None and self.frames is None and pixels > max_pixels():
+            raise ValueError(f"its pictures have over {max_pixels_text()} together")
+        return self
 
     @property
     def frame_rate(self) -> Fraction | None:
@@ -206,4 +235,5 @@ class Header(BaseModel):
         except pydantic_core.ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = _printable(".".join(map(str, first["loc"])))[:80]
-            raise DamagedError(f"the iicnet header is damaged: {where}: {first['msg']}") from error
+            why = ": ".join(filter(None, (where, first["msg"].removeprefix("Value error, "))))
+            raise DamagedError(f"the iicnet header is damaged: {why}") from error

@@ -24,9 +24,10 @@ from iicnet_cli.container.chunks import (
     walk_chunks,
 )
 from iicnet_cli.container.frame_hash import hash_frame
-from iicnet_cli.container.header import MAX_HEADER_BYTES, MAX_PIXELS, Header
+from iicnet_cli.container.header import MAX_HEADER_BYTES, Header
 from iicnet_cli.errors import ContainerError, DamagedError, MediaError, NotAnEmbeddingError
 from iicnet_cli.pictures.arrays import Pixels
+from iicnet_cli.pictures.limits import max_pixels, max_pixels_text, without_pillow_limits
 
 if TYPE_CHECKING:  # a header can be read without Pillow
     from PIL import Image
@@ -65,7 +66,7 @@ def read_header(source: PathOrFile) -> Header | None:
         NotAnEmbeddingError: it is no PNG.
         DamagedError: the file is cut off, or its header is unusable.
         UnsupportedVersionError: a newer major version wrote it.
-        ContainerError: it has more than ``MAX_PIXELS`` pixels.
+        ContainerError: it has more pixels than ``max_pixels`` allows.
         MediaError: it cannot be opened.
     """
     with _open_input(source) as (file, label):
@@ -107,8 +108,9 @@ class PngReader:
             self.header = _scan(file, self._label) if is_png else None
             file.seek(0)
             try:
-                self._image = stack.enter_context(_image_file(file, _format_name(start)))
-            except (OSError, SyntaxError, ValueError) as error:
+                with without_pillow_limits():
+                    self._image = stack.enter_context(_image_file(file, _format_name(start)))
+            except (OSError, SyntaxError, ValueError, OverflowError) as error:
                 raise self._damaged() from error
             self.size = self._image.size
             _check_pixel_count(*self.size, self._label)
@@ -151,9 +153,10 @@ class PngReader:
 
     def _load(self, index: int) -> None:
         try:
-            self._image.seek(index)
-            self._image.load()
-        except (OSError, SyntaxError, ValueError, EOFError, zlib.error) as error:
+            with without_pillow_limits():
+                self._image.seek(index)
+                self._image.load()
+        except (OSError, SyntaxError, ValueError, EOFError, OverflowError, zlib.error) as error:
             raise self._damaged() from error
 
     def _damaged(self) -> DamagedError:
@@ -231,6 +234,8 @@ def _scan(file: IO[bytes], label: str) -> Header | None:
         if first:
             _check_size(file, kind, length, label)
             first = False
+        elif kind == b"IHDR":  # a decoder would take its size instead of that which was checked
+            raise DamagedError(f"{label}: the PNG file is damaged", hint=FULL_COPY_HINT)
         elif text is None and kind in (b"iTXt", b"tEXt", b"zTXt") and length > len(HEADER_KEYWORD):
             keyword = file.read(len(HEADER_KEYWORD) + 1)
             if keyword != HEADER_KEYWORD + b"\0":
@@ -251,9 +256,10 @@ def _check_size(file: IO[bytes], kind: bytes, length: int, label: str) -> None:
 
 
 def _check_pixel_count(width: int, height: int, label: str) -> None:
-    if width * height > MAX_PIXELS:
+    if width * height > max_pixels():
         raise ContainerError(
-            f"{label}: {width} x {height} pixels; the limit is {MAX_PIXELS // 10**6} megapixels"
+            f"{label}: {width} x {height} pixels; the limit is {max_pixels_text()}",
+            hint="raise it with --max-pixels",
         )
 
 

@@ -14,9 +14,10 @@ import numpy as np
 
 from iicnet_cli.container.chunks import HEADER_KEYWORD, PNG_SIGNATURE, walk_chunks, write_chunk
 from iicnet_cli.container.frame_hash import hash_frame
-from iicnet_cli.container.header import MAX_HEADER_BYTES, MAX_PIXELS, Header
+from iicnet_cli.container.header import MAX_HEADER_BYTES, Header
 from iicnet_cli.errors import UsageError
 from iicnet_cli.pictures.arrays import Pixels
+from iicnet_cli.pictures.limits import max_pixels, max_pixels_text
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class PngWriter:
 
         Raises:
             ValueError: another kind of array.
-            UsageError: more than ``MAX_PIXELS`` pixels.
+            UsageError: more pixels than ``max_pixels`` allows.
         """
         frame_format = _format_of(pixels)
         if self._format is not None and frame_format != self._format:
@@ -163,9 +164,10 @@ def _format_of(pixels: Pixels) -> _FrameFormat:
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (3,)):
         raise ValueError(f"not 8-bit RGB or grey pixels: {pixels.dtype} {pixels.shape}")
     height, width = pixels.shape[:2]
-    if width * height > MAX_PIXELS:
+    if width * height > max_pixels():
         raise UsageError(
-            f"{width} x {height} pixels; the limit is {MAX_PIXELS // 10**6} megapixels"
+            f"{width} x {height} pixels; the limit is {max_pixels_text()}",
+            hint="raise it with --max-pixels",
         )
     return _FrameFormat(width, height, grey=pixels.ndim == 2)
 

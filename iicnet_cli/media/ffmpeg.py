@@ -13,6 +13,13 @@ from iicnet_cli.errors import MediaError
 
 _QUIET = ("-hide_banner", "-nostdin", "-nostats")
 
+# Files that only name other files or addresses (playlists, concat scripts, SDP) are not among them.
+_DEMUXERS = (
+    "3gp,3g2,aac,aiff,apng,asf,av1,avi,caf,dv,flac,flv,gif,gxf,h261,h263,h264,hevc,ivf,live_flv,"
+    "m4a,m4v,matroska,mj2,mov,mp3,mp4,mpeg,mpegts,mpegvideo,mxf,nut,nuv,obu,ogg,ogv,rawvideo,rm,"
+    "smjpeg,vc1,vvc,wav,webm,webp,webp_anim,wtv,wv,y4m,yuv4mpegpipe"
+)
+
 ByteRange = tuple[int, int]
 """A part of a file: the offset of its first byte, and the offset after its last byte."""
 
@@ -55,14 +62,15 @@ def has_encoder(name: str) -> bool:
 def input_options(path: Path, byte_range: ByteRange | None = None) -> list[str]:
     """Return the options that open a local file, whatever characters its name has.
 
-    Playlists cannot make ffmpeg open a URL.
+    Nothing but this file is opened: playlists and the like are not read at all.
 
     Args:
         path: the file.
         byte_range: the bytes of an MP4 inside the file; by default, the whole file is read.
     """
     if byte_range is None:
-        return ["-protocol_whitelist", "file", "-i", f"file:{path}"]
+        safe = ["-protocol_whitelist", "file", "-format_whitelist", _DEMUXERS]
+        return [*safe, "-i", f"file:{path}"]
     start, end = byte_range
     url = f"subfile,,start,{start},end,{end},,:file:{path}"
     return ["-protocol_whitelist", "file,subfile", "-f", "mov", "-i", url]

@@ -14,6 +14,10 @@ TIME_TOLERANCE = 1e-6
 """A frame counts as inside a time span up to this many seconds before it; ffmpeg rounds times to
 microseconds."""
 
+LEAST_SPACING = 1 / 45_000
+"""Frames are at least so many seconds apart; two units of the times that are written."""
+MAX_RATE = 1_000_000
+"""No clip has more frames a second, or fewer frames in so many seconds, than this."""
 MAX_SECONDS = 1e9
 """No time in a clip is later than this, thirty years."""
 STILLS_RATE = Fraction(25)
@@ -116,6 +120,30 @@ def is_uneven(times: Sequence[float], resolution: float) -> bool:
     return any(abs(t - times[0] - i * spacing) > limit for i, t in enumerate(times))
 
 
+def separate_times(times: Sequence[float]) -> list[float]:
+    """Move times that are equal to or before the one of the frame before, to just behind it.
+
+    Args:
+        times: seconds; any finite numbers.
+
+    Returns:
+        Increasing seconds, at least ``LEAST_SPACING`` apart.
+    """
+    separate: list[float] = []
+    for time in times:
+        separate.append(max(time, separate[-1] + LEAST_SPACING) if separate else time)
+    return separate
+
+
+def simple_rate(rate: Fraction | float) -> Fraction:
+    """Return a frame rate, or for less than a frame a second its inverse, as a simple fraction.
+
+    It lies between one frame in MAX_RATE seconds and MAX_RATE frames a second.
+    """
+    exact = min(max(Fraction(rate), Fraction(1, MAX_RATE)), Fraction(MAX_RATE))
+    return exact.limit_denominator(1001) if exact > 1 else 1 / (1 / exact).limit_denominator(1001)
+
+
 def exact_rate(printed: Fraction | None, measured: Fraction | None) -> Fraction:
     """Return the frame rate of a video file.
 
@@ -127,7 +155,7 @@ def exact_rate(printed: Fraction | None, measured: Fraction | None) -> Fraction:
         Frames a second: a standard rate near the printed one, or the measured or printed rate.
     """
     if printed is None:
-        return measured.limit_denominator(1001) if measured else STILLS_RATE
+        return simple_rate(measured) if measured else STILLS_RATE
     # Standard rates come first: times in whole milliseconds (Matroska) do not give them exactly.
     near = [rate for rate in STANDARD_RATES if abs(rate - printed) <= _PRINTED_RATE_ERROR]
     if near:
@@ -155,4 +183,4 @@ def rate_from_duration(count: int, seconds: float, resolution: float) -> Fractio
     fits = [rate for rate in STANDARD_RATES if abs(count / float(rate) - seconds) <= resolution / 2]
     if fits:
         return min(fits, key=lambda rate: abs(count / float(rate) - seconds))
-    return Fraction(count / seconds).limit_denominator(1001)
+    return simple_rate(count / seconds) if seconds > 0 else STILLS_RATE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,8 +11,11 @@ from PIL import Image
 
 from iicnet_cli.errors import MediaError
 from iicnet_cli.media.colour import WHITE, Colour
-from iicnet_cli.media.pillow_files import MAX_PIXELS
 from iicnet_cli.pictures.arrays import Pixels
+from iicnet_cli.pictures.limits import max_pixels
+
+_MAX_EXCESS, _ALLOWED_PIXELS = 8, 4_000_000
+"""A layer may have so many times the pixels of its picture, and so many pixels besides."""
 
 MAX_LAYERS = 1000
 """Files with more than this many layers are refused."""
@@ -90,6 +94,25 @@ def place_on_canvas(
     return placed
 
 
+def check_layer_size(name: str, canvas: tuple[int, int], layer: tuple[int, int]) -> None:
+    """Refuse a layer that is much larger than its picture: it has to be decoded as a whole.
+
+    Args:
+        name: base name of the file, for the message.
+        canvas: width and height of the picture, pixels.
+        layer: width and height of the layer, pixels.
+
+    Raises:
+        MediaError: the layer has more than eight times the pixels of the picture, and many.
+    """
+    if math.prod(layer) > _MAX_EXCESS * math.prod(canvas) + _ALLOWED_PIXELS:
+        raise MediaError(
+            f"{name}: a layer of {layer[0]}x{layer[1]} in a picture of {canvas[0]}x{canvas[1]} is "
+            "too much",
+            hint="crop its layers to the canvas",
+        )
+
+
 def check_layer_count(name: str, size: tuple[int, int], count: int) -> None:
     """Refuse layers that would not fit in memory, since each becomes as large as the picture.
 
@@ -99,14 +122,14 @@ def check_layer_count(name: str, size: tuple[int, int], count: int) -> None:
         count: number of layers.
 
     Raises:
-        MediaError: the layers have more than 500 megapixels together or are too many, or the
+        MediaError: the layers have more than `max_pixels` together or are too many, or the
             picture is empty.
     """
     width, height = size
-    if width < 1 or height < 1 or width * height * max(1, count) > MAX_PIXELS:
+    if width < 1 or height < 1 or width * height * max(1, count) > max_pixels():
         raise MediaError(
             f"{name}: {width}x{height} in {count} layers is too much",
-            hint="make it smaller, or merge layers",
+            hint="make it smaller, merge layers, or raise the limit with --max-pixels",
         )
     if count > MAX_LAYERS:
         raise MediaError(f"{name}: more than {MAX_LAYERS} layers", hint="merge some of them")

@@ -11,6 +11,11 @@ from iicnet_cli.media.ffmpeg import ByteRange
 HEIC_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1"})
 """Major brands in the ``ftyp`` box of HEIC pictures."""
 
+_MAX_CANDIDATES, _MAX_BOXES = 100, 10_000
+"""So many boxes called ``ftyp`` are tried, and so many boxes of each are followed at most.
+
+Chance makes one in 4 GB; a file may be full of them so that the search never ends."""
+
 
 def is_motion_photo(path: str | Path) -> bool:
     """Return whether a file is a JPEG or HEIC photo with a clip behind its picture.
@@ -36,7 +41,10 @@ def find_embedded_clip(path: Path) -> ByteRange | None:
                 return None
             # A JPEG ends with FF D9; its thumbnail may do so earlier, which does no harm.
             found = 12 if is_heic else data.find(b"\xff\xd9") + 2
-            while (found := data.find(b"ftyp", found + 1)) > 0:
+            for _ in range(_MAX_CANDIDATES):
+                found = data.find(b"ftyp", found + 1)
+                if found < 0:
+                    break
                 start = found - 4
                 if end := _end_of_mp4(data, start):
                     return start, end
@@ -51,7 +59,9 @@ def _end_of_mp4(data: mmap.mmap, start: int) -> int | None:
     Bytes that are no box may follow it: Samsung, Oppo and vivo write a trailer.
     """
     at, kinds = start, set()
-    while at + 16 <= len(data):
+    for _ in range(_MAX_BOXES):
+        if at + 16 > len(data):
+            break
         size, kind, large_size = struct.unpack_from(">I4sQ", data, at)
         size = {0: len(data) - at, 1: large_size}.get(size, size)
         is_other_file = (kind == b"ftyp") != (at == start)

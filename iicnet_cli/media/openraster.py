@@ -21,6 +21,7 @@ from iicnet_cli.media.layered_image import (
     Layer,
     LayeredImage,
     check_layer_count,
+    check_layer_size,
     place_on_canvas,
 )
 from iicnet_cli.media.pillow_files import decoding, open_image
@@ -145,7 +146,7 @@ def _read_archive(archive: zipfile.ZipFile, name: str, notes: list[str]) -> list
     layers = []
     for placed in reversed(visible):
         data = _read_member(archive, placed.element.attrib["src"], MAX_LAYER_BYTES)
-        pixels = _decode_layer(data, name, notes)
+        pixels = _decode_layer(data, name, size, notes)
         pixels = place_on_canvas(pixels, size, placed.position, placed.opacity)
         layers.append(Layer(placed.element.get("name", ""), pixels))
     return layers
@@ -180,8 +181,9 @@ def _visible_layers(
             yield from _visible_layers(child, notes, child_opacity, left, top)
 
 
-def _decode_layer(data: bytes, name: str, notes: list[str]) -> Pixels:
+def _decode_layer(data: bytes, name: str, canvas: tuple[int, int], notes: list[str]) -> Pixels:
     file = io.BytesIO(data)
     file.name = name  # for messages
     with open_image(file) as (image, _), decoding(name):
+        check_layer_size(name, canvas, image.size)
         return to_srgb_with_alpha(image, notes)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import io
-import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,11 +19,7 @@ from iicnet_cli.media.suffixes import (
     VECTOR_SUFFIXES,
     VIDEO_SUFFIXES,
 )
-
-MAX_PIXELS = 500_000_000
-"""Pictures with more than this many pixels are refused before they are decoded."""
-
-_PILLOW_LIMIT_LOCK = threading.Lock()
+from iicnet_cli.pictures.limits import max_pixels, max_pixels_text, without_pillow_limits
 
 
 @contextmanager
@@ -39,7 +33,7 @@ def open_image(source: Path | BinaryIO) -> Iterator[tuple[Image.Image, str]]:
         The image and the base name of the source.
 
     Raises:
-        MediaError: the source is missing, a folder, unreadable, over 500 megapixels, or of a kind
+        MediaError: the source is missing, a folder, unreadable, too large, or of a kind
             that must be converted first (HEIC without pillow-heif, RAW, vector graphics).
     """
     name, suffix = _name_and_suffix(source)
@@ -51,7 +45,7 @@ def open_image(source: Path | BinaryIO) -> Iterator[tuple[Image.Image, str]]:
                 source.open("rb") if isinstance(source, Path) else io.BytesIO(source.read())
             )
             stack.enter_context(file)
-            with _without_pillow_limit():
+            with without_pillow_limits():
                 image = stack.enter_context(Image.open(file))
         except UnidentifiedImageError as error:
             raise MediaError(
@@ -62,10 +56,10 @@ def open_image(source: Path | BinaryIO) -> Iterator[tuple[Image.Image, str]]:
         except Exception as error:  # Pillow's plugins raise nearly anything on damaged headers
             raise MediaError(f"{name}: damaged picture ({error})") from error
         width, height = image.size
-        if width * height > MAX_PIXELS:
+        if width * height > max_pixels():
             raise MediaError(
-                f"{name}: {width}x{height} is more than {MAX_PIXELS // 1_000_000} megapixels",
-                hint="make it smaller first",
+                f"{name}: {width}x{height} is more than {max_pixels_text()}",
+                hint="make it smaller first, or raise the limit with --max-pixels",
             )
         if image.format in ("EPS", "WMF"):
             raise _vector_graphics(name)
@@ -84,7 +78,7 @@ def decoding(name: str) -> Iterator[None]:
     """
     try:
         # Some decoders check Pillow's own limit again.
-        with _without_pillow_limit():
+        with without_pillow_limits():
             yield
     except MediaError:
         raise
@@ -120,18 +114,6 @@ def _refuse_unsupported(name: str, suffix: str) -> None:
 
 def _vector_graphics(name: str) -> MediaError:
     return MediaError(f"{name}: vector graphics cannot be read", hint="export it as PNG first")
-
-
-@contextmanager
-def _without_pillow_limit() -> Iterator[None]:
-    """Lift Pillow's global limit of 179 megapixels; `open_image` applies ours instead."""
-    with _PILLOW_LIMIT_LOCK, warnings.catch_warnings():
-        before = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = None
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
 
 
 def _hint(suffix: str) -> str:

@@ -12,6 +12,7 @@ from iicnet_cli.media.layered_image import (
     Layer,
     LayeredImage,
     check_layer_count,
+    check_layer_size,
     place_on_canvas,
 )
 
@@ -57,6 +58,7 @@ def _read_document(document: Any, name: str, notes: list[str]) -> list[Layer]:
         if not layer.is_visible():
             notes.append(f"hidden layer '{layer.name}' left out")
             continue
+        check_layer_size(name, size, (layer.width, layer.height))
         image = layer.composite()
         if image is None:
             notes.append(f"empty layer '{layer.name}' left out")

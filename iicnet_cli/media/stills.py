@@ -65,16 +65,16 @@ def read_still(source: Path | BinaryIO, *, background: Colour = WHITE) -> Still:
         The picture; its pixels are (H, W, 3).
 
     Raises:
-        MediaError: the source is missing, a folder, unreadable, truncated, over 500 megapixels, or
+        MediaError: the source is missing, a folder, unreadable, truncated, too large, or
             of a kind that must be converted first (HEIC without pillow-heif, RAW, SVG).
     """
     with open_image(source) as (image, name):
-        pages = int(getattr(image, "n_frames", 1))
         notes: list[str] = []
-        if pages > 1:
-            kind = "picture" if image.format in ("MPO", "TIFF") else "frame"
-            notes.append(f"only the first {kind} of {pages} is used")
         with decoding(name):
+            pages = int(getattr(image, "n_frames", 1))
+            if pages > 1:
+                kind = "picture" if image.format in ("MPO", "TIFF") else "frame"
+                notes.append(f"only the first {kind} of {pages} is used")
             pixels = to_srgb(image, notes, background=background)
     return Still(pixels, name, tuple(notes))
 

@@ -19,7 +19,13 @@ from iicnet_cli.media.ffmpeg_probe import (
     read_video_stream,
 )
 from iicnet_cli.media.frame_source import FrameSource, VideoInfo
-from iicnet_cli.media.frame_times import TIME_TOLERANCE, FrameSelection, exact_rate, is_uneven
+from iicnet_cli.media.frame_times import (
+    TIME_TOLERANCE,
+    FrameSelection,
+    exact_rate,
+    is_uneven,
+    simple_rate,
+)
 
 _MAX_COUNTED_BYTES = 2_000_000_000
 """Files of more bytes than this are not read to the end just to count their frames."""
@@ -142,7 +148,7 @@ def _timing(stream: VideoStream, packets: PacketTimes | None) -> _Timing:
         if frames > 1 and span and not variable:
             measured = Fraction(frames - 1) / (span * time_base)
     if variable and frames and duration:
-        fps = Fraction(frames / duration).limit_denominator(1001)
+        fps = simple_rate(frames / duration)
     else:
         fps = exact_rate(stream.frame_rate or stream.base_rate, measured)
     return _Timing(fps, frames, duration, variable)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+
+MAX_WIDTH = 256
+"""Layers have at most so many feature channels."""
+MAX_WEIGHTS = 200_000_000
+"""Networks with more weights are not built; those of the paper have up to 14 million."""
 
 
 class RelationConfig(BaseModel):
@@ -12,9 +17,11 @@ class RelationConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    features: int = Field(default=64, ge=1, description="feature channels of each image")
-    growth: int = Field(default=32, ge=1, description="growth of the dense blocks")
-    scale: float = Field(default=0.2, description="factor of the residual")
+    features: int = Field(
+        default=64, ge=1, le=MAX_WIDTH, description="feature channels of each image"
+    )
+    growth: int = Field(default=32, ge=1, le=MAX_WIDTH, description="growth of the dense blocks")
+    scale: FiniteFloat = Field(default=0.2, description="factor of the residual")
 
 
 class DetailConfig(BaseModel):
@@ -23,7 +30,9 @@ class DetailConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     blocks: int = Field(default=4, ge=1, le=16, description="coupling blocks")
-    width: int = Field(default=24, ge=4, description="feature channels of the residual subnets")
+    width: int = Field(
+        default=24, ge=4, le=MAX_WIDTH, description="feature channels of the residual subnets"
+    )
 
 
 class IICNetConfig(BaseModel):
@@ -64,9 +73,12 @@ class IICNetConfig(BaseModel):
     )
     subnet: Literal["dense", "residual"] = "residual"
     width: int = Field(
-        default=32, ge=4, description="growth (dense) or feature channels (residual) of subnets"
+        default=32,
+        ge=4,
+        le=MAX_WIDTH,
+        description="growth (dense) or feature channels (residual) of subnets",
     )
-    depth: int = Field(default=1, ge=0, description="3x3 layers inside a residual subnet")
+    depth: int = Field(default=1, ge=0, le=16, description="3x3 layers inside a residual subnet")
     fused: bool = Field(default=True, description="h1 and g are one subnet with two outputs")
 
     @model_validator(mode="after")
@@ -87,7 +99,16 @@ class IICNetConfig(BaseModel):
                 f"the split at {self.split} leaves one part of {self.working_channels} channels "
                 "empty"
             )
+        if self._upper_bound_of_weights > MAX_WEIGHTS:
+            raise ValueError(f"a network of more than {MAX_WEIGHTS} weights")
         return self
+
+    @property
+    def _upper_bound_of_weights(self) -> int:
+        """Roughly, and not less than, the number of weights in the coupling blocks."""
+        width = self.width * (self.depth + 1 if self.subnet == "dense" else 1)
+        layers = 2 * self.working_channels * width + (self.depth + 1) * width * self.width
+        return self.blocks * 3 * 9 * layers
 
     @property
     def scale(self) -> int:

@@ -12,6 +12,7 @@ from iicnet_cli.media.motion_photo import is_motion_photo
 from iicnet_cli.media.stereo_formats import is_stereo
 from iicnet_cli.media.video_reader import is_video
 from iicnet_cli.options import EmbedOptions
+from iicnet_cli.pictures.limits import max_pixels, max_pixels_text
 from iicnet_cli.tasks.dual import DualTask
 from iicnet_cli.tasks.grayscale import GrayscaleTask
 from iicnet_cli.tasks.layers import LayersTask
@@ -37,7 +38,15 @@ TASKS: dict[str, Task] = {
 MIN_PICTURE_SIDE = 16
 """Pictures whose shorter side has fewer pixels than this cannot be embedded."""
 
-__all__ = ["TASKS", "Task", "choose_task", "guess_task", "open_source", "task_named"]
+__all__ = [
+    "TASKS",
+    "Task",
+    "check_total_size",
+    "choose_task",
+    "guess_task",
+    "open_source",
+    "task_named",
+]
 
 
 def task_named(name: str) -> Task:
@@ -122,3 +131,16 @@ def open_source(
             f"{MIN_PICTURE_SIDE}x{MIN_PICTURE_SIDE} is the least"
         )
     return source
+
+
+def check_total_size(source: PictureSource) -> None:
+    """Refuse photos of more pixels than are restored at once.
+
+    Raises:
+        UsageError: the photos are larger together than ``max_pixels``.
+    """
+    if source.own_pixels > max_pixels():
+        raise UsageError(
+            f"the pictures have more than {max_pixels_text()} together",
+            hint="make them smaller, or raise the limit with --max-pixels",
+        )

@@ -9,7 +9,7 @@ from pathlib import Path
 from iicnet_cli.container.header import Header, Source
 from iicnet_cli.media.audio import encode_audio
 from iicnet_cli.media.frame_source import FrameSource
-from iicnet_cli.media.frame_times import STILLS_RATE
+from iicnet_cli.media.frame_times import STILLS_RATE, separate_times
 from iicnet_cli.media.video_reader import open_frames
 from iicnet_cli.media.video_writer import VideoWriter, open_writer
 from iicnet_cli.options import EmbedOptions
@@ -74,7 +74,7 @@ class ClipSource(PictureSource):
             sources=sources,
             frames=len(times),
             fps=self.fps,
-            timestamps=list(times) if self._variable_rate else None,
+            timestamps=separate_times(times) if self._variable_rate else None,
             options={key: value for key, value in cut.items() if value is not None},
             notes=self._notes_of(clips),
         )
@@ -103,13 +103,14 @@ def clip_writer(
     Raises:
         UsageError, OutputExistsError, MediaError: as :func:`open_writer`.
     """
-    # The header may come from anyone: if it has more or fewer times than frames, they are ignored.
-    fit = len(header.timestamps or ()) == header.frames
+    # The header may come from anyone: if it has more or fewer times than frames, they are ignored,
+    # and they need not increase.
+    times = header.timestamps if len(header.timestamps or ()) == header.frames else None
     return open_writer(
         target,
         *size,
         Fraction(header.fps) if header.fps else STILLS_RATE,
-        timestamps=header.timestamps if fit else None,
+        timestamps=None if times is None else separate_times(times),
         names=names,
         overwrite=overwrite,
     )

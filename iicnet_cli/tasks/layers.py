@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageOps
 
 from iicnet_cli.container.header import Header
-from iicnet_cli.errors import UsageError
+from iicnet_cli.errors import DamagedError, UsageError
 from iicnet_cli.media.files import check_target, named_after
 from iicnet_cli.media.layered_files import is_layered, read_layers
 from iicnet_cli.media.layered_image import Layer, composite, flatten
@@ -104,6 +104,10 @@ class LayersTask(PhotoTask):
         photos = restored_photos(header, group, ROLES[: len(group.pictures)])
         if not is_file:
             return write_photos(photos, target, overwrite=overwrite)
+        if len({photo.pixels.shape for photo in photos}) > 1:
+            raise DamagedError(
+                "the header gives the layers different sizes", hint="restore into a folder"
+            )
         layers = [Layer(ROLES[1], _opaque(photos[1].pixels))]
         if len(photos) > 2:
             on = _colour(header)

@@ -58,6 +58,7 @@ class PhotoSource(PictureSource):
         self.images = len(photos)
         self.height, self.width = reference.shape[:2]
         self.names = [photo.name for photo in photos]
+        self.own_pixels = sum(photo.pixels.shape[0] * photo.pixels.shape[1] for photo in photos)
         self._sizes = [(photo.pixels.shape[1], photo.pixels.shape[0]) for photo in photos]
         fitted = [
             f"{name}: {width}x{height} is fitted to {photos[0].name}'s {self.width}x{self.height}"

@@ -91,6 +91,7 @@ class PictureSource(ABC):
         width: of every picture, in pixels.
         height: of every picture, in pixels.
         names: what to call the K pictures of a group, the reference first.
+        own_pixels: number of pixels of all photos together, at their own sizes; 0 for clips.
         total: number of groups, if it is known beforehand.
         frame_delay: seconds that each embedding is shown in an animated PNG.
         fps: frames per second of a clip; ``None`` for photos.
@@ -108,6 +109,7 @@ class PictureSource(ABC):
     names: Sequence[str]
     files: Sequence[Path] = ()
     picture_files: Sequence[Path | None] = ()
+    own_pixels: int = 0
     total: int | None = 1
     frame_delay: Fraction | None = None
     fps: Fraction | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,16 +12,23 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from iicnet_cli.errors import ModelError
-from iicnet_cli.network.config import IICNetConfig
+from iicnet_cli.network.config import MAX_WEIGHTS, IICNetConfig
 from iicnet_cli.quantize.lattice import NEIGHBOURS, NoiseShapingFilter
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from iicnet_cli.network.iicnet import IICNet
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
 RECIPE_FILE = "recipe.toml"
+
+MAX_CONFIG_BYTES = 1 << 20
+"""Descriptions are cut after so many bytes, and then are not valid."""
+MAX_WEIGHTS_BYTES = 4 * MAX_WEIGHTS + (1 << 20)
+"""Larger files of weights are not read."""
 
 _FILTER_DECIMALS = 4
 """Coefficients of the noise-shaping filter are stored with this many decimals."""
@@ -129,6 +137,8 @@ class Checkpoint:
 
         path = self.folder / WEIGHTS_FILE
         try:
+            if path.stat().st_size > MAX_WEIGHTS_BYTES:
+                raise ModelError(f"the weights {path} are too large for any network")
             data = path.read_bytes()
         except OSError as error:
             raise ModelError(f"cannot read the weights {path}: {error.strerror}") from error
@@ -137,13 +147,28 @@ class Checkpoint:
                 f"the weights {path} do not have the hash that {CONFIG_FILE} states",
                 hint="the file is damaged or was replaced: install or copy the model again",
             )
-        net = IICNet(self.config.network)
         try:
-            net.load_state_dict({key: value.float() for key, value in load(data).items()})
-        except (SafetensorError, RuntimeError) as error:
-            first = str(error).splitlines()[0]
+            weights = {key: value.float() for key, value in load(data).items()}
+            net = IICNet(self.config.network)
+            net.load_state_dict(weights)
+        except (SafetensorError, RuntimeError, ValueError, MemoryError) as error:
+            first = (str(error) or "not enough memory").splitlines()[0]
             raise ModelError(f"the weights {path} do not fit the network: {first}") from error
+        _check_weights(weights, path)
         return net.eval().requires_grad_(False)
+
+
+def _check_weights(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse weights that are no numbers, or of which none differs from the others.
+
+    Raises:
+        ModelError: saying which.
+    """
+    for name, values in weights.items():
+        if not bool(values.isfinite().all()):
+            raise ModelError(f"the weights {path} are unusable: {name} is infinite or no number")
+    if all(bool((values == values.flatten()[0]).all()) for values in weights.values()):
+        raise ModelError(f"the weights {path} are unusable: all are equal")
 
 
 def read_config(folder: Path) -> Checkpoint:
@@ -154,7 +179,9 @@ def read_config(folder: Path) -> Checkpoint:
     """
     path = folder / CONFIG_FILE
     try:
-        config = ModelConfig.model_validate_json(path.read_bytes(), by_alias=True, by_name=False)
+        with path.open("rb") as file:
+            text = file.read(MAX_CONFIG_BYTES)
+        config = ModelConfig.model_validate_json(text, by_alias=True, by_name=False)
     except OSError as error:
         raise ModelError(
             f"{folder} is not a model folder: no {CONFIG_FILE}", hint="see: iicnet models list"

@@ -1,0 +1,59 @@
+"""How large a picture may be: a guard against files that claim far more than they hold."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+MAX_PIXELS_VARIABLE = "IICNET_MAX_PIXELS"
+"""This environment variable sets `max_pixels`, also for worker processes."""
+DEFAULT_MAX_PIXELS = 500_000_000
+LARGEST_MAX_PIXELS = 2**40
+
+_MAX_TEXT_BYTES = 64 << 20
+"""Text and profiles in a PNG may be this long together; pixels do not depend on them."""
+
+_LOCK = threading.RLock()
+
+
+def max_pixels() -> int:
+    """Number of pixels that the pictures of one file may have together.
+
+    They are refused before they are decoded, or before memory is taken for what is restored.
+    """
+    try:
+        wanted = int(os.environ.get(MAX_PIXELS_VARIABLE, ""))
+    except ValueError:
+        return DEFAULT_MAX_PIXELS
+    return min(max(1, wanted), LARGEST_MAX_PIXELS)
+
+
+def max_pixels_text() -> str:
+    """The limit in words."""
+    return f"{max_pixels() / 1e6:g} megapixels"
+
+
+@contextmanager
+def without_pillow_limits() -> Iterator[None]:
+    """Lift Pillow's global limits on pixels, and on text in PNGs; `max_pixels` applies instead."""
+    from PIL import Image, PngImagePlugin
+
+    with _LOCK, warnings.catch_warnings():
+        before = (
+            Image.MAX_IMAGE_PIXELS,
+            PngImagePlugin.MAX_TEXT_CHUNK,
+            PngImagePlugin.MAX_TEXT_MEMORY,
+        )
+        Image.MAX_IMAGE_PIXELS = None
+        PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = _MAX_TEXT_BYTES
+        try:
+            yield
+        finally:
+            (
+                Image.MAX_IMAGE_PIXELS,
+                PngImagePlugin.MAX_TEXT_CHUNK,
+                PngImagePlugin.MAX_TEXT_MEMORY,
+            ) = before
