@@ -102,6 +102,9 @@ def test_uneven_times_are_told_from_rounded_ones() -> None:
         ("13.37", None, Fraction(1337, 100)),
         (None, "12.5", Fraction(25, 2)),
         (None, None, STILLS_RATE),
+        ("25", "2.5", Fraction(5, 2)),  # thinned
+        ("2.75", "2.5", Fraction(5, 2)),
+        (None, "1/7200", Fraction(1, 7200)),
     ],
 )
 def test_rates_are_made_exact(

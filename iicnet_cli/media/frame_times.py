@@ -144,29 +144,38 @@ def simple_rate(rate: Fraction | float) -> Fraction:
     return exact.limit_denominator(1001) if exact > 1 else 1 / (1 / exact).limit_denominator(1001)
 
 
-def exact_rate(printed: Fraction | None, measured: Fraction | None) -> Fraction:
+def exact_rate(
+    printed: Fraction | None, measured: Fraction | None, uncertainty: Fraction = Fraction(0)
+) -> Fraction:
     """Return the frame rate of a video file.
+
+    The times of the frames decide. What a file says of its rate may be that of the clip that it was
+    cut or thinned from; but where both agree, it is the more exact one.
 
     Args:
         printed: the rate that ffmpeg prints, with two decimals; None if it prints none.
         measured: the rate that the frames' times give; None if they are unknown or uneven.
+        uncertainty: of ``measured``, frames a second: files round times.
 
     Returns:
-        Frames a second: a standard rate near the printed one, or the measured or printed rate.
+        Frames a second: a standard rate that fits, or the measured or printed rate.
     """
-    if printed is None:
-        return simple_rate(measured) if measured else STILLS_RATE
+    if printed is None or measured is None:
+        agree = True
+    else:
+        agree = abs(printed - measured) <= uncertainty + _PRINTED_RATE_ERROR
+    if not agree:
+        printed = None
+    rate, error = (measured, uncertainty) if printed is None else (printed, _PRINTED_RATE_ERROR)
+    if rate is None:
+        return STILLS_RATE
     # Standard rates come first: times in whole milliseconds (Matroska) do not give them exactly.
-    near = [rate for rate in STANDARD_RATES if abs(rate - printed) <= _PRINTED_RATE_ERROR]
+    near = [standard for standard in STANDARD_RATES if abs(standard - rate) <= error]
     if near:
-        return min(near, key=lambda rate: abs(rate - printed))
-    if (
-        measured is not None
-        and measured.denominator <= 1001
-        and abs(measured - printed) <= _PRINTED_RATE_ERROR
-    ):
-        return measured
-    return printed
+        return min(near, key=lambda standard: abs(standard - rate))
+    if measured is not None and (printed is None or measured.denominator <= 1001):
+        return simple_rate(measured)
+    return simple_rate(rate)
 
 
 def rate_from_duration(count: int, seconds: float, resolution: float) -> Fraction:

@@ -136,21 +136,24 @@ def _timing(stream: VideoStream, packets: PacketTimes | None) -> _Timing:
     frames, duration = None, stream.duration
     rates_differ = stream.frame_rate != stream.base_rate
     variable = bool(stream.frame_rate and stream.base_rate and rates_differ)
-    measured: Fraction | None = None
+    measured, uncertainty = None, Fraction(0)
     if packets is not None:
         time_base = packets.time_base
         frames = len(packets.starts)
         span = packets.starts[-1] - packets.starts[0]
-        last = packets.end - packets.starts[-1] or round(span / max(frames - 1, 1))
-        duration = float((span + last) * time_base) or duration
         resolution = float(time_base)
         variable = is_uneven([start * resolution for start in packets.starts], resolution)
-        if frames > 1 and span and not variable:
-            measured = Fraction(frames - 1) / (span * time_base)
+        spacing = Fraction(span, max(frames - 1, 1))
+        last = packets.end - packets.starts[-1] or spacing
+        if span and not variable:
+            measured = 1 / (spacing * time_base)
+            uncertainty = measured / span
+            last = max(last, spacing)
+        duration = float((span + last) * time_base) or duration
     if variable and frames and duration:
         fps = simple_rate(frames / duration)
     else:
-        fps = exact_rate(stream.frame_rate or stream.base_rate, measured)
+        fps = exact_rate(stream.frame_rate or stream.base_rate, measured, uncertainty)
     return _Timing(fps, frames, duration, variable)
 
 
