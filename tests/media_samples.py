@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -85,19 +86,27 @@ def swapped_profile() -> bytes:
 
 def display_p3_profile() -> bytes:
     """Return a minimal matrix profile with the primaries of Display P3 and a gamma of 2.2."""
-    columns = {
-        b"rXYZ": (0.51512, 0.24120, -0.00105),
-        b"gXYZ": (0.29198, 0.69225, 0.04189),
-        b"bXYZ": (0.15710, 0.06657, 0.78407),
-        b"wtpt": (0.96420, 1.0, 0.82491),
-    }
+    columns = (0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407)
+    return matrix_profile("Display P3", 2.2, columns)
+
+
+def linear_srgb_profile(title: str) -> bytes:
+    """Return a minimal profile with the primaries of sRGB for codes that stand for light."""
+    columns = (0.43607, 0.22249, 0.01392), (0.38515, 0.71687, 0.09708), (0.14307, 0.06061, 0.7141)
+    return matrix_profile(title, 1.0, columns)
+
+
+def matrix_profile(title: str, gamma: float, primaries: Sequence[tuple[float, ...]]) -> bytes:
+    """Return a minimal profile of a gamma and three primaries in XYZ for D50."""
+    columns = dict(zip((b"rXYZ", b"gXYZ", b"bXYZ"), primaries, strict=True))
+    columns[b"wtpt"] = (0.96420, 1.0, 0.82491)
     tags = {
         key: b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(v * 65536) for v in value))
         for key, value in columns.items()
     }
-    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(2.2 * 256)) + b"\0\0"
+    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
     tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
-    name = b"Display P3\0"
+    name = title.encode() + b"\0"
     text = b"desc\0\0\0\0" + struct.pack(">I", len(name)) + name + b"\0" * 79
     tags[b"desc"] = text + b"\0" * (-len(text) % 4)
     tags[b"cprt"] = b"text\0\0\0\0none\0\0\0\0"

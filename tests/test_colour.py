@@ -9,9 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
 
-from iicnet_cli.media.stills import read_still, still_size
+from iicnet_cli.media.stills import read_still, read_still_with_alpha, still_size
 from iicnet_cli.pictures.metrics import psnr
-from tests.media_samples import display_p3_profile, moving_pattern, noise, run_ffmpeg
+from tests.media_samples import (
+    display_p3_profile,
+    linear_srgb_profile,
+    moving_pattern,
+    noise,
+    run_ffmpeg,
+)
 from tests.samples import natural
 
 
@@ -133,3 +139,39 @@ def test_bilevel_and_lab_pictures_are_converted(tmp_path: Path) -> None:
     assert np.all(read_still(tmp_path / "one.png").pixels == 255)
     Image.new("LAB", (4, 4), (255, 128, 128)).save(tmp_path / "lab.tif")
     assert read_still(tmp_path / "lab.tif").pixels.min() > 250
+
+
+def test_profiles_are_known_by_their_curves_not_their_names(tmp_path: Path) -> None:
+    shown = np.maximum(natural(40, 50, 1), 60).astype(int)
+    value = shown / 255
+    light = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    image = Image.fromarray(np.rint(255 * light).astype(np.uint8))
+    image.save(tmp_path / "a.png", icc_profile=linear_srgb_profile("sRGB-elle-V2-g10.icc"))
+    still = read_still(tmp_path / "a.png")
+    assert np.abs(still.pixels - shown).max() <= 5
+    assert still.notes == ("colours converted from profile 'sRGB-elle-V2-g10.icc' to sRGB",)
+
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(natural(40, 50, 1)).save(tmp_path / "b.png", icc_profile=srgb)
+    still = read_still(tmp_path / "b.png")
+    assert np.array_equal(still.pixels, natural(40, 50, 1)) and still.notes == ()
+
+
+def test_deep_grey_keeps_its_transparent_value_and_its_levels(tmp_path: Path) -> None:
+    levels = np.tile(np.linspace(0, 65535, 256).astype(np.uint16), (4, 1))
+    Image.fromarray(levels).save(tmp_path / "a.png", transparency=0)
+    still = read_still(tmp_path / "a.png", background=(0, 255, 0))
+    assert still.pixels[0, 0].tolist() == [0, 255, 0]
+    assert still.pixels[0, 1:, 1].tolist() == list(range(1, 256))
+    assert "transparency composited on #00ff00" in still.notes
+    pixels = read_still_with_alpha(tmp_path / "a.png").pixels
+    assert pixels[0, :, 3].tolist() == [0] + [255] * 255
+    assert pixels[0, :, 0].tolist() == list(range(256))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_tiffs_whose_zero_is_white_are_inverted(tmp_path: Path, bits: int) -> None:
+    ramp = np.linspace(0, 2**bits - 1, 256).astype(np.uint8 if bits == 8 else np.uint16)[None]
+    inks = ramp.max() - ramp
+    Image.fromarray(inks if bits == 16 else ramp).save(tmp_path / "a.tif", tiffinfo={262: 0})
+    assert np.abs(read_still(tmp_path / "a.tif").pixels[0, :, 0] - np.arange(256.0)).max() <= 1

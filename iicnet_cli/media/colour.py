@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
+from iicnet_cli.media.signalled_colour import SignalledColour, colour_of_codes, colour_of_gamma
 from iicnet_cli.pictures.arrays import Pixels
 
 Colour = tuple[int, int, int]
@@ -15,8 +18,19 @@ Colour = tuple[int, int, int]
 
 WHITE: Colour = (255, 255, 255)
 
+NOTES_KEY = "iicnet notes"
+"""What was noticed when an image was opened, among the facts that Pillow keeps of it."""
+CODES_KEY = "iicnet colour codes"
+"""The same: numbers of H.273 of primaries and transfer, and whether they replace a profile."""
+
 _EXIF_ORIENTATION = 0x0112
-_TIFF_BITS_PER_SAMPLE = 258
+_TIFF_BITS_PER_SAMPLE, _TIFF_PHOTOMETRIC = 258, 262
+_MIN_IS_WHITE = 0
+
+_PROBED_LEVELS = 9
+"""A profile is compared with that of sRGB at so many levels of each channel."""
+_PROFILE_ROUNDING = 4
+"""Profiles of sRGB differ by up to this much."""
 
 
 def to_srgb(image: Image.Image, notes: list[str], *, background: Colour = WHITE) -> Pixels:
@@ -36,27 +50,12 @@ def to_srgb(image: Image.Image, notes: list[str], *, background: Colour = WHITE)
     Raises:
         Exception: whatever Pillow raises on damaged data.
     """
-    profile = image.info.get("icc_profile")
-    if image.mode in ("RGB", "RGBA") and _has_16_bit_colour(image):
-        notes.append("16-bit values scaled to 8 bits")
-    image = _turn_upright(image, notes)
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        image = _scale_to_8_bits(image, notes)
-
-    alpha: Image.Image | None = None
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        alpha = image.getchannel("A")
-        image = image.convert("RGB")
-    elif image.mode not in ("L", "RGB", "CMYK", "LAB"):
-        image = image.convert("RGB")
-
-    image = _convert_colours(image, profile, notes)
-    if alpha is not None and alpha.getextrema() != (255, 255):
-        backdrop = Image.new("RGB", image.size, background)
-        image = Image.composite(image, backdrop, alpha)
-        notes.append("transparency composited on #{:02x}{:02x}{:02x}".format(*background))
-    return np.array(image, dtype=np.uint8)
+    pixels, alpha = _to_srgb_and_alpha(image, notes)
+    if alpha is None or alpha.min() == 255:
+        return pixels
+    notes.append("transparency composited on #{:02x}{:02x}{:02x}".format(*background))
+    backdrop = Image.new("RGB", (alpha.shape[1], alpha.shape[0]), background)
+    return np.array(Image.composite(Image.fromarray(pixels), backdrop, Image.fromarray(alpha)))
 
 
 def to_srgb_with_alpha(image: Image.Image, notes: list[str]) -> Pixels:
@@ -72,18 +71,58 @@ def to_srgb_with_alpha(image: Image.Image, notes: list[str]) -> Pixels:
     Raises:
         Exception: whatever Pillow raises on damaged data.
     """
-    image = _turn_upright(image, notes)
-    alpha = None
-    if {"A", "a"} & set(image.getbands()) or "transparency" in image.info:
-        profile = image.info.get("icc_profile")
-        image = image.convert("RGBA")
-        alpha = np.asarray(image.getchannel("A"))
-        image = image.convert("RGB")
-        image.info["icc_profile"] = profile
-    colours = to_srgb(image, notes)
+    pixels, alpha = _to_srgb_and_alpha(image, notes)
     if alpha is None:
-        alpha = np.full(colours.shape[:2], 255, np.uint8)
-    return np.dstack([colours, alpha])
+        alpha = np.full(pixels.shape[:2], 255, np.uint8)
+    return np.dstack([pixels, alpha])
+
+
+def _to_srgb_and_alpha(image: Image.Image, notes: list[str]) -> tuple[Pixels, Pixels | None]:
+    """The colours of an image (H, W, 3) and its alpha (H, W), if it has any; both upright."""
+    facts = image.info
+    profile, signalled = facts.get("icc_profile"), _signalled_colour(facts)
+    notes.extend(note for note in facts.get(NOTES_KEY, ()) if note not in notes)
+    if image.mode in ("RGB", "RGBA") and _has_16_bit_colour(image):
+        notes.append("16-bit values scaled to 8 bits")
+    image = _turn_upright(image, notes)
+    alpha: Image.Image | None = None
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        transparent = facts.get("transparency")
+        if isinstance(transparent, int):
+            opaque = np.asarray(image) != transparent
+            alpha = Image.fromarray(np.where(opaque, 255, 0).astype(np.uint8))
+        image = _scale_to_8_bits(image, notes)
+    elif image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        alpha = image.getchannel("A")
+        image = image.convert("RGB")
+    elif image.mode not in ("L", "RGB", "CMYK", "LAB"):
+        image = image.convert("RGB")
+    if signalled is not None and image.mode in ("L", "RGB") and not (profile and not signalled[1]):
+        notes.append(signalled[0].note)
+        image = Image.fromarray(signalled[0].to_srgb(np.asarray(image))).convert("RGB")
+    else:
+        image = _convert_colours(image, profile, notes)
+    return np.array(image, np.uint8), None if alpha is None else np.array(alpha, np.uint8)
+
+
+def _signalled_colour(facts: Mapping[Any, Any]) -> tuple[SignalledColour, bool] | None:
+    """The colours that an image declares, if they are not those of sRGB.
+
+    Args:
+        facts: ``info`` of the image.
+
+    Returns:
+        The colours, and whether they go before an ICC profile, as cICP does.
+    """
+    if CODES_KEY in facts:
+        codes, is_first = facts[CODES_KEY]
+        colour = colour_of_codes(*codes)
+        return None if colour is None else (colour, is_first)
+    if "srgb" in facts:
+        return None
+    colour = colour_of_gamma(facts.get("gamma"), facts.get("chromaticity"))
+    return None if colour is None else (colour, False)
 
 
 def exif_orientation(image: Image.Image) -> int:
@@ -126,6 +165,8 @@ def _scale_to_8_bits(image: Image.Image, notes: list[str]) -> Image.Image:
     else:
         black, white, kind = low, high, "32-bit"
     scaled = np.rint((values - black) * (255.0 / max(white - black, 1e-12))).clip(0, 255)
+    if getattr(image, "tag_v2", {}).get(_TIFF_PHOTOMETRIC) == _MIN_IS_WHITE:
+        scaled = 255 - scaled  # Pillow does that for 8 bits
     notes.append(f"{kind} values scaled to 8 bits")
     return Image.fromarray(scaled.astype(np.uint8))
 
@@ -159,7 +200,7 @@ def _convert_from_profile(image: Image.Image, profile: bytes, notes: list[str]) 
         if not (image.mode == "L" and space == "RGB"):
             raise ImageCms.PyCMSError(f"it is for {space}")
         image = image.convert("RGB")
-    if image.mode == "RGB" and title.lower().startswith("srgb"):
+    if image.mode == "RGB" and _is_srgb(profile):
         return image
     converted = _profile_to_srgb(image, embedded)
     if image.mode == "CMYK":
@@ -167,6 +208,16 @@ def _convert_from_profile(image: Image.Image, profile: bytes, notes: list[str]) 
     elif image.convert("RGB").tobytes() != converted.tobytes():
         notes.append(f"colours converted from profile '{title}' to sRGB")
     return converted
+
+
+@lru_cache(maxsize=16)
+def _is_srgb(profile: bytes) -> bool:
+    """Whether an RGB profile is that of sRGB but for rounding, whatever it is called."""
+    levels = np.linspace(0, 255, _PROBED_LEVELS).round().astype(np.uint8)
+    cube = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(_PROBED_LEVELS, -1, 3)
+    embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    converted = np.asarray(_profile_to_srgb(Image.fromarray(cube), embedded))
+    return bool(np.abs(converted.astype(int) - cube).max() <= _PROFILE_ROUNDING)
 
 
 def _profile_to_srgb(image: Image.Image, source: Any) -> Image.Image:

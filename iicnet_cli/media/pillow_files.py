@@ -13,6 +13,8 @@ from typing import BinaryIO
 from PIL import Image, UnidentifiedImageError
 
 from iicnet_cli.errors import MediaError
+from iicnet_cli.media.colour import CODES_KEY
+from iicnet_cli.media.signalled_colour import read_colour_codes
 from iicnet_cli.media.suffixes import (
     HEIF_SUFFIXES,
     RAW_SUFFIXES,
@@ -63,7 +65,16 @@ def open_image(source: Path | BinaryIO) -> Iterator[tuple[Image.Image, str]]:
             )
         if image.format in ("EPS", "WMF"):
             raise _vector_graphics(name)
+        keep_colour_codes(image, file)
         yield image, name
+
+
+def keep_colour_codes(image: Image.Image, file: BinaryIO) -> None:
+    """Keep what a PNG, AVIF or HEIF file says of its colours, for `to_srgb`; Pillow does not."""
+    if image.format in ("PNG", "AVIF", "HEIF"):
+        codes = read_colour_codes(file)
+        if codes is not None:
+            image.info[CODES_KEY] = codes, image.format == "PNG"
 
 
 @contextmanager
