@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import re
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -25,6 +24,7 @@ from iicnet_cli.errors import ExitCode, UsageError
 from iicnet_cli.jobs.job import ConverterSettings, Job, Outcome
 from iicnet_cli.jobs.local_workers import can_start_workers, perform_here, perform_in_processes
 from iicnet_cli.jobs.machine import default_jobs
+from iicnet_cli.media.patterns import files_of_pattern, is_pattern
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -92,13 +92,13 @@ def expand_patterns(inputs: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in inputs:
-        if path.exists() or not glob.has_magic(str(path)):
+        if not is_pattern(path):
             found.append(path)
             continue
-        matches = sorted(glob.glob(str(path), recursive=True))
+        matches = files_of_pattern(str(path))
         if not matches:
             raise UsageError(f"{path}: no file fits this pattern")
-        found += map(Path, matches)
+        found += matches
     return found
 
 

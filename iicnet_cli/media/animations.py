@@ -65,11 +65,14 @@ class Animation:
             with Image.open(self._path) as image:
                 pillow_format, (width, height) = image.format or "", image.size
                 count = int(getattr(image, "n_frames", 1))
-                for index in range(count):
+                # The first picture of an APNG may be for old viewers only.
+                hidden = int(bool(image.info.get("default_image")))
+                for index in range(hidden, count):
                     image.seek(index)
                     image.load()
                     times.append(elapsed / 1000)
                     elapsed += float(image.info.get("duration") or _DEFAULT_DURATION)
+                count -= hidden
         except Exception as error:  # Pillow's plugins raise nearly anything on damaged data
             raise MediaError(f"{self._path.name}: truncated or damaged ({error})") from error
         resolution = 0.010 if pillow_format == "GIF" else 0.001
@@ -92,10 +95,11 @@ class Animation:
         self, chosen: list[int], times: list[float], notes: list[str], background: Colour
     ) -> TimedFrames:
         with Image.open(self._path) as image:
+            hidden = int(bool(image.info.get("default_image")))
             for index in chosen:
                 frame_notes: list[str] = []
                 try:
-                    image.seek(index)
+                    image.seek(hidden + index)
                     image.load()
                     pixels = to_srgb(image, frame_notes, background=background)
                 except Exception as error:  # as above

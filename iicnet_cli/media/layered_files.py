@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from iicnet_cli.errors import MediaError
 from iicnet_cli.media.colour import to_srgb_with_alpha
-from iicnet_cli.media.layered_image import Layer, LayeredImage, check_layer_count
+from iicnet_cli.media.layered_image import Layer, LayeredImage, check_layer_count, flatten
 from iicnet_cli.media.openraster import read_openraster
 from iicnet_cli.media.pillow_files import decoding, open_image
 from iicnet_cli.media.psd import read_psd
+
+_MERGED_DIFFERENCE = 1.0
+"""Merged pictures differ by less than this from what their layers make, on average."""
 
 LAYERED_SUFFIXES = frozenset({".ora", ".psd"})
 """Suffixes of files that always hold layers, in lower case with the dot."""
@@ -73,7 +77,21 @@ def _read_tiff(path: Path) -> LayeredImage:
             layers.append(Layer(f"page {index + 1}", to_srgb_with_alpha(image, notes)))
         if len({layer.pixels.shape for layer in layers}) > 1:
             raise MediaError(f"{name}: its pages differ in size, so they are no layers")
+    if len(layers) > 2 and _looks_like(layers[0], layers[1:]):
+        # Some programs put the merged picture first.
+        notes.append("page 1 is what the others make together, and is left out")
+        del layers[0]
     return LayeredImage(tuple(layers), tuple(dict.fromkeys(notes)))
+
+
+def _looks_like(merged: Layer, layers: list[Layer]) -> bool:
+    """Whether a layer is what the others look like together, and not just like the bottom one."""
+    seen, wanted, bottom = (
+        pixels[..., :3].astype(np.int16)
+        for pixels in (merged.pixels, flatten(layers), layers[0].pixels)
+    )
+    difference = float(np.abs(seen - wanted).mean())
+    return difference < _MERGED_DIFFERENCE and difference < float(np.abs(seen - bottom).mean())
 
 
 def _page_sizes(image: Image.Image) -> list[tuple[int, int]]:

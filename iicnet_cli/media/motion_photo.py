@@ -7,9 +7,7 @@ import struct
 from pathlib import Path
 
 from iicnet_cli.media.ffmpeg import ByteRange
-
-HEIC_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1"})
-"""Major brands in the ``ftyp`` box of HEIC pictures."""
+from iicnet_cli.media.suffixes import HEIC_BRANDS
 
 _MAX_CANDIDATES, _MAX_BOXES = 100, 10_000
 """So many boxes called ``ftyp`` are tried, and so many boxes of each are followed at most.

@@ -10,18 +10,22 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from iicnet_cli.errors import MediaError
-from iicnet_cli.media.colour import CODES_KEY
+from iicnet_cli.media.colour import CODES_KEY, NOTES_KEY
 from iicnet_cli.media.signalled_colour import read_colour_codes
 from iicnet_cli.media.suffixes import (
+    HEIC_BRANDS,
     HEIF_SUFFIXES,
     RAW_SUFFIXES,
     VECTOR_SUFFIXES,
     VIDEO_SUFFIXES,
 )
 from iicnet_cli.pictures.limits import max_pixels, max_pixels_text, without_pillow_limits
+
+_JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
+"""Markers in JPEG files; a byte of 255 in a scan is followed by a zero."""
 
 
 @contextmanager
@@ -40,6 +44,7 @@ def open_image(source: Path | BinaryIO) -> Iterator[tuple[Image.Image, str]]:
     """
     name, suffix = _name_and_suffix(source)
     _refuse_unsupported(name, suffix)
+    note = ""
     with ExitStack() as stack:
         try:
             # Never open by path: Pillow then maps some TIFFs into memory and rotates them wrongly.
@@ -47,6 +52,9 @@ def open_image(source: Path | BinaryIO) -> Iterator[tuple[Image.Image, str]]:
                 source.open("rb") if isinstance(source, Path) else io.BytesIO(source.read())
             )
             stack.enter_context(file)
+            suffix = _prepare_for(file, suffix)
+            if _lacks_jpeg_end(file):
+                file, note = stack.enter_context(_with_jpeg_end(file)), "its end is missing"
             with without_pillow_limits():
                 image = stack.enter_context(Image.open(file))
         except UnidentifiedImageError as error:
@@ -66,6 +74,8 @@ def open_image(source: Path | BinaryIO) -> Iterator[tuple[Image.Image, str]]:
         if image.format in ("EPS", "WMF"):
             raise _vector_graphics(name)
         keep_colour_codes(image, file)
+        if note:
+            image.info[NOTES_KEY] = (note,)
         yield image, name
 
 
@@ -119,8 +129,49 @@ def _refuse_unsupported(name: str, suffix: str) -> None:
         raise MediaError(f"{name}: camera RAW cannot be read", hint="develop it to TIFF or JPEG")
     if suffix in VECTOR_SUFFIXES:
         raise _vector_graphics(name)
-    if suffix in HEIF_SUFFIXES and importlib.util.find_spec("pillow_heif"):
+
+
+def _prepare_for(file: BinaryIO, suffix: str) -> str:
+    """Get ready for what the first bytes of a file say that it is; return the suffix of that."""
+    start = file.read(12)
+    file.seek(0)
+    if start[4:8] != b"ftyp" or start[8:12] not in HEIC_BRANDS:
+        return "" if suffix in HEIF_SUFFIXES else suffix
+    if importlib.util.find_spec("pillow_heif"):
         importlib.import_module("pillow_heif").register_heif_opener()
+    return ".heic"
+
+
+def _lacks_jpeg_end(file: BinaryIO) -> bool:
+    """Whether a JPEG has all rows of its picture, but not the marker of its end behind them."""
+    is_jpeg = file.read(3) == b"\xff\xd8\xff"
+    file.seek(0)
+    if not is_jpeg:
+        return False
+    data = file.read()
+    file.seek(0)
+    if data.rfind(_JPEG_END) > data.rfind(_JPEG_SCAN):
+        return False
+    # Without its end, a decoder stops where data are missing; with it, it makes up the rest.
+    pictures = []
+    with without_pillow_limits():
+        before = ImageFile.LOAD_TRUNCATED_IMAGES
+        ImageFile.LOAD_TRUNCATED_IMAGES = True
+        try:
+            for end in (b"", _JPEG_END):
+                with Image.open(io.BytesIO(data + end)) as image:
+                    if image.width * image.height > max_pixels():
+                        return False
+                    pictures.append(image.tobytes())
+        except Exception:  # the real attempt to open it will tell
+            return False
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = before
+    return pictures[0] == pictures[1]
+
+
+def _with_jpeg_end(file: BinaryIO) -> BinaryIO:
+    return io.BytesIO(file.read() + _JPEG_END)
 
 
 def _vector_graphics(name: str) -> MediaError:
@@ -129,7 +180,7 @@ def _vector_graphics(name: str) -> MediaError:
 
 def _hint(suffix: str) -> str:
     if suffix in HEIF_SUFFIXES:
-        return "convert it to JPEG or PNG, or: pip install pillow-heif"
+        return "it is HEIC: convert it to JPEG or PNG, or: pip install pillow-heif"
     if suffix in VIDEO_SUFFIXES:
         return "this is a clip, not a still"
     return "PNG, JPEG, WebP, TIFF, AVIF, BMP and GIF can be read"

@@ -13,8 +13,14 @@ from iicnet_cli.media.layered_image import (
     LayeredImage,
     check_layer_count,
     check_layer_size,
+    flatten,
     place_on_canvas,
 )
+
+_PICTURE_KINDS = frozenset({"pixel", "type", "shape", "smartobject", "group"})
+"""Kinds of layers that have pixels of their own; others change what is below them."""
+_MERGED_DIFFERENCE = 3.0
+"""Merged pictures of a file may differ by this much on average from what its layers make."""
 
 
 def read_psd(path: Path) -> LayeredImage:
@@ -59,16 +65,37 @@ def _read_document(document: Any, name: str, notes: list[str]) -> list[Layer]:
             notes.append(f"hidden layer '{layer.name}' left out")
             continue
         check_layer_size(name, size, (layer.width, layer.height))
+        if layer.kind not in _PICTURE_KINDS:
+            notes.append(f"{layer.kind} layer '{layer.name}' left out")
+            continue
+        if layer.has_effects():
+            notes.append(f"effects of layer '{layer.name}' ignored")
+        if layer.blend_mode.name != "NORMAL":
+            notes.append(f"blend mode of layer '{layer.name}' ignored")
         image = layer.composite()
         if image is None:
             notes.append(f"empty layer '{layer.name}' left out")
             continue
-        if layer.blend_mode.name != "NORMAL":
-            notes.append(f"blend mode of layer '{layer.name}' ignored")
         pixels = np.asarray(image.convert("RGBA"))
         placed = place_on_canvas(pixels, size, layer.offset, _group_opacity(layer, document))
         layers.append(Layer(layer.name, placed))
+    if layers and document.has_preview() and _differs(document, layers):
+        notes.append("its layers together look different from the merged picture in the file")
     return layers
+
+
+def _differs(document: Any, layers: list[Layer]) -> bool:
+    """Whether the merged picture that the file has is not what the layers make."""
+    preview = document.topil()
+    if preview is None or preview.size != (document.width, document.height):
+        return False
+    wanted = np.asarray(preview.convert("RGB")).astype(np.int16)
+    if wanted.min() == wanted.max():  # programs that do not draw it leave it empty
+        return False
+    seen = flatten(layers)
+    opaque = seen[..., 3] == 255  # what is behind the rest is not known
+    difference = np.abs(seen[opaque, :3] - wanted[opaque])
+    return bool(difference.size and difference.mean() > _MERGED_DIFFERENCE)
 
 
 def _group_opacity(layer: Any, document: Any) -> float:

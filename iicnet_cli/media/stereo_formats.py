@@ -35,6 +35,11 @@ _MP_UNDEFINED = 0
 _MP_REPRESENTATIVE_FLAG = 1 << 29
 _UNTYPED_NAMES = {"Undefined", "Baseline MP Primary Image"}
 
+# The descriptor of a JPS in the segment APP3: a mark, a length, separation, flags, layout, type.
+_JPS_MARK, _JPS_BYTES = b"_JPSJPS_", 14
+_JPS_LEFT_FIRST = 4
+_JPS_SIDE_BY_SIDE, _JPS_OVER_UNDER = 2, 3
+
 _HOW_TO_SAY = f"add --layout ({', '.join(LAYOUTS)}), or give one file for each view"
 
 
@@ -83,7 +88,8 @@ def read_pair(source: Path, layout: str | None = None, *, background: Colour = W
     """Read a stereo pair from one file.
 
     Args:
-        source: an MPO, a .jps or .pns (cross-eyed by convention), or any picture and a layout.
+        source: an MPO, a .jps or .pns (cross-eyed unless its descriptor says otherwise), or any
+            picture and a layout.
         layout: one of :data:`LAYOUTS`; not needed for an MPO.
         background: sRGB colour behind transparent pixels.
 
@@ -93,7 +99,7 @@ def read_pair(source: Path, layout: str | None = None, *, background: Colour = W
         MediaError: the file cannot be read, or its second picture is damaged.
     """
     if layout is None and source.suffix.lower() in _CROSS_EYED:
-        layout = "cross-eyed"
+        layout = _declared_layout(source)
     if layout is None:
         return _read_mpo(source, background)
     check_layout(layout)
@@ -160,6 +166,29 @@ def _read_mpo(source: Path, background: Colour) -> StereoPair:
                 image.seek(index)
                 views.append(to_srgb(image, notes, background=background))
     return StereoPair(views[0], views[1], tuple(dict.fromkeys(notes)))
+
+
+def _declared_layout(source: Path) -> str:
+    """The layout that the descriptor of a JPS names; cross-eyed without one.
+
+    Raises:
+        UsageError: the views are interleaved or an anaglyph.
+    """
+    with open_image(source) as (image, name):
+        for marker, data in getattr(image, "applist", ()):
+            if marker == "APP3" and data.startswith(_JPS_MARK) and len(data) >= _JPS_BYTES:
+                break
+        else:
+            return "cross-eyed"
+    flags, layout = data[_JPS_BYTES - 3], data[_JPS_BYTES - 2]
+    left_first = bool(flags & _JPS_LEFT_FIRST)
+    if layout == _JPS_SIDE_BY_SIDE:
+        return "side-by-side" if left_first else "cross-eyed"
+    if layout == _JPS_OVER_UNDER and left_first:
+        return "top-bottom"
+    raise UsageError(
+        f"{name}: says that its views are laid out in a way that cannot be read", hint=_HOW_TO_SAY
+    )
 
 
 def _encode_mpo(left: Pixels, right: Pixels) -> bytes:

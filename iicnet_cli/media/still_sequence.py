@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,6 +12,7 @@ from iicnet_cli.errors import MediaError
 from iicnet_cli.media.colour import Colour
 from iicnet_cli.media.frame_source import FrameSource, TimedFrames, VideoInfo
 from iicnet_cli.media.frame_times import STILLS_RATE, FrameSelection
+from iicnet_cli.media.patterns import files_of_pattern
 from iicnet_cli.media.stills import read_still, still_size
 from iicnet_cli.media.suffixes import STILL_SUFFIXES
 
@@ -81,15 +81,19 @@ def stills_of_folder(folder: Path) -> list[Path]:
 
 
 def stills_of_pattern(pattern: str) -> list[Path]:
-    """List the files that fit a glob pattern in natural order; hidden files are left out.
+    """List the files that fit a pattern in natural order; hidden files are left out.
+
+    Args:
+        pattern: a glob pattern, or one with numbers as ffmpeg writes them, such as f%04d.png.
 
     Raises:
         MediaError: there is none.
     """
-    files = [Path(name) for name in glob.glob(pattern, recursive=True)]
-    stills = _sort_naturally(file for file in files if file.is_file())
+    stills = _sort_naturally(file for file in files_of_pattern(pattern) if file.is_file())
     if not stills:
-        raise MediaError(f"{pattern}: no file fits this pattern")
+        raise MediaError(
+            f"{pattern}: no file fits this pattern", hint="name the folder, or use * as in f*.png"
+        )
     return stills
 
 

@@ -28,3 +28,6 @@ RAW_SUFFIXES = frozenset(
 
 VECTOR_SUFFIXES = frozenset({".svg", ".svgz", ".pdf", ".eps", ".ps", ".ai", ".wmf", ".emf"})
 """Suffixes of vector graphics, which are refused."""
+
+HEIC_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1"})
+"""Major brands in the ``ftyp`` box of HEIC pictures, whatever they are called."""

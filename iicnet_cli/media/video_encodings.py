@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 TICKS_PER_SECOND = 90_000
@@ -20,6 +20,7 @@ class Encoding:
         keeps_times: frames can be unevenly spaced in time.
         max_fps: highest frame rate that the format can play; None if there is no limit.
         timed_options: further options for clips with a variable rate.
+        note: what users have to know of it, in words.
     """
 
     filters: str
@@ -27,6 +28,7 @@ class Encoding:
     keeps_times: bool = True
     max_fps: Fraction | None = None
     timed_options: tuple[str, ...] = ()
+    note: str = ""
 
 
 def encoding_for(suffix: str, *, odd_size: bool = False) -> Encoding:
@@ -37,7 +39,8 @@ def encoding_for(suffix: str, *, odd_size: bool = False) -> Encoding:
         odd_size: width or height is odd; H.264 then needs 4:4:4 instead of 4:2:0.
     """
     if odd_size and suffix in _H264_CONTAINERS:
-        return _h264(suffix, "yuv444p")
+        note = "an odd width or height needs H.264 4:4:4 here, which many players do not play"
+        return replace(_h264(suffix, "yuv444p"), note=note)
     return ENCODINGS[suffix]
 
 

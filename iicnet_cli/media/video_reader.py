@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,9 +10,10 @@ from iicnet_cli.media.animations import Animation, is_animation
 from iicnet_cli.media.colour import WHITE, Colour
 from iicnet_cli.media.frame_source import Clip, FrameSource, VideoInfo
 from iicnet_cli.media.frame_times import FrameSelection
-from iicnet_cli.media.motion_photo import HEIC_BRANDS, find_embedded_clip
+from iicnet_cli.media.motion_photo import find_embedded_clip
+from iicnet_cli.media.patterns import is_pattern
 from iicnet_cli.media.still_sequence import StillSequence, stills_of_folder, stills_of_pattern
-from iicnet_cli.media.suffixes import STILL_SUFFIXES, VIDEO_SUFFIXES
+from iicnet_cli.media.suffixes import HEIC_BRANDS, STILL_SUFFIXES, VIDEO_SUFFIXES
 from iicnet_cli.media.video_file import VideoFile
 
 Source = str | Path | Sequence[Path]
@@ -92,7 +92,7 @@ def find_clip(source: Source) -> Clip:
         return StillSequence(stills_of_folder(path))
     if path.exists():
         return _clip_of_file(path)
-    if glob.has_magic(str(source)):
+    if is_pattern(path):
         return StillSequence(stills_of_pattern(str(source)))
     raise MediaError(f"{source}: no such file or folder")
 

@@ -75,9 +75,7 @@ def open_writer(
     if width < 1 or height < 1 or fps <= 0:
         raise UsageError(f"cannot write a clip of {width}x{height} at {fps} frames a second")
     if timestamps is not None:
-        ticks = [round(time * TICKS_PER_SECOND) for time in timestamps]
-        if any(b <= a for a, b in pairwise(ticks)):
-            raise UsageError("timestamps must increase")
+        _check_increasing(timestamps)
     notes = []
     if timestamps is not None and (is_folder or not ENCODINGS[suffix].keeps_times):
         notes.append("the variable frame rate is not kept by this format")
@@ -87,9 +85,17 @@ def open_writer(
         writer = _FolderWriter(path, (width, height), names or (), overwrite)
     else:
         chosen = encoding or encoding_for(suffix, odd_size=bool(width % 2 or height % 2))
+        if chosen.note:
+            notes.append(chosen.note)
         writer = _FileWriter(path, (width, height), fps, timestamps, chosen, overwrite)
     writer.notes += notes
     return writer
+
+
+def _check_increasing(timestamps: Sequence[float]) -> None:
+    ticks = [round(time * TICKS_PER_SECOND) for time in timestamps]
+    if any(b <= a for a, b in pairwise(ticks)):
+        raise UsageError("timestamps must increase")
 
 
 def _is_folder(target: str | Path) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
 from iicnet_cli.errors import MediaError, UsageError
 from iicnet_cli.media.motion_photo import is_motion_photo
+from iicnet_cli.media.patterns import is_pattern
 from iicnet_cli.media.stereo_formats import is_stereo
 from iicnet_cli.media.video_reader import is_video
 from iicnet_cli.options import EmbedOptions
@@ -73,7 +73,7 @@ def guess_task(inputs: Sequence[Path], options: EmbedOptions) -> Task:
     """
     first = inputs[0]
     for path in inputs:
-        if not path.exists() and not glob.has_magic(str(path)):
+        if not path.exists() and not is_pattern(path):
             raise MediaError(f"{path}: no such file or folder")
     if options.layout is not None:
         return TASKS["stereo"]
@@ -84,8 +84,7 @@ def guess_task(inputs: Sequence[Path], options: EmbedOptions) -> Task:
             return TASKS["layers"]
         if is_stereo(first):
             return TASKS["stereo"]
-        pattern = not first.exists() and glob.has_magic(str(first))
-        if first.is_dir() or pattern or is_video(first) or is_motion_photo(first):
+        if first.is_dir() or is_pattern(first) or is_video(first) or is_motion_photo(first):
             return TASKS["video"]
     elif not any(path.is_dir() or is_video(path) for path in inputs):
         return TASKS["stego"]

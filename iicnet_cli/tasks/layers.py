@@ -202,7 +202,9 @@ def _from_layers(path: Path, options: EmbedOptions) -> tuple[list[Photo], list[s
     notes = [f"{path.name}: {note}" for note in image.notes]
     bottom, *others = image.layers
     if not others:
-        raise UsageError(f"{path.name} has one layer; at least two are needed")
+        raise UsageError(
+            f"{path.name} has one layer; at least two are needed", hint="; ".join(image.notes)
+        )
     if len(others) > 1:
         notes.append(f"{path.name}: the upper {len(others)} layers are merged into one")
     front = Layer("foreground", flatten(others))
