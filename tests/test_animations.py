@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -43,6 +44,77 @@ def test_frames_without_a_duration_last_a_tenth_of_a_second(tmp_path: Path) -> N
     info = probe(tmp_path / "x.png")
     assert (info.fps, info.codec) == (Fraction(10), "apng")
     assert info.duration == pytest.approx(0.3)
+
+
+def gif(*frames: bytes) -> bytes:
+    """A GIF of 64x48 pixels with the colours black, red, blue and white."""
+    colours = bytes([0, 0, 0, 200, 30, 30, 30, 30, 200, 255, 255, 255])
+    return b"GIF89a" + struct.pack("<HHBBB", 64, 48, 0x91, 0, 0) + colours + b"".join(frames) + b";"
+
+
+def gif_frame(box: tuple[int, int, int, int], colour: int, disposal: int, delay: int = 10) -> bytes:
+    """A frame of one colour; its codes have 3 bits, with a code that clears before each pixel."""
+    codes = [code for _ in range(box[2] * box[3]) for code in (4, colour)] + [5]
+    bits = "".join(format(code, "03b") for code in reversed(codes))
+    packed = int(bits, 2).to_bytes(-(-len(bits) // 8), "little")
+    blocks = [packed[i : i + 255] for i in range(0, len(packed), 255)]
+    data = b"".join(bytes([len(block)]) + block for block in blocks) + b"\0"
+    control = b"\x21\xf9\x04" + struct.pack("<BHBB", disposal << 2, delay, 0, 0)
+    return control + b"\x2c" + struct.pack("<HHHHB", *box, 0) + b"\x02" + data
+
+
+BLACK, RED, BLUE, WHITE = range(4)
+KEPT, CLEARED, RETURNED = 1, 2, 3
+
+
+@pytest.mark.parametrize(
+    ("disposal", "left_behind"),
+    [(KEPT, (200, 30, 30)), (CLEARED, (0, 255, 0)), (RETURNED, (255, 255, 255))],
+)
+def test_what_a_frame_of_a_gif_leaves_behind(
+    tmp_path: Path, disposal: int, left_behind: tuple[int, int, int]
+) -> None:
+    sprites = [gif_frame((20 * i, 10, 16, 16), RED, disposal) for i in range(3)]
+    path = tmp_path / "a.gif"
+    path.write_bytes(gif(gif_frame((0, 0, 64, 48), WHITE, KEPT), *sprites))
+    with open_frames(path, background=(0, 255, 0)) as source:
+        frames = list(source)
+        notes = source.notes
+    assert [tuple(frame[18, 8]) for frame in frames[:2]] == [(255, 255, 255), (200, 30, 30)]
+    assert {tuple(frame[18, 8]) for frame in frames[2:]} == {left_behind}
+    assert tuple(frames[3][18, 48]) == (200, 30, 30) and tuple(frames[3][0, 0]) == (255, 255, 255)
+    assert notes == (["transparency composited on #00ff00"] if disposal == CLEARED else [])
+
+
+def test_what_a_gif_has_beyond_its_canvas_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "a.gif"
+    beyond = [(40, 30, 64, 48), (100, 100, 5, 5)]
+    frames = [gif_frame(box, RED, KEPT) for box in beyond]
+    path.write_bytes(gif(gif_frame((0, 0, 64, 48), BLUE, KEPT), *frames))
+    with open_frames(path) as source:
+        pictures = list(source)
+    assert [picture.shape for picture in pictures] == [(48, 64, 3)] * 3
+    assert (pictures[1][30:, 40:] == (200, 30, 30)).all()
+    assert (pictures[1][:30] == (30, 30, 200)).all()
+    assert np.array_equal(pictures[1], pictures[2])
+
+
+def test_short_delays_of_a_gif_are_taken_as_browsers_do(tmp_path: Path) -> None:
+    path = tmp_path / "a.gif"
+    frames = [gif_frame((0, 0, 64, 48), BLUE, KEPT, delay) for delay in (0, 1, 2, 3)]
+    path.write_bytes(gif(*frames))
+    with open_frames(path) as source:
+        list(source)
+        assert source.timestamps == pytest.approx([0, 0.1, 0.2, 0.22])
+
+
+def test_a_still_for_old_viewers_is_no_frame(tmp_path: Path) -> None:
+    still, *frames = (Image.fromarray(np.full((16, 24, 3), 50 * i, np.uint8)) for i in range(4))
+    options = {"save_all": True, "append_images": frames, "default_image": True, "duration": 100}
+    still.save(tmp_path / "a.png", **options)
+    with open_frames(tmp_path / "a.png", step=2) as source:
+        assert source.info.frames == 3 and source.info.duration == pytest.approx(0.3)
+        assert [int(frame[0, 0, 0]) for frame in source] == [50, 150]
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp"])

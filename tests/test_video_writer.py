@@ -106,11 +106,11 @@ def test_formats_that_cannot_keep_times_say_so(tmp_path: Path) -> None:
         assert len(read_all(tmp_path / name)[0]) == 3
 
 
-def test_a_gif_plays_at_most_100_frames_a_second(tmp_path: Path) -> None:
+def test_a_gif_plays_at_most_50_frames_a_second(tmp_path: Path) -> None:
     with open_writer(tmp_path / "x.gif", 8, 8, Fraction(240)) as writer:
         for seed in range(3):
             writer.add(noise(8, 8, seed))
-    assert writer.notes == ["GIF cannot play faster than 100 frames a second"]
+    assert writer.notes == ["GIF cannot play faster than 50 frames a second"]
     assert len(read_all(tmp_path / "x.gif")[0]) == 3
 
 

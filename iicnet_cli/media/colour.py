@@ -53,7 +53,7 @@ def to_srgb(image: Image.Image, notes: list[str], *, background: Colour = WHITE)
     pixels, alpha = _to_srgb_and_alpha(image, notes)
     if alpha is None or alpha.min() == 255:
         return pixels
-    notes.append("transparency composited on #{:02x}{:02x}{:02x}".format(*background))
+    notes.append(transparency_note(background))
     backdrop = Image.new("RGB", (alpha.shape[1], alpha.shape[0]), background)
     return np.array(Image.composite(Image.fromarray(pixels), backdrop, Image.fromarray(alpha)))
 
@@ -123,6 +123,11 @@ def _signalled_colour(facts: Mapping[Any, Any]) -> tuple[SignalledColour, bool] 
         return None
     colour = colour_of_gamma(facts.get("gamma"), facts.get("chromaticity"))
     return None if colour is None else (colour, False)
+
+
+def transparency_note(background: Colour) -> str:
+    """What becomes of transparent pixels, in words."""
+    return "transparency composited on #{:02x}{:02x}{:02x}".format(*background)
 
 
 def exif_orientation(image: Image.Image) -> int:

@@ -18,7 +18,7 @@ class Encoding:
         filters: ffmpeg filter chain from 8-bit RGB to what the encoder takes.
         options: ffmpeg's options for encoder and container.
         keeps_times: frames can be unevenly spaced in time.
-        max_fps: highest frame rate that the format can play; None if there is no limit.
+        max_fps: highest frame rate that players keep; None if there is no limit.
         timed_options: further options for clips with a variable rate.
         note: what users have to know of it, in words.
     """
@@ -105,7 +105,7 @@ ENCODINGS = {
     ".gif": Encoding(
         "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1",
         ("-loop", "0", "-f", "gif"),
-        max_fps=Fraction(100),
+        max_fps=Fraction(50),
     ),
     **dict.fromkeys(
         (".png", ".apng"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from iicnet_cli.errors import MediaError
-from iicnet_cli.media.animations import Animation, is_animation
+from iicnet_cli.media.animations import is_animation, open_animation
 from iicnet_cli.media.colour import WHITE, Colour
 from iicnet_cli.media.frame_source import Clip, FrameSource, VideoInfo
 from iicnet_cli.media.frame_times import FrameSelection
@@ -77,7 +77,7 @@ def find_clip(source: Source) -> Clip:
         source: as of `open_frames`.
 
     Returns:
-        A `VideoFile`, an `Animation` or a `StillSequence`.
+        A `VideoFile`, an animation or a `StillSequence`.
 
     Raises:
         MediaError: the source does not exist, or holds no still.
@@ -115,7 +115,7 @@ def is_video(path: str | Path) -> bool:
 
 def _clip_of_file(path: Path) -> Clip:
     if is_animation(path):
-        return Animation(path)
+        return open_animation(path)
     embedded = find_embedded_clip(path)
     if embedded is None and path.suffix.lower() in STILL_SUFFIXES:
         return StillSequence([path])

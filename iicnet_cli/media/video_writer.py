@@ -46,7 +46,7 @@ def open_writer(
     Exact: .mkv and .avi (FFV1), .webp (lossless, animated; the file is assembled in memory),
     .png (animated), or a folder (no suffix, or ending in a slash) of 00000.png, 00001.png, ...
     Lossy, of high quality: .mp4 .mov .m4v (H.264, 4:2:0, or 4:4:4 for odd sizes), .webm (VP9),
-    .gif (a palette for each frame; 100 frames a second at most).
+    .gif (a palette for each frame; 50 frames a second at most, for browsers slow down more).
 
     Args:
         target: a file or a folder; it appears when the writer closes without an error.
