@@ -39,6 +39,7 @@ from iicnet_cli.file_embedding import embed_files, estimate_files, open_file_job
 from iicnet_cli.file_restoring import restore_files, restored_pictures
 from iicnet_cli.forecasting import estimate_first_group, forecast, groups_at_once
 from iicnet_cli.identify import file_engine_of, identify
+from iicnet_cli.integrity import check_integrity
 from iicnet_cli.measuring import QualityMeter, check_quality, missed_targets
 from iicnet_cli.media.files import check_picture_target, replacing
 from iicnet_cli.media.temporary import scratch_folder
@@ -251,9 +252,9 @@ class Converter:
             chosen = task_named(header.task)
             engine = self._engine(identity.request)
             _check_layout(chosen, options)
-            altered = None if reader.header is None else not reader.verify()
-            target = _restore_target(source, output, folder, chosen, header)
             notes: list[str] = []
+            altered = check_integrity(reader, header, notes)
+            target = _restore_target(source, output, folder, chosen, header)
             with closing(self._restored_groups(reader, header, engine, notes)) as groups:
                 delivered = chosen.deliver(
                     header, groups, target, overwrite=overwrite, options=options

@@ -57,11 +57,13 @@ MAY_IMPORT = {
     },
     "forecasting": {"engines", "tasks", "reports"},
     "identify": {"engines", "tasks", "payload", "container", "zoo", "errors"},
+    "integrity": {"tasks", "payload", "container"},
     "api": {
         *(
             "file_embedding",
             "file_restoring",
             "identify",
+            "integrity",
             "forecasting",
             "tasks",
             "media",

@@ -11,6 +11,7 @@ from PIL import Image
 
 from iicnet_cli.errors import MediaError
 from iicnet_cli.media.layered_files import is_layered, read_layers
+from iicnet_cli.media.layered_image import flatten
 from tests.media_samples import noise_layer, window_layer
 
 
@@ -89,3 +90,17 @@ def test_missing_files_are_errors(tmp_path: Path) -> None:
         assert not is_layered(tmp_path / f"missing{suffix}")
         with pytest.raises(MediaError, match="no such file"):
             read_layers(tmp_path / f"missing{suffix}")
+
+
+def test_a_first_page_that_shows_the_others_together_is_no_layer(tmp_path: Path) -> None:
+    layers = [noise_layer(alpha=255, size=(20, 30)), window_layer("front", 1)]
+    if layers[1].pixels.shape != layers[0].pixels.shape:
+        layers[0] = noise_layer(alpha=255, size=layers[1].pixels.shape[:2])
+    pages = [Image.fromarray(layer.pixels) for layer in layers]
+    merged = Image.fromarray(flatten(layers))
+    merged.save(tmp_path / "a.tif", save_all=True, append_images=pages)
+    image = read_layers(tmp_path / "a.tif")
+    assert [layer.name for layer in image.layers] == ["page 2", "page 3"]
+    assert "page 1 is what the others make together, and is left out" in image.notes
+    pages[0].save(tmp_path / "b.tif", save_all=True, append_images=[pages[1], merged])
+    assert len(read_layers(tmp_path / "b.tif").layers) == 3

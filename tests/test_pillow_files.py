@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from iicnet_cli.errors import MediaError
-from iicnet_cli.media.pillow_files import decoding
+from iicnet_cli.media.pillow_files import decoding, open_image
 from iicnet_cli.media.stills import read_still, still_size
-from tests.media_samples import noise
+from tests.media_samples import mp4_box, noise, smooth
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif", "avif", "bmp", "gif"])
@@ -60,3 +62,25 @@ def test_decompression_bomb_is_refused_but_large_pictures_are_not(tmp_path: Path
 def test_running_out_of_memory_is_a_media_error() -> None:
     with pytest.raises(MediaError, match=r"^x\.png: not enough memory"), decoding("x.png"):
         raise MemoryError
+
+
+def test_heic_is_known_by_its_first_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(mp4_box(b"ftyp", b"heic\0\0\0\0mif1heic") + bytes(400))
+    with pytest.raises(MediaError) as caught, open_image(tmp_path / "a.jpg"):
+        pass
+    if importlib.util.find_spec("pillow_heif") is None:
+        assert "HEIC" in caught.value.hint
+
+
+@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"quality": 20}], ids=str)
+def test_a_jpeg_that_only_lacks_its_end_is_whole(tmp_path: Path, options: dict[str, int]) -> None:
+    Image.fromarray(smooth(37, 51)).save(tmp_path / "a.jpg", **options)
+    data = (tmp_path / "a.jpg").read_bytes()
+    whole = read_still(tmp_path / "a.jpg").pixels
+    (tmp_path / "b.jpg").write_bytes(data[:-2])
+    still = read_still(tmp_path / "b.jpg")
+    assert np.array_equal(still.pixels, whole) and still.notes == ("its end is missing",)
+    for missing in (20, 60, len(data) // 3):
+        (tmp_path / "c.jpg").write_bytes(data[:-missing])
+        with pytest.raises(MediaError, match=r"(?i)truncated"):
+            read_still(tmp_path / "c.jpg")

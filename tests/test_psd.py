@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 from psd_tools import PSDImage
-from psd_tools.constants import BlendMode
+from psd_tools.constants import BlendMode, Tag
+from psd_tools.psd.base import EmptyElement
+from psd_tools.psd.tagged_blocks import TaggedBlock
 
 from iicnet_cli.errors import MediaError
 from iicnet_cli.media.layered_files import is_layered, read_layers
@@ -80,3 +82,28 @@ def test_reading_needs_psd_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(MediaError, match="psd-tools") as error:
         read_layers(tmp_path / "a.psd")
     assert error.value.hint == 'pip install "iicnet[psd]"'
+
+
+def test_adjustment_layers_are_left_out_and_noted(tmp_path: Path) -> None:
+    document = PSDImage.new("RGB", (8, 8))
+    document.create_pixel_layer(solid(8, RED), name="photo")
+    adjustment = document.create_pixel_layer(solid(8, RED), name="adjust")
+    blocks = adjustment._record.tagged_blocks
+    blocks[Tag.INVERT] = TaggedBlock(key=Tag.INVERT, data=EmptyElement())
+    document.save(tmp_path / "a.psd")
+    image = read_layers(tmp_path / "a.psd")
+    assert [layer.name for layer in image.layers] == ["photo"]
+    assert "invert layer 'adjust' left out" in image.notes
+
+
+def test_a_look_that_differs_from_the_merged_picture_is_noted(tmp_path: Path) -> None:
+    note = "its layers together look different from the merged picture in the file"
+    document = PSDImage.new("RGB", (8, 8))
+    document.create_pixel_layer(solid(8, RED), name="photo")
+    document.save(tmp_path / "a.psd")
+    assert note not in read_layers(tmp_path / "a.psd").notes
+    document = PSDImage.open(tmp_path / "a.psd")
+    other = [bytes(range(0, 256, 4))] * 3  # a ramp in each channel
+    document._record.image_data.set_data(other, document._record.header)
+    document.save(tmp_path / "b.psd")
+    assert note in read_layers(tmp_path / "b.psd").notes

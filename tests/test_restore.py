@@ -15,7 +15,8 @@ from PIL.PngImagePlugin import PngInfo
 from iicnet_cli.container.png_reader import read_header
 from iicnet_cli.errors import ExitCode
 from iicnet_cli.payload.mark_pixels import read_mark, write_mark
-from tests.helpers import Run, alike, change_header, done, pixels, save, strip
+from tests.helpers import QUICK, Run, alike, change_header, done, pixels, save, strip
+from tests.png_files import chunks_of, png_of
 from tests.samples import natural
 
 
@@ -127,7 +128,6 @@ def test_headers_from_strangers(run: Run, clip: Path, tmp_path: Path) -> None:
     run("embed", clip, "-o", tmp_path / "p.png", "--frames", 5, "--effort", 0)
     cases: list[tuple[dict[str, object], int, str]] = [
         ({"timestamps": [0.0, 1.0]}, 0, ""),
-        ({"frames": 99}, 0, ""),
         ({"future": {"x": 1}, "version": "1.9"}, 0, ""),
         ({"version": "2.0"}, 3, "upgrade"),
         ({"task": "hologram"}, 3, "upgrade"),
@@ -202,3 +202,33 @@ def test_restored_to_stdout(
     refused = run("restore", tmp_path / "two.png", "--layout", "anaglyph")
     assert refused.exit_code == ExitCode.USAGE
     assert "no use for --layout" in refused.stderr
+
+
+def test_pictures_that_an_optimiser_dropped_are_missed(
+    run: Run, clip: Path, tmp_path: Path
+) -> None:
+    done(run("embed", clip, "-o", tmp_path / "out.png", *QUICK))
+    chunks = chunks_of((tmp_path / "out.png").read_bytes())
+    kept = [chunk for chunk in chunks if chunk[0] not in (b"acTL", b"fcTL", b"fdAT")]
+    (tmp_path / "first.png").write_bytes(png_of(kept))
+    result = run("restore", tmp_path / "first.png", "-o", tmp_path / "frames")
+    assert result.exit_code == ExitCode.NOT_EMBEDDING
+    assert "2 of 3 pictures of the PNG are missing" in result.stderr
+    assert len(list((tmp_path / "frames").iterdir())) == 5
+
+
+def test_a_layer_that_was_lost_with_the_header_is_told(
+    run: Run, photos: list[Path], tmp_path: Path
+) -> None:
+    done(run("embed", *photos[:2], "-o", tmp_path / "out.png"))
+    strip(tmp_path / "out.png")
+    for column in range(96):
+        altered = pixels(tmp_path / "out.png")
+        altered[30, column] ^= 1
+        mark = read_mark(altered)
+        if mark is not None and mark.layer_is_lost:  # the header of the mark lies elsewhere
+            break
+    save(tmp_path / "altered.png", altered)
+    result = run("restore", tmp_path / "altered.png", "-o", tmp_path / "back")
+    assert result.exit_code == ExitCode.NOT_EMBEDDING
+    assert "its enhancement layer is damaged" in result.stderr

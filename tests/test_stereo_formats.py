@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from pathlib import Path
 
@@ -229,3 +230,46 @@ def test_damage_anywhere_raises_only_our_errors(tmp_path: Path) -> None:
             assert "\n" not in str(error)
             failed += 1
     assert 30 < failed < 300
+
+
+@pytest.mark.parametrize(
+    ("layout", "flags", "views_are"),
+    [
+        (2, 4, "left right"),
+        (2, 0, "right left"),
+        (3, 4, "left over right"),
+        (None, 0, "right left"),
+    ],
+)
+def test_a_jps_may_say_how_its_views_are_laid_out(
+    tmp_path: Path, layout: int | None, flags: int, views_are: str
+) -> None:
+    left, right = np.full((32, 32, 3), 200, np.uint8), np.full((32, 32, 3), 50, np.uint8)
+    views = {"left": left, "right": right}
+    stack = np.vstack if "over" in views_are else np.hstack
+    file = io.BytesIO()
+    order = [views[name] for name in views_are.split() if name in views]
+    Image.fromarray(stack(order)).save(file, "JPEG", quality=95)
+    data = file.getvalue()
+    if layout is not None:
+        body = b"_JPSJPS_" + struct.pack(">H", 4) + bytes([0, flags, layout, 1])
+        segment = b"\xff\xe3" + struct.pack(">H", len(body) + 2) + body
+        data = data[:2] + segment + data[2:]
+    (tmp_path / "a.jps").write_bytes(data)
+    pair = read_pair(tmp_path / "a.jps")
+    assert abs(float(pair.left.mean()) - 200) < 3 and abs(float(pair.right.mean()) - 50) < 3
+    assert pair.left.shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize(("layout", "flags"), [(1, 4), (4, 4), (3, 0), (9, 0)])
+def test_layouts_of_a_jps_that_cannot_be_read_are_told(
+    tmp_path: Path, layout: int, flags: int
+) -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(file, "JPEG")
+    body = b"_JPSJPS_" + struct.pack(">H", 4) + bytes([0, flags, layout, 1])
+    segment = b"\xff\xe3" + struct.pack(">H", len(body) + 2) + body
+    (tmp_path / "a.jps").write_bytes(file.getvalue()[:2] + segment + file.getvalue()[2:])
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_pair(tmp_path / "a.jps")
+    assert read_pair(tmp_path / "a.jps", "top-bottom").left.shape == (16, 32, 3)

@@ -11,7 +11,11 @@ _NUMBER = re.compile(r"%(0?)(\d?)d")
 
 def is_pattern(path: Path) -> bool:
     """Return whether a path is that of no file or folder, but a pattern."""
-    return not path.exists() and (glob.has_magic(str(path)) or bool(_NUMBER.search(path.name)))
+    if path.exists():
+        return False
+    # The folder is meant by its name if there is one of that name.
+    text = path.name if path.parent.is_dir() else str(path)
+    return glob.has_magic(text) or _NUMBER.search(path.name) is not None
 
 
 def files_of_pattern(pattern: str) -> list[Path]:

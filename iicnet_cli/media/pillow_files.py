@@ -6,11 +6,11 @@ import importlib
 import importlib.util
 import io
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from iicnet_cli.errors import MediaError
 from iicnet_cli.media.colour import CODES_KEY, NOTES_KEY
@@ -26,6 +26,8 @@ from iicnet_cli.pictures.limits import max_pixels, max_pixels_text, without_pill
 
 _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 """Markers in JPEG files; a byte of 255 in a scan is followed by a zero."""
+_FILLERS = (bytes(64), b"\x55" * 64)
+"""Two sequences of codes that make different pictures where codes are missing."""
 
 
 @contextmanager
@@ -136,14 +138,14 @@ def _prepare_for(file: BinaryIO, suffix: str) -> str:
     start = file.read(12)
     file.seek(0)
     if start[4:8] != b"ftyp" or start[8:12] not in HEIC_BRANDS:
-        return "" if suffix in HEIF_SUFFIXES else suffix
+        return suffix
     if importlib.util.find_spec("pillow_heif"):
         importlib.import_module("pillow_heif").register_heif_opener()
     return ".heic"
 
 
 def _lacks_jpeg_end(file: BinaryIO) -> bool:
-    """Whether a JPEG has all rows of its picture, but not the marker of its end behind them."""
+    """Whether a JPEG has all codes of its picture, but not the marker of its end behind them."""
     is_jpeg = file.read(3) == b"\xff\xd8\xff"
     file.seek(0)
     if not is_jpeg:
@@ -152,22 +154,16 @@ def _lacks_jpeg_end(file: BinaryIO) -> bool:
     file.seek(0)
     if data.rfind(_JPEG_END) > data.rfind(_JPEG_SCAN):
         return False
-    # Without its end, a decoder stops where data are missing; with it, it makes up the rest.
+    # If all codes of the picture are there, it does not depend on what follows them.
     pictures = []
-    with without_pillow_limits():
-        before = ImageFile.LOAD_TRUNCATED_IMAGES
-        ImageFile.LOAD_TRUNCATED_IMAGES = True
-        try:
-            for end in (b"", _JPEG_END):
-                with Image.open(io.BytesIO(data + end)) as image:
-                    if image.width * image.height > max_pixels():
-                        return False
-                    pictures.append(image.tobytes())
-        except Exception:  # the real attempt to open it will tell
-            return False
-        finally:
-            ImageFile.LOAD_TRUNCATED_IMAGES = before
-    return pictures[0] == pictures[1]
+    with suppress(Exception), without_pillow_limits():  # the real attempt to open it will tell
+        for filler in _FILLERS:
+            with Image.open(io.BytesIO(data + filler + _JPEG_END)) as image:
+                # Of the pictures of an MPO, the first alone would be compared.
+                if image.format != "JPEG" or image.width * image.height > max_pixels():
+                    return False
+                pictures.append(image.tobytes())
+    return len(pictures) == len(_FILLERS) and len(set(pictures)) == 1
 
 
 def _with_jpeg_end(file: BinaryIO) -> BinaryIO:
@@ -180,7 +176,7 @@ def _vector_graphics(name: str) -> MediaError:
 
 def _hint(suffix: str) -> str:
     if suffix in HEIF_SUFFIXES:
-        return "it is HEIC: convert it to JPEG or PNG, or: pip install pillow-heif"
+        return "convert HEIC to JPEG or PNG, or: pip install pillow-heif"
     if suffix in VIDEO_SUFFIXES:
         return "this is a clip, not a still"
     return "PNG, JPEG, WebP, TIFF, AVIF, BMP and GIF can be read"

@@ -23,7 +23,7 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from fractions import Fraction
 
@@ -201,6 +201,7 @@ class Mark:
             ``enhancement``.
         first_sample: the payload begins with the carriers from this sample of the picture on, and
             goes on at the top of the picture.
+        layer_is_lost: the mark was read, and its enhancement layer was damaged.
 
     Raises:
         ValueError: a value is out of range.
@@ -217,6 +218,7 @@ class Mark:
     enhancement: bytes = b""
     code: PayloadCode = PayloadCode.LSB_1
     first_sample: int = 0
+    layer_is_lost: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         fits = (
@@ -334,6 +336,7 @@ class Mark:
                 enhancement=parts[2],
                 code=header.code,
                 first_sample=header.first_sample,
+                layer_is_lost=bool(header.enhancement_size and not parts[2]),
             )
         except ValueError:
             return None

@@ -143,6 +143,9 @@ class StereoTask(Task):
         settings = {} if options.layout is None else {"layout": options.layout}
         return PhotoSource(photos, notes, options=settings, files=inputs)
 
+    def embeddings_in(self, header: Header) -> int | None:
+        return header.frames
+
     def default_output(self, png: Path, header: Header) -> Path:
         suffix = ".mkv" if _is_clip(header) else ""
         return named_after(png, f"-restored{suffix}")

@@ -192,6 +192,14 @@ class Task(ABC):
         """How many pictures a PNG with this header holds: as many as :meth:`deliver` counts."""
         return header.frames or len(header.sources) or header.images
 
+    def embeddings_in(self, header: Header) -> int | None:
+        """How many embeddings a PNG with this header was written with; ``None`` if it may be any.
+
+        Args:
+            header: ``images`` is that of the network.
+        """
+        return None
+
     @abstractmethod
     def open(
         self, inputs: Sequence[Path], images: int | None, options: EmbedOptions

@@ -108,6 +108,9 @@ class VideoTask(Task):
         clip = inputs[0] if len(inputs) == 1 else list(inputs)
         return VideoSource(clip, images, options)
 
+    def embeddings_in(self, header: Header) -> int | None:
+        return None if header.frames is None else -(-header.frames // header.images)
+
     def default_output(self, png: Path, header: Header) -> Path:
         return named_after(png, "-restored.mkv")
 
