@@ -14,7 +14,7 @@ TORCH_INDEX ?=
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-slow coverage lint bench clean
+.PHONY: help demo test test-slow coverage lint bench fuzz audit clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets.
@@ -53,6 +53,13 @@ bench: $(READY) ## Measure quality and speed of the bundled models on the sample
 	$(BIN)/python benchmarks/end_to_end.py --repeat 1
 	$(BIN)/python benchmarks/effort.py
 
+fuzz: $(READY) ## Feed mutated files to every reader and command, for MINUTES=1.
+	$(BIN)/python benchmarks/fuzz.py --minutes $(or $(MINUTES),1)
+
+audit: $(READY) ## Look up known vulnerabilities of the versions in constraints.txt.
+	$(BIN)/python -m pip install -q pip-audit
+	$(BIN)/python -m pip_audit --disable-pip --no-deps -r constraints.txt
+
 clean: ## Remove .venv, demo/ and all caches.
-	rm -rf $(VENV) demo build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache fuzz-faults
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import traceback
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from iicnet_cli.cli import app
 from iicnet_cli.container.header import Header
 from iicnet_cli.container.png_reader import PngReader
 from iicnet_cli.errors import IICNetError
+from iicnet_cli.library_messages import silence_libraries
 from iicnet_cli.media.layered_files import read_layers
 from iicnet_cli.media.stereo_formats import is_stereo, read_pair
 from iicnet_cli.media.stills import has_alpha, read_still, read_still_with_alpha
@@ -31,7 +31,7 @@ _EXIT_CODES = {"embed": {0, 1, 2}, "restore": {0, 3, 4}, "info": {0, 3}}
 
 os.environ[MODELS_VARIABLE] = str(_TINY_MODELS)
 os.environ["IICNET_JOBS"] = "1"
-warnings.simplefilter("ignore")
+silence_libraries()
 
 
 class FaultError(Exception):

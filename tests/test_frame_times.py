@@ -17,6 +17,8 @@ from iicnet_cli.media.frame_times import (
     is_uneven,
     parse_time,
     rate_from_duration,
+    separate_times,
+    simple_rate,
 )
 
 
@@ -118,3 +120,18 @@ def test_a_standard_rate_is_found_from_a_rounded_duration() -> None:
     assert rate_from_duration(7, 0.28, 0.001) == 25
     assert rate_from_duration(300, 10.01, 0.001) == Fraction(30000, 1001)
     assert rate_from_duration(4, 0.3, 0.001) == Fraction(40, 3)
+
+
+def test_times_are_separated() -> None:
+    assert separate_times([0.0, 0.1, 0.2]) == [0.0, 0.1, 0.2]
+    times = separate_times([0.0, 0.1, 0.1, 0.05, 1.0, 0.9])
+    ticks = [round(time * 90_000) for time in times]
+    assert ticks == sorted(set(ticks))
+    assert times == pytest.approx([0, 0.1, 0.1, 0.1, 1.0, 1.0], abs=1e-4)
+    assert separate_times([]) == []
+
+
+def test_rates_of_any_size_are_simple_fractions() -> None:
+    assert simple_rate(1 / 28_800) == Fraction(1, 28_800)
+    assert simple_rate(Fraction(30000, 1001)) == Fraction(30000, 1001)
+    assert simple_rate(1e-12) == Fraction(1, 1_000_000) and simple_rate(1e12) == 1_000_000

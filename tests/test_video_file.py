@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from iicnet_cli.container.png_reader import read_header
 from iicnet_cli.errors import MediaError, UsageError
 from iicnet_cli.media.video_reader import open_frames, probe
 from iicnet_cli.pictures.arrays import Pixels
+from iicnet_cli.pictures.limits import MAX_PIXELS_VARIABLE
 from iicnet_cli.pictures.metrics import psnr
+from tests.helpers import QUICK, Run, done
 from tests.media_samples import H264, moving_pattern, run_ffmpeg, tone
 
 
@@ -199,3 +202,49 @@ def test_any_file_name_can_be_read(sample_clips: Path, tmp_path: Path) -> None:
         path.write_bytes((sample_clips / "one.mp4").read_bytes())
         with open_frames(path) as source:
             assert len(list(source)) == 1
+
+
+def test_transparency_beside_the_pictures_is_noted(tmp_path: Path) -> None:
+    path = tmp_path / "a.webm"
+    seen_through = ("-vf", "format=yuva420p,colorchannelmixer=aa=0.5", "-pix_fmt", "yuva420p")
+    run_ffmpeg(path, *moving_pattern(1), *seen_through, "-c:v", "libvpx-vp9")
+    assert "its transparency is ignored" in probe(path).notes
+
+
+def test_clips_of_too_many_pixels_are_refused(
+    sample_clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(MAX_PIXELS_VARIABLE, "3000")
+    with pytest.raises(MediaError, match=r"64x48 is more than 0\.003 megapixels"):
+        probe(sample_clips / "plain.mp4")
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_a_thinned_clip_keeps_its_pace(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    thinned = ("-vf", "select='not(mod(n,10))'", "-fps_mode", "vfr")
+    run_ffmpeg(path, *moving_pattern(4, "25"), *thinned, *H264)
+    info = probe(path)
+    assert (info.fps, info.frames, info.variable_rate) == (Fraction(5, 2), 10, False)
+    assert info.duration == pytest.approx(4.0)
+
+
+def test_frames_of_one_time_are_separated_and_restored(run: Run, tmp_path: Path) -> None:
+    twice = ("-vf", "setpts='if(eq(N,3),2,N)*0.1/TB'", "-fps_mode", "passthrough")
+    run_ffmpeg(tmp_path / "a.mkv", *moving_pattern(1, "10"), *twice, "-enc_time_base", "1/1000",
+               "-frames:v", "8", "-c:v", "ffv1")  # fmt: skip
+    done(run("embed", tmp_path / "a.mkv", "-o", tmp_path / "a.png", *QUICK))
+    done(run("restore", tmp_path / "a.png", "-o", tmp_path / "b.mkv"))
+    with open_frames(tmp_path / "b.mkv") as source:
+        assert len(list(source)) == 8
+        assert source.timestamps == pytest.approx([0, 0.1, 0.2, 0.2, 0.4, 0.5, 0.6, 0.7], abs=2e-3)
+
+
+def test_a_clip_of_less_than_a_frame_in_2000_seconds(run: Run, tmp_path: Path) -> None:
+    slow = ("-vf", "setpts='N*N*7200/TB'", "-fps_mode", "passthrough", "-frames:v", "3")
+    run_ffmpeg(tmp_path / "a.mkv", *moving_pattern(1), *slow, "-enc_time_base", "1/1000",
+               "-c:v", "ffv1")  # fmt: skip
+    done(run("embed", tmp_path / "a.mkv", "-o", tmp_path / "a.png", *QUICK))
+    header = read_header(tmp_path / "a.png")
+    assert header is not None and header.timestamps == pytest.approx([0, 7200, 28800])
+    assert header.frame_rate is not None and 0 < header.frame_rate < Fraction(1, 2000)

@@ -13,6 +13,7 @@ from pathlib import Path
 from iicnet_cli.errors import MediaError
 from iicnet_cli.media import ffmpeg
 from iicnet_cli.media.ffmpeg import ByteRange
+from iicnet_cli.pictures.limits import max_pixels, max_pixels_text
 
 _DISCARD_FLAG = 4
 """Packets with this flag are decoded but not shown, such as those before an edit list starts."""
@@ -41,6 +42,7 @@ class VideoStream:
         rotation: degrees counter-clockwise from stored to displayed frames.
         duration: seconds of the whole file; None if unknown.
         audio_codec: ffmpeg's name of the codec of the first sound track; None without sound.
+        has_alpha_track: transparency is stored beside the pictures, as in VP8 and VP9.
     """
 
     codec: str
@@ -57,6 +59,7 @@ class VideoStream:
     rotation: int
     duration: float | None
     audio_codec: str | None
+    has_alpha_track: bool = False
 
     @property
     def is_hdr(self) -> bool:
@@ -70,8 +73,11 @@ class VideoStream:
 
     @property
     def has_alpha(self) -> bool:
-        """Whether the pixel format stores transparency."""
-        return re.match(r"yuva|rgba|bgra|argb|abgr|gbrap|ya\d", self.pixel_format) is not None
+        """Whether transparency is stored, in the pixel format or beside it."""
+        return (
+            self.has_alpha_track
+            or re.match(r"yuva|rgba|bgra|argb|abgr|gbrap|ya\d", self.pixel_format) is not None
+        )
 
 
 @dataclass(frozen=True)
@@ -122,6 +128,7 @@ def read_video_stream(path: Path, byte_range: ByteRange | None = None) -> VideoS
                 duration=_parse_duration(log),
                 audio_codec=audio_codec,
                 name=path.name,
+                has_alpha_track=re.search(r"^ +alpha_mode +: 1$", text, re.M) is not None,
             )
     raise MediaError(f"{path.name}: has no video stream")
 
@@ -163,12 +170,23 @@ def read_packet_times(path: Path, byte_range: ByteRange | None = None) -> Packet
 
 
 def _parse_stream(
-    line: str, *, rotation: int, duration: float | None, audio_codec: str | None, name: str
+    line: str,
+    *,
+    rotation: int,
+    duration: float | None,
+    audio_codec: str | None,
+    name: str,
+    has_alpha_track: bool,
 ) -> VideoStream:
     # "h264 (High), yuv420p(tv, bt709, progressive), 64x48 [SAR 1:1 DAR 4:3], 25 fps, 25 tbr, ..."
     size = re.search(r", (\d+)x(\d+)(?=[,\s\[])", line)
     if size is None or "0" in size.groups():
         raise MediaError(f"{name}: its picture size is unknown")
+    if int(size[1]) * int(size[2]) > max_pixels():
+        raise MediaError(
+            f"{name}: {size[1]}x{size[2]} is more than {max_pixels_text()}",
+            hint="make it smaller first, or raise the limit with --max-pixels",
+        )
     parts = re.split(r", (?![^(]*\))", line[: size.start()], maxsplit=1)
     pixel_format, _, tags = (parts[1] if len(parts) > 1 else "").partition("(")
     matrix, primaries, transfer = _parse_colour_tags(tags)
@@ -188,6 +206,7 @@ def _parse_stream(
         rotation=rotation,
         duration=duration,
         audio_codec=audio_codec,
+        has_alpha_track=has_alpha_track,
     )
 
 
