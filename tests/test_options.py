@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields
 from pathlib import Path
 
@@ -93,3 +94,10 @@ def test_fields_for_some_tasks_only_are_those_that_were_given() -> None:
     assert EmbedOptions(effort=3, verify=False).given_for_tasks() == []
     assert EmbedOptions(step=2, zoom=4, align=False).given_for_tasks() == ["step", "zoom", "align"]
     assert {field.name for field in fields(EmbedOptions)} >= TASK_FIELDS
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no named pipes")
+def test_a_named_pipe_is_no_input(run: Run, photos: list[Path], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    result = run("embed", photos[0], tmp_path / "pipe.png", "-o", tmp_path / "x.png")
+    assert result.exit_code == 2 and "is no regular file (give - to read" in result.stderr

@@ -107,6 +107,9 @@ def choose_task(
     paths = [Path(path) for path in inputs]
     if not paths:
         raise UsageError("nothing to embed: no input was given")
+    for path in paths:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise UsageError(f"{path}: is no regular file", hint="give - to read from a pipe")
     chosen = task_named(task) if task else guess_task(paths, options)
     for name in options.given_for_tasks():
         if name not in chosen.takes:
