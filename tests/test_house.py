@@ -49,7 +49,7 @@ MAY_IMPORT = {
     "simulated_delivery": {"identify", "engines", "payload", "pictures", "errors"},
     "file_restoring": {
         *("contents", "engines", "payload", "container", "pictures", "options", "reports"),
-        "errors",
+        *("media.temporary", "errors"),
     },
     "file_embedding": {
         *("file_restoring", "simulated_delivery", "contents", "tasks", "media", "engines"),
