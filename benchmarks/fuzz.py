@@ -98,11 +98,11 @@ def run_worker(name: str, folder: Path, first: int, keep: Path) -> None:
 
     run, suffixes = RUN[name], HARNESSES[name]
     counts: Counter[str] = Counter()
-    end = time.monotonic() + float(os.environ["FUZZ_SECONDS"])
     with tempfile.TemporaryDirectory() as scratch:
         # Once without a limit of time: libraries are loaded, and loops are compiled.
         whole = next(path for path in sorted(folder.iterdir()) if path.suffix in suffixes)
         run(whole.read_bytes(), whole.suffix, Path(scratch))
+        end = time.monotonic() + float(os.environ["FUZZ_SECONDS"])
         for data, suffix in _inputs(folder, suffixes, first):
             if time.monotonic() > end:
                 break
