@@ -47,7 +47,8 @@ def photo_part(request: ContentsRequest) -> Part:
     cover, notes = request.cover_of(pictures[0]), request.cover_notes(pictures[0])
     room = request.capacity(cover)
     if size_of(fixed) > room:
-        raise request.missing_error(size_of(fixed) - room, "the attachments")
+        what = "the attachments" if request.options.attachments else "the names of the pictures"
+        raise request.missing_error(size_of(fixed) - room, what)
     originals = _all_originals(request, fixed, room)
     if originals is not None:
         exact = f"all {len(originals)} files are carried" if len(originals) > 1 else "carried"
