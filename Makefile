@@ -48,7 +48,7 @@ lint: $(READY) ## Check style and types.
 
 bench: $(READY) ## Measure quality and speed of the bundled models on the sample media.
 	$(BIN)/python benchmarks/quality.py
-	$(BIN)/python benchmarks/robustness.py --limit 1 --model stego-3 --model video-5
+	$(BIN)/python benchmarks/survival.py --limit 1
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/end_to_end.py --repeat 1
 	$(BIN)/python benchmarks/effort.py

@@ -1,4 +1,4 @@
-"""What may happen to a PNG on its way: the rows of the table of ``robustness.py``."""
+"""What may happen to a PNG on its way: the rows of the table of ``survival.py``."""
 
 from __future__ import annotations
 

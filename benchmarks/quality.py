@@ -257,7 +257,7 @@ def explanation(measurements: Sequence[Measurement]) -> str:
             "cover, in the best quality that fits at the model's embed dB or above; the restored "
             "cover is the PNG itself. 4-bit LSB: the high bits of the hidden pictures, of more "
             "than one reduced in size, in the low bits of the cover. What any change to the PNG "
-            "does to the codec's pictures: robustness.py."
+            "does to the codec's pictures: survival.py."
         )
     lines.append(
         "restored: mean of all pictures, cover or reference included, as in the paper; hidden: "
