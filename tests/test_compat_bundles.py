@@ -22,7 +22,8 @@ FOLDERS = sorted(Path(__file__).parent.glob("compat/files-*/*"))
 @pytest.mark.parametrize("folder", FOLDERS, ids=[f"{f.parent.name}/{f.name}" for f in FOLDERS])
 def test_restores_to_the_same_files(folder: Path) -> None:
     wanted = json.loads((folder / "restored.json").read_text())
-    found = restored_hashes(folder / "embedding.png", CASES[folder.name])
+    case = CASES[folder.name]
+    found = restored_hashes(folder / case.embedding, case)
     assert found.keys() == wanted.keys()
     # What a codec decodes, or ffmpeg joins, may differ from one version of it to another.
     exact = {"small.png", "README.md"}

@@ -1,10 +1,10 @@
-"""Write the small PNGs of ``tests/compat/files-N`` with the iicnet that is installed.
+"""Write the small pictures of ``tests/compat/files-N`` with the iicnet that is installed.
 
 Usage::
 
     python tests/compat/write_compat_bundles.py FOLDER [CASE...]
 
-Each case gets a folder with ``embedding.png`` and ``restored.json``: the SHA-256 of what
+Each case gets a folder with ``embedding.png`` or ``embedding.jpg``, and ``restored.json``: the SHA-256 of what
 ``restore`` writes, by its name: of the bytes of files, of the pixels of clips in .mkv.
 """
 
@@ -37,11 +37,13 @@ class BundleCase:
         inputs: writes the input files into a folder, and returns them.
         options: of ``embed``.
         target: name of the file or folder that ``restore`` writes.
+        embedding: name of the file that ``embed`` writes.
     """
 
     inputs: Callable[[Path], list[Path]]
     options: EmbedOptions
     target: str
+    embedding: str = "embedding.png"
 
 
 def photos(folder: Path) -> list[Path]:
@@ -51,6 +53,14 @@ def photos(folder: Path) -> list[Path]:
     with Image.open(MEDIA / "chelsea.png") as image:
         image.crop((120, 60, 148, 82)).save(folder / "small.png")
     return [folder / "cover.png", folder / "small.png"]
+
+
+def photos_for_jpeg(folder: Path) -> list[Path]:
+    """A larger cover, and the small photo."""
+    _, small = photos(folder)
+    with Image.open(MEDIA / "coffee.png") as image:
+        image.crop((100, 50, 420, 338)).save(folder / "cover.png")
+    return [folder / "cover.png", small]
 
 
 def frames(count: int) -> Callable[[Path], list[Path]]:
@@ -90,6 +100,15 @@ CASES = {
         EmbedOptions(engine="lowbits", exact=True, attachments=(MEDIA / "README.md",)),
         "photos",
     ),
+    "jpeg-75-png": BundleCase(
+        photos_for_jpeg, EmbedOptions(engine="jpegproof", destination="jpeg:75"), "photos"
+    ),
+    "jpeg-85-jpg": BundleCase(
+        photos_for_jpeg,
+        EmbedOptions(engine="jpegproof", destination="jpeg:85"),
+        "photos",
+        "embedding.jpg",
+    ),
     "password": BundleCase(photos, EmbedOptions(engine="lowbits", password=PASSWORD), "photos"),
 }
 
@@ -118,8 +137,10 @@ def main(arguments: Sequence[str]) -> None:
     for name in arguments[1:] or CASES:
         case = CASES[name]
         folder = root / name
+        if folder.exists():
+            continue
         folder.mkdir(parents=True)
-        png = folder / "embedding.png"
+        png = folder / case.embedding
         with tempfile.TemporaryDirectory() as scratch:
             report = Converter().embed(case.inputs(Path(scratch)), png, options=case.options)
         hashes = restored_hashes(png, case)
