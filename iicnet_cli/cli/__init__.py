@@ -23,7 +23,7 @@ app = typer.Typer(
         "Embed a clip or photos in one ordinary-looking PNG, and restore them from it.\n\n"
         "Restored pictures are near copies, unless embed says that they are exact. What is hidden "
         "is not encrypted, unless --password is given.\n\n"
-        "Exit status: 0 ok, 1 failure, 2 usage, 3 not an iicnet PNG or damaged, 4 model not "
+        "Exit status: 0 ok, 1 failure, 2 usage, 3 not an iicnet picture or damaged, 4 model not "
         "available, 130 interrupted."
     ),
 )

@@ -23,13 +23,14 @@ _OF_NETWORKS = {"images", "model", "weights_sha256"}
 
 @command
 def info(
-    source: Annotated[Path, typer.Argument(help="The PNG; - is stdin.", metavar="PNG")],
+    source: Annotated[Path, typer.Argument(help="The picture; - is stdin.", metavar="PICTURE")],
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Print what a PNG holds, without restoring it.
+    """Print what a picture holds, without restoring it.
 
-    The exit status is 3 if it is not an iicnet PNG, or if its pixels were altered.
+    The exit status is 3 if it is not an iicnet picture, or if the pixels of a PNG with a header
+    were altered.
     """
     from iicnet_cli.identify import file_engine_of, no_embedding_error, task_of
     from iicnet_cli.payload.embedding_reader import EmbeddingReader

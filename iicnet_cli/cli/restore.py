@@ -61,7 +61,12 @@ if TYPE_CHECKING:
     from iicnet_cli.api import Converter
     from iicnet_cli.reports import RestoreReport
 
-SourcesArgument = Annotated[list[Path], typer.Argument(help="PNGs; - is stdin.", metavar="PNG...")]
+SourcesArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        help="What embed wrote, or what services made of it; - is stdin.", metavar="PICTURE..."
+    ),
+]
 OutputOption = Annotated[
     Path | None,
     typer.Option(
@@ -110,7 +115,7 @@ def restore(
     verbose: VerboseOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Restore what PNGs hold. Each PNG says itself what that is.
+    """Restore what pictures hold. Each one says itself what that is.
 
     A PNG whose pixels were altered is restored as far as possible, with exit status 3.
 
@@ -122,10 +127,11 @@ def restore(
     Default outputs: NAME-restored.mkv (FFV1, exact to the network's result) for a clip,
     NAME-restored.png for one photo, the folder NAME-restored for several.
 
-    A PNG of --for file carries files, which are written as they are: a clip as it was encoded
-    (.webm), original photos byte for byte, attachments beside them. A clip is converted if -o has
-    another suffix. If such a PNG was altered, nothing is written; of an animated one, the pictures
-    that are intact are restored.
+    A picture of another --for than edits carries files, which are written as they are: a clip as
+    it was encoded (.webm), original photos byte for byte, attachments beside them. A clip is
+    converted if -o has another suffix. If the picture was altered more than it survives, nothing
+    is written; of an animated PNG, the pictures that are intact are restored. What was made to
+    survive JPEG is restored from a JPEG or WebP, too.
     """
     sharing = Sharing(jobs, shard, skip_existing, on)
     sources = expand_patterns(sources)
