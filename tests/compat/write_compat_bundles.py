@@ -5,7 +5,8 @@ Usage::
     python tests/compat/write_compat_bundles.py FOLDER [CASE...]
 
 Each case gets a folder with ``embedding.png`` or ``embedding.jpg``, and ``restored.json``: the
-SHA-256 of what ``restore`` writes, by its name: of the bytes of files, of the pixels of clips in .mkv.
+SHA-256 of what ``restore`` writes, by its name: of the bytes of files, of the pixels of clips in
+.mkv.
 """
 
 from __future__ import annotations
