@@ -174,6 +174,10 @@ class _Allocation:
         The room is divided by a fast codec; a second time with what the best codec was better.
         """
         gains = [0.0] * len(self._encoders)
+        last = len(self._encoders) - 1
+        if last == int(self._is_shown):  # one picture has all the room
+            shown = [self._within(0, 0)] if self._is_shown else []
+            return [*shown, self._within(last, self._room - self._overhead(last))]
         for _ in range(2):
             budgets = self._budgets(gains)
             choices = [self._within(i, budget) for i, budget in enumerate(budgets)]
@@ -184,8 +188,6 @@ class _Allocation:
 
     def _budgets(self, gains: list[float]) -> list[int]:
         """Bytes for the file of each picture; 0 leaves it to the embedding."""
-        if len(self._encoders) - self._is_shown == 1:
-            return [0] * self._is_shown + [self._room - self._overhead(len(self._encoders) - 1)]
         low, high = 0, round((_MOST_PSNR - _LEAST_PSNR) / _PSNR_STEP)
         best = self._sizes_at(_LEAST_PSNR, gains)
         missing = sum(best) - self._room
