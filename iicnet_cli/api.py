@@ -127,7 +127,7 @@ class Converter:
 
         Args:
             inputs: files, in the order that the task wants.
-            output: the PNG to write.
+            output: the PNG to write; a .jpg if it survives JPEG.
             task: name of the task; guessed where the inputs leave no doubt.
             model: name or folder of a checkpoint; the task's own by default.
             options: what to take of the inputs, how to embed it, and what it must be worth.
@@ -225,7 +225,7 @@ class Converter:
         A PNG whose pixels were altered is restored as far as that makes sense; the report says so.
 
         Args:
-            source: the PNG.
+            source: the PNG, or the JPEG or WebP that became of it.
             output: file or folder, as the task takes it; by default named after the PNG.
             folder: where the default output goes; beside the PNG by default.
             task: overrides what the file says.

@@ -35,8 +35,8 @@ class EmbedOptions:
     Attributes:
         engine: how pictures get into the PNG; a key of ``engines.ENGINES`` or
             ``engines.FILE_ENGINES``.
-        destination: where the picture will go, in the words of ``--for``; for engines that can do
-            with more than one.
+        destination: where the picture will go, in the words of ``--for``; for engines that know
+            more than one. Empty leaves it to the engine.
         start: first moment of a clip, in seconds.
         end: last moment of a clip, in seconds.
         step: take every n-th frame.

@@ -19,6 +19,9 @@ from iicnet_cli.payload.embedding_reader import EmbeddingReader
 from iicnet_cli.pictures.arrays import Pixels, as_colour
 from iicnet_cli.pictures.metrics import cap_psnr, psnr
 
+_MOST_THREADS = 4
+"""Channels that are simulated at once, which bounds the memory."""
+
 
 @dataclass(frozen=True)
 class Delivery:
@@ -65,7 +68,7 @@ def deliver(
         alike = cap_psnr(psnr(received, sent)) if received.shape == sent.shape else None
         return Delivery(channel.name, width, height, not reason, reason, alike)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS)) as pool:
         return list(pool.map(send, channels))
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from iicnet_cli.contents.part import ContentsRequest
+from iicnet_cli.contents.part import ContentsRequest, description_file
 from iicnet_cli.contents.photo_contents import photo_part
 from iicnet_cli.contents.restored_contents import RestoredContents
-from iicnet_cli.errors import QualityError
+from iicnet_cli.errors import DamagedError, QualityError
+from iicnet_cli.media.stills import read_still
 from iicnet_cli.options import EmbedOptions
-from iicnet_cli.payload.bundle import Role
+from iicnet_cli.payload.bundle import Bundle, Role
 from iicnet_cli.pictures.metrics import psnr
 from iicnet_cli.tasks import task_named
 from tests.helpers import pixels, save
@@ -112,3 +114,23 @@ def test_layers_of_one_file_are_made_again(tmp_path: Path) -> None:
     (group,) = RestoredContents([part.bundle], [part.cover], scratch).groups()
     (original,) = replace(request).source.groups()
     assert (group.images == original.images).all()
+
+
+def test_at_low_rates_pictures_are_carried_smaller(photos: list[Path], tmp_path: Path) -> None:
+    large = save(tmp_path / "large.png", natural(480, 640, 4))
+    part = photo_part(request_of([photos[0], large], 1500))
+    (file,) = part.bundle.of_role(Role.MEDIA)
+    assert read_still(io.BytesIO(file.data)).pixels.shape < (480, 640)
+    contents = RestoredContents([part.bundle], [part.cover], tmp_path)
+    (group,) = contents.groups()
+    assert group.pictures[1].shape == (480, 640, 3)
+
+
+def test_no_picture_is_enlarged_without_bounds(photos: list[Path], tmp_path: Path) -> None:
+    part = photo_part(request_of(photos[:2], 4000))
+    sources = [*part.description.sources]
+    sources[1] = sources[1].model_copy(update={"width": 20_000, "height": 20_000})
+    forged = part.description.model_copy(update={"sources": sources})
+    bundle = Bundle((description_file(forged), *part.bundle.files[1:]))
+    with pytest.raises(DamagedError, match="another size"):
+        list(RestoredContents([bundle], [part.cover], tmp_path).groups())

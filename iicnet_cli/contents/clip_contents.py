@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from iicnet_cli.contents.clip_reduction import ReducedSource, likely_reductions
+from iicnet_cli.contents.clip_reduction import ReducedSource, Reduction, likely_reductions
 from iicnet_cli.contents.part import (
     LEFT_OUT,
     ContentsRequest,
@@ -104,7 +104,9 @@ def _reduced_part(request: ContentsRequest, survey: _Survey, folder: Path) -> Pa
     for reduction in likely_reductions(request.source, len(survey.sizes), room):
         source = ReducedSource(request.source, reduction)
         reduced = replace(request, source=source)
-        encoder = _ClipEncoder(reduced, _survey(reduced, folder), folder)
+        is_smaller = reduction != Reduction(1.0, 1)
+        known = _survey(reduced, folder) if is_smaller else survey
+        encoder = _ClipEncoder(reduced, known, folder)
         try:
             part, quality = encoder.whole()
         except QualityError as error:

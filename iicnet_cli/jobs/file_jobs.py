@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iicnet_cli.errors import IICNetError
+from iicnet_cli.errors import IICNetError, NotAnEmbeddingError
 from iicnet_cli.jobs.job import Job
 from iicnet_cli.media.files import named_after
 from iicnet_cli.options import EmbedOptions, RestoreOptions
@@ -55,11 +55,14 @@ class EmbedJob(Job[EmbedReport]):
         return (self.output,)
 
     def is_complete(self) -> bool:
-        """Whether the PNG has all its chunks and a header that names this task and model."""
+        """Whether the PNG has all its chunks and a header that names this task and model.
+
+        A JPEG has no header; it got its name when it was complete.
+        """
         from iicnet_cli.container.png_reader import read_header
 
-        if not self.output.is_file():
-            return False
+        if not self.output.is_file() or self.output.suffix.lower() != ".png":
+            return self.output.is_file()
         try:
             header = read_header(self.output)
         except IICNetError:
@@ -123,6 +126,8 @@ class RestoreJob(Job[RestoreReport]):
             header = read_header(self.source)
             if header is not None:
                 return (task_named(self.task or header.task).default_output(png, header),)
+        except NotAnEmbeddingError:
+            pass  # a JPEG, which has no header, but may hold something
         except IICNetError:
             return ()
         defaults = [named_after(png, f"-restored{suffix}") for suffix in _DEFAULT_SUFFIXES]

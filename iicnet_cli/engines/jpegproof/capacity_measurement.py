@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -25,6 +24,7 @@ from iicnet_cli.engines.jpegproof.robust_mark import (
 from iicnet_cli.engines.jpegproof.simulated_channels import SimulatedChannel
 from iicnet_cli.engines.jpegproof.staged_code import StageCells
 from iicnet_cli.engines.jpegproof.synchronisation import read_mark
+from iicnet_cli.jit import available_threads
 from iicnet_cli.pictures.arrays import Pixels
 
 _CODE_EFFICIENCY = 0.935
@@ -41,6 +41,9 @@ PARTIAL_PAYLOAD = 0.8
 """A payload of this share of the capacity is restored from ..."""
 _PART = 0.7
 """... this share of the blocks of an otherwise unchanged picture."""
+
+_MOST_THREADS = 4
+"""Channels that are simulated at once, which bounds the memory."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +121,7 @@ def measure(cover: LatticeCover, channels: tuple[SimulatedChannel, ...]) -> Carr
     def send(channel: SimulatedChannel) -> list[float]:
         return _stage_information(channel.apply(embedding), cover.lattice, labels, stages)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(min(available_threads(), _MOST_THREADS)) as pool:
         information = list(pool.map(send, (SimulatedChannel("unchanged", ()), *channels)))
     rates = [_rate(arriving) for arriving in np.min(information, axis=0)]
     return CarryingPlan(

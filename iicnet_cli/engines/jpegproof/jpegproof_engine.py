@@ -31,7 +31,7 @@ class JpegProofEngine(FileEngine):
                 "decides",
                 hint="a higher quality of JPEG, as in --for jpeg:85, changes the picture less",
             )
-        return JpegProofWriter(find_profile(destination))
+        return JpegProofWriter(find_profile(destination or "jpeg"))
 
     def recognises(self, embedding: Pixels) -> bool:
         return locate(as_colour(embedding), LATTICES) is not None
