@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from iicnet_cli.errors import IICNetError, NotAnEmbeddingError
 from iicnet_cli.jobs.job import Job
 from iicnet_cli.media.files import named_after
-from iicnet_cli.options import EmbedOptions, RestoreOptions
+from iicnet_cli.options import NETWORK, EmbedOptions, RestoreOptions
 from iicnet_cli.reports import EmbedReport, Estimate, RestoreReport
 
 if TYPE_CHECKING:
@@ -61,8 +61,10 @@ class EmbedJob(Job[EmbedReport]):
         """
         from iicnet_cli.container.png_reader import read_header
 
-        if not self.output.is_file() or self.output.suffix.lower() != ".png":
-            return self.output.is_file()
+        if not self.output.is_file():
+            return False
+        if self.options.engine != NETWORK and self.output.suffix.lower() != ".png":
+            return True
         try:
             header = read_header(self.output)
         except IICNetError:
