@@ -54,6 +54,8 @@ ALL_DAMAGES = (*DAMAGES, *SERVICE_DAMAGES)
 _DESTINATIONS = {
     damage: service.name for damage, service in zip(SERVICE_DAMAGES, SERVICES, strict=True)
 }
+_RECOGNISED = 20.0
+"""Pictures of so many dB count as restored."""
 _USUAL_DESTINATION = "jpeg:75"
 """What pictures that survive JPEG are made for, unless a service is named."""
 
@@ -77,7 +79,7 @@ class Row:
         damage: its name.
         cover_psnr: mean of what was written, in dB.
         hidden_psnr: mean of what came back, in dB; ``None`` if nothing did.
-        restored: of how many covers the hidden pictures came back.
+        restored: of how many covers the hidden pictures can be recognised.
         covers: number of covers.
     """
 
@@ -306,7 +308,7 @@ def _row(engine: str, damage: str, outcomes: Sequence[tuple[float, float | None]
         damage,
         float(np.mean([cover for cover, _ in outcomes])),
         float(np.mean(hidden)) if hidden else None,
-        len(hidden),
+        sum(each >= _RECOGNISED for each in hidden),
         len(outcomes),
     )
 
@@ -318,8 +320,9 @@ def report(rows: Sequence[Row], checkpoint: Checkpoint, data: str, names: Sequen
         f"{table}\n\n{checkpoint.name} and the others on {data} ({', '.join(names)}): each photo "
         "is the cover once, the next ones of its size are hidden.\n"
         "cover: what was written, beside the cover. hidden: what came back of the hidden photos; "
-        "the network's header is taken to survive. Of a cropped PNG of the network what is left "
-        "is measured, of one with a square what lies outside it. Re-aligned: a row and a column "
+        f"restored: with {_RECOGNISED:g} dB or more. The network's header is taken to survive; of "
+        "its cropped PNGs what is left is measured, of those with a square what lies outside it. "
+        "Re-aligned: a row and a column "
         "were added at the top left, so that the network's 2x2 grid fits again. jpegproof is made "
         f"for the service, or for {_USUAL_DESTINATION}. Services are simulated."
     )
