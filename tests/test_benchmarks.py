@@ -268,7 +268,7 @@ def test_survival_of_other_tasks(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_jpeg_payloads_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    written(natural(256, 256, 0), tmp_path / "photo.png")
+    written(natural(384, 448, 0), tmp_path / "photo.png")
     jpeg_payloads.main(["--photos", str(tmp_path), "--quality", "85"])
     table = capsys.readouterr().out
     assert "JPEG 85 and better, 1 pictures" in table
