@@ -253,7 +253,7 @@ class Converter:
             engine = self._engine(identity.request)
             _check_layout(chosen, options)
             notes: list[str] = []
-            altered = check_integrity(reader, header, notes)
+            altered = check_integrity(reader, header, engine.images_per_group, notes)
             target = _restore_target(source, output, folder, chosen, header)
             with closing(self._restored_groups(reader, header, engine, notes)) as groups:
                 delivered = chosen.deliver(

@@ -111,7 +111,7 @@ def test_exact_pictures_are_said_to_be_exact(
     rescaled = ("--task", "rescale", "--for", "file")
     said = done(run("embed", plain, *rescaled, "-o", tmp_path / "q.png")).stderr
     assert "restored exactly" in said
-    assert "100" not in said
+    assert "100.00" not in said
 
 
 def test_a_password_hides_everything(

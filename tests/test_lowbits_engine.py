@@ -16,20 +16,21 @@ PICTURE = natural(64, 96, 5)
 
 @pytest.mark.parametrize("cover", [PICTURE, PICTURE[..., 0]], ids=["rgb", "grey"])
 def test_bytes_come_back_at_the_quality_that_was_promised(cover: Pixels) -> None:
-    size = ENGINE.capacity(cover, 40)
+    worse, writer, better = (ENGINE.writer_for("file", quality) for quality in (36, 40, 44))
+    size = writer.capacity(cover)
     data = bytes(i * 7 % 251 for i in range(size))
-    embedding = ENGINE.write(cover, data)
+    embedding = writer.write(cover, data)
     assert ENGINE.recognises(embedding)
     assert ENGINE.read(embedding) == data
     assert psnr(embedding, cover) > 39.7
-    assert ENGINE.capacity(cover, 36) > size > ENGINE.capacity(cover, 44)
+    assert worse.capacity(cover) > size > better.capacity(cover)
 
 
 def test_other_pictures_and_altered_ones_are_refused() -> None:
     assert not ENGINE.recognises(PICTURE)
     with pytest.raises(NotAnEmbeddingError):
         ENGINE.read(PICTURE)
-    altered = ENGINE.write(PICTURE, bytes(3000))
+    altered = ENGINE.writer_for("file", None).write(PICTURE, bytes(3000))
     altered[20, 20, 0] ^= 1
     with pytest.raises(DamagedError):
         ENGINE.read(altered)
