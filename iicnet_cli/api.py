@@ -33,7 +33,7 @@ from iicnet_cli.engines.base import (
     SideInfo,
 )
 from iicnet_cli.engines.group_decoding import GroupDecoder
-from iicnet_cli.engines.parallel import GroupScheduler
+from iicnet_cli.engines.parallel import GroupScheduler, with_last
 from iicnet_cli.errors import UsageError
 from iicnet_cli.file_embedding import embed_files, estimate_files, open_file_job
 from iicnet_cli.file_restoring import restore_files, restored_pictures
@@ -46,6 +46,7 @@ from iicnet_cli.media.temporary import scratch_folder
 from iicnet_cli.memory_images import encode_embedding, open_embedding, write_pictures
 from iicnet_cli.options import EmbedOptions, Precision, RestoreOptions
 from iicnet_cli.payload.embedding_reader import EmbeddingReader
+from iicnet_cli.payload.mark import ClipPlace
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.group import Group
 from iicnet_cli.pictures.metrics import SSIM_WINDOW
@@ -377,14 +378,17 @@ class Converter:
             at_once, job.source.total, self._progress, overlaps=not self._computing.compiled
         )
 
-        def encode(number: int, group: Group) -> EncodedGroup:
-            return job.engine.encode_group(group, job.request, scheduler.progress_of(number))
+        def encode(number: int, item: tuple[Group, bool]) -> EncodedGroup:
+            group, is_last = item
+            place = None if is_last and number == 0 else ClipPlace(number, is_last)
+            request = replace(job.request, place=place)
+            return job.engine.encode_group(group, request, scheduler.progress_of(number))
 
         encoded: list[EncodedGroup] = []
         groups = job.source.groups()
         with (
             open(path, "w+b") as file,
-            closing(scheduler.map(encode, groups)) as encoded_groups,
+            closing(scheduler.map(encode, with_last(groups))) as encoded_groups,
         ):
             writer = PngWriter(file, frame_delay=job.source.frame_delay)
             for each in encoded_groups:

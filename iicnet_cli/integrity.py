@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from iicnet_cli.container.header import Header
 from iicnet_cli.payload.embedding_reader import EmbeddingReader
+from iicnet_cli.payload.mark_pixels import read_mark
 from iicnet_cli.tasks import task_named
+
+_WHO_DROPS_PICTURES = "programs that know no animated PNGs keep only the first"
 
 
 def check_integrity(
     reader: EmbeddingReader, header: Header, images_per_group: int | None, notes: list[str]
 ) -> bool | None:
-    """Compare a PNG of pictures with what its header or its mark says.
+    """Compare a PNG of pictures with what its header or its marks say.
 
     Args:
         reader: the open PNG.
@@ -23,17 +26,50 @@ def check_integrity(
         Whether it was altered; ``None`` if that is not known.
     """
     if reader.header is None:
-        if reader.mark is None or not reader.mark.layer_is_lost:
-            return None
-        notes.append("its enhancement layer is damaged: the network's own pictures come back")
-        return True
+        missing = [] if reader.mark is None else _missing_by_marks(reader)
+        notes.extend(missing)
+        return True if missing else None
     expected = None
     if images_per_group is not None:
         expected = task_named(header.task).embeddings_in(header)
     if expected is not None and reader.n_frames < expected:
-        notes.append(
-            f"{expected - reader.n_frames} of {expected} pictures of the PNG are missing; programs "
-            "that know no animated PNGs keep only the first"
-        )
+        notes.append(_missing_pictures(expected - reader.n_frames, expected))
         return True
     return not reader.verify()
+
+
+def _missing_by_marks(reader: EmbeddingReader) -> list[str]:
+    """What the marks of all embeddings say is missing, in words."""
+    places = set()
+    without_mark = without_layer = 0
+    for embedding in reader:
+        mark = read_mark(embedding)
+        if mark is None:
+            without_mark += 1
+        else:
+            without_layer += mark.layer_is_lost
+            places.add(mark.place)
+    words = []
+    numbers = {place.number for place in places if place is not None}
+    if numbers and without_mark == 0:
+        total = max(numbers) + 1
+        if not any(place is not None and place.is_last for place in places):
+            words.append(
+                f"pictures of the PNG are missing after number {total}; {_WHO_DROPS_PICTURES}"
+            )
+        if len(numbers) < total:
+            words.append(_missing_pictures(total - len(numbers), total))
+    if without_mark:
+        words.append(f"{without_mark} of {reader.n_frames} pictures have lost their marks")
+    if without_layer:
+        words.append(
+            "its enhancement layer is damaged: the network's own pictures come back"
+            if reader.n_frames == 1
+            else f"the enhancement layer of {without_layer} of {reader.n_frames} pictures is "
+            "damaged: the network's own pictures come back"
+        )
+    return words
+
+
+def _missing_pictures(missing: int, total: int) -> str:
+    return f"{missing} of {total} pictures of the PNG are missing; {_WHO_DROPS_PICTURES}"

@@ -22,7 +22,7 @@ from iicnet_cli.container.header import Header
 from iicnet_cli.container.png_reader import read_header
 from iicnet_cli.container.png_writer import PngWriter
 from iicnet_cli.motion.field import MotionField
-from iicnet_cli.payload.mark import Mark
+from iicnet_cli.payload.mark import ClipPlace, Mark
 from iicnet_cli.payload.mark_pixels import read_mark, write_mark
 from iicnet_cli.payload.payload_code import PayloadCode
 from iicnet_cli.payload.static_map import StaticRegion
@@ -56,6 +56,7 @@ class Found:
     static_region: bytes
     motion: bytes
     layer: bytes
+    place: tuple[int, bool] | None = None
 
 
 def positions(samples: int, count: int) -> list[int]:
@@ -100,16 +101,22 @@ def second_reader(pixels: Pixels) -> Found:
     assert binascii.crc_hqx(fixed[:10], 0) == int.from_bytes(fixed[10:12], "big")
     version, task = fixed[2] >> 4, fixed[2] & 15
     region = motion = layer = b""
+    place = None
     if version > 1:
-        sizes = version  # two lengths in version 2, three in version 3
-        stop = 12 + 3 * sizes + 7
+        sizes = min(version, 3)  # two lengths in version 2, three in versions 3 and 4
+        place_bytes = 4 if version == 4 else 0
+        stop = 12 + place_bytes + 3 * sizes + 7
         data = low_bits(8 * stop)
         parts_header = data[12:stop]
         assert binascii.crc_hqx(parts_header[:-2], 0) == int.from_bytes(parts_header[-2:], "big")
+        if version == 4:
+            number_and_last = int.from_bytes(parts_header[:4], "big")
+            place = number_and_last >> 1, number_and_last & 1 == 1
+            parts_header = parts_header[4:]
         lengths = [int.from_bytes(parts_header[3 * i : 3 * i + 3], "big") for i in range(sizes)]
         region_size, motion_size, layer_size = [0] * (3 - sizes) + lengths
         code_number, first = struct.unpack(">BI", parts_header[3 * sizes : 3 * sizes + 5])
-        if version == 3:
+        if region_size:
             before = stop + region_size + 4
             region = checked(low_bits(8 * before)[stop:], region_size)
             stop = before
@@ -134,6 +141,7 @@ def second_reader(pixels: Pixels) -> Found:
         region,
         motion,
         layer,
+        place,
     )
 
 
@@ -280,11 +288,12 @@ def test_example_payload() -> None:
         assert mark.to_bytes() == hex_block("### The bytes of that mark")
 
 
+@pytest.mark.parametrize("place", [None, ClipPlace(300, is_last=False), ClipPlace(1, is_last=True)])
 @pytest.mark.parametrize("grey", [False, True])
 @pytest.mark.parametrize("with_region", [False, True])
 @pytest.mark.parametrize("code", PayloadCode)
 def test_second_reader_finds_what_the_program_writes(
-    code: PayloadCode, with_region: bool, grey: bool
+    code: PayloadCode, with_region: bool, grey: bool, place: ClipPlace | None
 ) -> None:
     rng = np.random.default_rng(code)
     shape = (59, 70) if grey else (59, 70, 3)
@@ -305,10 +314,11 @@ def test_second_reader_finds_what_the_program_writes(
         enhancement=rng.bytes(60),
         code=code,
         first_sample=59 * 70,
+        place=place,
     )
     found = second_reader(write_mark(pixels, mark))
     assert found == Found(
-        3 if with_region else 2,
+        4 if place else 3 if with_region else 2,
         0,
         0x123456,
         5,
@@ -318,6 +328,7 @@ def test_second_reader_finds_what_the_program_writes(
         region,
         mark.motion,
         mark.enhancement,
+        place and (place.number, place.is_last),
     )
 
 

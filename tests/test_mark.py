@@ -16,6 +16,7 @@ from iicnet_cli.payload.mark import (
     FIXED_HEADER_BYTES,
     MAX_HEADERS_BYTES,
     TASKS,
+    ClipPlace,
     Mark,
     PartsHeader,
     fps_code,
@@ -47,6 +48,7 @@ marks = st.builds(
     enhancement=st.binary(max_size=50),
     code=st.sampled_from(PayloadCode),
     first_sample=st.integers(0, 2**32 - 1),
+    place=st.none() | st.builds(ClipPlace, st.integers(0, 2**31 - 1), st.booleans()),
     rest=st.binary(max_size=5),
 )
 def test_round_trip(
@@ -56,11 +58,12 @@ def test_round_trip(
     enhancement: bytes,
     code: PayloadCode,
     first_sample: int,
+    place: ClipPlace | None,
     rest: bytes,
 ) -> None:
     assert len(mark.to_bytes()) == FIXED_HEADER_BYTES
     assert Mark.from_bytes(mark.to_bytes() + rest) == mark
-    if static_region or motion or enhancement:
+    if static_region or motion or enhancement or place:
         mark = dataclasses.replace(
             mark,
             static_region_bytes=static_region,
@@ -68,6 +71,7 @@ def test_round_trip(
             enhancement=enhancement,
             code=code,
             first_sample=first_sample,
+            place=place,
         )
     data = mark.to_bytes()
     assert Mark.from_bytes(data + rest) == mark
@@ -81,7 +85,7 @@ def test_round_trip(
 
 
 def test_a_mark_of_a_newer_program() -> None:
-    body = b"\x1c\xe7\x4f" + bytes(7)
+    body = b"\x1c\xe7\x50" + bytes(7)
     with pytest.raises(UnsupportedVersionError):
         Mark.from_bytes(body + binascii.crc_hqx(body, 0).to_bytes(2, "big"))
 
@@ -135,6 +139,7 @@ def test_a_mark_does_without_a_damaged_enhancement_layer() -> None:
         {"fps": -1},
         {"model": -1},
         {"first_sample": 2**32},
+        {"place": ClipPlace(2**31, is_last=False)},
         {"motion": bytes(2**24)},
         {"static_region_bytes": b"nonsense"},
     ],

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 from PIL.PngImagePlugin import PngInfo
 
 from iicnet_cli.container.png_reader import read_header
@@ -215,6 +215,26 @@ def test_pictures_that_an_optimiser_dropped_are_missed(
     assert result.exit_code == ExitCode.NOT_EMBEDDING
     assert "2 of 3 pictures of the PNG are missing" in result.stderr
     assert len(list((tmp_path / "frames").iterdir())) == 5
+    strip(tmp_path / "first.png")
+    result = run("restore", tmp_path / "first.png", "-o", tmp_path / "stripped")
+    assert result.exit_code == ExitCode.NOT_EMBEDDING
+    assert "pictures of the PNG are missing after number 1" in result.stderr
+    assert len(list((tmp_path / "stripped").iterdir())) == 5
+
+
+def test_a_picture_that_is_missing_between_others_is_told_without_the_header(
+    run: Run, clip: Path, tmp_path: Path
+) -> None:
+    done(run("embed", clip, "-o", tmp_path / "out.png", *QUICK))
+    with Image.open(tmp_path / "out.png") as image:
+        frames = [frame.copy() for frame in ImageSequence.Iterator(image)]
+    frames[0].save(tmp_path / "all.png", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "gap.png", save_all=True, append_images=frames[2:])
+    result = run("restore", tmp_path / "all.png", "-o", tmp_path / "all")
+    assert (result.exit_code, len(list((tmp_path / "all").iterdir()))) == (0, 12)
+    result = run("restore", tmp_path / "gap.png", "-o", tmp_path / "gap")
+    assert result.exit_code == ExitCode.NOT_EMBEDDING
+    assert "1 of 3 pictures of the PNG are missing" in result.stderr
 
 
 def test_a_layer_that_was_lost_with_the_header_is_told(

@@ -25,6 +25,7 @@ from typing import Self
 
 from iicnet_cli.container.header import Header
 from iicnet_cli.options import EmbedOptions, Precision
+from iicnet_cli.payload.mark import ClipPlace
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.group import Group
 from iicnet_cli.reports import Stage
@@ -96,12 +97,14 @@ class EncodingRequest:
         predicts: whether the pictures of a group show one scene, so that each may be predicted
             from the others.
         options: what the user asked for.
+        place: of the group in a clip of several; ``None`` for the only one.
     """
 
     task: str
     fps: Fraction | None = None
     predicts: bool = False
     options: EmbedOptions = field(default_factory=EmbedOptions)
+    place: ClipPlace | None = None
 
 
 @dataclass(frozen=True)

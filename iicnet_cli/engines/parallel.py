@@ -135,6 +135,17 @@ class GroupScheduler:
                 )
 
 
+def with_last(groups: Iterable[T]) -> Iterator[tuple[T, bool]]:
+    """Each group, and whether it is the last one; one group is read ahead."""
+    previous: list[T] = []
+    for group in groups:
+        if previous:
+            yield previous.pop(), False
+        previous.append(group)
+    if previous:
+        yield previous.pop(), True
+
+
 class _AbandonedError(BaseException):
     """Nobody wants the result any more. No work may take it for an error of its own."""
 

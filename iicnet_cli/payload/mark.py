@@ -5,9 +5,10 @@ The pixels keep it when a site strips the PNG's chunks. Multi-byte numbers are b
     +---------------+  magic, version, task, model, counts, padding, frame rate, CRC-16
     | fixed header  |  12 bytes; all of a mark without parts
     +---------------+
-    | parts header  |  size of each part, payload code, first sample, CRC-16
+    | parts header  |  in version 4 place in the clip; size of each part, payload code, first
+    |               |  sample, CRC-16
     +---------------+
-    | static region |  bytes of a StaticRegion, CRC-32        in version 3 only
+    | static region |  bytes of a StaticRegion, CRC-32        in versions 3 and 4
     +---------------+
     | motion        |  bytes of a MotionField, CRC-32         } the payload; absent where
     | enhancement   |  bytes of an enhancement layer, CRC-32  } both are empty
@@ -43,6 +44,7 @@ _MAGIC = b"\x1c\xe7"
 # magic; version and task; model; images - 1 and valid - 1; padding right and bottom; frame rate
 _FIXED_HEADER = struct.Struct(">2sB3sBBH")
 _PART_SIZE_BYTES = 3
+_CLIP_PLACE = struct.Struct(">I")  # 31 bits: number of the embedding; 1 bit: it is the last
 _PAYLOAD_PLACE = struct.Struct(">BI")  # payload code, first sample
 _CRC16_BYTES = 2
 
@@ -53,12 +55,14 @@ class _Version(IntEnum):
     NO_PARTS = 1
     PAYLOAD = 2
     STATIC_REGION = 3
+    OF_SEVERAL = 4
 
 
 _PART_COUNTS: dict[int, int] = {
     _Version.NO_PARTS: 0,
     _Version.PAYLOAD: 2,
     _Version.STATIC_REGION: 3,
+    _Version.OF_SEVERAL: 3,
 }
 """The parts header of each version gives the sizes of this many parts."""
 
@@ -80,6 +84,19 @@ def fps_from_code(code: int) -> Fraction | None:
 
 
 @dataclass(frozen=True)
+class ClipPlace:
+    """Which of the embeddings of a clip one is: tells what is missing when the header is lost.
+
+    Attributes:
+        number: from 0 on, below 2^31.
+        is_last: whether no other follows. The total is not known before, for clips are read once.
+    """
+
+    number: int
+    is_last: bool
+
+
+@dataclass(frozen=True)
 class PartsHeader:
     """The second header of a mark that has parts.
 
@@ -89,6 +106,7 @@ class PartsHeader:
         enhancement_size: bytes of the enhancement layer, likewise.
         code: how the payload is carried.
         first_sample: the payload begins with the carriers from this sample of the picture on.
+        place: of one embedding of several.
     """
 
     static_region_size: int = 0
@@ -96,6 +114,7 @@ class PartsHeader:
     enhancement_size: int = 0
     code: PayloadCode = PayloadCode.LSB_1
     first_sample: int = 0
+    place: ClipPlace | None = None
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -111,7 +130,7 @@ class PartsHeader:
     @property
     def parts_start(self) -> int:
         """Bytes of the mark before its first part."""
-        return _parts_start(self._version)
+        return _parts_start(self.version)
 
     @property
     def payload_start(self) -> int:
@@ -126,13 +145,19 @@ class PartsHeader:
         return size and size + 2 * CHECKSUM_BYTES
 
     @property
-    def _version(self) -> _Version:
+    def version(self) -> int:
+        """The version of the mark."""
+        if self.place is not None:
+            return _Version.OF_SEVERAL
         return _Version.STATIC_REGION if self.static_region_size else _Version.PAYLOAD
 
     def to_bytes(self) -> bytes:
         """The header with its CRC-16."""
-        sizes = self.sizes[-_PART_COUNTS[self._version] :]
-        body = b"".join(size.to_bytes(_PART_SIZE_BYTES, "big") for size in sizes)
+        body = b""
+        if self.place is not None:
+            body = _CLIP_PLACE.pack(self.place.number << 1 | self.place.is_last)
+        for size in self.sizes[-_PART_COUNTS[self.version] :]:
+            body += size.to_bytes(_PART_SIZE_BYTES, "big")
         return _with_crc16(body + _PAYLOAD_PLACE.pack(self.code, self.first_sample))
 
     @classmethod
@@ -155,14 +180,20 @@ class PartsHeader:
         body = _without_crc16(data[FIXED_HEADER_BYTES : _parts_start(version)])
         if body is None:
             return None
-        sizes_stop = count * _PART_SIZE_BYTES
+        place, sizes_start = None, 0
+        if version == _Version.OF_SEVERAL:
+            (number,) = _CLIP_PLACE.unpack_from(body)
+            place, sizes_start = ClipPlace(number >> 1, bool(number & 1)), _CLIP_PLACE.size
+        sizes_stop = sizes_start + count * _PART_SIZE_BYTES
         sizes = [
             int.from_bytes(body[i : i + _PART_SIZE_BYTES], "big")
-            for i in range(0, sizes_stop, _PART_SIZE_BYTES)
+            for i in range(sizes_start, sizes_stop, _PART_SIZE_BYTES)
         ]
         static_region, motion, enhancement = [0] * (3 - count) + sizes
         code, first_sample = _PAYLOAD_PLACE.unpack_from(body, sizes_stop)
-        if not any(sizes) or bool(static_region) != (version == _Version.STATIC_REGION):
+        if place is None and not any(sizes):
+            return None
+        if bool(static_region) and version == _Version.PAYLOAD:
             return None
         try:
             known_code = PayloadCode(code)
@@ -171,15 +202,17 @@ class PartsHeader:
                 f"the pixels carry bits in a way ({code}) that is unknown here",
                 hint="upgrade iicnet",
             ) from None
-        return cls(static_region, motion, enhancement, known_code, first_sample)
+        return cls(static_region, motion, enhancement, known_code, first_sample, place)
 
 
 def _parts_start(version: int) -> int:
     header = _PART_COUNTS[version] * _PART_SIZE_BYTES + _PAYLOAD_PLACE.size + _CRC16_BYTES
+    if version == _Version.OF_SEVERAL:
+        header += _CLIP_PLACE.size
     return FIXED_HEADER_BYTES + header
 
 
-MAX_HEADERS_BYTES = _parts_start(_Version.STATIC_REGION)
+MAX_HEADERS_BYTES = _parts_start(_Version.OF_SEVERAL)
 """The two headers of a mark together have this many bytes, at most."""
 
 
@@ -201,6 +234,7 @@ class Mark:
             ``enhancement``.
         first_sample: the payload begins with the carriers from this sample of the picture on, and
             goes on at the top of the picture.
+        place: which embedding of the clip it is; ``None`` for the only one.
         layer_is_lost: the mark was read, and its enhancement layer was damaged.
 
     Raises:
@@ -218,6 +252,7 @@ class Mark:
     enhancement: bytes = b""
     code: PayloadCode = PayloadCode.LSB_1
     first_sample: int = 0
+    place: ClipPlace | None = None
     layer_is_lost: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -230,6 +265,7 @@ class Mark:
             and max(map(len, self._parts)) < 1 << 8 * _PART_SIZE_BYTES
             and (self.static_region is not None) == (self.static_region_bytes != b"")
             and 0 <= self.first_sample < 1 << 32
+            and (self.place is None or 0 <= self.place.number < 1 << 31)
         )
         if not fits:
             raise ValueError(f"out of range: {self}")
@@ -256,8 +292,8 @@ class Mark:
 
     @property
     def parts_header(self) -> PartsHeader | None:
-        """The second header; ``None`` for a mark without parts."""
-        if not any(self._parts):
+        """The second header; ``None`` for the mark of an only embedding without parts."""
+        if not any(self._parts) and self.place is None:
             return None
         return PartsHeader(
             len(self.static_region_bytes),
@@ -265,29 +301,25 @@ class Mark:
             len(self.enhancement),
             self.code,
             self.first_sample,
+            self.place,
         )
 
     @property
     def _parts(self) -> Sequence[bytes]:
         return self.static_region_bytes, self.motion, self.enhancement
 
-    @property
-    def _version(self) -> _Version:
-        if self.static_region_bytes:
-            return _Version.STATIC_REGION
-        return _Version.PAYLOAD if self.has_payload else _Version.NO_PARTS
-
     def to_bytes(self) -> bytes:
         """The bytes that the pixels carry; see the module for their layout."""
+        header = self.parts_header
+        version = _Version.NO_PARTS if header is None else header.version
         fixed = _FIXED_HEADER.pack(
             _MAGIC,
-            self._version << 4 | self.task,
+            version << 4 | self.task,
             self.model.to_bytes(3, "big"),
             (self.images - 1) << 4 | (self.valid - 1),
             self.padding[0] << 4 | self.padding[1],
             self.fps,
         )
-        header = self.parts_header
         if header is None:
             return _with_crc16(fixed)
         parts = b"".join(map(_with_crc32, self._parts[header.stored_parts]))
@@ -336,6 +368,7 @@ class Mark:
                 enhancement=parts[2],
                 code=header.code,
                 first_sample=header.first_sample,
+                place=header.place,
                 layer_is_lost=bool(header.enhancement_size and not parts[2]),
             )
         except ValueError:

@@ -12,6 +12,7 @@ from iicnet_cli.payload.mark import (
     CHECKSUM_BYTES,
     FIXED_HEADER_BYTES,
     MAX_HEADERS_BYTES,
+    ClipPlace,
     Mark,
     PartsHeader,
 )
@@ -27,6 +28,7 @@ def payload_capacity(
     static_region_bytes: bytes = b"",
     *,
     code: PayloadCode = PayloadCode.LSB_1,
+    place: ClipPlace | None = None,
     carriers_per_symbol: int = 1,
 ) -> int:
     """Bytes of motion and enhancement layer together that a picture can carry.
@@ -35,9 +37,10 @@ def payload_capacity(
         shape: (H, W, C) or (H, W), of the picture.
         static_region_bytes: as in the :class:`Mark`.
         code: likewise.
+        place: likewise.
         carriers_per_symbol: use one of this many carriers only.
     """
-    header = PartsHeader(len(static_region_bytes), code=code)
+    header = PartsHeader(len(static_region_bytes), code=code, place=place)
     header_bits = 8 * header.payload_start
     positions = header_positions(math.prod(shape), header_bits)
     if len(positions) < header_bits:

@@ -149,6 +149,7 @@ CASES = {
     "video-5": Case(frames(5, 80, 64)),
     "video-5-no-align": Case(frames(5, 64, 64), ["--no-align"]),
     "video-5-animated": Case(animation([40, 80, 40, 120, 40, 40, 80, 60], 64, 64)),
+    "video-5-animated-stripped": Case(animation([40] * 8, 64, 64), stripped=True),
     "video-3-half": Case(frames(3, 96, 80), ["--half"]),
     "stereo": Case(views, ["--task", "stereo"]),
     "stereo-clip": Case(stereo_clip, ["--layout", "side-by-side"], target="clip.png"),
@@ -185,8 +186,9 @@ def embed(name: str, output: Path) -> None:
         iicnet("embed", *inputs, "-o", output, "-q", "-y", "--device", "cpu", *case.options)
     if case.stripped:
         with Image.open(output) as image:
-            image.load()
-            image.save(output, pnginfo=PngInfo())
+            frames = [frame.copy() for frame in ImageSequence.Iterator(image)]
+        others = {"save_all": True, "append_images": frames[1:]} if frames[1:] else {}
+        frames[0].save(output, pnginfo=PngInfo(), **others)
 
 
 def restore(name: str, embedding: Path, folder: Path) -> None:

@@ -142,7 +142,9 @@ class _GroupEncoder:
         self.settings, self._progress = settings, progress
         self.padded = pad(images, mark.padding)
         self.network_embedding = passes.embed(self.padded, self.tick(Stage.EMBEDDING))
-        region = copy_static_region(self.padded, self.network_embedding, payload=len(mark.motion))
+        region = copy_static_region(
+            self.padded, self.network_embedding, payload=len(mark.motion), place=mark.place
+        )
         self.mark = replace(mark, static_region_bytes=region.to_bytes()) if region else mark
 
     @property

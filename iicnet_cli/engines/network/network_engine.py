@@ -199,6 +199,9 @@ class NetworkEngine(Engine):
         height, width = images.shape[1:3]
         return pad(images, padding_to(width, height, self.config.multiple))
 
+    def _embedding_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        return height // self.scale, width // self.scale, self.config.embedding_channels
+
     def _subtract_prediction(self, images: Pixels, predicts: bool) -> tuple[PixelArray, bytes]:
         """The pictures as the network gets them, and the motion field that undoes it."""
         if not predicts:
@@ -208,8 +211,7 @@ class NetworkEngine(Engine):
 
         motion = estimate_motion(images)
         data = motion.to_bytes() if motion else b""
-        height, width = images.shape[1] // self.scale, images.shape[2] // self.scale
-        shape = height, width, self.config.embedding_channels
+        shape = self._embedding_shape(*images.shape[1:3])
         if len(data) > payload_capacity(shape, carriers_per_symbol=_MIN_SAMPLES_PER_MOTION_BIT):
             return images, b""
         return subtract_prediction(images, motion), data
@@ -217,6 +219,9 @@ class NetworkEngine(Engine):
     def _mark(self, group: Group, request: EncodingRequest, motion: bytes) -> Mark:
         height, width = group.images.shape[1:3]
         is_half_clip = request.task == "video" and self.config.half_size
+        place = request.place
+        if payload_capacity(self._embedding_shape(height, width), place=place) <= len(motion):
+            place = None  # tiny pictures have no room for it
         return Mark(
             task=MARK_TASKS.index("video-half" if is_half_clip else request.task),
             model=model_id(self.weights_sha256),
@@ -225,6 +230,7 @@ class NetworkEngine(Engine):
             padding=padding_to(width, height, self.config.multiple),
             fps=fps_code(request.fps),
             motion=motion,
+            place=place,
         )
 
 

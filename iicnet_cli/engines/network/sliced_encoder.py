@@ -142,7 +142,9 @@ def encode_with_layer(request: LayerRequest, bits: int | None = None) -> tuple[M
 def layer_capacity(embedding: Pixels, mark: Mark, bits: int) -> int:
     """Bytes that are available for a layer of ``bits`` payload bits a pixel."""
     code = PayloadCode.trellis(bits)
-    capacity = payload_capacity(embedding.shape, mark.static_region_bytes, code=code)
+    capacity = payload_capacity(
+        embedding.shape, mark.static_region_bytes, code=code, place=mark.place
+    )
     return capacity - len(mark.motion)
 
 

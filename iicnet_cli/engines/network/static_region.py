@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from iicnet_cli.payload.mark import ClipPlace
 from iicnet_cli.payload.mark_pixels import payload_capacity
 from iicnet_cli.payload.static_map import STATIC_CELL, StaticRegion
 from iicnet_cli.pictures.arrays import PixelArray
@@ -46,7 +47,11 @@ def find_static_region(images: PixelArray, shape: tuple[int, ...]) -> StaticRegi
 
 
 def copy_static_region(
-    images: PixelArray, embedding: UnroundedEmbedding, *, payload: int = 0
+    images: PixelArray,
+    embedding: UnroundedEmbedding,
+    *,
+    payload: int = 0,
+    place: ClipPlace | None = None,
 ) -> StaticRegion | None:
     """Replace the embedding by the reference in the static region, in place.
 
@@ -54,13 +59,16 @@ def copy_static_region(
         images: (K, H, W, C), the reference first.
         embedding: (H_e, W_e, C_e).
         payload: bytes that it has to carry outside of the region.
+        place: of the mark that it has to carry.
 
     Returns:
         The region; ``None``, and nothing is changed, where there is none or what is left of the
         embedding could not carry the payload.
     """
     region = find_static_region(images, embedding.pixels.shape)
-    if region is None or payload > payload_capacity(embedding.pixels.shape, region.to_bytes()):
+    if region is None:
+        return None
+    if payload > payload_capacity(embedding.pixels.shape, region.to_bytes(), place=place):
         return None
     mask = region.mask(*embedding.pixels.shape[:2])
     embedding.pixels[mask] = images[0][mask]
