@@ -63,7 +63,7 @@ def restore_files(
         task=contents.task.name,
         model=engine.name,
         images=delivered.pictures,
-        altered=bool(found.damaged),
+        altered=bool(found.damaged or contents.missing_frames),
         found_by="header" if reader.header is not None else "mark",
         seconds=time.monotonic() - began,
         notes=(*delivered.notes, *found.notes),
@@ -98,10 +98,16 @@ class FoundContents:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is missing, in words."""
-        if not self.damaged:
-            return ()
-        numbers = ", ".join(str(i + 1) for i in self.damaged)
-        return (f"{len(self.damaged)} of {self.total} pictures were altered: {numbers}",)
+        notes = []
+        if self.damaged:
+            numbers = ", ".join(str(i + 1) for i in self.damaged)
+            notes.append(f"{len(self.damaged)} of {self.total} pictures were altered: {numbers}")
+        missing = self.contents.missing_frames
+        if missing and not self.damaged:
+            notes.append(
+                f"{missing} frames are missing, with pictures of the PNG that were dropped"
+            )
+        return tuple(notes)
 
     def cover_shown_by(self, frame: int) -> Pixels | None:
         """The embedding that shows a frame of the clip, if one does; photos are frame 0."""

@@ -173,6 +173,12 @@ def test_what_is_intact_of_an_animation_is_restored(run: Run, tmp_path: Path) ->
     cut = run("restore", tmp_path / "cut.png", "-o", tmp_path / "b.webm")
     assert cut.exit_code == 3
     assert f"1 of {count} pictures were altered: 1" in cut.stderr
+    stills[1].save(tmp_path / "dropped.png", save_all=True, append_images=stills[2:])
+    dropped = run("restore", tmp_path / "dropped.png", "-o", tmp_path / "c.webm")
+    assert dropped.exit_code == 3
+    missing = 4 - len(frames_of(tmp_path / "c.webm"))
+    assert missing > 0
+    assert f"{missing} frames are missing" in dropped.stderr
     whole = tmp_path / "whole.webm"
     done(run("restore", out, "-o", whole))
     assert len(frames_of(whole)) == 4

@@ -18,6 +18,7 @@ import numpy as np
 
 from iicnet_cli.contents.clip_reduction import ReducedSource, Reduction, likely_reductions
 from iicnet_cli.contents.part import (
+    ALL_FRAMES,
     LEFT_OUT,
     ContentsRequest,
     Part,
@@ -298,6 +299,8 @@ class _ClipEncoder:
         assert request.source.fps is not None
         own_times = None if times is None else times[start : start + len(spool)]
         own = replace(survey.description, frames=len(spool), timestamps=own_times)
+        if len(spool) < len(survey.sizes):
+            own = replace(own, options={**own.options, ALL_FRAMES: len(survey.sizes)})
         description = describe(request, own)
         cover = request.cover_of(picture)
         fixed = [description_file(description)]

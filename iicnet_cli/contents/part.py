@@ -21,6 +21,9 @@ MAX_DESCRIPTION_BYTES = 16 * 2**20
 LEFT_OUT = "left_out"
 """Option in the description of a clip: the number of the frame that is the embedding itself."""
 
+ALL_FRAMES = "all_frames"
+"""Option in the description of a part of a clip: the number of frames of all parts together."""
+
 _WHITE = (255, 255, 255)
 _CLIP_COVER_SIDE = 1600
 """Where a clip has to fit into one embedding, its cover is enlarged to a longer side of so many

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from iicnet_cli.container.header import Header, Source
-from iicnet_cli.contents.part import LEFT_OUT, MAX_DESCRIPTION_BYTES
+from iicnet_cli.contents.part import ALL_FRAMES, LEFT_OUT, MAX_DESCRIPTION_BYTES
 from iicnet_cli.errors import DamagedError, IICNetError, OutputExistsError
 from iicnet_cli.media.clip_packets import add_sound, has_sound, join_clips
 from iicnet_cli.media.files import filling_folder, names_folder, replacing
@@ -74,6 +74,14 @@ class RestoredContents:
             shown.append(first + frames // 2)
             first += frames
         return shown
+
+    @property
+    def missing_frames(self) -> int:
+        """Frames of the clip in parts that are not there."""
+        all_frames = self._headers[0].options.get(ALL_FRAMES)
+        if not isinstance(all_frames, int):
+            return 0
+        return max(0, all_frames - (self.header.frames or 0))
 
     @property
     def is_clip(self) -> bool:
