@@ -188,3 +188,15 @@ def test_errors_name_the_target_and_not_the_temporary_path(tmp_path: Path) -> No
         with pytest.raises(MediaError) as caught, context(target) as temporary:
             raise MediaError(f"{temporary}: cannot be written (No space left on device)")
         assert str(caught.value) == f"{target}: cannot be written (No space left on device)"
+
+
+def test_no_file_takes_the_place_of_a_folder(tmp_path: Path) -> None:
+    target = tmp_path / "photos"
+    (target / "b.png").mkdir(parents=True)
+    with (
+        pytest.raises(MediaError, match=r"b\.png: is a folder"),
+        filling_folder(target, overwrite=True) as folder,
+    ):
+        (folder / "a.png").touch()
+        (folder / "b.png").touch()
+    assert [path.name for path in target.iterdir()] == ["b.png"]

@@ -11,7 +11,7 @@ import pytest
 from iicnet_cli.errors import ExitCode
 from iicnet_cli.payload.mark_pixels import read_mark, write_mark
 from tests.conftest import rewrite_header
-from tests.helpers import Run, done, pixels, save, strip, write_clip
+from tests.helpers import QUICK, Run, change_header, done, pixels, save, strip, write_clip
 from tests.samples import moving, natural
 
 
@@ -64,3 +64,15 @@ def test_info_tells_the_share_of_the_static_region(run: Run, tmp_path: Path) -> 
     assert "88% of the picture" in done(run("info", tmp_path / "stripped.png")).stdout
     rewrite_header(out, static_regions=[])
     assert "0% of the picture" in run("info", out).stdout
+
+
+@pytest.mark.parametrize("command", ["info", "restore", "check"])
+def test_a_damaged_header_is_told_with_the_name_of_the_file(
+    run: Run, photos: list[Path], tmp_path: Path, command: str
+) -> None:
+    path = tmp_path / "odd.png"
+    done(run("embed", *photos[:2], "-o", path, *QUICK))
+    change_header(path, path, images=99)
+    result = run(command, path)
+    assert result.exit_code == ExitCode.NOT_EMBEDDING
+    assert f"{path}: the iicnet header is damaged: images" in result.stderr

@@ -262,3 +262,10 @@ def test_long_text_of_other_programs_does_no_harm(still: Path, before_pixels: bo
     still.write_bytes(data[:at] + text + data[at:])
     with PngReader(still) as reader:
         assert reader.verify()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no named pipes")
+def test_a_named_pipe_is_refused_before_it_blocks(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(MediaError, match="is no regular file"):
+        read_header(tmp_path / "pipe.png")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iicnet_cli.cli.common_options import DebugOption, JsonOption
-from iicnet_cli.cli.console import command, input_paths, print_json
+from iicnet_cli.cli.console import command, input_paths, naming, print_json
 from iicnet_cli.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def check(
     from iicnet_cli.simulated_delivery import check_picture
 
     profiles = SERVICES if destination is None else (find_profile(destination),)
-    with input_paths([picture]) as (path,):
+    with naming(picture), input_paths([picture]) as (path,):
         deliveries = check_picture(path, [profile.channel for profile in profiles])
     if as_json:
         services = [

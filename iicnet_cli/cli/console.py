@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import typer
 
-from iicnet_cli.errors import ExitCode, IICNetError, UsageError
+from iicnet_cli.errors import ContainerError, ExitCode, IICNetError, UsageError
 from iicnet_cli.media.temporary import scratch_folder
 
 if TYPE_CHECKING:
@@ -187,6 +187,17 @@ def input_paths(arguments: list[Path]) -> Iterator[list[Path]]:
         if not spooled.stat().st_size:
             raise UsageError("standard input is empty")
         yield [spooled if str(a) == "-" else a for a in arguments]
+
+
+@contextmanager
+def naming(source: Path) -> Iterator[None]:
+    """Let errors of what a file holds name the file."""
+    try:
+        yield
+    except ContainerError as error:
+        if str(source) in str(error):
+            raise
+        raise type(error)(f"{source}: {error}", hint=error.hint) from error
 
 
 @contextmanager

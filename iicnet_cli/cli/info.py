@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from iicnet_cli.cli.common_options import DebugOption, JsonOption
-from iicnet_cli.cli.console import command, input_paths, print_json, say_error
+from iicnet_cli.cli.console import command, input_paths, naming, print_json, say_error
 from iicnet_cli.errors import ContainerError, ExitCode, ModelError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def info(
     from iicnet_cli.payload.embedding_reader import EmbeddingReader
     from iicnet_cli.payload.mark import fps_from_code
 
-    with input_paths([source]) as paths, EmbeddingReader(paths[0]) as reader:
+    with naming(source), input_paths([source]) as paths, EmbeddingReader(paths[0]) as reader:
         width, height = reader.size
         embeddings = reader.n_frames
         header, mark = reader.header, reader.mark

@@ -39,6 +39,7 @@ from iicnet_cli.cli.console import (
     command,
     copy_to_stdout,
     input_paths,
+    naming,
     parse_memory,
     print_json,
     refuse_terminal,
@@ -244,7 +245,7 @@ class _RestoreRun:
 
     def _restore(self, source: Path, converter: Converter) -> RestoreReport:
         job = replace(self._job(source, Sharing()), output=self.target.output)
-        with input_paths([source]) as paths, ExitStack() as stack:
+        with naming(source), input_paths([source]) as paths, ExitStack() as stack:
             job = replace(job, inputs=tuple(paths))
             if not self.target.is_stdout:
                 return job.run(converter)

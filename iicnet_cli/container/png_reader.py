@@ -12,6 +12,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
 
 import numpy as np
@@ -209,6 +210,10 @@ def _open_input(source: PathOrFile) -> Iterator[tuple[IO[bytes], str]]:
     with ExitStack() as stack:
         if isinstance(source, (str, os.PathLike)):
             label = os.fspath(source)
+            path = Path(label)
+            if path.exists() and not (path.is_file() or path.is_dir()):
+                # Opening a pipe waits until somebody writes into it.
+                raise MediaError(f"{label}: is no regular file", hint="give - to read from a pipe")
             try:
                 file: IO[bytes] = stack.enter_context(open(label, "rb"))
             except OSError as error:

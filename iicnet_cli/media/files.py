@@ -220,14 +220,19 @@ def _rename_folder(temporary: Path, target: Path) -> bool:
 
 
 def _move_files(source: Path, target: Path, overwrite: bool) -> None:
-    """Move files into a folder, all or none.
+    """Move files into a folder; if that fails, those that replaced nothing are removed again.
 
     Raises:
         OutputExistsError: one of the names is taken and ``overwrite`` is false.
+        MediaError: one of them is that of a folder.
     """
     moved: list[Path] = []
+    files = sorted(source.iterdir())
+    for file in files:
+        if (target / file.name).is_dir():
+            raise MediaError(f"{target / file.name}: is a folder", hint="choose another -o")
     try:
-        for file in sorted(source.iterdir()):
+        for file in files:
             _give_name(file, target / file.name, overwrite)
             moved.append(target / file.name)
     except BaseException:
