@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
 
 from iicnet_cli.errors import MediaError, OutputExistsError, UsageError
+from iicnet_cli.media import ffmpeg
 from iicnet_cli.media.stills import read_still
 from iicnet_cli.media.video_reader import open_frames, probe
 from iicnet_cli.media.video_writer import open_writer
@@ -194,3 +198,18 @@ def test_frames_in_a_folder_keep_their_names(tmp_path: Path) -> None:
     assert not found
     with open_writer(tmp_path / "x.mkv", 8, 8, Fraction(25), names=["a.png"]) as writer:
         writer.add(noise(8, 8))
+
+
+def test_a_failure_without_a_reason_points_to_the_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(arguments: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"], stdin=-1)
+
+    monkeypatch.setattr(ffmpeg, "start_writer", fail)
+    with (
+        pytest.raises(MediaError, match="cannot be written") as caught,
+        open_writer(tmp_path / "a.mkv", 16, 16, Fraction(5)) as writer,
+    ):
+        writer.add(np.zeros((16, 16, 3), np.uint8))
+    assert "is there room in" in caught.value.hint

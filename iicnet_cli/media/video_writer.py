@@ -226,8 +226,10 @@ class _FileWriter(VideoWriter):
 
     def _failure(self) -> MediaError:
         self._log.seek(0)
-        why = ffmpeg.reason(self._log.read().decode("utf-8", "replace"))
-        return MediaError(f"{self._target}: cannot be written ({why})")
+        log = self._log.read().decode("utf-8", "replace")
+        # The log lies in the temporary folder, and is empty if that is full.
+        hint = "" if log.strip() else f"is there room in {tempfile.gettempdir()}?"
+        return MediaError(f"{self._target}: cannot be written ({ffmpeg.reason(log)})", hint=hint)
 
 
 class _FolderWriter(VideoWriter):
