@@ -113,7 +113,7 @@ def run_worker(name: str, folder: Path, first: int, keep: Path) -> None:
             except FaultError as error:
                 fault = error.kind
                 print(f"{name}: {error}", file=sys.stderr)
-            except TimeoutError:
+            except HangError:
                 fault = "hang"
             finally:
                 signal.alarm(0)
@@ -121,9 +121,8 @@ def run_worker(name: str, folder: Path, first: int, keep: Path) -> None:
             if fault:
                 counts[fault] += 1
                 keep.mkdir(exist_ok=True)
-                (
-                    keep / f"{name}-{fault.replace(' ', '-')}-{counts['inputs'] + first}{suffix}"
-                ).write_bytes(data)
+                kept = f"{name}-{fault.replace(' ', '-')}-{counts['inputs'] + first}{suffix}"
+                (keep / kept).write_bytes(data)
             print(json.dumps({"counts": counts}), flush=True)
 
 
@@ -135,8 +134,12 @@ def _inputs(folder: Path, suffixes: tuple[str, ...], first: int) -> Iterator[tup
         yield mutate(path.read_bytes(), other.read_bytes(), generator), path.suffix
 
 
+class HangError(BaseException):
+    """An input took too long; no Exception, for readers take those for damage."""
+
+
 def _too_long(*_: object) -> None:
-    raise TimeoutError
+    raise HangError
 
 
 STILLS = (".png", ".jpg", ".gif", ".tif", ".webp", ".avif", ".bmp", ".psd", ".mpo", ".jps")

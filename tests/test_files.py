@@ -91,6 +91,7 @@ def test_names_that_are_too_long_are_refused_with_a_hint(tmp_path: Path) -> None
 
 def test_default_names_are_cut_to_what_systems_take(tmp_path: Path) -> None:
     assert named_after(tmp_path / "a.png", "-restored") == tmp_path / "a-restored"
+    assert named_after(Path(), "-restored") == Path("-restored")  # of an empty argument
     long = named_after(tmp_path / ("ä" * 125 + ".png"), "-restored.mkv")
     assert long.name.startswith("ä" * 110) and long.name.endswith("ä-restored.mkv")
     check_target(long.with_suffix(".webm"), overwrite=False)

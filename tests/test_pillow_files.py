@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -84,3 +85,21 @@ def test_a_jpeg_that_only_lacks_its_end_is_whole(tmp_path: Path, options: dict[s
         (tmp_path / "c.jpg").write_bytes(data[:-missing])
         with pytest.raises(MediaError, match=r"(?i)truncated"):
             read_still(tmp_path / "c.jpg")
+
+
+def test_a_png_of_few_bytes_is_refused_before_its_pixels_take_memory(tmp_path: Path) -> None:
+    path = tmp_path / "long.png"
+    Image.new("1", (3, 2)).save(path)
+    assert read_still(path).pixels.shape == (2, 3, 3)
+    data = bytearray(path.read_bytes())
+    data[16:24] = struct.pack(">II", 48, 4_194_336)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    path.write_bytes(data)
+    with pytest.raises(MediaError, match="too few bytes for its size"), open_image(path):
+        pass
+
+
+def test_a_large_png_of_one_colour_is_read(tmp_path: Path) -> None:
+    Image.new("1", (20_000, 1000)).save(tmp_path / "flat.png")
+    with open_image(tmp_path / "flat.png") as (image, _):
+        assert image.size == (20_000, 1000)

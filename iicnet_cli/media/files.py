@@ -96,7 +96,7 @@ def named_after(source: Path, ending: str) -> Path:
     """Return the path beside ``source`` with its stem and an ending, cut to what systems take."""
     room = _MAX_NAME_BYTES - _MAX_SUFFIX_BYTES - len(os.fsencode(ending))
     stem = os.fsencode(source.stem)[:room].decode(errors="ignore")
-    return source.with_name(f"{stem}{ending}")
+    return source.parent / f"{stem}{ending}"
 
 
 @contextmanager

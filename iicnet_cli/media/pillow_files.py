@@ -26,6 +26,8 @@ from iicnet_cli.pictures.limits import max_pixels, max_pixels_text, without_pill
 
 _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 """Markers in JPEG files; a byte of 255 in a scan is followed by a zero."""
+_MOST_PIXELS_PER_BYTE = 8 * 1032
+"""Pixels that a byte of a PNG can make: deflate packs at most 1032 bytes into one."""
 _FILLERS = (bytes(64), b"\x55" * 64)
 """Two sequences of codes that make different pictures where codes are missing."""
 
@@ -73,12 +75,22 @@ def open_image(source: Path | BinaryIO) -> Iterator[tuple[Image.Image, str]]:
                 f"{name}: {width}x{height} is more than {max_pixels_text()}",
                 hint="make it smaller first, or raise the limit with --max-pixels",
             )
+        if image.format == "PNG" and width * height > _MOST_PIXELS_PER_BYTE * _size_of(file):
+            raise MediaError(f"{name}: truncated or damaged (it has too few bytes for its size)")
         if image.format in ("EPS", "WMF"):
             raise _vector_graphics(name)
         keep_colour_codes(image, file)
         if note:
             image.info[NOTES_KEY] = (note,)
         yield image, name
+
+
+def _size_of(file: BinaryIO) -> int:
+    """Bytes of a file; its position is kept."""
+    position = file.tell()
+    size = file.seek(0, io.SEEK_END)
+    file.seek(position)
+    return size
 
 
 def keep_colour_codes(image: Image.Image, file: BinaryIO) -> None:
