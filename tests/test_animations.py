@@ -99,6 +99,14 @@ def test_what_a_gif_has_beyond_its_canvas_is_cut_off(tmp_path: Path) -> None:
     assert np.array_equal(pictures[1], pictures[2])
 
 
+def test_zeros_between_the_frames_of_a_gif_do_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "a.gif"
+    frames = [gif_frame((0, 0, 64, 48), colour, KEPT) + bytes(3) for colour in (RED, BLUE)]
+    path.write_bytes(gif(*frames).removesuffix(b";"))
+    with open_frames(path) as source:
+        assert [tuple(frame[0, 0]) for frame in source] == [(200, 30, 30), (30, 30, 200)]
+
+
 def test_short_delays_of_a_gif_are_taken_as_browsers_do(tmp_path: Path) -> None:
     path = tmp_path / "a.gif"
     frames = [gif_frame((0, 0, 64, 48), BLUE, KEPT, delay) for delay in (0, 1, 2, 3)]

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from iicnet_cli.errors import DamagedError, UnsupportedVersionError
-from iicnet_cli.pictures.limits import max_pixels, max_pixels_text
+from iicnet_cli.pictures.limits import MAX_FPS, MAX_SECONDS, max_pixels, max_pixels_text
 
 FORMAT_VERSION = "1.0"
 """Headers are written in this version of the format, "major.minor"."""
@@ -33,10 +33,6 @@ MAX_GROUPS = 1_000_000
 """A header describes at most so many groups."""
 MAX_FRAMES = 4_000_000
 """A header gives the times of at most so many frames."""
-MAX_SECONDS = 1e9
-"""No time in a header is farther from zero than this."""
-MAX_FPS = 1_000_000
-"""Frame rates are between one frame in so many seconds, and so many frames a second."""
 MAX_NAME_BYTES = 200
 """File names in a header are cut to this many bytes of UTF-8 (file systems stop at 255)."""
 

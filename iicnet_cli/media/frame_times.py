@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from iicnet_cli.errors import UsageError
+from iicnet_cli.pictures.limits import MAX_FPS, MAX_SECONDS
 
 TIME_TOLERANCE = 1e-6
 """A frame counts as inside a time span up to this many seconds before it; ffmpeg rounds times to
@@ -16,10 +17,6 @@ microseconds."""
 
 LEAST_SPACING = 1 / 45_000
 """Frames are at least so many seconds apart; two units of the times that are written."""
-MAX_RATE = 1_000_000
-"""No clip has more frames a second, or fewer frames in so many seconds, than this."""
-MAX_SECONDS = 1e9
-"""No time in a clip is later than this, thirty years."""
 STILLS_RATE = Fraction(25)
 """Frames a second that are assumed for clips without a rate, such as folders of stills."""
 
@@ -138,9 +135,9 @@ def separate_times(times: Sequence[float]) -> list[float]:
 def simple_rate(rate: Fraction | float) -> Fraction:
     """Return a frame rate, or for less than a frame a second its inverse, as a simple fraction.
 
-    It lies between one frame in MAX_RATE seconds and MAX_RATE frames a second.
+    It lies between one frame in MAX_FPS seconds and MAX_FPS frames a second.
     """
-    exact = min(max(Fraction(rate), Fraction(1, MAX_RATE)), Fraction(MAX_RATE))
+    exact = min(max(Fraction(rate), Fraction(1, MAX_FPS)), Fraction(MAX_FPS))
     return exact.limit_denominator(1001) if exact > 1 else 1 / (1 / exact).limit_denominator(1001)
 
 

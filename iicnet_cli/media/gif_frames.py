@@ -21,6 +21,8 @@ from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.limits import max_pixels, max_pixels_text
 
 _EXTENSION, _DESCRIPTOR, _TRAILER = 0x21, 0x2C, 0x3B
+_PADDING = 0
+"""Some programs write more of these behind a chain of blocks than the one that ends it."""
 _GRAPHIC_CONTROL = 0xF9
 _HAS_TABLE, _TABLE_SIZE, _HAS_TRANSPARENT = 0x80, 0x07, 0x01
 _TO_BACKGROUND, _TO_PREVIOUS = 2, 3
@@ -147,6 +149,8 @@ def _parse(data: bytes, frames: list[GifFrame]) -> tuple[int, int]:
             box = left, top, w, h
             frames.append(GifFrame(box, seconds, disposal, transparent, colours, codes))
             disposal, transparent, seconds = 0, None, _USUAL_DELAY
+        elif data[at] == _PADDING:
+            at += 1
         else:
             raise IndexError("no block")
     if frames and not width * height:  # what the first frame needs

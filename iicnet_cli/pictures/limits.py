@@ -1,4 +1,4 @@
-"""How large a picture may be: a guard against files that claim far more than they hold."""
+"""How large a picture and how long a clip may be, whatever files claim."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ MAX_PIXELS_VARIABLE = "IICNET_MAX_PIXELS"
 """This environment variable sets `max_pixels`, also for worker processes."""
 DEFAULT_MAX_PIXELS = 500_000_000
 LARGEST_MAX_PIXELS = 2**40
+
+MAX_SECONDS = 1e9
+"""No time in a clip is farther from zero than this, thirty years."""
+MAX_FPS = 1_000_000
+"""No clip has more frames a second, or fewer frames in so many seconds, than this."""
 
 _MAX_TEXT_BYTES = 64 << 20
 """Text and profiles in a PNG may be this long together; pixels do not depend on them."""
