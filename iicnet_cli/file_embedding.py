@@ -46,7 +46,7 @@ from iicnet_cli.reports import (
     Stage,
 )
 from iicnet_cli.simulated_delivery import deliver
-from iicnet_cli.tasks import choose_task, open_source
+from iicnet_cli.tasks import check_total_size, choose_task, open_source
 from iicnet_cli.tasks.task import PictureSource, Task
 
 _PSNR_MARGIN = 0.05
@@ -145,6 +145,7 @@ def open_file_job(
     paths, chosen = choose_task(inputs, task, options)
     # One frame at a time, so that clips of any length fit into memory.
     source = open_source(chosen, paths, chosen.pictures_per_group(paths) or 1, options)
+    check_total_size(source)
     return FileJob(chosen, engine, writer, source, options, listener, guessed=task is None)
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from iicnet_cli import Converter, EmbedOptions
 from iicnet_cli.errors import DamagedError, UsageError
+from iicnet_cli.pictures.limits import MAX_PIXELS_VARIABLE
 from iicnet_cli.pictures.metrics import psnr
 from tests.helpers import Run, done, frames_of, pixels, save, strip, write_clip
 from tests.samples import moving, natural
@@ -183,6 +184,16 @@ def test_what_is_intact_of_an_animation_is_restored(run: Run, tmp_path: Path) ->
     done(run("restore", out, "-o", whole))
     assert len(frames_of(whole)) == 4
     assert 0 < len(frames_of(tmp_path / "b.webm")) < 4
+
+
+def test_photos_that_are_too_large_together_are_refused_before_the_work(
+    run: Run, photo_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    total = sum(pixels(path)[..., 0].size for path in photo_files)
+    monkeypatch.setenv(MAX_PIXELS_VARIABLE, str(total - 1))
+    result = run("embed", *photo_files, "-o", tmp_path / "a.png", "--for", "file")
+    assert result.exit_code == 2
+    assert "the pictures have more than" in result.stderr
 
 
 def test_pictures_in_memory(photo_files: list[Path]) -> None:

@@ -189,7 +189,8 @@ class Header(BaseModel):
 
     @model_validator(mode="after")
     def _photos_are_no_bomb(self) -> Header:
-        # Photos in pixels are all restored at once. Those in files have their sizes in themselves.
+        # Photos are all restored at once. A header with an engine does not give their sizes: their
+        # description in the payload does, which has none.
         pixels = sum(source.width * source.height for source in self.sources)
         if self.engine is None and self.frames is None and pixels > max_pixels():
             raise ValueError(f"its pictures have over {max_pixels_text()} together")
