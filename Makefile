@@ -58,7 +58,7 @@ fuzz: $(READY) ## Feed mutated files to every reader and command, for MINUTES=1.
 
 audit: $(READY) ## Look up known vulnerabilities of the versions in constraints.txt.
 	$(BIN)/python -m pip install -q pip-audit
-	$(BIN)/python -m pip_audit --disable-pip --no-deps -r constraints.txt
+	$(BIN)/python -m pip_audit --strict --disable-pip --no-deps -r constraints.txt
 
 clean: ## Remove .venv, demo/ and all caches.
 	rm -rf $(VENV) demo build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache fuzz-faults

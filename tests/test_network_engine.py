@@ -29,6 +29,7 @@ from iicnet_cli.errors import ModelError, UnsupportedVersionError, UsageError
 from iicnet_cli.motion.estimation import estimate_motion
 from iicnet_cli.network import IICNet
 from iicnet_cli.options import EmbedOptions
+from iicnet_cli.payload.mark import ClipPlace
 from iicnet_cli.payload.mark_pixels import payload_capacity, read_mark, write_mark
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.group import Group
@@ -42,7 +43,7 @@ from tests.engine_helpers import (
     mark_of,
     small_network,
 )
-from tests.samples import pan
+from tests.samples import natural, pan
 
 CPU = Computing(device="cpu")
 STEGO = EncodingRequest("stego")
@@ -164,6 +165,19 @@ def test_the_mark_tells_what_the_header_tells(make_engine: MakeEngine) -> None:
         assert mark is not None
         assert (mark.task_name, mark.images, mark.valid) == (task, 3, 2)
         assert (mark.padding, mark.fps) == ((1, 1), 2400)
+
+
+@pytest.mark.parametrize(("side", "has_room"), [(8, False), (24, True)])
+def test_the_mark_tells_which_embedding_it_is_where_there_is_room(
+    make_engine: MakeEngine, side: int, has_room: bool
+) -> None:
+    engine = make_engine(copying_network(3), "video")
+    place = ClipPlace(2, is_last=False)
+    request = EncodingRequest("video", Fraction(24), options=PLAIN, place=place)
+    group = Group(np.stack([natural(side, side, i) for i in range(3)]), 3)
+    mark = read_mark(engine.encode_group(group, request).pixels)
+    assert mark is not None
+    assert mark.place == (place if has_room else None)
 
 
 def test_effort_0_is_the_network_alone_and_1_adds_the_layer(stego: NetworkEngine) -> None:
