@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import struct
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from iicnet_cli.media.openraster import write_ora
 from iicnet_cli.media.stereo_formats import write_pair
 from iicnet_cli.media.video_writer import open_writer
 from iicnet_cli.payload.bundle import Bundle, BundledFile, Role
-from iicnet_cli.payload.mark import Mark
+from iicnet_cli.payload.mark import ClipPlace, Mark
 from iicnet_cli.pictures.arrays import Pixels
 
 COMPAT = Path(__file__).parents[1] / "tests" / "compat"
@@ -43,6 +44,8 @@ def write_corpus(folder: Path) -> None:
                 (folder / f"{i}.json").write_text(header.to_json())
     mark = Mark(5, 1, 2, 2, (3, 4), 2500, b"", b"motion", b"enhancement" * 5)
     (folder / "whole.mark").write_bytes(mark.to_bytes())
+    part = replace(mark, place=ClipPlace(1, is_last=True))
+    (folder / "part.mark").write_bytes(part.to_bytes())
     (folder / "small.mark").write_bytes(Mark(0, 1, 5, 5).to_bytes())
     files = [
         BundledFile(Role.ORIGINAL, "a.txt", b"text" * 20),
