@@ -10,10 +10,16 @@ import pytest
 
 from iicnet_cli.errors import MediaError
 from iicnet_cli.media.audio import encode_audio
-from iicnet_cli.media.clip_packets import add_sound, cut_sound, join_clips, packets_of
+from iicnet_cli.media.clip_packets import (
+    add_sound,
+    cut_sound,
+    join_clips,
+    joining_bytes,
+    packets_of,
+)
 from iicnet_cli.media.compact_clips import encode_clip, usual_codec
 from iicnet_cli.media.video_reader import open_frames, probe
-from tests.helpers import frames_of
+from tests.helpers import frames_of, write_clip
 from tests.samples import moving
 
 FRAMES = moving(6, 48, 64)
@@ -43,6 +49,20 @@ def test_packets_of_pictures_and_sound(clip: Path, sound: Path) -> None:
     assert float(sum(durations)) == pytest.approx(0.9, abs=0.01)
     with pytest.raises(MediaError, match="ffmpeg fails"):
         packets_of(clip, "a")
+
+
+@pytest.mark.parametrize("suffix", [".webm", ".mp4"])
+def test_joining_adds_no_more_bytes_than_is_said(
+    sample_clips: Path, tmp_path: Path, suffix: str
+) -> None:
+    source = sample_clips / "plain.mp4"
+    clip, joined = tmp_path / f"clip{suffix}", tmp_path / f"joined{suffix}"
+    sound = tmp_path / ("sound.webm" if suffix == ".webm" else "sound.m4a")
+    encode_audio(source, sound, 0, 0.9, 24_000)
+    write_clip(clip, moving(24, 48, 64))
+    add_sound(clip, sound, joined)
+    parts = clip.stat().st_size + sound.stat().st_size
+    assert joined.stat().st_size <= parts + joining_bytes(sound, 24)
 
 
 def test_sound_in_parts_is_the_same_sound(clip: Path, sound: Path, tmp_path: Path) -> None:

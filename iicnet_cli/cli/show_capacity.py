@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -14,10 +14,21 @@ from iicnet_cli.errors import UsageError
 
 PSNRS = (36, 40, 44)
 """The qualities of the embedding for which the capacity is printed, in dB."""
-VIDEO_RATE = 1_000_000
-"""Bits a second of the clip that is taken for an example."""
-PHOTO_BYTES = 300_000
-"""Bytes of the photo that is taken for an example."""
+
+
+class Examples(NamedTuple):
+    """What bytes are compared with."""
+
+    clip: str
+    bits_a_second: int
+    photo_bytes: int
+
+
+GOOD = Examples("480p", 1_000_000, 300_000)
+"""Where covers hold much."""
+SMALL = Examples("360p", 300_000, 10_000)
+"""Where they hold little. A clip of this rate, or a photo of 600x400 pixels of these bytes, comes
+back with about 34 dB if it is not full of detail."""
 
 
 @command
@@ -39,27 +50,31 @@ def capacity(
     """Print how many bytes a cover holds, and what that is.
 
     With --for file, that is at 36, 40 and 44 dB. For other destinations, the cover is first made
-    as small as it will be there. Of a clip, its first frame is the cover. A clip of 854x480 pixels
-    is taken at 1 Mbit/s, a photo at 300 kB.
+    as small as it will be there, or, of a clip, as large as it will be made. Of a clip, the first
+    frame is the cover.
     """
+    from iicnet_cli.contents.part import as_sent
     from iicnet_cli.engines import open_file_engine
-    from iicnet_cli.media.stills import fit_within, read_still
+    from iicnet_cli.media.stills import read_still
     from iicnet_cli.media.video_reader import is_video, open_frames
 
     name = engine_for(destination)
     if name not in FILE_ENGINES:
         raise UsageError(f"--for {destination} carries no bytes", hint="add --for file")
     with input_paths([cover]) as (path,):
-        if is_video(path):
+        is_clip = is_video(path)
+        if is_clip:
             with open_frames(path, frames=1) as frames:
                 pixels = next(frames)
         else:
             pixels = read_still(path).pixels
     engine = open_file_engine(name)
     writers = [engine.writer_for(destination, None)]
-    if writers[0].arrives_exact:
+    arrives_exact = writers[0].arrives_exact
+    if arrives_exact:
         writers = [engine.writer_for(destination, psnr) for psnr in PSNRS]
-    pixels = fit_within(pixels, writers[0].longest_side)
+    is_enlarged = is_clip and not arrives_exact
+    pixels = as_sent(pixels, writers[0].longest_side, is_enlarged=is_enlarged)
     # "at 40 dB", "for signal": without the preposition.
     sizes = {writer.limit.split(" ", 1)[1]: writer.capacity(pixels) for writer in writers}
     height, width = pixels.shape[:2]
@@ -75,9 +90,11 @@ def capacity(
         )
         return
     typer.echo(f"{cover}: {width}x{height}")
+    like = GOOD if arrives_exact else SMALL
     for limit, size in sizes.items():
-        seconds, photos = 8 * size / VIDEO_RATE, size / PHOTO_BYTES
+        seconds, photos = 8 * size / like.bits_a_second, size / like.photo_bytes
         typer.echo(
-            f"{limit}: {size} bytes, about {seconds:.1f} s of 480p at "
-            f"{VIDEO_RATE / 1e6:g} Mbit/s or {photos:.1f} photos of {PHOTO_BYTES / 1000:g} kB"
+            f"{limit}: {size} bytes, about {seconds:.1f} s of {like.clip} at "
+            f"{like.bits_a_second / 1e6:g} Mbit/s or {photos:.1f} photos of "
+            f"{like.photo_bytes / 1000:g} kB"
         )

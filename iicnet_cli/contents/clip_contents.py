@@ -31,7 +31,13 @@ from iicnet_cli.contents.part import (
 )
 from iicnet_cli.contents.quantizer_search import FIRST_CRF, QuantizerSearch
 from iicnet_cli.errors import QualityError
-from iicnet_cli.media.clip_packets import Packet, add_sound, cut_sound, packets_of
+from iicnet_cli.media.clip_packets import (
+    Packet,
+    add_sound,
+    cut_sound,
+    joining_bytes,
+    packets_of,
+)
 from iicnet_cli.media.compact_clips import (
     CompactCodec,
     codec_for,
@@ -66,12 +72,10 @@ _PACKET_SPREAD = 16
 _SOUND_SHARE = 0.08
 """Share of the room that sound may take."""
 _LEAST_SOUND_RATE, _MOST_SOUND_RATE = 16_000, 96_000
-"""Bits a second of the sound, at least and at most; ..."""
+"""The sound takes at least and at most so many bits a second."""
 _MOST_SOUND_SHARE, _LOWEST_SOUND_RATE = 0.25, 6_000
-"""... at least this share of the room where that is less, but never fewer bits a second than this.
-"""
-_JOINING_BYTES = 1500
-"""Room that is kept for what putting sound beside a clip adds."""
+"""Where the least rate of the sound is more than this share of the room, it is that share instead,
+but never fewer bits a second than the second number."""
 
 
 def clip_parts(request: ContentsRequest) -> Iterator[Part]:
@@ -180,6 +184,7 @@ def _survey(request: ContentsRequest, folder: Path) -> _Survey:
                 picture = group.pictures[0]
     assert picture is not None
     cover = request.cover_of(picture)
+    request.check_cover(cover)
     sizes, mean = [packet.size for packet in packets_of(target)], float(np.mean(quality))
     room = max(1, request.capacity(cover))
     expected = mean + _MOST_DB_PER_OCTAVE * math.log2(room / max(1, sum(sizes)))
@@ -317,7 +322,7 @@ class _ClipEncoder:
             fixed[0] = description_file(description)
             room = room_for(name, fixed, request.capacity(cover))
             hidden, hidden_times = _without(spool, own_times, shown)
-        video_room = room - (sound.stat().st_size + _JOINING_BYTES if sound else 0)
+        video_room = room - self._bytes_of(sound, len(spool))
         share = survey.size_of(start, len(spool))
         if video_room <= 0:
             raise request.missing_error(1 - video_room, "sound and attachments")
@@ -377,6 +382,12 @@ class _ClipEncoder:
         target = self._folder / f"sound{suffix}"
         cut_sound(whole, target, first, stop)
         return target, f" and {'Opus' if is_webm else 'AAC'}"
+
+    def _bytes_of(self, sound: Path | None, frames: int) -> int:
+        """How many bytes, at most, the sound adds to a clip of so many frames."""
+        if sound is None:
+            return 0
+        return sound.stat().st_size + joining_bytes(sound, frames)
 
     def _time_of(self, frame: int) -> float:
         """Seconds from the beginning of the clip to a frame; to its end for the one after all."""

@@ -59,12 +59,9 @@ class ContentsRequest:
 
     def cover_of(self, picture: Pixels) -> Pixels:
         """What the embedding is to show of a picture (H, W, 3): (h, w, 3) or (h, w)."""
+        is_enlarged = self.source.fps is not None and not self.arrives_exact
         cover = self.task.cover(picture, self.options)
-        if self.source.fps is not None and not self.arrives_exact:
-            side = min(_CLIP_COVER_SIDE, self.longest_side or _CLIP_COVER_SIDE)
-            if max(cover.shape) < side:
-                return scale_to(cover, side)
-        return fit_within(cover, self.longest_side)
+        return as_sent(cover, self.longest_side, is_enlarged=is_enlarged)
 
     def cover_notes(self, picture: Pixels) -> tuple[str, ...]:
         """What to say of the size of the cover of a picture (H, W, 3)."""
@@ -75,6 +72,20 @@ class ContentsRequest:
         if (height, width) != usual[:2]:
             return (f"the picture is made {width}x{height}, as large as it stays {self.limit}",)
         return ()
+
+    def check_cover(self, cover: Pixels) -> None:
+        """Refuse a cover that holds nothing at all, whatever is to be hidden.
+
+        Raises:
+            QualityError: it does not.
+        """
+        if self.capacity(cover) <= 0:
+            height, width = cover.shape[:2]
+            raise QualityError(
+                f"nothing was written: a picture of {width}x{height} like this holds nothing "
+                f"{self.limit}",
+                hint="take a larger one, or one with more detail",
+            )
 
     def missing_error(self, missing: int, what: str) -> QualityError:
         """The error of contents that do not fit, because so many bytes are missing."""
@@ -108,6 +119,21 @@ class Part:
     def frames(self) -> int:
         """Frames of a clip; 1 for photos."""
         return self.description.frames or 1
+
+
+def as_sent(cover: Pixels, longest_side: int | None, *, is_enlarged: bool) -> Pixels:
+    """A cover, (H, W, 3) or (H, W), at the size that its embedding has.
+
+    Args:
+        cover: as the task makes it.
+        longest_side: pixels of the longer side that the destination leaves; ``None`` if any.
+        is_enlarged: whether it has to hold a whole clip.
+    """
+    if is_enlarged:
+        side = min(_CLIP_COVER_SIDE, longest_side or _CLIP_COVER_SIDE)
+        if max(cover.shape) < side:
+            return scale_to(cover, side)
+    return fit_within(cover, longest_side)
 
 
 def describe(request: ContentsRequest, description: SourceDescription) -> Header:

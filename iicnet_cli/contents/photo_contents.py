@@ -45,6 +45,7 @@ def photo_part(request: ContentsRequest) -> Part:
     fixed = [description_file(description)]
     fixed += read_files(Role.ATTACHMENT, list(request.options.attachments))
     cover, notes = request.cover_of(pictures[0]), request.cover_notes(pictures[0])
+    request.check_cover(cover)
     room = request.capacity(cover)
     if size_of(fixed) > room:
         what = "the attachments" if request.options.attachments else "the names of the pictures"

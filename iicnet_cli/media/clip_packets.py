@@ -12,6 +12,10 @@ from iicnet_cli.errors import MediaError
 from iicnet_cli.media import ffmpeg
 from iicnet_cli.media.temporary import scratch_folder
 
+_BYTES_PER_RUN = 20
+"""Bytes of the tables of MP4 for a run of packets of each of two streams: two places of 4 bytes,
+and 12 bytes for the lengths of one of them, which differ."""
+
 
 @dataclass(frozen=True)
 class Packet:
@@ -72,6 +76,24 @@ def add_sound(
     sources = [*ffmpeg.input_options(clip), *ffmpeg.input_options(sound)]
     maps = ["-map", "0:v:0", "-map", "1:a:0", "-c:v", "copy", *encoding, "-fflags", "+bitexact"]
     _run([*sources, *maps], target)
+
+
+def joining_bytes(sound: Path, frames: int) -> int:
+    """Bytes, at most, by which a clip and its sound in one file are more than both files.
+
+    WebM has none, for its streams share one header. MP4 lists each run of packets of one stream,
+    and where the streams alternate there are as many runs as the shorter one has packets.
+
+    Args:
+        sound: its file, WebM or MP4.
+        frames: of the clip.
+
+    Raises:
+        MediaError: there is no sound in the file.
+    """
+    if sound.suffix == ".webm":
+        return 0
+    return _BYTES_PER_RUN * (min(frames, len(packets_of(sound, "a"))) + 1)
 
 
 def join_clips(clips: Sequence[Path], durations: Sequence[float], target: Path) -> None:

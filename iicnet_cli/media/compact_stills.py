@@ -30,9 +30,9 @@ _MIN_LEVEL_SIDE = 32
 _LOW_RATE = 1.0
 """Below so many bits a pixel AVIF alone is tried, and in the end its slower encoder."""
 _REDUCED_RATE = 0.15
-"""Below so many bits a pixel, smaller pictures are tried as well, ..."""
+"""Below so many bits a pixel, smaller pictures are tried as well."""
 _SHARES = (0.75, 0.5, 0.25)
-"""... with these shares of each side."""
+"""Smaller pictures have these shares of each side."""
 _FAST, _SLOW = 6, 4
 """Speeds of the encoder of AVIF. The slow one takes four times as long and gains 0.2 to 0.4 dB; two
 steps more gain 0.1 dB and take four times as long again."""

@@ -28,9 +28,9 @@ from iicnet_cli.jit import available_threads
 from iicnet_cli.pictures.arrays import Pixels
 
 _CODE_EFFICIENCY = 0.935
-"""Share of the information that arrives that the error correction can use, ..."""
+"""Share of the information that arrives that the error correction can use at high rates."""
 _LOW_RATE, _LOW_RATE_LOSS = 0.75, 0.25
-"""... less, where less information arrives, by so much for each bit below."""
+"""Where less information than the first number arrives, the share falls by so much for each bit."""
 _MARGIN_BITS = 200
 """Coded bits of a stage that stay unused beside that: short codes are less efficient."""
 _HIGHEST_RATE = 0.985
@@ -38,9 +38,9 @@ _HIGHEST_RATE = 0.985
 _LEAST_MARK_CELLS = 150
 """Different bits of the coded mark that a picture must have room for: about 224 x 224 pixels."""
 PARTIAL_PAYLOAD = 0.8
-"""A payload of this share of the capacity is restored from ..."""
 _PART = 0.7
-"""... this share of the blocks of an otherwise unchanged picture."""
+"""A payload of the first share of the capacity is restored from the second share of the blocks of a
+picture that is otherwise unchanged."""
 
 _MOST_THREADS = 4
 """Channels that are simulated at once, which bounds the memory."""

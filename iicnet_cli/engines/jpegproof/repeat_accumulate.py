@@ -29,9 +29,9 @@ _LIGHT_DEGREE = 3
 _HEAVY_DEGREE = 9
 """Checks that some message bits take part in: they are decoded first and help the others."""
 _HEAVY_SHARES = (0.3, 0.2)
-"""Shares of the message bits that are heavy, for rates below and above ..."""
+"""Shares of the message bits that are heavy, for lower and for high rates."""
 _HIGH_RATE = 0.7
-"""... this one."""
+"""Rates above this one are high."""
 _LEAST_RATE = 0.3
 """Codes of lower rates are codes of about ``_REPEATED_RATE`` whose bits are sent several times."""
 _REPEATED_RATE = 0.45
