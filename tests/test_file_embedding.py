@@ -247,6 +247,18 @@ def test_options_say_so_in_the_api_too() -> None:
         EmbedOptions(password="x")
 
 
+def test_a_dry_run_says_that_photos_will_be_exact(run: Run, photo_files: list[Path]) -> None:
+    result = done(run("embed", *photo_files, "--for", "file", "--exact", "--dry-run"))
+    assert "restored exactly" in result.stdout
+
+
+def test_one_frame_is_no_frames(run: Run, clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "one.png"
+    result = done(run("embed", clip, "--frames", "1", "--for", "file", "-o", out))
+    assert ": 1 frame " in result.stderr
+    assert "1 frame restored" in done(run("restore", out)).stderr
+
+
 def test_capacity_is_printed(run: Run, photo_files: list[Path], clip: Path) -> None:
     record = json.loads(done(run("capacity", photo_files[0], "--json")).stdout)
     sizes = list(record["bytes"].values())

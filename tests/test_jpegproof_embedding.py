@@ -53,7 +53,8 @@ def test_photos_come_back_from_what_a_service_makes_of_them(
     assert "JPEG 70" in record["survived"]
     assert record["embed_psnr"] > 35
     received = save_again(out, tmp_path / "b.jpg", quality=70, subsampling="4:2:0")
-    done(run("restore", received, "-o", tmp_path / "b"))
+    result = done(run("restore", received, "-o", tmp_path / "b"))
+    assert "stripped" not in result.stderr  # a JPEG never has a header
     cover, hidden = (pixels(tmp_path / "b" / f"{i}.png") for i in range(2))
     assert psnr(hidden, pixels(photo_files[1])) == pytest.approx(record["hidden_psnr"], abs=0.01)
     assert (cover == pixels(received)).all()
@@ -61,6 +62,8 @@ def test_photos_come_back_from_what_a_service_makes_of_them(
     facts = json.loads(done(run("info", received, "--json")).stdout)
     assert (facts["engine"], facts["found_by"]) == ("jpegproof", "mark")
     assert {"role": "attachment", "name": "note.txt", "bytes": 5} in facts["carried"]
+    assert facts["task"] == "stego"
+    assert [source["name"] for source in facts["sources"]] == ["0.png", "1.png"]
 
 
 def test_a_png_does_so_too_cropped_and_as_webp(
@@ -178,7 +181,7 @@ def test_check_of_a_png_that_must_arrive_as_it_is(
         (["--for", "pigeon", "-o", "a.png"], "--for pigeon: nothing is known of it"),
         (["--for", "signal:70", "-o", "a.png"], "nothing is known of it"),
         (["--for", "jpeg:50", "-o", "a.png"], "no picture survives JPEG of quality 50"),
-        (["--for", "jpeg:x", "-o", "a.png"], "nothing is known of 'jpeg:x'"),
+        (["--for", "jpeg:x", "-o", "a.png"], "'x' is no quality of JPEG"),
         (["--for", "signal", "-o", "a.webp"], "the output must be a PNG or JPG"),
         (["--for", "file", "-o", "a.jpg"], "the output must be a PNG, not"),
         (["--for", "x", "-o", "a.png", "--target-embed-psnr", "40"], "has no use with --for x"),
@@ -203,6 +206,13 @@ def test_too_much_is_refused(run: Run, photo_files: list[Path], tmp_path: Path) 
     assert "bytes more than the picture holds for signal" in failed.stderr
 
 
+def test_a_cover_that_holds_nothing_is_told(run: Run, tmp_path: Path) -> None:
+    photo = save(tmp_path / "p.png", natural(64, 80, 9))
+    failed = run("embed", photo, "--task", "grayscale", "--for", "signal", "-o", tmp_path / "a.png")
+    assert failed.exit_code == 1
+    assert "a picture of 80x64 like this holds nothing for signal" in failed.stderr
+
+
 def test_every_service_is_a_destination() -> None:
     names = {service.name for service in SERVICES}
     assert {name for name, engine in DESTINATIONS.items() if engine == "jpegproof"} == names | {
@@ -217,6 +227,13 @@ def test_capacity_for_a_service(run: Run, photo_files: list[Path]) -> None:
     record = json.loads(done(run("capacity", photo_files[0], "--for", "telegram", "--json")).stdout)
     assert record["bytes"]["telegram"] > 256 * 320 * 0.42 / 8
     assert run("capacity", photo_files[0], "--for", "edits").exit_code == 2
+
+
+def test_capacity_of_a_clip_is_that_of_the_enlarged_cover(run: Run, tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mkv", moving(2, 48, 80))
+    record = json.loads(done(run("capacity", clip, "--for", "telegram", "--json")).stdout)
+    assert (record["width"], record["height"]) == (1280, 768)
+    assert record["bytes"]["telegram"] > 0
 
 
 def test_a_dry_run_writes_nothing(run: Run, photo_files: list[Path], tmp_path: Path) -> None:

@@ -230,6 +230,11 @@ def copy_to_stdout(path: Path) -> None:
     sys.stdout.buffer.flush()
 
 
+def counted(number: int, things: str) -> str:
+    """A number of things, named in the singular or the plural, in words: 1 frame, 2 frames."""
+    return f"{number} {things.removesuffix('s')}{'' if number == 1 else 's'}"
+
+
 def decibels(picture: PictureQuality) -> str:
     """The PSNR of a picture in words."""
     return "exact" if picture.is_exact else f"{picture.psnr:.2f} dB"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,7 +35,6 @@ from iicnet_cli.cli.common_options import (
 )
 from iicnet_cli.cli.console import (
     command,
-    decibels,
     input_paths,
     output_path,
     parse_colour,
@@ -45,6 +43,7 @@ from iicnet_cli.cli.console import (
     print_json,
     say,
 )
+from iicnet_cli.cli.embed_reports import print_estimate, print_guess, print_report
 from iicnet_cli.cli.file_options import AttachOption, ExactOption, ForOption, PasswordOption
 from iicnet_cli.cli.passwords import read_password
 from iicnet_cli.cli.progress import progress_bar
@@ -416,85 +415,16 @@ class _EmbedRun:
         if self._style.as_json:
             print_json(_input_field(named) | asdict(estimate))
             return
-        _print_guess(estimate.task, estimate.guessed, estimate.notes, quiet=self._style.quiet)
-        _print_estimate(estimate, named, searches=self._options.searches)
+        print_guess(estimate.task, estimate.guessed, estimate.notes, quiet=self._style.quiet)
+        print_estimate(estimate, named, searches=self._options.searches)
 
     def _report(self, report: EmbedReport, job: Job[EmbedReport], source: Path | None) -> None:
         if self._style.as_json:
             print_json(_input_field(source) | job.record(report))
         else:
-            _print_report(report, quiet=self._style.quiet, verbose=self._style.verbose)
+            print_report(report, quiet=self._style.quiet, verbose=self._style.verbose)
 
 
 def _input_field(source: Path | None) -> dict[str, Any]:
     """In a batch, each JSON line names its input."""
     return {} if source is None else {"input": str(source)}
-
-
-def _print_estimate(estimate: Estimate, source: Path | None, *, searches: bool) -> None:
-    is_known = estimate.embeddings is not None
-    count = "" if estimate.embeddings == 1 else f", {estimate.embeddings or '?'} embeddings"
-    each = "" if is_known else " for each embedding"
-    tiles = f" in {estimate.tiles} tiles" if estimate.tiles > 1 else ""
-    which = "" if source is None else f"{source}: "
-    typer.echo(
-        f"{which}{estimate.width}x{estimate.height}{tiles} with {estimate.model}{count}, about "
-        f"{estimate.bytes / 1e6:.1f} MB, {_duration(estimate.seconds)}{each}"
-    )
-    gain = ", without what the search gains" if searches else ""
-    typer.echo(
-        f"embedding about {estimate.embed_psnr:.1f} dB, restored about "
-        f"{estimate.restored_psnr:.1f} dB{gain}"
-    )
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-
-
-def _print_guess(task: str, guessed: bool, notes: tuple[str, ...], *, quiet: bool) -> None:
-    if guessed:
-        say(f"task: {task}, guessed from the inputs (--task decides)", quiet=quiet)
-    for note in notes:
-        say(f"note: {note}", quiet=quiet)
-
-
-def _print_report(report: EmbedReport, *, quiet: bool, verbose: bool) -> None:
-    from iicnet_cli.tasks import task_named
-
-    _print_guess(report.task, report.guessed, report.notes, quiet=quiet)
-    what = f"{report.images} {task_named(report.task).pictures}"
-    animated = f", animated PNG of {report.embeddings} pictures" if report.embeddings > 1 else ""
-    say(
-        f"{report.output}: {what} {report.width}x{report.height} with {report.model}"
-        f"{animated}, {report.bytes / 1e6:.2f} MB, {report.seconds:.1f} s",
-        quiet=quiet,
-    )
-    if report.embedding:
-        say(f"embedding {decibels(report.embedding)}, {_restored(report)}", quiet=quiet)
-    if report.survived:
-        say(f"simulated: everything came back after {', '.join(report.survived)}", quiet=quiet)
-    if report.gained_psnr is not None:
-        say(f"the search gained {report.gained_psnr:.2f} dB", quiet=quiet)
-    if verbose:
-        for picture in report.restored:
-            say(f"  {picture.name}: {decibels(picture)}")
-        for file in report.carried:
-            if file.name:
-                say(f"  {file.role} {file.name}: {file.bytes} bytes")
-
-
-def _restored(report: EmbedReport) -> str:
-    """What the restored pictures are worth; exact ones are counted, no mean can tell of them."""
-    near = [picture.psnr for picture in report.restored if not picture.is_exact]
-    exact = len(report.restored) - len(near)
-    if not near:
-        return "restored exactly"
-    words = f"restored {fmean(near):.2f} dB"
-    if exact:
-        words += f", {exact} of {len(report.restored)} exactly"
-    elif report.hidden_psnr is not None:
-        words += f", without the reference {report.hidden_psnr:.2f} dB"
-    # Only of files are all pictures listed one by one.
-    is_listed = report.carried and len(near) > 1
-    return f"{words}, the worst {min(near):.2f} dB" if is_listed else words

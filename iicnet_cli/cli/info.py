@@ -42,7 +42,7 @@ def info(
         header, mark = reader.header, reader.mark
         altered = header is not None and not reader.verify()
         carrier = file_engine_of(reader)
-        carried = {} if carrier is None else _carried_fields(reader, carrier)
+        described, carried = ({}, {}) if carrier is None else _carried_fields(reader, carrier)
         if header is None and mark is None and carrier is None:
             raise no_embedding_error(reader, source)
         by_model = _size_by_model(reader, source) if header is None and mark is not None else {}
@@ -71,6 +71,7 @@ def info(
     else:
         assert carrier is not None
         facts |= {"found_by": "mark", "engine": carrier.name}
+        facts |= described
     facts |= {"embeddings": embeddings, "embedding_size": f"{width}x{height}"}
     facts |= carried
     if mark is not None and mark.enhancement:
@@ -85,11 +86,18 @@ def info(
         raise typer.Exit(ExitCode.NOT_EMBEDDING)
 
 
-def _carried_fields(reader: EmbeddingReader, engine: FileEngine) -> dict[str, object]:
-    """The files that a PNG carries, as far as they can be known without a password."""
+def _carried_fields(
+    reader: EmbeddingReader, engine: FileEngine
+) -> tuple[dict[str, object], dict[str, object]]:
+    """What a picture says of its contents, and the files that it carries.
+
+    Both as far as they can be known without a password.
+    """
+    from iicnet_cli.contents.restored_contents import joined_description, read_description
     from iicnet_cli.payload.bundle import Bundle, Role
 
     files: list[dict[str, object]] = []
+    headers = []
     hidden = damaged = 0
     for embedding in reader:
         try:
@@ -97,9 +105,11 @@ def _carried_fields(reader: EmbeddingReader, engine: FileEngine) -> dict[str, ob
             if not Bundle.recognises(data):
                 hidden += len(data)
                 continue
+            bundle = Bundle.from_bytes(data)
+            headers.append(read_description(bundle))
             files += [
                 {"role": each.role.name.lower(), "name": each.name, "bytes": len(each.data)}
-                for each in Bundle.from_bytes(data).files
+                for each in bundle.files
                 if each.role is not Role.DESCRIPTION
             ]
         except ContainerError:
@@ -109,7 +119,13 @@ def _carried_fields(reader: EmbeddingReader, engine: FileEngine) -> dict[str, ob
         fields["encrypted"] = f"{hidden} bytes"
     if damaged:
         fields["damaged"] = f"{damaged} of {reader.n_frames} pictures"
-    return fields
+    described = {}
+    if headers:
+        known = joined_description(headers)
+        described = known.model_dump(
+            include={"task", "width", "height", "sources", "frames", "fps"}, exclude_none=True
+        )
+    return described, fields
 
 
 def _size_by_model(reader: EmbeddingReader, source: Path) -> dict[str, object]:

@@ -38,6 +38,7 @@ from iicnet_cli.cli.common_options import (
 from iicnet_cli.cli.console import (
     command,
     copy_to_stdout,
+    counted,
     input_paths,
     naming,
     parse_memory,
@@ -282,13 +283,11 @@ def _say_altered(source: Path) -> ExitCode:
 def _print_report(report: RestoreReport, *, quiet: bool) -> None:
     from iicnet_cli.tasks import task_named
 
-    if report.found_by == "mark":
+    # What carries files says everything in its pixels: nothing was lost with a header.
+    if report.found_by == "mark" and report.model not in FILE_ENGINES:
         say("the header was stripped; task and model are from the mark", quiet=quiet)
-    what = task_named(report.task).pictures
-    say(
-        f"{report.images} {what} restored with {report.model} in {report.seconds:.1f} s",
-        quiet=quiet,
-    )
+    what = counted(report.images, task_named(report.task).pictures)
+    say(f"{what} restored with {report.model} in {report.seconds:.1f} s", quiet=quiet)
     for path in report.outputs:
         say(f"  {path}", quiet=quiet)
     for note in report.notes:

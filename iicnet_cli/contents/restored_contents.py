@@ -53,7 +53,7 @@ class RestoredContents:
     """
 
     def __init__(self, bundles: Sequence[Bundle], covers: Sequence[Pixels], scratch: Path) -> None:
-        headers = [_read_description(bundle) for bundle in bundles]
+        headers = [read_description(bundle) for bundle in bundles]
         self._bundles, self._covers, self._scratch = bundles, covers, scratch
         self._headers = headers
         self.task: Task = task_named(headers[0].task)
@@ -293,7 +293,12 @@ def _durations(headers: Sequence[Header]) -> list[float]:
     return durations
 
 
-def _read_description(bundle: Bundle) -> Header:
+def read_description(bundle: Bundle) -> Header:
+    """What a bundle says of its pictures.
+
+    Raises:
+        DamagedError: nothing, or nonsense.
+    """
     files = bundle.of_role(Role.DESCRIPTION)
     if len(files) != 1:
         raise DamagedError("the payload has no description")

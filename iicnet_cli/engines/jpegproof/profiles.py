@@ -101,5 +101,12 @@ def find_profile(name: str) -> Profile:
     for profile in SERVICES:
         if profile.name == name:
             return profile
+    if kind == "jpeg":
+        raise UsageError(
+            f"{quality!r} is no quality of JPEG",
+            hint=f"it is a number from {LATTICES[0].quality} to 100, as in jpeg:70",
+        )
     known = ", ".join(profile.name for profile in SERVICES)
-    raise UsageError(f"nothing is known of {name!r}", hint=f"known are jpeg:QUALITY, {known}")
+    raise UsageError(
+        f"{name!r} is no service that can be simulated", hint=f"these are: {known}; or jpeg:QUALITY"
+    )
