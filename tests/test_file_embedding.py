@@ -252,6 +252,17 @@ def test_a_dry_run_says_that_photos_will_be_exact(run: Run, photo_files: list[Pa
     assert "restored exactly" in result.stdout
 
 
+def test_a_file_in_a_photo(run: Run, photo_files: list[Path], tmp_path: Path) -> None:
+    note, out = tmp_path / "note.txt", tmp_path / "a.png"
+    note.write_text("words")
+    result = done(run("embed", photo_files[0], "--attach", note, "--for", "file", "-o", out))
+    assert "task: stego" in result.stderr
+    note.unlink()
+    done(run("restore", out, "-o", tmp_path / "back"))
+    assert (tmp_path / "back" / "note.txt").read_text() == "words"
+    assert psnr(pixels(out), pixels(photo_files[0])) > 40
+
+
 def test_one_frame_is_no_frames(run: Run, clip: Path, tmp_path: Path) -> None:
     out = tmp_path / "one.png"
     result = done(run("embed", clip, "--frames", "1", "--for", "file", "-o", out))

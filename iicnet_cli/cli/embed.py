@@ -226,7 +226,8 @@ def embed(
     foreground and background; or the composed picture and background; or one .ora, .psd or
     multi-page TIFF file. The PNG shows the composed picture.
 
-    stego: the cover, then one to four photos to hide, with --for file any number, of any sizes.
+    stego: the cover, then one to four photos to hide, with --for file any number, of any sizes; the
+    cover alone is enough with --attach.
 
     grayscale, rescale: one photo; the PNG is grey, or has half its size.
     """

@@ -65,7 +65,8 @@ def guess_task(inputs: Sequence[Path], options: EmbedOptions) -> Task:
     """Guess the task from inputs that leave no doubt.
 
     One clip, folder or pattern is video; one MPO or JPS, or a file with ``layout``, is stereo; one
-    OpenRaster or PSD is layers; one photo with ``zoom`` is dual; two or more photos are stego.
+    OpenRaster or PSD is layers; one photo with ``zoom`` is dual; two or more photos are stego, and
+    so is one with attachments.
 
     Raises:
         UsageError: they fit several tasks, or none.
@@ -86,6 +87,8 @@ def guess_task(inputs: Sequence[Path], options: EmbedOptions) -> Task:
             return TASKS["stereo"]
         if first.is_dir() or is_pattern(first) or is_video(first) or is_motion_photo(first):
             return TASKS["video"]
+        if options.attachments:
+            return TASKS["stego"]
     elif not any(path.is_dir() or is_video(path) for path in inputs):
         return TASKS["stego"]
     what = "one photo" if len(inputs) == 1 and first.is_file() else "these inputs"
@@ -126,6 +129,7 @@ def open_source(
         UsageError: the inputs are not what the task needs, or their pictures are too small.
         MediaError: an input cannot be read.
     """
+    task.check_inputs(paths, options)
     source = task.open(paths, images, options)
     if min(source.width, source.height) < MIN_PICTURE_SIDE:
         raise UsageError(

@@ -25,10 +25,14 @@ from iicnet_cli.tasks.task import Delivered, EvaluationItem
 
 
 class StegoTask(PhotoTask):
-    """K photos; the first is the reference."""
+    """K photos; the first is the reference, which is enough where other files are hidden."""
 
     name = "stego"
     needs = "two or more photos: the cover, then the photos to hide in it"
+
+    def check_inputs(self, inputs: Sequence[Path], options: EmbedOptions) -> None:
+        if len(inputs) < 2 and not options.attachments:
+            raise UsageError(f"stego needs {self.needs}", hint="give the cover first")
 
     def pictures_per_group(self, inputs: Sequence[Path]) -> int:
         return len(inputs)
@@ -36,8 +40,6 @@ class StegoTask(PhotoTask):
     def open(
         self, inputs: Sequence[Path], images: int | None, options: EmbedOptions
     ) -> PhotoSource:
-        if len(inputs) < 2:
-            raise UsageError(f"stego needs {self.needs}", hint="give the cover first")
         if images is not None and len(inputs) != images:
             raise UsageError(
                 f"the model takes {images} photos, {len(inputs)} were given",

@@ -184,6 +184,14 @@ class Task(ABC):
     takes: ClassVar[frozenset[str]] = frozenset()
     pictures: ClassVar[str] = "photos"
 
+    def check_inputs(self, inputs: Sequence[Path], options: EmbedOptions) -> None:
+        """Refuse inputs that :meth:`open` takes, but that leave nothing to embed.
+
+        Raises:
+            UsageError: they do.
+        """
+        return
+
     def pictures_per_group(self, inputs: Sequence[Path]) -> int | None:
         """Number of pictures that these inputs make; ``None`` if a group may have any number."""
         return None
