@@ -23,7 +23,6 @@ from iicnet_cli.container.png_writer import PngWriter
 from iicnet_cli.contents.clip_contents import clip_parts
 from iicnet_cli.contents.part import ContentsRequest, Part
 from iicnet_cli.contents.photo_contents import photo_part
-from iicnet_cli.contents.restored_contents import joined_description
 from iicnet_cli.engines import open_file_engine
 from iicnet_cli.engines.file_engine import FileEngine, FileWriter
 from iicnet_cli.errors import QualityError, UsageError
@@ -33,6 +32,7 @@ from iicnet_cli.media.files import check_picture_target, replacing
 from iicnet_cli.media.stills import resize
 from iicnet_cli.media.temporary import scratch_folder
 from iicnet_cli.options import EmbedOptions
+from iicnet_cli.payload.bundle_description import joined_description
 from iicnet_cli.payload.embedding_reader import EmbeddingReader
 from iicnet_cli.payload.sealing import SEAL_OVERHEAD, seal
 from iicnet_cli.pictures.arrays import Pixels, padding_to

@@ -90,10 +90,13 @@ def no_embedding_error(reader: EmbeddingReader, source: Path) -> NotAnEmbeddingE
     """The error of a picture without header and mark: what probably happened to it."""
     picture = reader.read_frame(0)
     changes = [open_file_engine(name).likely_change(picture) for name in FILE_ENGINES]
+    hint = "if you know what it is, try --task or --model"
+    if not reader.is_png:
+        hint = "what was not made for JPEG or a service with --for restores from its PNG only"
     return NotAnEmbeddingError(
         f"{source} is not an iicnet picture, or it was altered: it has neither the header nor a "
         "mark" + next(filter(None, changes), ""),
-        hint="if you know what it is, try --task or --model",
+        hint=hint,
     )
 
 

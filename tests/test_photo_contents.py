@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from iicnet_cli.contents.part import ContentsRequest, description_file
+from iicnet_cli.contents.part import ContentsRequest
 from iicnet_cli.contents.photo_contents import photo_part
 from iicnet_cli.contents.restored_contents import RestoredContents
 from iicnet_cli.errors import DamagedError, QualityError
 from iicnet_cli.media.stills import read_still
 from iicnet_cli.options import EmbedOptions
 from iicnet_cli.payload.bundle import Bundle, Role
+from iicnet_cli.payload.bundle_description import description_file
 from iicnet_cli.pictures.metrics import psnr
 from iicnet_cli.tasks import task_named
 from tests.helpers import pixels, save

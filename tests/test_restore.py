@@ -119,6 +119,7 @@ def test_jpeg_of_an_embedding_is_a_clear_error(
         result = run("restore", tmp_path / name, "-o", tmp_path / "back")
         assert result.exit_code == ExitCode.NOT_EMBEDDING
         assert len(result.stderr.strip().splitlines()) == 1
+        assert ("restores from its PNG only" in result.stderr) == name.endswith(".jpg")
     result = run("restore", tmp_path / "sent.png", "-o", tmp_path / "back", "--model", "stego-2")
     assert result.exit_code == 0, result.output
     assert (tmp_path / "back" / "hidden-1.png").exists()

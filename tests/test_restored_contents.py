@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from iicnet_cli.container.header import Header, Source
-from iicnet_cli.contents.part import description_file
 from iicnet_cli.contents.restored_contents import RestoredContents
 from iicnet_cli.errors import DamagedError, IICNetError, MediaError
 from iicnet_cli.options import RestoreOptions
 from iicnet_cli.payload.bundle import Bundle, BundledFile, Role
+from iicnet_cli.payload.bundle_description import description_file
 from tests.helpers import write_clip
 from tests.samples import moving, natural
 

@@ -32,7 +32,7 @@ def check(
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Print what would come back from a picture after services for messages; all simulated.
+    """Print what would come back from a picture after each messenger or site, simulated.
 
     Nothing is sent. What the services do is taken from their source or documentation, where there
     is any, and they change it without notice.

@@ -93,8 +93,8 @@ def _carried_fields(
 
     Both as far as they can be known without a password.
     """
-    from iicnet_cli.contents.restored_contents import joined_description, read_description
     from iicnet_cli.payload.bundle import Bundle, Role
+    from iicnet_cli.payload.bundle_description import joined_description, read_description
 
     files: list[dict[str, object]] = []
     headers = []

@@ -53,8 +53,8 @@ def capacity(
     as small as it will be there, or, of a clip, as large as it will be made. Of a clip, the first
     frame is the cover.
     """
-    from iicnet_cli.contents.part import as_sent
     from iicnet_cli.engines import open_file_engine
+    from iicnet_cli.media.cover_sizes import as_sent
     from iicnet_cli.media.stills import read_still
     from iicnet_cli.media.video_reader import is_video, open_frames
 

@@ -92,6 +92,8 @@ class PngReader:
 
     header: Header | None
     """What the file says about itself; ``None`` if its chunks were stripped."""
+    is_png: bool
+    """Whether it is a PNG, not a JPEG or WebP."""
     n_frames: int
     """Number of frames (embedding pictures), 1 or more."""
     size: tuple[int, int]
@@ -105,8 +107,8 @@ class PngReader:
             file, self._label = stack.enter_context(_open_input(source))
             file.seek(0)
             start = file.read(16)
-            is_png = _format_name(start) not in _LOSSY_FORMATS
-            self.header = _scan(file, self._label) if is_png else None
+            self.is_png = _format_name(start) not in _LOSSY_FORMATS
+            self.header = _scan(file, self._label) if self.is_png else None
             file.seek(0)
             try:
                 with without_pillow_limits():
@@ -115,7 +117,7 @@ class PngReader:
                 raise self._damaged() from error
             self.size = self._image.size
             _check_pixel_count(*self.size, self._label)
-            self.n_frames = getattr(self._image, "n_frames", 1) if is_png else 1
+            self.n_frames = getattr(self._image, "n_frames", 1) if self.is_png else 1
             self._load(0)
             self.grey = _is_grey(self._image)
             self._stack = stack.pop_all()

@@ -23,7 +23,6 @@ from iicnet_cli.contents.part import (
     ContentsRequest,
     Part,
     describe,
-    description_file,
     read_files,
     room_for,
     size_of,
@@ -50,6 +49,7 @@ from iicnet_cli.media.frame_spool import FrameSpool
 from iicnet_cli.media.temporary import scratch_folder
 from iicnet_cli.media.video_reader import open_frames
 from iicnet_cli.payload.bundle import Bundle, BundledFile, Role
+from iicnet_cli.payload.bundle_description import description_file
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.group import Group
 from iicnet_cli.pictures.metrics import cap_psnr, mse_to_psnr, psnr, psnr_to_mse

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from iicnet_cli.container.header import Header, Source
 from iicnet_cli.errors import MediaError, QualityError
-from iicnet_cli.media.stills import fit_within, scale_to
+from iicnet_cli.media.cover_sizes import as_sent
 from iicnet_cli.options import EmbedOptions
 from iicnet_cli.payload.bundle import Bundle, BundledFile, Role, bundle_size
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.tasks.task import PictureSource, SourceDescription, Task
-
-MAX_DESCRIPTION_BYTES = 16 * 2**20
-"""A description of more bytes, before it is compressed, is neither written nor read."""
 
 LEFT_OUT = "left_out"
 """Option in the description of a clip: the number of the frame that is the embedding itself."""
@@ -25,9 +21,6 @@ ALL_FRAMES = "all_frames"
 """Option in the description of a part of a clip: the number of frames of all parts together."""
 
 _WHITE = (255, 255, 255)
-_CLIP_COVER_SIDE = 1600
-"""Where a clip has to fit into one embedding, its cover is enlarged to a longer side of so many
-pixels, for the frames are often small."""
 
 
 @dataclass(frozen=True)
@@ -121,21 +114,6 @@ class Part:
         return self.description.frames or 1
 
 
-def as_sent(cover: Pixels, longest_side: int | None, *, is_enlarged: bool) -> Pixels:
-    """A cover, (H, W, 3) or (H, W), at the size that its embedding has.
-
-    Args:
-        cover: as the task makes it.
-        longest_side: pixels of the longer side that the destination leaves; ``None`` if any.
-        is_enlarged: whether it has to hold a whole clip.
-    """
-    if is_enlarged:
-        side = min(_CLIP_COVER_SIDE, longest_side or _CLIP_COVER_SIDE)
-        if max(cover.shape) < side:
-            return scale_to(cover, side)
-    return fit_within(cover, longest_side)
-
-
 def describe(request: ContentsRequest, description: SourceDescription) -> Header:
     """The description of the pictures."""
     source = request.source
@@ -155,13 +133,6 @@ def describe(request: ContentsRequest, description: SourceDescription) -> Header
         timestamps=None if description.timestamps is None else list(description.timestamps),
         options=options,
     )
-
-
-def description_file(header: Header) -> BundledFile:
-    """A description as the first file of a bundle."""
-    packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
-    data = packer.compress(header.to_json().encode()) + packer.flush()
-    return BundledFile(Role.DESCRIPTION, "", data)
 
 
 def read_files(role: Role, paths: list[Path]) -> list[BundledFile]:

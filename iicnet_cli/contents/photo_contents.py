@@ -14,12 +14,12 @@ from iicnet_cli.contents.part import (
     ContentsRequest,
     Part,
     describe,
-    description_file,
     read_files,
     size_of,
 )
 from iicnet_cli.media.compact_stills import StillEncoder
 from iicnet_cli.payload.bundle import Bundle, BundledFile, Role, bundle_size
+from iicnet_cli.payload.bundle_description import description_file
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.metrics import cap_psnr
 

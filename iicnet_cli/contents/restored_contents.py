@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from iicnet_cli.container.header import Header, Source
-from iicnet_cli.contents.part import ALL_FRAMES, LEFT_OUT, MAX_DESCRIPTION_BYTES
+from iicnet_cli.contents.part import ALL_FRAMES, LEFT_OUT
 from iicnet_cli.errors import DamagedError, IICNetError, OutputExistsError
 from iicnet_cli.media.clip_packets import add_sound, has_sound, join_clips
 from iicnet_cli.media.files import filling_folder, names_folder, replacing
@@ -21,6 +20,7 @@ from iicnet_cli.media.stills import read_still, resize, write_still
 from iicnet_cli.media.video_reader import open_frames
 from iicnet_cli.options import EmbedOptions, RestoreOptions
 from iicnet_cli.payload.bundle import Bundle, BundledFile, Role
+from iicnet_cli.payload.bundle_description import joined_description, read_description
 from iicnet_cli.pictures.arrays import Pixels, as_colour
 from iicnet_cli.pictures.group import Group
 from iicnet_cli.tasks import task_named
@@ -291,33 +291,6 @@ def _durations(headers: Sequence[Header]) -> list[float]:
         else:
             durations.append(times[-1] - times[0] + float(1 / rate))
     return durations
-
-
-def read_description(bundle: Bundle) -> Header:
-    """What a bundle says of its pictures.
-
-    Raises:
-        DamagedError: nothing, or nonsense.
-    """
-    files = bundle.of_role(Role.DESCRIPTION)
-    if len(files) != 1:
-        raise DamagedError("the payload has no description")
-    unpacker = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
-    try:
-        text = unpacker.decompress(files[0].data, MAX_DESCRIPTION_BYTES)
-    except zlib.error as error:
-        raise DamagedError("the description in the payload is damaged") from error
-    return Header.from_json(text)
-
-
-def joined_description(headers: Sequence[Header]) -> Header:
-    """The description of the parts of one source together."""
-    first = headers[0]
-    if len(headers) == 1:
-        return first
-    frames = sum(header.frames or 0 for header in headers)
-    times = [time for header in headers for time in header.timestamps or ()]
-    return first.model_copy(update={"frames": frames, "timestamps": times or None})
 
 
 def _options_of(header: Header) -> EmbedOptions:
