@@ -132,8 +132,8 @@ EffortOption = Annotated[
     int,
     typer.Option(
         help="0: the network alone, in half of the time. 1: with the corrections of --enhance. "
-        "2 to 10: also search for an embedding that restores better; 2 takes about ten times as "
-        "long as 1, 5 twenty times, 10 forty times.",
+        "2 to 10: also search for an embedding that restores better; 2 takes about fourteen times "
+        "as long as 1, 5 thirty times, 10 a hundred times.",
         min=0,
         max=MAX_EFFORT,
     ),

@@ -1,6 +1,6 @@
 """The coupling layers of compact networks on a CPU, by Winograd convolutions.
 
-This computes what :class:`CouplingLayers` does, about three times as fast: with fewer
+This computes what :class:`CouplingLayers` does, two to three times as fast: with fewer
 multiplications, and with everything between two convolutions done while it is in the cache. Results
 differ from PyTorch's in the last bits.
 
