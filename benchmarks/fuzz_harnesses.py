@@ -14,7 +14,7 @@ from iicnet_cli.cli import app
 from iicnet_cli.container.header import Header
 from iicnet_cli.container.png_reader import PngReader
 from iicnet_cli.errors import IICNetError
-from iicnet_cli.library_messages import silence_libraries
+from iicnet_cli.foreign_messages import silence_libraries
 from iicnet_cli.media.layered_files import read_layers
 from iicnet_cli.media.stereo_formats import is_stereo, read_pair
 from iicnet_cli.media.stills import has_alpha, read_still, read_still_with_alpha

@@ -85,7 +85,7 @@ def test_an_error_that_nobody_foresaw_is_one_line(
 def test_warnings_and_logs_of_libraries_are_not_shown(tmp_path: Path) -> None:
     script = (
         "import logging, warnings\n"
-        "from iicnet_cli.library_messages import silence_libraries\n"
+        "from iicnet_cli.foreign_messages import silence_libraries\n"
         "silence_libraries()\n"
         "warnings.warn('EXIF'); logging.getLogger('PIL').error('odd')\n"
     )

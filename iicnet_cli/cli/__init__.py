@@ -11,7 +11,7 @@ import typer
 
 from iicnet_cli import __version__
 from iicnet_cli.cli import check, embed, evaluate, info, models, restore, show_capacity, train
-from iicnet_cli.library_messages import silence_libraries
+from iicnet_cli.foreign_messages import silence_libraries
 
 app = typer.Typer(
     name="iicnet",

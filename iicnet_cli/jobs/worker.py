@@ -11,8 +11,8 @@ import threading
 from queue import SimpleQueue
 from typing import IO, Any
 
+from iicnet_cli.foreign_messages import silence_libraries
 from iicnet_cli.jobs.job import Job, Performer
-from iicnet_cli.library_messages import silence_libraries
 
 
 def serve() -> None:

@@ -1,4 +1,4 @@
-"""Messages of Python and of libraries that are for programmers."""
+"""Messages of Python and of other packages that are for programmers."""
 
 from __future__ import annotations
 
