@@ -161,8 +161,8 @@ DryRunOption = Annotated[
     bool,
     typer.Option(
         "--dry-run",
-        help="Write nothing. Estimate size, tiles, seconds and dB from parts of the pictures; with "
-        "--for file, make all of it and throw it away.",
+        help="Write nothing. Estimate size, tiles, seconds and dB from parts of the pictures; "
+        "unless --for is edits, make all of it and throw it away.",
     ),
 ]
 VerifyOption = Annotated[

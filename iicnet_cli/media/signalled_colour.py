@@ -32,15 +32,21 @@ _PRIMARIES: dict[int, tuple[str, Chromaticities]] = {
     11: ("DCI-P3", (0.314, 0.351, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06)),
     12: ("Display P3", (0.3127, 0.329, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06)),
 }
-_GAMMAS = {4: 2.2, 5: 2.8, 8: 1.0}
+_GAMMAS = {4: ("gamma 2.2", 2.2), 5: ("gamma 2.8", 2.8), 8: ("linear light", 1.0)}
+"""Transfer functions that are powers: name and exponent."""
 _PQ, _HLG = 16, 18
-_PEAKS = {_PQ: 100.0, _HLG: 10.0}
-"""The brightest light of each HDR transfer; 1 is the white of the standard range, 100 cd/m2."""
+_HDR = {_PQ: ("PQ", 100.0), _HLG: ("HLG", 10.0)}
+"""Transfer functions of HDR: name and brightest light; 1 is the white of the standard range, 100
+cd/m2."""
 
 _SAME_GAMMA, _SAME_CHROMATICITY = 0.01, 0.005
+"""Values of gAMA and cHRM that differ from those of sRGB by up to so much mean sRGB."""
 _STANDARD_PNG_GAMMA = 0.45455
+"""The gAMA of sRGB."""
 _ROWS = 256
+"""Pictures are converted so many rows at a time, to save memory."""
 _MAX_BOXES = 1000
+"""At most so many chunks or boxes of a file are looked at."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class SignalledColour:
     @property
     def is_hdr(self) -> bool:
         """Whether the transfer is PQ or HLG."""
-        return self.transfer in _PEAKS
+        return self.transfer in _HDR
 
     @property
     def note(self) -> str:
@@ -109,20 +115,18 @@ class SignalledColour:
         if not self.is_hdr:
             return light
         brightest = np.maximum(light.max(axis=-1, keepdims=True), 1e-6)
-        return np.asarray(light * (_hable(brightest) / _hable(_PEAKS[self.transfer]) / brightest))
+        return np.asarray(light * (_hable(brightest) / _hable(_HDR[self.transfer][1]) / brightest))
 
 
 def colour_of_codes(primaries: int, transfer: int) -> SignalledColour | None:
     """The colours that two numbers of H.273 mean; ``None`` if they are those of sRGB."""
     name, chromaticities = _PRIMARIES.get(primaries, ("", SRGB_PRIMARIES))
-    curve = {_PQ: "PQ", _HLG: "HLG", 8: "linear light", 4: "gamma 2.2", 5: "gamma 2.8"}.get(
-        transfer, ""
-    )
-    if not name and not curve:
+    power, gamma = _GAMMAS.get(transfer, ("", None))
+    hdr, _ = _HDR.get(transfer, ("", 0.0))
+    full_name = ", ".join(filter(None, (name, power, hdr)))
+    if not full_name:
         return None
-    full_name = ", ".join(filter(None, (name, curve)))
-    known = transfer if transfer in _PEAKS else 13
-    return SignalledColour(chromaticities, known, _GAMMAS.get(transfer), full_name)
+    return SignalledColour(chromaticities, transfer if hdr else 13, gamma, full_name)
 
 
 def colour_of_gamma(
