@@ -31,12 +31,6 @@ RESIDUAL_UNITS = 256
 LATTICE_STEPS = np.float32(2) ** np.arange(9, dtype=np.float32)
 """Distance between two 8-bit values with the same low bits, indexed by how many bits (0 to 8)."""
 
-MAX_ERRORS = np.where(np.arange(9) < 8, LATTICE_STEPS / 2, 0).astype(np.float32)
-"""Largest error that is diffused from a sample, indexed by the number of its given low bits.
-
-It is half a lattice step, and 0 where all eight bits are given: such a sample is not rounded.
-"""
-
 _ROWS_AT_ONCE = 256
 """An error is summed over this many rows at once, which bounds the memory it takes."""
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from iicnet_cli.engines.base import Alteration
 from iicnet_cli.engines.file_engine import FileEngine, FileWriter
 from iicnet_cli.engines.lowbits import channel
-from iicnet_cli.errors import ContainerError
-from iicnet_cli.payload.lowbits_mark import read_lowbits_mark
+from iicnet_cli.payload.lowbits_mark import has_lowbits_mark
 from iicnet_cli.pictures.arrays import Pixels
 
 DEFAULT_PSNR = 40.0
@@ -25,10 +24,7 @@ class LowBitsEngine(FileEngine):
         return LowBitsWriter(DEFAULT_PSNR if embed_psnr is None else embed_psnr)
 
     def recognises(self, embedding: Pixels) -> bool:
-        try:
-            return read_lowbits_mark(embedding) is not None
-        except ContainerError:
-            return True  # its mark is there, but it was altered or is newer than this program
+        return has_lowbits_mark(embedding)
 
     def read(self, embedding: Pixels) -> bytes:
         return channel.read(embedding)
