@@ -68,12 +68,15 @@ COLUMNS = (
     "embed dB",
     "restored dB",
     "hidden dB",
+    "worst: embed / restored dB",
     "embed SSIM",
     "restored SSIM",
+    "flat error",
     "network alone: embed / restored / hidden dB",
     "parameters",
     "MB",
     "paper: embed / restored dB",
+    "ahead of the paper",
 )
 """Titles of the table's columns, without those of the baselines."""
 
@@ -82,7 +85,8 @@ BASELINE_COLUMNS = (
     "low-bit codec: embed / restored / hidden dB",
     "4-bit LSB: embed / restored / hidden dB",
 )
-"""Titles of the columns of the baselines, which stand before the paper's."""
+"""Titles of the columns of the baselines, which stand before those of the paper."""
+_PAPER_COLUMNS = 2
 
 
 @dataclass(frozen=True)
@@ -120,14 +124,35 @@ class Measurement:
             f"{average.embed_psnr:.2f}",
             f"{average.restored_psnr:.2f}",
             hidden,
+            self._worst(),
             f"{average.embed_ssim:.4f}",
             f"{average.restored_ssim:.4f}",
+            f"{average.embed_flat_error:.1f}",
             figures_cell(self.alone.mean),
             f"{self.parameters:,}",
             f"{self.checkpoint.size / 1e6:.2f}",
             *self.baselines.cells(),
             f"{self.paper[0]:.2f} / {self.paper[1]:.2f}" if self.paper else "-",
+            self._ahead(),
         ]
+
+    def _worst(self) -> str:
+        """The lowest PSNRs of any PNG, which may be two different ones."""
+        rows = self.evaluation.rows
+        embed, restored = (
+            min(figures)
+            for figures in zip(*((r.embed_psnr, r.restored_psnr) for r in rows), strict=True)
+        )
+        return f"{embed:.2f} / {restored:.2f}"
+
+    def _ahead(self) -> str:
+        """How many PNGs have both figures above the paper's."""
+        if self.paper is None:
+            return "-"
+        rows = self.evaluation.rows
+        embed, restored = self.paper
+        count = sum(row.embed_psnr > embed and row.restored_psnr > restored for row in rows)
+        return f"{count} of {len(rows)}"
 
     def record(self) -> dict[str, Any]:
         """The same for JSON, with every PNG."""
@@ -237,7 +262,8 @@ def _evaluate(
 
 def table(measurements: Sequence[Measurement]) -> str:
     """The Markdown table."""
-    columns = [*COLUMNS[:-1], *BASELINE_COLUMNS, COLUMNS[-1]]
+    before, after = COLUMNS[:-_PAPER_COLUMNS], COLUMNS[-_PAPER_COLUMNS:]
+    columns = [*before, *BASELINE_COLUMNS, *after]
     rows = [table_row(measurement.cells()) for measurement in measurements]
     return "\n".join([table_head(columns, text_columns=(0, 1)), *rows])
 
@@ -261,8 +287,10 @@ def explanation(measurements: Sequence[Measurement]) -> str:
         )
     lines.append(
         "restored: mean of all pictures, cover or reference included, as in the paper; hidden: "
-        "without it. network alone: without the enhancement layer in the low bits. The paper's "
-        "figures are for its own networks on other pictures."
+        "without it. network alone: without the enhancement layer in the low bits. worst: the "
+        "lowest figure of any PNG. flat error: the largest error of the embedding in flat areas, "
+        "in 8-bit steps, the mean over the PNGs. The paper's figures are for its own networks on "
+        "other pictures; ahead of the paper: PNGs with both figures above them."
     )
     return "\n".join(lines)
 

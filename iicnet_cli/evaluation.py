@@ -1,11 +1,11 @@
-"""PSNR and SSIM of a checkpoint over a folder, on PNGs that are written and read back."""
+"""PSNR, SSIM and errors in flat areas of a checkpoint over a folder, on PNGs that are written and read back."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,7 +25,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Row:
-    """The quality of one PNG: PSNR in dB and SSIM, each the mean over its pictures."""
+    """The quality of one PNG: PSNR in dB and SSIM, each the mean over its pictures.
+
+    Attributes:
+        embed_flat_error: largest error of the embedding in flat areas, in 8-bit steps.
+    """
 
     name: str
     embed_psnr: float
@@ -33,6 +37,7 @@ class Row:
     hidden_psnr: float | None
     embed_ssim: float
     restored_ssim: float
+    embed_flat_error: float
 
 
 @dataclass(frozen=True)
@@ -47,9 +52,8 @@ class Evaluation:
     @property
     def mean(self) -> Row:
         """Mean of every column over the rows."""
-        columns = ("embed_psnr", "restored_psnr", "hidden_psnr", "embed_ssim", "restored_ssim")
         values = {}
-        for column in columns:
+        for column in (field.name for field in fields(Row) if field.name != "name"):
             known = [v for row in self.rows if (v := getattr(row, column)) is not None]
             values[column] = float(np.mean(known)) if known else None
         return Row(name="mean", **values)  # type: ignore[arg-type]
@@ -150,7 +154,8 @@ def spread(items: Sequence[T], limit: int | None) -> list[T]:
 
 def _row(name: str, report: EmbedReport) -> Row:
     embedding = report.embedding
-    assert embedding is not None and embedding.ssim is not None
+    assert embedding is not None
+    assert embedding.ssim is not None and embedding.flat_error is not None
     assert report.embed_psnr is not None and report.restored_psnr is not None
     return Row(
         name=name,
@@ -159,4 +164,5 @@ def _row(name: str, report: EmbedReport) -> Row:
         hidden_psnr=report.hidden_psnr,
         embed_ssim=embedding.ssim,
         restored_ssim=float(np.mean([p.ssim for p in report.restored])),
+        embed_flat_error=embedding.flat_error,
     )

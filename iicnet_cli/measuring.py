@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from iicnet_cli.errors import QualityError
 from iicnet_cli.options import EmbedOptions
 from iicnet_cli.pictures.arrays import Pixels
-from iicnet_cli.pictures.metrics import cap_psnr, mse_to_psnr, psnr, psnr_to_mse, ssim
+from iicnet_cli.pictures.metrics import (
+    cap_psnr,
+    flat_error,
+    mse_to_psnr,
+    psnr,
+    psnr_to_mse,
+    ssim,
+)
 from iicnet_cli.reports import EmbedReport, PictureQuality
 
 _TARGET_TOLERANCE = 0.1
@@ -21,13 +29,13 @@ class QualityMeter:
     """Collects the quality of the embedding and of each restored picture of every group.
 
     Args:
-        with_ssim: measure SSIM, too; pictures then need 11 pixels or more to each side.
+        with_ssim: measure SSIM and errors in flat areas, too; pictures then need 11 pixels or more
+            to each side.
     """
 
     def __init__(self, with_ssim: bool) -> None:
         self._with_ssim = with_ssim
-        self._psnr: list[list[float]] = []
-        self._ssim: list[list[float]] = []
+        self._groups: list[list[_Compared]] = []
 
     def add(self, embedding: Pixels, reference: Pixels, restored: Pixels, images: Pixels) -> None:
         """Compare one group.
@@ -39,42 +47,37 @@ class QualityMeter:
             images: the originals, of the same shape.
         """
         pairs = [(embedding, reference), *zip(restored, images, strict=True)]
-        self._psnr.append([cap_psnr(psnr(a, b)) for a, b in pairs])
-        if self._with_ssim:
-            self._ssim.append([ssim(a, b) for a, b in pairs])
+        self._groups.append([_compare(a, b, self._with_ssim) for a, b in pairs])
 
     def pictures(self, names: Sequence[str]) -> list[PictureQuality]:
-        """Means over all groups: the embedding first, then the restored pictures.
+        """Quality over all groups: the embedding first, then the restored pictures.
 
         Args:
             names: of the K pictures of a group, the reference first.
         """
-        psnrs = np.mean(self._psnr, axis=0).tolist()
-        ssims = np.mean(self._ssim, axis=0).tolist() if self._ssim else [None] * len(psnrs)
-        return [
-            PictureQuality(*row) for row in zip(("embedding", *names), psnrs, ssims, strict=True)
-        ]
+        of_pictures = zip(("embedding", *names), zip(*self._groups, strict=True), strict=True)
+        return [_over_all(name, compared) for name, compared in of_pictures]
 
 
 class FileMeter:
     """Collects the quality of embeddings and of restored pictures of any sizes, one by one.
 
     Args:
-        with_ssim: measure SSIM, too.
+        with_ssim: measure SSIM and errors in flat areas, too.
     """
 
     def __init__(self, with_ssim: bool) -> None:
         self._with_ssim = with_ssim
-        self._embeddings: list[_Quality] = []
-        self._restored: list[_Quality] = []
+        self._embeddings: list[_Compared] = []
+        self._restored: list[_Compared] = []
 
     def add_embedding(self, embedding: Pixels, cover: Pixels) -> None:
         """Compare an embedding with what it should look like, (H, W, 3) or (H, W) uint8."""
-        self._embeddings.append(self._compare(embedding, cover))
+        self._embeddings.append(_compare(embedding, cover, self._with_ssim))
 
     def add(self, restored: Pixels, original: Pixels) -> None:
         """Compare a restored picture (H, W, 3) uint8 with its original."""
-        self._restored.append(self._compare(restored, original))
+        self._restored.append(_compare(restored, original, self._with_ssim))
 
     def pictures(self, names: Sequence[str]) -> list[PictureQuality]:
         """The embedding, the mean of several; then each restored picture, the reference first.
@@ -82,26 +85,40 @@ class FileMeter:
         Args:
             names: of the pictures; the frames of a clip are numbered instead.
         """
-        embedding = PictureQuality(
-            "embedding",
-            float(np.mean([each[0] for each in self._embeddings])),
-            float(np.mean([each[1] for each in self._embeddings])) if self._with_ssim else None,
-        )
+        embedding = _over_all("embedding", self._embeddings)
         if len(names) == len(self._restored):
             order, labels = list(range(len(names))), list(names)
         else:
             order = list(range(len(self._restored)))
             order.insert(0, order.pop(len(order) // 2))
             labels = [f"picture {i + 1}" for i in range(len(self._restored))]
-        return [embedding, *(PictureQuality(labels[i], *self._restored[i]) for i in order)]
-
-    def _compare(self, a: Pixels, b: Pixels) -> _Quality:
-        if a.ndim == 2:
-            a, b = a[..., None], b[..., None]
-        return cap_psnr(psnr(a, b)), ssim(a, b) if self._with_ssim else None
+        return [embedding, *(_over_all(labels[i], [self._restored[i]]) for i in order)]
 
 
-_Quality = tuple[float, float | None]
+class _Compared(NamedTuple):
+    """A picture beside its original; the last two only where SSIM is measured."""
+
+    psnr: float
+    ssim: float | None
+    flat_error: float | None
+
+
+def _compare(a: Pixels, b: Pixels, with_ssim: bool) -> _Compared:
+    if not with_ssim:
+        return _Compared(cap_psnr(psnr(a, b)), None, None)
+    return _Compared(cap_psnr(psnr(a, b)), ssim(a, b), flat_error(a, b))
+
+
+def _over_all(name: str, compared: Sequence[_Compared]) -> PictureQuality:
+    """Mean PSNR and SSIM, and the largest error in flat areas."""
+    ssims = [each.ssim for each in compared if each.ssim is not None]
+    flat_errors = [each.flat_error for each in compared if each.flat_error is not None]
+    return PictureQuality(
+        name,
+        float(np.mean([each.psnr for each in compared])),
+        float(np.mean(ssims)) if ssims else None,
+        max(flat_errors, default=None),
+    )
 
 
 def check_quality(report: EmbedReport, min_psnr: float | None) -> None:

@@ -56,7 +56,7 @@ class EmbedOptions:
             search keeps the restored pictures at while it improves the embedding.
         verify: read the written file back, restore it and measure it.
         min_psnr: write nothing if the embedding or the restored pictures' mean is below this, dB.
-        with_ssim: measure SSIM, too, which takes longer.
+        with_ssim: measure SSIM and errors in flat areas, too, which takes longer.
         exact: engines that carry files: write nothing unless the hidden files fit byte for byte.
         attachments: the same: files that travel along byte for byte.
         password: the same: encrypt what is carried. It hides the content, not that there is any.

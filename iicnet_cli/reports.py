@@ -81,11 +81,15 @@ class PictureQuality:
         name: of the picture.
         psnr: in dB.
         ssim: -1..1; ``None`` unless it was asked for.
+        flat_error: the largest error in flat areas, in 8-bit steps
+            (:func:`~iicnet_cli.pictures.metrics.flat_error`), the largest of all groups; ``None``
+            unless SSIM was asked for.
     """
 
     name: str
     psnr: float
     ssim: float | None = None
+    flat_error: float | None = None
 
     @property
     def is_exact(self) -> bool:

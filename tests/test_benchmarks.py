@@ -64,10 +64,20 @@ def test_a_limit_takes_evenly(count: int, limit: int) -> None:
 
 
 def test_the_papers_figures_are_of_the_step_measured() -> None:
-    row = Row("clip", 34.0, 29.0, 28.0, 0.9, 0.9)
-    for step, figures in ((1, "37.91 / 36.70"), (5, "36.74 / 36.07"), (2, "-")):
-        measured = Evaluation("video-9", "clips", step, (row,))
-        assert quality.Measurement(find("video-9"), measured, measured, 1).cells()[-1] == figures
+    rows = (
+        Row("weak", 34.0, 40.0, 28.0, 0.9, 0.9, 1.0),
+        Row("strong", 38.0, 37.0, 28.0, 0.9, 0.9, 2.0),
+    )
+    expected = {
+        1: ["37.91 / 36.70", "1 of 2"],
+        5: ["36.74 / 36.07", "1 of 2"],
+        2: ["-", "-"],
+    }
+    for step, figures in expected.items():
+        measured = Evaluation("video-9", "clips", step, rows)
+        cells = quality.Measurement(find("video-9"), measured, measured, 1).cells()
+        assert cells[-2:] == figures
+        assert "34.00 / 37.00" in cells
 
 
 def test_training_cases_change_one_thing_of_the_base() -> None:

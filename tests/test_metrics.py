@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iicnet_cli.pictures.metrics import cap_psnr, mse, mse_to_psnr, psnr, psnr_to_mse, ssim
+from iicnet_cli.pictures.metrics import (
+    cap_psnr,
+    flat_error,
+    mse,
+    mse_to_psnr,
+    psnr,
+    psnr_to_mse,
+    ssim,
+)
 from tests.samples import natural
 
 
@@ -60,6 +68,23 @@ def test_pictures_must_have_one_shape_and_room_for_a_window() -> None:
             psnr(a, other)
     with pytest.raises(ValueError):
         ssim(a[:10], a[:10])
+
+
+def test_errors_in_flat_areas_are_those_of_the_worst_flat_block() -> None:
+    reference = np.full((24, 33, 3), 100, np.uint8)
+    reference[:8, :8] = natural(8, 8, 0)  # busy
+    assert reference[:8, :8].std(axis=(0, 1)).min() > 2
+    changed = reference.copy()
+    changed[0, 0] ^= 128  # in the busy block
+    changed[23, 32] = 0  # beyond the last whole block
+    assert flat_error(changed, reference) == 0
+    changed[8:16, 8:16:2, 1] += 6  # 6 in half of the samples of one channel
+    changed[16:24, 16:24] += 1
+    assert flat_error(changed, reference) == pytest.approx(6 / math.sqrt(6))
+    assert flat_error(natural(8, 8, 1), natural(8, 8, 0)) == 0  # nothing is flat
+    assert flat_error(reference[..., 0], reference[..., 0]) == 0
+    with pytest.raises(ValueError):
+        flat_error(reference, reference[:8])
 
 
 @given(st.floats(1e-6, 255**2))

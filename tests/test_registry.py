@@ -48,6 +48,20 @@ def test_checkpoints_are_found_by_name_and_by_folder(
     assert "tiny" in raised.value.hint and "stego-2" in raised.value.hint
 
 
+def test_the_highest_version_of_a_name_is_found_and_older_ones_by_their_weights(
+    tmp_path: Path, models_of_the_user: Path
+) -> None:
+    versions = {}
+    for folder, version in (("a", 1), ("b", 3), ("c", 2)):
+        written = write_tiny(models_of_the_user / folder, seed=version, version=version)
+        versions[version] = written.config.weights_sha256
+    assert find("tiny").config.version == 3
+    assert find("tiny").config.weights_sha256 == versions[3]
+    assert len(set(versions.values())) == 3
+    for version, sha in versions.items():
+        assert find_by_weights("tiny", sha).config.version == version
+
+
 def test_checkpoints_are_found_by_their_weights(folder: Path, models_of_the_user: Path) -> None:
     shutil.copytree(folder, models_of_the_user / "tiny")
     sha = find("tiny").config.weights_sha256

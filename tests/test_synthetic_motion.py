@@ -49,11 +49,18 @@ def test_moving_photos_stay_inside_small_photos() -> None:
         assert clip.std() > 1
 
 
-def test_synthetic_stereo_has_disparities_around_the_aligned_plane() -> None:
+def test_synthetic_stereo_has_small_and_large_disparities() -> None:
     photo = natural(200, 200, 1)
     found = [find_disparity(*stereo_photos([photo], 64, rng(seed))) for seed in range(40)]
-    assert sum(abs(d) <= 2 for d in found) > 20
-    assert max(map(abs, found)) > 5
+    assert sum(0 <= d <= 3 for d in found) > 5
+    assert sum(6 <= d <= 20 for d in found) > 5
+
+
+def test_half_of_the_right_views_have_other_colours() -> None:
+    grey = np.full((200, 200, 3), 128, np.uint8)
+    rights = [stereo_photos([grey], 32, rng(seed))[1] for seed in range(60)]
+    changed = sum(bool((right != 128).any()) for right in rights)
+    assert 20 < changed < 40
 
 
 def test_nearer_objects_are_further_left_in_the_right_view() -> None:

@@ -72,7 +72,8 @@ def evaluate(
     photo.
 
     "restored" is the mean over all pictures, the reference included, as in the paper; "hidden" is
-    the mean without it.
+    the mean without it. "flat" is the largest error of the embedding in flat areas, in 8-bit steps:
+    of all 8x8 blocks in which the reference hardly varies, the largest root-mean-square error.
     """
     from iicnet_cli.evaluation import Evaluation, Row, items_of, with_options
     from iicnet_cli.zoo import find
@@ -141,7 +142,7 @@ def _name(numbered: tuple[int, EvaluationItem]) -> str:
 
 def _print_table(result: Evaluation) -> None:
     typer.echo(f"{result.model} on {result.data}, {len(result.rows)} PNGs, step {result.step}")
-    typer.echo(_line("", "embed dB", "restored", "hidden", "embed SSIM", "restored"))
+    typer.echo(_line("", "embed dB", "restored", "hidden", "embed SSIM", "restored", "flat"))
     for row in (*result.rows, result.mean):
         hidden = f"{row.hidden_psnr:.2f}" if row.hidden_psnr is not None else "-"
         typer.echo(
@@ -152,6 +153,7 @@ def _print_table(result: Evaluation) -> None:
                 hidden,
                 f"{row.embed_ssim:.4f}",
                 f"{row.restored_ssim:.4f}",
+                f"{row.embed_flat_error:.1f}",
             )
         )
 

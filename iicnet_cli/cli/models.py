@@ -34,11 +34,11 @@ def list_models(as_json: JsonOption = False, debug: DebugOption = False) -> None
                 }
             )
         return
-    typer.echo(f"{'name':20}{'task':12}{'pictures':>9}{'MB':>8}  weights")
+    typer.echo(f"{'name':20}{'version':>7}  {'task':12}{'pictures':>9}{'MB':>8}  weights")
     for checkpoint in checkpoints:
         config = checkpoint.config
         typer.echo(
-            f"{config.name:20}{config.task:12}{config.network.images:>9}"
+            f"{config.name:20}{config.version:>7}  {config.task:12}{config.network.images:>9}"
             f"{checkpoint.size / 1e6:>8.2f}  {config.weights_sha256[:12]}"
         )
 

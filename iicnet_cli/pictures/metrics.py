@@ -1,4 +1,4 @@
-"""PSNR and SSIM of 8-bit pictures."""
+"""PSNR, SSIM and errors in flat areas of 8-bit pictures."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from iicnet_cli.pictures.arrays import PixelArray
 SSIM_WINDOW = 11
 """SSIM is computed in square windows with sides of this many pixels."""
 
+_FLAT_BLOCK = 8
+"""Errors in flat areas are those of square blocks with sides of this many pixels."""
+_FLAT_DEVIATION = 2.0
+"""A block is flat if its samples have at most this standard deviation, in 8-bit steps."""
 _MAX_PSNR = 100.0
 """In means, a PSNR counts as this many dB at most."""
 
@@ -95,6 +99,37 @@ def ssim(a: PixelArray, b: PixelArray) -> float:
         (mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)
     )
     return float(similarity.mean())
+
+
+def flat_error(a: PixelArray, reference: PixelArray) -> float:
+    """Largest root-mean-square error of an 8x8 block in which the reference is flat.
+
+    PSNR is a mean over the whole picture; what an eye finds first is a pattern or a cast on cloth,
+    sky or a dark wall.
+
+    Args:
+        a: uint8, (H, W) or (H, W, C).
+        reference: the same shape.
+
+    Returns:
+        8-bit steps; 0 if no block is flat in all channels, that is, has a standard deviation of 2
+        steps or less.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if a.shape != reference.shape:
+        raise ValueError(f"pictures of different shapes: {a.shape} and {reference.shape}")
+    rows, columns = (length // _FLAT_BLOCK for length in a.shape[:2])
+    x, y = (
+        picture.reshape(*picture.shape[:2], -1)[: rows * _FLAT_BLOCK, : columns * _FLAT_BLOCK]
+        .reshape(rows, _FLAT_BLOCK, columns, _FLAT_BLOCK, -1)
+        .astype(np.float32)
+        for picture in (a, reference)
+    )
+    flat = (y.std(axis=(1, 3)) <= _FLAT_DEVIATION).all(axis=-1)
+    errors = np.square(x - y).mean(axis=(1, 3, 4))[flat]
+    return float(np.sqrt(errors.max())) if errors.size else 0.0
 
 
 def _blur(x: NDArray[np.float64]) -> NDArray[np.float64]:

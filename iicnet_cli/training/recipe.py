@@ -75,6 +75,12 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    version: int = Field(
+        default=1,
+        ge=1,
+        le=999,
+        description="Above that of the weights of this name whose place the new ones take.",
+    )
     task: Literal["video", "stereo", "dual", "layers", "stego", "grayscale", "rescale"]
     network: IICNetConfig
     loss: LossConfig = LossConfig()

@@ -172,6 +172,7 @@ def _finish(
         folder,
         outcome.net,
         name=recipe.name,
+        version=recipe.version,
         task=recipe.task,
         noise_shaping=fit_task_noise_shaping(outcome.net, recipe.task),
         provenance=Provenance(target.licence, "trained with iicnet train", record),
@@ -197,7 +198,7 @@ def model_card(result: TrainingResult) -> str:
     several = network.images > 1
     pictures = f"{network.images} pictures" if several else "a picture"
     mean = f" (mean over all\n  {pictures})" if several else ""
-    return f"""# {config.name}
+    return f"""# {config.name}, version {config.version}
 
 IICNet for the task **{config.task}**: {pictures} of {network.channels} channels in
 one, {network.blocks} blocks of width {network.width}, {parameters:,} parameters, stored as fp16

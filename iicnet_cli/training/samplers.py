@@ -15,12 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from iicnet_cli.errors import TrainingError
-from iicnet_cli.motion.estimation import estimate_motion
-from iicnet_cli.motion.lifting import subtract_prediction
 from iicnet_cli.pictures.arrays import PixelArray, Pixels
 from iicnet_cli.tasks.dual import dual_views
 from iicnet_cli.tasks.task import reference_first
-from iicnet_cli.training.crop_motion import MARGIN, subtract_crop_prediction
+from iicnet_cli.training.crop_motion import subtract_crop_prediction
 from iicnet_cli.training.synthetic_motion import moving_photos, stereo_photos
 
 
@@ -176,8 +174,7 @@ class DualSampler:
 class StereoSampler:
     """A rectified stereo pair, left view first, or one made from photos on planes in space.
 
-    In a mirrored pair the views change places, so that disparities keep their sign. Disparities are
-    compensated as they are before embedding.
+    In a mirrored pair the views change places, so that disparities keep their sign.
 
     Args:
         pairs: (2, H, W, 3) each.
@@ -191,18 +188,17 @@ class StereoSampler:
     def __init__(self, pairs: Sequence[Pixels], photos: Sequence[Pixels], synthetic: float) -> None:
         if not (pairs or photos):
             raise TrainingError("neither stereo pairs NAME_left, NAME_right nor photos were found")
-        mirrored = [views for pair in pairs for views in (pair, pair[::-1, :, ::-1])]
-        self.pairs = [subtract_prediction(pair, estimate_motion(pair)) for pair in mirrored]
+        self.pairs = pairs
         self.photos = photos
         self.synthetic = (synthetic if pairs else 1.0) if photos else 0.0
 
-    def sample(self, rng: Generator, crop: int) -> PixelArray:
+    def sample(self, rng: Generator, crop: int) -> Pixels:
         if rng.random() < self.synthetic:
-            views = stereo_photos(self.photos, crop + 2 * MARGIN, rng)
-            return subtract_crop_prediction(views, MARGIN, MARGIN, crop)
+            return stereo_photos(self.photos, crop, rng)
         pair = self.pairs[int(rng.integers(len(self.pairs)))]
         y, x = _corner(pair[0], crop, rng)
-        return pair[:, y : y + crop, x : x + crop]
+        views = pair[:, y : y + crop, x : x + crop]
+        return views[::-1, :, ::-1] if rng.random() < 0.5 else views
 
 
 class LayersSampler:

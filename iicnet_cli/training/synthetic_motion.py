@@ -15,6 +15,9 @@ from iicnet_cli.pictures.arrays import Pixels
 
 Floats = NDArray[np.floating[Any]]
 
+_MEAN_DISPARITY = 15.0
+"""Mean disparity of the planes of synthetic stereo pairs, in pixels."""
+
 
 def moving_photos(
     photos: Sequence[Pixels], frames: int, crop: int, rng: Generator, *, speed: float = 5.0
@@ -44,9 +47,10 @@ def moving_photos(
 
 
 def stereo_photos(photos: Sequence[Pixels], crop: int, rng: Generator) -> Pixels:
-    """Make a stereo pair: a photo on a slanted plane and, in half of the pairs, a nearer one.
+    """Make a stereo pair: photos on one to four slanted planes, nearer ones before the others.
 
-    One of the planes has no disparity at its centre.
+    In half of the pairs the right view has a brightness and a white balance of its own, as of
+    another camera.
 
     Args:
         photos: (H, W, 3) each, of any sizes.
@@ -58,12 +62,15 @@ def stereo_photos(photos: Sequence[Pixels], crop: int, rng: Generator) -> Pixels
         view.
     """
     time = np.array([-0.5, 0.5])
-    disparities = [[0.0], [0.0, rng.exponential(10.0)], [-rng.exponential(10.0), 0.0]]
     planes = []
-    for disparity in disparities[int(rng.choice(3, p=[0.5, 0.25, 0.25]))]:
+    for disparity in np.sort(rng.exponential(_MEAN_DISPARITY, int(rng.integers(1, 5)))):
         slant = rng.normal(0, 0.04, 2) * [1, 0.5]
         planes.append(_paths(time, crop, np.stack([[0, 0], slant]), np.array([0, disparity])))
-    return _render_layers(photos, planes, rng)
+    views = _render_layers(photos, planes, rng)
+    if rng.random() < 0.5:
+        gains = np.exp(rng.normal(0, 0.06) + rng.normal(0, 0.03, 3))
+        views[1] = np.rint(views[1] * gains + rng.normal(0, 2)).clip(0, 255)
+    return views
 
 
 def _render_layers(photos: Sequence[Pixels], layers: Sequence[Floats], rng: Generator) -> Pixels:

@@ -55,6 +55,8 @@ class ModelConfig(BaseModel):
     Attributes:
         format: version of this format.
         name: name of the checkpoint.
+        version: weights that take the place of others of this name have a higher one. The others
+            stay, for files name weights by hash.
         task: task for which it was made.
         network: architecture of the network.
         weights_sha256: hash of the weights file.
@@ -68,6 +70,7 @@ class ModelConfig(BaseModel):
 
     format: int = Field(default=1, ge=1, le=1)
     name: str
+    version: int = Field(default=1, ge=1, le=999)
     task: str
     network: IICNetConfig
     weights_sha256: str = Field(pattern="^[0-9a-f]{64}$")
@@ -199,6 +202,7 @@ def write_checkpoint(
     *,
     name: str,
     task: str,
+    version: int = 1,
     half_precision: bool = True,
     noise_shaping: NoiseShapingFilter | None = None,
     provenance: Provenance = Provenance(),
@@ -210,6 +214,7 @@ def write_checkpoint(
         net: the network.
         name: name of the checkpoint.
         task: task for which it is made.
+        version: above that of the weights whose place it takes.
         half_precision: store the weights as fp16, else as fp32.
         noise_shaping: filter that shapes the rounding errors of its embeddings.
         provenance: licence, origin and training of the weights.
@@ -227,6 +232,7 @@ def write_checkpoint(
     (folder / WEIGHTS_FILE).write_bytes(data)
     config = ModelConfig(
         name=name,
+        version=version,
         task=task,
         network=net.config,
         weights_sha256=hashlib.sha256(data).hexdigest(),

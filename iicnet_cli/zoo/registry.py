@@ -45,22 +45,25 @@ def available(unreadable: list[ModelError] | None = None) -> Iterator[Checkpoint
         unreadable: collects the errors of checkpoints that are skipped because they are not valid.
     """
     for base in (user_folder(), bundled_folder()):
-        if base.is_dir():
-            for config in sorted(base.rglob(CONFIG_FILE)):
-                try:
-                    checkpoint = read_config(config.parent)
-                except ModelError as error:
-                    if unreadable is not None:
-                        unreadable.append(error)
-                    continue
-                yield checkpoint
+        yield from _checkpoints_in(base, [] if unreadable is None else unreadable)
+
+
+def _checkpoints_in(base: Path, unreadable: list[ModelError]) -> Iterator[Checkpoint]:
+    for config in sorted(base.rglob(CONFIG_FILE)):
+        try:
+            checkpoint = read_config(config.parent)
+        except ModelError as error:
+            unreadable.append(error)
+            continue
+        yield checkpoint
 
 
 def find(name: str) -> Checkpoint:
     """Find a checkpoint.
 
     Args:
-        name: name of a checkpoint, its folder, or
+        name: name of a checkpoint, of which the highest version is taken, first of the user's own,
+            then of the bundled ones; or its folder, or
             ``hf://owner/repository[/folder]@revision`` on a hub.
 
     Raises:
@@ -71,9 +74,10 @@ def find(name: str) -> Checkpoint:
 
         return read_config(download(name))
     unreadable: list[ModelError] = []
-    for checkpoint in available(unreadable):
-        if checkpoint.name == name:
-            return checkpoint
+    for base in (user_folder(), bundled_folder()):
+        named = [c for c in _checkpoints_in(base, unreadable) if c.name == name]
+        if named:
+            return max(named, key=lambda checkpoint: checkpoint.config.version)
     folder = Path(name)
     if (folder / CONFIG_FILE).is_file():
         return read_config(folder)
