@@ -270,6 +270,15 @@ def multiply_tiles(
 
 
 @compiled_fast
+def multiply_strips(
+    source: Plane, weight: NDArray[np.float32], out: Plane, strips: tuple[int, int]
+) -> None:
+    """Multiply all pixels of the strips from the first to before the last one; see below."""
+    for row in range(1 + TILE * strips[0], 1 + TILE * strips[1]):
+        multiply_row(source, weight, out, row)
+
+
+@compiled_fast
 def multiply_row(source: Plane, weight: NDArray[np.float32], out: Plane, row: int) -> None:
     """Multiply all pixels of a row, (C) each, by a (C, C) matrix from the right; C >= 16."""
     columns, channels = source.shape[1], source.shape[2]
