@@ -64,11 +64,13 @@ def let_idle_threads_sleep() -> None:
 
     By default they spin. Where other programs keep the cores busy, a thread then spins for the
     whole time slices in which the one that it waits for does not run: embedding small pictures
-    beside two busy processes took four times the CPU time. It has to be set before torch loads, so
-    only a program can do that, not a library.
+    beside two busy processes took four times the CPU time. Those of OpenBLAS, by which NumPy
+    multiplies matrices, cannot sleep, so there is only one. All this has to be set before torch and
+    NumPy load, so only a program can do that, not a library.
     """
     if not any(name in os.environ for name in _OPENMP_WAITING):
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def main() -> None:

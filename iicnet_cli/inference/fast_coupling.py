@@ -23,7 +23,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from iicnet_cli.inference.coupling_strips import GROUP, Convolution, Values, run_subnet
-from iicnet_cli.inference.winograd import LANES, TILE, Plane, transform_kernel
+from iicnet_cli.inference.winograd import (
+    LANES,
+    TILE,
+    Plane,
+    multiply_strips,
+    transform_kernel,
+)
 from iicnet_cli.network.coupling import (
     CouplingBlock,
     CouplingLayers,
@@ -109,9 +115,13 @@ class _Pass:
         self._parts, self._start = parts, _padded(parts[0], GROUP)
         channels = self._start + _padded(parts[1], GROUP)
         self._u, self._mixed = (self._plane(channels) for _ in range(2))
-        matrix = np.eye(channels, dtype=np.float32) if mixing is None else mixing
-        values = picture.permute(1, 2, 0).numpy()
-        np.matmul(values, matrix[_places(parts)], out=self._inside(self._u))
+        values, (top, bottom) = picture.permute(1, 2, 0).numpy(), parts
+        inside = self._inside(self._u)
+        inside[..., :top] = values[..., :top]
+        inside[..., self._start : self._start + bottom] = values[..., top:]
+        if mixing is not None:
+            self._each_part(partial(multiply_strips, self._u, mixing, self._mixed))
+            self._u, self._mixed = self._mixed, self._u
 
     def result(self) -> Tensor:
         """(1, M, H, W), in memory with the channels last."""

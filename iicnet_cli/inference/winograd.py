@@ -14,7 +14,8 @@ At each of the 36 positions the sum over channels is a matrix product, tiles by 
 where most time goes. The steps in it work on vectors of 16 channels, written as LLVM code:
 
 1. ``_transform_input``: B' D B of one window;
-2. ``_multiply``: 6 tiles by 16 output channels, the sums in registers;
+2. ``_multiply_narrow``, ``_multiply_wide``: 6 tiles by 16 or 32 output channels, the sums in
+   registers;
 3. :func:`interpolate`: A' M A of one tile. What is done with a tile then is up to the caller.
 
 Activations are planes of (rows, columns + 2, channels) float32: a border of zeros is around them,
@@ -26,7 +27,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped]
+from llvmlite import binding, ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -47,6 +48,8 @@ POSITIONS = _WINDOW * _WINDOW
 """A tile is multiplied at this many positions."""
 _TILES_OF_KERNEL = 6
 """The matrix kernel multiplies this many rows at a time; then all sums stay in registers."""
+_HAS_MANY_REGISTERS = bool(binding.get_host_cpu_features().get("avx512f"))
+"""Whether the sums of two vectors of outputs fit into registers; one leaves some CPUs waiting."""
 TILES_AT_ONCE = 36
 """Tiles are transformed and multiplied in blocks of this many, which fit into the cache."""
 
@@ -153,8 +156,8 @@ def _emit_transform_input(typing, source, rows, target, numbers):  # type: ignor
 _transform_input: Any = intrinsic(_emit_transform_input)
 
 
-def _emit_multiply(typing, left, right, out, numbers):  # type: ignore[no-untyped-def]
-    """6 rows of ``left`` times 16 columns of ``right``."""
+def _emit_multiply(typing, left, right, out, numbers, *, vectors):  # type: ignore[no-untyped-def]
+    """6 rows of ``left`` times so many vectors of 16 columns of ``right``."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         at, stride, by, width, to, out_stride, depth = cgutils.unpack_tuple(builder, args[3])  # type: ignore[no-untyped-call]
@@ -163,6 +166,7 @@ def _emit_multiply(typing, left, right, out, numbers):  # type: ignore[no-untype
             for i, offset in enumerate((at, by, to))
         )
         lanes, rows = LANES, range(_TILES_OF_KERNEL)
+        columns = [ir.Constant(depth.type, lanes * i) for i in range(vectors)]
         before = builder.block
         loop, after = builder.append_basic_block("k"), builder.append_basic_block("done")
         builder.branch(loop)
@@ -170,26 +174,38 @@ def _emit_multiply(typing, left, right, out, numbers):  # type: ignore[no-untype
         k = builder.phi(depth.type)
         k.add_incoming(ir.Constant(depth.type, 0), before)
         none = zeros(builder, lanes)
-        sums = [builder.phi(none.value.type) for _ in rows]
-        line = m.load(lanes, builder.mul(k, width))
+        sums = [[builder.phi(none.value.type) for _ in columns] for _ in rows]
+        start = builder.mul(k, width)
+        line = [m.load(lanes, builder.add(start, column)) for column in columns]
         following = builder.add(k, ir.Constant(depth.type, 1))
         totals = []
-        for i, each in enumerate(sums):
+        for i, of_row in enumerate(sums):
             factor = a.repeat(lanes, builder.add(k, multiple(builder, stride, i)))
-            totals.append(factor * line + Vector(builder, each))
-            each.add_incoming(none.value, before)
-            each.add_incoming(totals[-1].value, loop)
+            for column, right_part, each in zip(columns, line, of_row, strict=True):
+                total = factor * right_part + Vector(builder, each)
+                each.add_incoming(none.value, before)
+                each.add_incoming(total.value, loop)
+                totals.append((i, column, total))
         k.add_incoming(following, loop)
         builder.cbranch(builder.icmp_signed("<", following, depth), loop, after)
         builder.position_at_end(after)
-        for i, total in enumerate(totals):
-            o.store(total, multiple(builder, out_stride, i))
+        for i, column, total in totals:
+            o.store(total, builder.add(multiple(builder, out_stride, i), column))
         return context.get_dummy_value()
 
     return types.void(left, right, out, types.UniTuple(types.intp, 7)), codegen  # type: ignore[no-untyped-call]
 
 
-_multiply: Any = intrinsic(_emit_multiply)
+def _emit_multiply_narrow(typing, left, right, out, numbers):  # type: ignore[no-untyped-def]
+    return _emit_multiply(typing, left, right, out, numbers, vectors=1)  # type: ignore[no-untyped-call]
+
+
+def _emit_multiply_wide(typing, left, right, out, numbers):  # type: ignore[no-untyped-def]
+    return _emit_multiply(typing, left, right, out, numbers, vectors=2)  # type: ignore[no-untyped-call]
+
+
+_multiply_narrow: Any = intrinsic(_emit_multiply_narrow)
+_multiply_wide: Any = intrinsic(_emit_multiply_wide)
 
 
 @compiled_fast
@@ -238,13 +254,28 @@ def multiply_tiles(
             window = at, channels, t * stride + c, TILES_AT_ONCE * stride
             _transform_input(source, lines, left, window)
     for position in range(POSITIONS):
-        for n in range(0, outputs, LANES):
+        n = 0
+        while n < outputs:
+            is_wide = _HAS_MANY_REGISTERS and outputs - n >= 2 * LANES
             by = position * inputs * outputs + n
             for t in range(0, count, _TILES_OF_KERNEL):
                 at = position * TILES_AT_ONCE * stride + t * stride
                 to = position * TILES_AT_ONCE * outputs + t * outputs + n
                 numbers = at, stride, by, outputs, to, outputs, inputs
-                _multiply(left, kernel, product, numbers)
+                if is_wide:
+                    _multiply_wide(left, kernel, product, numbers)
+                else:
+                    _multiply_narrow(left, kernel, product, numbers)
+            n += 2 * LANES if is_wide else LANES
+
+
+@compiled_fast
+def multiply_strips(
+    source: Plane, weight: NDArray[np.float32], out: Plane, strips: tuple[int, int]
+) -> None:
+    """Multiply all pixels of the strips from the first to before the last one; see below."""
+    for row in range(1 + TILE * strips[0], 1 + TILE * strips[1]):
+        multiply_row(source, weight, out, row)
 
 
 @compiled_fast
@@ -256,4 +287,4 @@ def multiply_row(source: Plane, weight: NDArray[np.float32], out: Plane, row: in
         for column in range(0, channels, LANES):
             n = min(column, channels - LANES)
             numbers = start, channels, n, channels, start + n, channels, channels
-            _multiply(source, weight, out, numbers)
+            _multiply_narrow(source, weight, out, numbers)

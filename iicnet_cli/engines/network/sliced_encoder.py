@@ -37,7 +37,7 @@ from iicnet_cli.quantize.trellis_codes import TRELLIS_CODES
 UNCERTAIN_BASE_MSE = 1.0
 """Where the base layer has a smaller mean squared error than this, carrying a layer may cost more
 than it gains, so both ways are tried and compared."""
-MAX_SLICES = 6
+MAX_SLICES = 7
 """More slices take more time and gain little."""
 
 _BITS_BY_BASE_MSE = {1.6: 1, 2.2: 2, 64.0: 3, 512.0: 4, math.inf: 6}
@@ -46,7 +46,7 @@ embedding that the layer may take."""
 _ROUNDING_MSE_KEPT = 1.0
 """About this share of the mean squared error of rounding remains in the restored pictures, besides
 what the layer leaves; 0.6 to 3, depending on picture and network."""
-_SAMPLED_SHARE, _SAMPLE_MULTIPLE, _MIN_SAMPLED_SLICE = 0.3, 8, 72
+_SAMPLED_SHARE, _SAMPLE_MULTIPLE, _MIN_SAMPLED_SLICE = 0.3, 8, 60
 """Layers are planned from this share of the rows of each slice, in multiples of so many rows, which
 are also restored above and below; and only if slices have so many rows of the embedding."""
 _MIN_COMPARED = 256
