@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -79,20 +78,11 @@ class FileJob:
     def request(self) -> ContentsRequest:
         """What contents are chosen for."""
         overhead = SEAL_OVERHEAD if self.options.password else 0
-
-        known: dict[int, int] = {}
-
-        def capacity(cover: Pixels) -> int:
-            key = zlib.crc32(cover.tobytes())
-            if key not in known:
-                known[key] = max(0, self.writer.capacity(cover) - overhead)
-            return known[key]
-
         return ContentsRequest(
             task=self.task,
             source=self.source,
             options=self.options,
-            capacity=capacity,
+            capacity=lambda cover: max(0, self.writer.capacity(cover) - overhead),
             embed_psnr=self.writer.embed_psnr,
             limit=self.writer.limit,
             arrives_exact=self.writer.arrives_exact,

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iicnet_cli.container.png_reader import read_header
+from iicnet_cli.container.embedding_file import read_header
 from iicnet_cli.errors import ExitCode, MediaError
 from iicnet_cli.media.video_writer import open_writer
 from iicnet_cli.pictures.metrics import psnr

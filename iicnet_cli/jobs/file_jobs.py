@@ -59,7 +59,7 @@ class EmbedJob(Job[EmbedReport]):
 
         A JPEG has no header; it got its name when it was complete.
         """
-        from iicnet_cli.container.png_reader import read_header
+        from iicnet_cli.container.embedding_file import read_header
 
         if not self.output.is_file():
             return False
@@ -118,7 +118,7 @@ class RestoreJob(Job[RestoreReport]):
 
     def outputs(self) -> tuple[Path, ...]:
         """Where the header of the PNG leads to; without one, every default output that exists."""
-        from iicnet_cli.container.png_reader import read_header
+        from iicnet_cli.container.embedding_file import read_header
         from iicnet_cli.tasks import task_named
 
         if self.output is not None:
