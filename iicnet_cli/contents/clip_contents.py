@@ -22,6 +22,7 @@ from iicnet_cli.contents.part import (
     LEFT_OUT,
     ContentsRequest,
     Part,
+    attached_files,
     describe,
     read_files,
     room_for,
@@ -48,7 +49,7 @@ from iicnet_cli.media.compact_clips import (
 from iicnet_cli.media.frame_spool import FrameSpool
 from iicnet_cli.media.temporary import scratch_folder
 from iicnet_cli.media.video_reader import open_frames
-from iicnet_cli.payload.bundle import Bundle, BundledFile, Role
+from iicnet_cli.payload.bundle import MAX_FILES, Bundle, BundledFile, Role
 from iicnet_cli.payload.bundle_description import description_file
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.group import Group
@@ -204,10 +205,11 @@ def _original_part(request: ContentsRequest, survey: _Survey) -> Part | None:
     options, files = request.options, list(request.source.files)
     description = describe(request, survey.description)
     fixed = [description_file(description)]
-    fixed += read_files(Role.ATTACHMENT, list(options.attachments))
     capacity = request.capacity(survey.cover)
+    fixed += attached_files(request, [], capacity)  # a part has a smaller description
+    is_few = len(files) + len(fixed) <= MAX_FILES
     missing = size_of(fixed) + sum(path.stat().st_size for path in files) - capacity
-    if files and missing <= 0:
+    if files and missing <= 0 and is_few:
         bundled = fixed + read_files(Role.ORIGINAL, files)
         missing = size_of(bundled) - capacity
         if missing <= 0:

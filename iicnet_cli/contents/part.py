@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iicnet_cli.container.header import Header, Source
-from iicnet_cli.errors import MediaError, QualityError
+from iicnet_cli.errors import MediaError, QualityError, UsageError
 from iicnet_cli.media.cover_sizes import as_sent
 from iicnet_cli.options import EmbedOptions
-from iicnet_cli.payload.bundle import Bundle, BundledFile, Role, bundle_size
+from iicnet_cli.payload.bundle import MAX_FILES, Bundle, BundledFile, Role, bundle_size
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.tasks.task import PictureSource, SourceDescription, Task
 
@@ -114,13 +114,35 @@ class Part:
         return self.description.frames or 1
 
 
+def check_files(source: PictureSource, options: EmbedOptions) -> None:
+    """Refuse, before any work, attachments that are no files, and more files than a bundle holds.
+
+    Raises:
+        MediaError: an attachment is no file.
+        UsageError: there are too many files.
+    """
+    for path in options.attachments:
+        if path.is_dir():
+            raise MediaError(f"{path}: is a folder", hint="attach an archive of it")
+        if not path.is_file():
+            what = "is no regular file" if path.exists() else "no such file"
+            raise MediaError(f"{path}: {what}")
+    pictures = source.images if source.fps is None else 1
+    count = len(options.attachments) + max(pictures, len(source.files) if options.exact else 0)
+    if count >= MAX_FILES:  # the description is one, too
+        raise UsageError(
+            f"{count} files are more than one picture carries, {MAX_FILES - 1}",
+            hint="hide fewer files, or attach an archive of them",
+        )
+
+
 def describe(request: ContentsRequest, description: SourceDescription) -> Header:
     """The description of the pictures."""
     source = request.source
     options = dict(description.options)
     if request.options.background != _WHITE:
         options["background"] = "#{:02x}{:02x}{:02x}".format(*request.options.background)
-    return Header(
+    return Header.for_writing(
         task=request.task.name,
         model="files",
         weights_sha256="",
@@ -148,6 +170,29 @@ def read_files(role: Role, paths: list[Path]) -> list[BundledFile]:
         except OSError as error:
             raise MediaError(f"{path}: cannot be read ({error.strerror})") from error
     return found
+
+
+def attached_files(
+    request: ContentsRequest, others: list[BundledFile], capacity: int
+) -> list[BundledFile]:
+    """The attachments, which are read only if they fit.
+
+    Args:
+        request: what contents are chosen for.
+        others: what is carried in any case.
+        capacity: bytes of the whole bundle.
+
+    Raises:
+        QualityError: they do not fit.
+        MediaError: one cannot be read.
+    """
+    paths = list(request.options.attachments)
+    sizes = [(path.name, path.stat().st_size) for path in paths]
+    missing = size_of(others) + bundle_size(sizes) - bundle_size([]) - capacity
+    if missing > 0:
+        what = "the attachments" if paths else "the names of the pictures"
+        raise request.missing_error(missing, what)
+    return read_files(Role.ATTACHMENT, paths)
 
 
 def size_of(files: list[BundledFile]) -> int:

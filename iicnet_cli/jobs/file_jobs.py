@@ -88,7 +88,9 @@ class EstimateJob(Job[Estimate]):
         )
 
     def record(self, report: Any) -> dict[str, Any]:
-        return asdict(report)
+        """The fields of an :class:`EmbedJob`, ``None`` where they are not known, and more."""
+        unknown = {"output": None, "gained_psnr": None}
+        return unknown | asdict(report) | {"hidden_psnr": report.hidden_psnr}
 
 
 @dataclass(frozen=True, kw_only=True)

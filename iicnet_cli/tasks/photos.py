@@ -57,7 +57,7 @@ class PhotoSource(PictureSource):
         reference = photos[0].pixels
         self.images = len(photos)
         self.height, self.width = reference.shape[:2]
-        self.names = [photo.name for photo in photos]
+        self.names = self.source_names = [photo.name for photo in photos]
         self.own_pixels = sum(photo.pixels.shape[0] * photo.pixels.shape[1] for photo in photos)
         self._sizes = [(photo.pixels.shape[1], photo.pixels.shape[0]) for photo in photos]
         fitted = [

@@ -91,6 +91,8 @@ class PictureSource(ABC):
         width: of every picture, in pixels.
         height: of every picture, in pixels.
         names: what to call the K pictures of a group, the reference first.
+        source_names: names of the original files that the header will give.
+        timed_frames: frames of which it will give the time, as far as that is known beforehand.
         own_pixels: number of pixels of all photos together, at their own sizes; 0 for clips.
         total: number of groups, if it is known beforehand.
         frame_delay: seconds that each embedding is shown in an animated PNG.
@@ -107,6 +109,8 @@ class PictureSource(ABC):
     width: int
     height: int
     names: Sequence[str]
+    source_names: Sequence[str] = ()
+    timed_frames: int = 0
     files: Sequence[Path] = ()
     picture_files: Sequence[Path | None] = ()
     own_pixels: int = 0
