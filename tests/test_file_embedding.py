@@ -12,10 +12,12 @@ import pytest
 from PIL import Image
 
 from iicnet_cli import Converter, EmbedOptions
+from iicnet_cli.container import header
+from iicnet_cli.contents import part
 from iicnet_cli.errors import DamagedError, UsageError
 from iicnet_cli.pictures.limits import MAX_PIXELS_VARIABLE
 from iicnet_cli.pictures.metrics import psnr
-from tests.helpers import Run, done, frames_of, pixels, save, strip, write_clip
+from tests.helpers import Run, done, frames_of, pixels, save, save_all, strip, write_clip
 from tests.samples import moving, natural
 
 FRAMES = np.repeat(moving(6, 48, 64)[..., :1], 3, axis=3)
@@ -223,6 +225,89 @@ def test_a_dry_run_writes_nothing(run: Run, photo_files: list[Path], tmp_path: P
     result = done(run("embed", *photo_files, "--for", "file", "--dry-run"))
     assert "with lowbits" in result.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_prints_the_fields_of_the_real_one(
+    run: Run, photo_files: list[Path], clip: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "p.png"
+    for inputs in (photo_files, [clip, "--min-psnr", "25"]):
+        made = done(run("embed", *inputs, "--for", "file", "--json", "-o", out, "-y"))
+        report = json.loads(made.stdout)
+        tried = done(run("embed", *inputs, "--for", "file", "--json", "--dry-run", "--no-verify"))
+        estimate = json.loads(tried.stdout)
+        assert report["carried"]
+        assert estimate["output"] is None
+        different = {"output", "seconds"}
+        assert {key: estimate[key] for key in report if key not in different} == {
+            key: value for key, value in report.items() if key not in different
+        }
+
+
+def test_a_dry_run_of_many_prints_the_same_fields(
+    run: Run, photo_files: list[Path], tmp_path: Path
+) -> None:
+    options = ["--task", "rescale", "--for", "file", "--out-dir", tmp_path / "out", "--json"]
+    made = done(run("embed", *photo_files, *options)).stdout.splitlines()
+    tried = done(run("embed", *photo_files, *options, "--dry-run")).stdout.splitlines()
+    assert len(made) == len(tried) == 2
+    for report, estimate in zip(map(json.loads, made), map(json.loads, tried), strict=True):
+        assert set(report) <= set(estimate)
+        for key in ("input", "carried", "survived", "restored", "images", "hidden_psnr"):
+            assert estimate[key] == report[key]
+
+
+@pytest.mark.parametrize("destination", ["edits", "file"])
+def test_more_files_than_a_header_names_are_refused_before_the_work(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, destination: str
+) -> None:
+    frames = save_all(tmp_path / "frames", FRAMES)
+    monkeypatch.setattr(header, "MAX_SOURCES", len(FRAMES) - 1)
+    failed = run("embed", frames, "--for", destination, "-o", tmp_path / "a.png")
+    assert failed.exit_code == 2
+    assert failed.stderr.count("\n") == 1
+    assert "6 files are more than one PNG can name, 5 (make several PNGs" in failed.stderr
+    monkeypatch.setattr(header, "MAX_SOURCES", len(FRAMES))
+    done(run("embed", frames, "--for", destination, "-o", tmp_path / "a.png"))
+    done(run("restore", tmp_path / "a.png", "-o", tmp_path / "back"))
+    assert len(list((tmp_path / "back").iterdir())) == len(FRAMES)
+
+
+def test_more_times_than_a_header_gives_are_refused_before_the_work(
+    run: Run, sample_clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = sample_clips / "uneven.mp4"
+    count = len(frames_of(clip))
+    monkeypatch.setattr(header, "MAX_FRAMES", count - 1)
+    options = ("--for", "file", "-o", tmp_path / "a.png")
+    failed = run("embed", clip, *options)
+    assert failed.exit_code == 2
+    assert f"{count} frames are more than one PNG can give the times of" in failed.stderr
+    done(run("embed", clip, *options, "--frames", str(count - 1), "--min-psnr", "20"))
+
+
+def test_more_files_than_a_bundle_holds_are_refused_before_the_work(
+    run: Run, photo_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(part, "MAX_FILES", 4)
+    options = ["--for", "file", "-o", tmp_path / "p.png", "--attach", photo_files[0]]
+    failed = run("embed", *photo_files, *options, "--attach", photo_files[0])
+    assert failed.exit_code == 2
+    assert "4 files are more than one picture carries, 3 (hide fewer files" in failed.stderr
+    assert not (tmp_path / "p.png").exists()
+    done(run("embed", *photo_files, *options))
+
+
+def test_attachments_are_looked_at_before_the_work(
+    run: Run, photo_files: list[Path], clip: Path, tmp_path: Path
+) -> None:
+    for given, words in ((tmp_path / "none", "no such file"), (tmp_path, "is a folder")):
+        for inputs in (photo_files, [clip]):
+            out = tmp_path / "p.png"
+            failed = run("embed", *inputs, "--for", "file", "-o", out, "--attach", given)
+            assert failed.exit_code == 1
+            assert f"{given}: {words}" in failed.stderr
+            assert failed.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
