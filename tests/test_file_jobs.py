@@ -9,7 +9,8 @@ from pathlib import Path
 from iicnet_cli.jobs.file_jobs import EmbedJob, EvaluateJob, RestoreJob
 from iicnet_cli.jobs.job import earlier_outcome
 from iicnet_cli.options import EmbedOptions
-from tests.helpers import QUICK, Run, done, strip
+from tests.helpers import QUICK, Run, done, strip, write_clip
+from tests.samples import moving
 
 
 def test_an_embedding_is_complete_with_all_its_chunks(
@@ -47,6 +48,27 @@ def test_what_was_restored_is_complete_under_its_name(
     assert [job.is_complete() for job in jobs] == [True, True]
     names = sorted(path.name for path in (tmp_path / "r").iterdir())
     assert names == ["o-restored", "s-restored"]
+
+
+def test_files_that_were_restored_are_complete_whatever_their_kind(
+    run: Run, photos: list[Path], tmp_path: Path
+) -> None:
+    clip = write_clip(tmp_path / "pan.mkv", moving(6, 48, 64))
+    done(run("embed", clip, "--for", "file", "--min-psnr", "20", "-o", tmp_path / "c.png"))
+    rescaled = ("--task", "rescale", "--for", "file")
+    done(run("embed", photos[0], *rescaled, "-o", tmp_path / "p.png"))
+    pngs = [tmp_path / "c.png", tmp_path / "p.png"]
+    jobs = [RestoreJob(inputs=(png,), folder=tmp_path / "r") for png in pngs]
+    assert [job.is_complete() for job in jobs] == [False, False]
+    restore = ("restore", *pngs, "--out-dir", tmp_path / "r")
+    done(run(*restore))
+    names = [path.name for path in sorted((tmp_path / "r").iterdir())]
+    assert names == ["c-restored.webm", "p-restored.jpg"]
+    assert [job.is_complete() for job in jobs] == [True, True]
+    again = done(run(*restore, "--skip-existing"))
+    assert "2 of 2 were complete before" in again.stderr
+    (tmp_path / "r" / "c-restored.webm").unlink()
+    assert "1 of 2 were complete before" in done(run(*restore, "--skip-existing")).stderr
 
 
 def test_a_fingerprint_tells_jobs_and_inputs_apart(photos: list[Path]) -> None:
