@@ -117,6 +117,14 @@ def test_attachments_of_one_file_go_into_a_folder_of_its_name(
     ]
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "a.jpeg", "a.JPG"])
+def test_a_jpeg_is_one_under_each_of_its_suffixes(
+    run: Run, with_note: Path, tmp_path: Path, name: str
+) -> None:
+    done(run("restore", with_note, "-o", tmp_path / name))
+    assert (tmp_path / name).read_bytes() == (tmp_path / "flower.jpg").read_bytes()
+
+
 def test_attachments_replace_nothing_unasked(run: Run, with_note: Path, tmp_path: Path) -> None:
     target, attached = tmp_path / "a.png", tmp_path / "a-attachments" / "note.txt"
     attached.parent.mkdir()

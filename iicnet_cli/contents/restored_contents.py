@@ -42,6 +42,8 @@ _SOUND_ENCODINGS = {
 suffixes hold none."""
 _CLIP_MAGICS = ((0, b"\x1aE\xdf\xa3"), (4, b"ftyp"))
 """What files in WebM and in MP4 have at which byte."""
+_SYNONYMS = {".jpeg": ".jpg", ".jpe": ".jpg", ".jfif": ".jpg", ".tif": ".tiff", ".m4v": ".mp4"}
+"""Suffixes that mean the same as others."""
 _USUAL_RATE = Fraction(25)
 """Frames a second where a description does not tell."""
 
@@ -155,7 +157,7 @@ class RestoredContents:
     ) -> Delivered:
         whole = self._whole_file()
         as_it_is = options.layout is None
-        if whole is not None and as_it_is and target.suffix.lower() == whole.suffix.lower():
+        if whole is not None and as_it_is and _kind_of(target) == _kind_of(whole):
             with replacing(target, overwrite=overwrite) as temporary:
                 shutil.copyfile(whole, temporary)
             return Delivered((target,), self.task.pictures_in(self.header))
@@ -312,6 +314,12 @@ class RestoredContents:
             raise DamagedError("the files in the payload have another size than it says")
         with closing(source.groups()) as groups:
             yield from groups
+
+
+def _kind_of(path: Path) -> str:
+    """The suffix of a file, the same for those that mean the same."""
+    suffix = path.suffix.lower()
+    return _SYNONYMS.get(suffix, suffix)
 
 
 def _is_clip(data: bytes) -> bool:
