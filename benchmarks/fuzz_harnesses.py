@@ -11,8 +11,8 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from iicnet_cli.cli import app
-from iicnet_cli.container.header import Header
 from iicnet_cli.container.embedding_file import EmbeddingFile
+from iicnet_cli.container.header import Header
 from iicnet_cli.errors import IICNetError
 from iicnet_cli.foreign_messages import silence_libraries
 from iicnet_cli.media.layered_files import read_layers

@@ -19,8 +19,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from iicnet_cli.container import embedding_file
-from iicnet_cli.container.header import Source
 from iicnet_cli.container.embedding_file import EmbeddingFile, has_equal_channels, read_header
+from iicnet_cli.container.header import Source
 from iicnet_cli.errors import ContainerError, DamagedError, MediaError, NotAnEmbeddingError
 from iicnet_cli.pictures.limits import MAX_PIXELS_VARIABLE
 from tests.png_files import (

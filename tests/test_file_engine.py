@@ -58,7 +58,9 @@ def test_a_cover_is_measured_once_for_a_picture(
         return measure(*arguments)
 
     monkeypatch.setattr(place, name, counted)
-    photos = [save(tmp_path / f"{i}.png", natural(*s, i)) for i, s in enumerate([(256, 320), (24, 30)])]
+    photos = [
+        save(tmp_path / f"{i}.png", natural(*s, i)) for i, s in enumerate([(256, 320), (24, 30)])
+    ]
     options = EmbedOptions(engine=engine, destination=destination)
     Converter().embed(photos, tmp_path / "out.png", options=options)
     assert len(calls) == 1

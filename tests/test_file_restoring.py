@@ -54,7 +54,9 @@ def test_sound_that_is_left_out_is_told(
     said = done(run("restore", sounding, "-o", tmp_path / name)).stderr
     expected = f"the sound is left out, for {kind} holds none; these do: .mkv, "
     assert f"note: {expected}" in said
-    record = json.loads(done(run("restore", sounding, "-o", tmp_path / name, "-y", "--json")).stdout)
+    record = json.loads(
+        done(run("restore", sounding, "-o", tmp_path / name, "-y", "--json")).stdout
+    )
     assert [note[: len(expected)] for note in record["notes"] if "sound" in note] == [expected]
     assert len(frames_of(tmp_path / name)) == 72
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageSequence
 
 from iicnet_cli.container import png_writer
-from iicnet_cli.container.frame_hash import hash_frame
 from iicnet_cli.container.embedding_file import EmbeddingFile
+from iicnet_cli.container.frame_hash import hash_frame
 from iicnet_cli.container.png_writer import PngWriter, delay_fields
 from iicnet_cli.errors import UsageError
 from iicnet_cli.pictures.limits import MAX_PIXELS_VARIABLE

@@ -137,4 +137,4 @@ def test_the_mark_of_a_tiny_picture_can_be_written_and_read(
     )
     found = read_mark(write_mark(embedding, mark))
     assert found == mark
-    assert (region is None) == (side < 10)
+    assert (region is None) == (side < 12)

@@ -413,9 +413,7 @@ class _EmbedRun:
         self._report_estimate(outcome.report, outcome.job, outcome.job.source)
         return ExitCode.OK
 
-    def _report_estimate(
-        self, estimate: Estimate, job: Job[Estimate], named: Path | None
-    ) -> None:
+    def _report_estimate(self, estimate: Estimate, job: Job[Estimate], named: Path | None) -> None:
         if self._style.as_json:
             print_json(_input_field(named) | job.record(estimate))
             return

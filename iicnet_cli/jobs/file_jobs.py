@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iicnet_cli.engines import DEFAULT_ENGINE, FILE_ENGINES
 from iicnet_cli.errors import IICNetError, NotAnEmbeddingError
 from iicnet_cli.jobs.job import Job
 from iicnet_cli.media.files import named_after, names_folder
@@ -129,7 +128,7 @@ class RestoreJob(Job[RestoreReport]):
             header = None  # a JPEG, which has no header, but may hold something
         except IICNetError:
             return ()
-        if header is not None and (header.engine or DEFAULT_ENGINE) not in FILE_ENGINES:
+        if header is not None and header.engine in (None, NETWORK):
             return (task_named(self.task or header.task).default_output(png, header),)
         # What is carried as a file keeps its suffix, which no header tells.
         default = named_after(png, "-restored")

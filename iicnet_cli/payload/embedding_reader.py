@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from iicnet_cli.container.embedding_file import PathOrFile, EmbeddingFile, has_equal_channels
+from iicnet_cli.container.embedding_file import EmbeddingFile, PathOrFile, has_equal_channels
 from iicnet_cli.payload.mark import Mark
 from iicnet_cli.payload.mark_pixels import read_mark
 
