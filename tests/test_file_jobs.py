@@ -6,11 +6,13 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from PIL import Image
+
 from iicnet_cli.jobs.file_jobs import EmbedJob, EvaluateJob, RestoreJob
 from iicnet_cli.jobs.job import earlier_outcome
 from iicnet_cli.options import EmbedOptions
 from tests.helpers import QUICK, Run, done, strip, write_clip
-from tests.samples import moving
+from tests.samples import moving, natural
 
 
 def test_an_embedding_is_complete_with_all_its_chunks(
@@ -51,12 +53,14 @@ def test_what_was_restored_is_complete_under_its_name(
 
 
 def test_files_that_were_restored_are_complete_whatever_their_kind(
-    run: Run, photos: list[Path], tmp_path: Path
+    run: Run, tmp_path: Path
 ) -> None:
     clip = write_clip(tmp_path / "pan.mkv", moving(6, 48, 64))
-    done(run("embed", clip, "--for", "file", "--min-psnr", "20", "-o", tmp_path / "c.png"))
-    rescaled = ("--task", "rescale", "--for", "file")
-    done(run("embed", photos[0], *rescaled, "-o", tmp_path / "p.png"))
+    part = ("--frames", "5", "--min-psnr", "20")
+    done(run("embed", clip, "--for", "file", *part, "-o", tmp_path / "c.png"))
+    photo, rescaled = tmp_path / "p.jpg", ("--task", "rescale", "--for", "file")
+    Image.fromarray(natural(96, 96, 3)).save(photo, quality=20)
+    done(run("embed", photo, *rescaled, "-o", tmp_path / "p.png"))
     pngs = [tmp_path / "c.png", tmp_path / "p.png"]
     jobs = [RestoreJob(inputs=(png,), folder=tmp_path / "r") for png in pngs]
     assert [job.is_complete() for job in jobs] == [False, False]
