@@ -247,9 +247,10 @@ def test_a_dry_run_prints_the_fields_of_the_real_one(
 def test_a_dry_run_of_many_prints_the_same_fields(
     run: Run, photo_files: list[Path], tmp_path: Path
 ) -> None:
+    photos = [photo_files[0], save(tmp_path / "other.png", natural(90, 100, 3))]
     options = ["--task", "rescale", "--for", "file", "--out-dir", tmp_path / "out", "--json"]
-    made = done(run("embed", *photo_files, *options)).stdout.splitlines()
-    tried = done(run("embed", *photo_files, *options, "--dry-run")).stdout.splitlines()
+    made = done(run("embed", *photos, *options)).stdout.splitlines()
+    tried = done(run("embed", *photos, *options, "--dry-run")).stdout.splitlines()
     assert len(made) == len(tried) == 2
     for report, estimate in zip(map(json.loads, made), map(json.loads, tried), strict=True):
         assert set(report) <= set(estimate)

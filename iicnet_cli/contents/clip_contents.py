@@ -160,7 +160,8 @@ class _Survey:
 
 def _survey(request: ContentsRequest, folder: Path) -> _Survey:
     source = request.source
-    codec = usual_codec()
+    odd_size = bool(source.width * source.images % 2 or source.height % 2)
+    codec = usual_codec(odd_size=odd_size)
     with closing(source.groups()) as groups:
         half_colours = psnr_of_half_colours(_joined(next(groups)))
     assert source.fps is not None
@@ -190,7 +191,8 @@ def _survey(request: ContentsRequest, folder: Path) -> _Survey:
     room = max(1, request.capacity(cover))
     expected = mean + _MOST_DB_PER_OCTAVE * math.log2(room / max(1, sum(sizes)))
     expected = max(expected, _least_psnr(request))
-    chosen = codec_for(expected, half_colours, seen * frame.shape[0] * frame.shape[1])
+    pixels = seen * frame.shape[0] * frame.shape[1]
+    chosen = codec_for(expected, half_colours, pixels, odd_size=odd_size)
     if chosen.name != codec.name:
         mean = cap_psnr(mse_to_psnr(max(0.0, psnr_to_mse(mean) - psnr_to_mse(half_colours))))
     return _Survey(description, sizes, picture, cover, mean, chosen)
