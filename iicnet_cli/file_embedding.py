@@ -235,7 +235,7 @@ def write_files(job: FileJob, path: Path) -> WrittenFiles:
         MediaError: an input cannot be read.
     """
     carried: list[CarriedFile] = []
-    notes: dict[str, None] = dict.fromkeys(job.source.notes)
+    notes = dict.fromkeys(each for each in job.source.notes if each not in job.source.fitting_notes)
     headers: list[Header] = []
     png: PngWriter | None = None
     with open(path, "w+b") as file:

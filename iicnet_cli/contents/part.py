@@ -80,12 +80,25 @@ class ContentsRequest:
                 hint="take a larger one, or one with more detail",
             )
 
-    def missing_error(self, missing: int, what: str) -> QualityError:
-        """The error of contents that do not fit, because so many bytes are missing."""
-        lower = ", or lower --target-embed-psnr" if self.arrives_exact else ""
+    def missing_error(self, missing: int | None, what: str) -> QualityError:
+        """The error of contents that do not fit.
+
+        Args:
+            missing: so many bytes; ``None`` if that is not known.
+            what: does not fit.
+        """
+        # What is asked for decides how many dB there are: the higher of the two options.
+        is_floor = self.options.target_embed_psnr is None and self.options.min_psnr is not None
+        option = "--min-psnr" if is_floor else "--target-embed-psnr"
+        lower = f", or lower {option}" if self.arrives_exact else ""
+        several = what.endswith("s")
+        if missing is None:
+            problem = f"{'do' if several else 'does'} not fit into what"
+        else:
+            unit = "byte" if missing == 1 else "bytes"
+            problem = f"{'take' if several else 'takes'} {missing} {unit} more than"
         return QualityError(
-            f"nothing was written: {what} take {missing} bytes more than the picture holds "
-            f"{self.limit}",
+            f"nothing was written: {what} {problem} the picture holds {self.limit}",
             hint=f"hide less{',' if lower else ' or'} take a larger picture{lower}",
         )
 

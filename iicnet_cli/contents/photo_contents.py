@@ -222,7 +222,7 @@ class _Allocation:
             return _Candidate(None, self._request.embed_psnr)
         still = self._encoders[i].best(budget)
         if still is None:
-            raise self._request.missing_error(1, "the pictures")
+            raise self._request.missing_error(None, "the pictures")
         return self._coded(i, still.data, still.suffix, still.psnr)
 
     def _overhead(self, i: int) -> int:

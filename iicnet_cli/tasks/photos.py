@@ -65,7 +65,7 @@ class PhotoSource(PictureSource):
             for name, (width, height) in zip(self.names, self._sizes, strict=True)
             if (width, height) != (self.width, self.height)
         ]
-        self.notes = [*notes, *fitted]
+        self.notes, self.fitting_notes = [*notes, *fitted], fitted
         self._options = dict(options)
         self.files = files
         self.picture_files = [photo.file for photo in photos]

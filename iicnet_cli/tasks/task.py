@@ -98,6 +98,7 @@ class PictureSource(ABC):
         frame_delay: seconds that each embedding is shown in an animated PNG.
         fps: frames per second of a clip; ``None`` for photos.
         notes: what was changed when the inputs were opened, in words.
+        fitting_notes: those of the notes that hold only for engines that take pictures of one size.
         has_sound: whether there is sound beside the pictures.
         files: the inputs, if they hold nothing else than the pictures: whoever has these files has
             everything. Empty where only a part of them is taken.
@@ -118,6 +119,7 @@ class PictureSource(ABC):
     frame_delay: Fraction | None = None
     fps: Fraction | None = None
     notes: Sequence[str] = ()
+    fitting_notes: Sequence[str] = ()
     has_sound: bool = False
 
     def groups(self) -> GroupReader:
