@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from iicnet_cli.contents.clip_contents import clip_parts
-from iicnet_cli.contents.part import ContentsRequest, Part
+from iicnet_cli.contents.part import ContentsRequest, Part, check_files
 from iicnet_cli.contents.restored_contents import RestoredContents
 from iicnet_cli.errors import QualityError
 from iicnet_cli.media import ffmpeg
@@ -125,8 +125,9 @@ def test_only_a_part_of_a_clip_is_no_file(clip: Path) -> None:
     (part,) = parts_of(clip, 10**6, frames=3)
     assert part.frames == 3
     assert not part.bundle.of_role(Role.ORIGINAL)
+    given = EmbedOptions(engine="lowbits", frames=3, exact=True)
     with pytest.raises(QualityError, match="no files"):
-        parts_of(clip, 10**6, frames=3, exact=True)
+        check_files(task_named("video").open([clip], 1, given), given)
 
 
 def test_exact_tells_how_much_is_missing(clip: Path) -> None:

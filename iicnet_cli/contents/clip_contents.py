@@ -218,12 +218,6 @@ def _original_part(request: ContentsRequest, survey: _Survey) -> Part | None:
             note = "the clip is carried byte for byte"
             return Part(survey.cover, Bundle(tuple(bundled)), description, (note,))
     if options.exact:
-        if not files:
-            raise QualityError(
-                "nothing was written: a part of a clip, or frames of a folder, are no files that "
-                "could be carried byte for byte",
-                hint="give a whole clip, or leave --exact out",
-            )
         raise request.missing_error(missing, "the inputs")
     return None
 

@@ -128,12 +128,19 @@ class Part:
 
 
 def check_files(source: PictureSource, options: EmbedOptions) -> None:
-    """Refuse, before any work, attachments that are no files, and more files than a bundle holds.
+    """Refuse, before any work, what cannot be carried as files.
 
     Raises:
         MediaError: an attachment is no file.
-        UsageError: there are too many files.
+        UsageError: there are more files than a bundle holds.
+        QualityError: of a clip that is to be carried as it is, only a part is taken.
     """
+    if options.exact and source.fps is not None and not source.files:
+        raise QualityError(
+            "nothing was written: a part of a clip, or frames of a folder, are no files that could "
+            "be carried byte for byte",
+            hint="give a whole clip, or leave --exact out",
+        )
     for path in options.attachments:
         if path.is_dir():
             raise MediaError(f"{path}: is a folder", hint="attach an archive of it")
