@@ -8,10 +8,9 @@
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from os import PathLike
@@ -21,7 +20,7 @@ from iicnet_cli import __version__
 from iicnet_cli.container.header import Header
 from iicnet_cli.container.png_writer import PngWriter
 from iicnet_cli.contents.clip_contents import clip_parts
-from iicnet_cli.contents.part import ContentsRequest, Part
+from iicnet_cli.contents.part import ContentsRequest, Part, check_files
 from iicnet_cli.contents.photo_contents import photo_part
 from iicnet_cli.engines import open_file_engine
 from iicnet_cli.engines.file_engine import FileEngine, FileWriter
@@ -79,20 +78,11 @@ class FileJob:
     def request(self) -> ContentsRequest:
         """What contents are chosen for."""
         overhead = SEAL_OVERHEAD if self.options.password else 0
-
-        known: dict[int, int] = {}
-
-        def capacity(cover: Pixels) -> int:
-            key = zlib.crc32(cover.tobytes())
-            if key not in known:
-                known[key] = max(0, self.writer.capacity(cover) - overhead)
-            return known[key]
-
         return ContentsRequest(
             task=self.task,
             source=self.source,
             options=self.options,
-            capacity=capacity,
+            capacity=lambda cover: max(0, self.writer.capacity(cover) - overhead),
             embed_psnr=self.writer.embed_psnr,
             limit=self.writer.limit,
             arrives_exact=self.writer.arrives_exact,
@@ -146,6 +136,7 @@ def open_file_job(
     # One frame at a time, so that clips of any length fit into memory.
     source = open_source(chosen, paths, chosen.pictures_per_group(paths) or 1, options)
     check_total_size(source)
+    check_files(source, options)
     return FileJob(chosen, engine, writer, source, options, listener, guessed=task is None)
 
 
@@ -211,13 +202,14 @@ def embed_files(job: FileJob, output: Path, *, overwrite: bool) -> EmbedReport:
 
 
 def estimate_files(job: FileJob) -> Estimate:
-    """What :func:`embed_files` would write: everything is made, but not kept."""
+    """What :func:`embed_files` would write: everything is made and measured, but not kept."""
+    job = replace(job, options=replace(job.options, verify=True))
     with scratch_folder() as folder:
         report = embed_files(job, folder / "dry.png", overwrite=False)
     return Estimate(
         task=report.task,
         model=report.model,
-        images=job.source.images,
+        images=report.images,
         width=report.width,
         height=report.height,
         embeddings=report.embeddings,
@@ -228,6 +220,10 @@ def estimate_files(job: FileJob) -> Estimate:
         restored_psnr=report.restored_psnr or 0.0,
         notes=report.notes,
         guessed=job.guessed,
+        embedding=report.embedding,
+        restored=report.restored,
+        carried=report.carried,
+        survived=report.survived,
     )
 
 
@@ -239,7 +235,7 @@ def write_files(job: FileJob, path: Path) -> WrittenFiles:
         MediaError: an input cannot be read.
     """
     carried: list[CarriedFile] = []
-    notes: dict[str, None] = dict.fromkeys(job.source.notes)
+    notes = dict.fromkeys(each for each in job.source.notes if each not in job.source.fitting_notes)
     headers: list[Header] = []
     png: PngWriter | None = None
     with open(path, "w+b") as file:
@@ -347,4 +343,4 @@ def _outer_header(job: FileJob, description: Header, cover: Pixels) -> Header:
     if not job.options.password:
         kept = {"sources", "fps", "frames"}
         fields |= description.model_dump(include=kept, exclude_none=True)
-    return Header.model_validate(fields)
+    return Header.for_writing(**fields)

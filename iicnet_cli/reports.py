@@ -93,6 +93,10 @@ class PictureQuality:
         return self.psnr >= EXACT_PSNR
 
 
+def _mean_psnr(pictures: tuple[PictureQuality, ...]) -> float | None:
+    return fmean(picture.psnr for picture in pictures) if pictures else None
+
+
 @dataclass(frozen=True)
 class CarriedFile:
     """A file that an embedding carries.
@@ -161,13 +165,12 @@ class EmbedReport:
     @property
     def restored_psnr(self) -> float | None:
         """Mean PSNR in dB of all restored pictures, the reference included, as in the paper."""
-        return fmean(p.psnr for p in self.restored) if self.restored else None
+        return _mean_psnr(self.restored)
 
     @property
     def hidden_psnr(self) -> float | None:
         """Mean PSNR in dB of the restored pictures without the reference."""
-        hidden = self.restored[1:]
-        return fmean(p.psnr for p in hidden) if hidden else None
+        return _mean_psnr(self.restored[1:])
 
 
 @dataclass(frozen=True)
@@ -200,10 +203,12 @@ class RestoreReport:
 class Estimate:
     """What :meth:`Converter.embed` would write, estimated from small windows of the first group.
 
+    Of engines that carry files everything is made, so all of it is known.
+
     Attributes:
         task: name of the task.
         model: name of the checkpoint.
-        images: pictures in a group.
+        images: pictures (photos, frames) that it will hold; ``None`` if not known beforehand.
         width: of the restored pictures, in pixels.
         height: of the restored pictures, in pixels.
         embeddings: PNG frames, one for each group; ``None`` if not known beforehand.
@@ -215,11 +220,15 @@ class Estimate:
         restored_psnr: in dB, mean over all pictures, before any search.
         notes: what is changed while reading the inputs, and what cannot be embedded, in words.
         guessed: whether the task was guessed from the inputs.
+        embedding: as of :class:`EmbedReport`, where it is known.
+        restored: likewise.
+        carried: likewise.
+        survived: likewise.
     """
 
     task: str
     model: str
-    images: int
+    images: int | None
     width: int
     height: int
     embeddings: int | None
@@ -230,3 +239,12 @@ class Estimate:
     restored_psnr: float
     notes: tuple[str, ...] = ()
     guessed: bool = False
+    embedding: PictureQuality | None = None
+    restored: tuple[PictureQuality, ...] = ()
+    carried: tuple[CarriedFile, ...] = ()
+    survived: tuple[str, ...] = ()
+
+    @property
+    def hidden_psnr(self) -> float | None:
+        """As of :class:`EmbedReport`, where it is known."""
+        return _mean_psnr(self.restored[1:])

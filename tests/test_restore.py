@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageSequence
 from PIL.PngImagePlugin import PngInfo
 
-from iicnet_cli.container.png_reader import read_header
+from iicnet_cli.container.embedding_file import read_header
 from iicnet_cli.errors import ExitCode
 from iicnet_cli.payload.mark_pixels import read_mark, write_mark
 from tests.helpers import QUICK, Run, alike, change_header, done, pixels, save, strip

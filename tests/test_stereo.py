@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iicnet_cli.container.png_reader import read_header
+from iicnet_cli.container.embedding_file import read_header
 from iicnet_cli.media.stereo_layouts import anaglyph, join, split
 from iicnet_cli.media.video_reader import open_frames, probe
 from iicnet_cli.media.video_writer import open_writer

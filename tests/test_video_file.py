@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from iicnet_cli.container.png_reader import read_header
+from iicnet_cli.container.embedding_file import read_header
 from iicnet_cli.errors import MediaError, UsageError
 from iicnet_cli.media.video_reader import open_frames, probe
 from iicnet_cli.pictures.arrays import Pixels

@@ -130,10 +130,11 @@ def restore(
     NAME-restored.png for one photo, the folder NAME-restored for several.
 
     A picture of another --for than edits carries files, which are written as they are: a clip as
-    it was encoded (.webm), original photos byte for byte, attachments beside them. A clip is
-    converted if -o has another suffix. If the picture was altered more than it survives, nothing
-    is written; of an animated PNG, the pictures that are intact are restored. What was made to
-    survive JPEG is restored from a JPEG or WebP, too.
+    it was encoded (.webm), original photos byte for byte, attachments in the same folder, or in
+    NAME-attachments beside a single file. A clip is converted if -o has another suffix. If the
+    picture was altered more than it survives, nothing is written; of an animated PNG, the pictures
+    that are intact are restored. What was made to survive JPEG is restored from a JPEG or WebP,
+    too.
     """
     sharing = Sharing(jobs, shard, skip_existing, on)
     sources = expand_patterns(sources)

@@ -13,6 +13,7 @@ from pathlib import Path
 from iicnet_cli.contents.part import (
     ContentsRequest,
     Part,
+    attached_files,
     describe,
     read_files,
     size_of,
@@ -43,13 +44,10 @@ def photo_part(request: ContentsRequest) -> Part:
             raise AssertionError("photos make one group")
         description = describe(request, groups.description)
     fixed = [description_file(description)]
-    fixed += read_files(Role.ATTACHMENT, list(request.options.attachments))
     cover, notes = request.cover_of(pictures[0]), request.cover_notes(pictures[0])
     request.check_cover(cover)
     room = request.capacity(cover)
-    if size_of(fixed) > room:
-        what = "the attachments" if request.options.attachments else "the names of the pictures"
-        raise request.missing_error(size_of(fixed) - room, what)
+    fixed += attached_files(request, fixed, room)
     originals = _all_originals(request, fixed, room)
     if originals is not None:
         exact = f"all {len(originals)} files are carried" if len(originals) > 1 else "carried"
@@ -224,7 +222,7 @@ class _Allocation:
             return _Candidate(None, self._request.embed_psnr)
         still = self._encoders[i].best(budget)
         if still is None:
-            raise self._request.missing_error(1, "the pictures")
+            raise self._request.missing_error(None, "the pictures")
         return self._coded(i, still.data, still.suffix, still.psnr)
 
     def _overhead(self, i: int) -> int:

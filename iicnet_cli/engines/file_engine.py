@@ -16,11 +16,16 @@ An engine is a package beside this file and one row in ``engines.FILE_ENGINES``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Protocol
+from collections.abc import Callable
+from typing import ClassVar, Generic, Protocol, TypeVar
+
+import numpy as np
 
 from iicnet_cli.engines.base import Alteration
 from iicnet_cli.errors import UsageError
 from iicnet_cli.pictures.arrays import Pixels
+
+T = TypeVar("T")
 
 
 class Channel(Protocol):
@@ -37,8 +42,29 @@ class Channel(Protocol):
         """The picture (H, W) or (H, W, 3) uint8 as it arrives, (H, W, 3)."""
 
 
+class LastCover(Generic[T]):
+    """What was found out about the cover that was asked for last, for finding it out takes long.
+
+    Args:
+        find_out: does so for a cover (H, W, 3) or (H, W) uint8, which nobody changes afterwards.
+    """
+
+    def __init__(self, find_out: Callable[[Pixels], T]) -> None:
+        self._find_out = find_out
+        self._last: tuple[Pixels, T] | None = None
+
+    def __call__(self, cover: Pixels) -> T:
+        """What is known of a cover."""
+        if self._last is None or not np.array_equal(self._last[0], cover):
+            self._last = cover, self._find_out(cover)
+        return self._last[1]
+
+
 class FileWriter(ABC):
     """Hides bytes in covers that go to one destination.
+
+    It is asked about one cover after the other, about each several times: it remembers the last
+    one (:class:`LastCover`).
 
     Attributes:
         embed_psnr: PSNR in dB that embeddings are held at, or that is to be expected of them.

@@ -57,6 +57,7 @@ class StereoClipSource(ClipSource):
             )
         super().__init__(options)
         self._inputs = inputs
+        self.source_names = [path.name for path in inputs]
         self._use_files(inputs)
         self._layout = options.layout
         with ExitStack() as stack:

@@ -10,6 +10,7 @@ import numpy as np
 from iicnet_cli.container.header import Header, Source
 from iicnet_cli.errors import UsageError
 from iicnet_cli.media.files import named_after
+from iicnet_cli.media.frame_source import FrameSource
 from iicnet_cli.media.suffixes import VIDEO_SUFFIXES
 from iicnet_cli.media.video_reader import open_frames
 from iicnet_cli.options import EmbedOptions, RestoreOptions
@@ -45,6 +46,7 @@ class VideoSource(ClipSource):
         with self._open(clip) as frames:
             info = frames.info
             self._use_facts_of([frames])
+            self.source_names = self._names_of_files(frames)
             self.images = images or sum(1 for _ in frames)
         self.names = [f"frame {i + 1} of {self.images}" for i in reference_first(self.images)]
         self.width, self.height = info.width, info.height
@@ -61,10 +63,9 @@ class VideoSource(ClipSource):
                 if len(pending) == self.images:
                     yield Group(np.stack([pending[i] for i in order]), self.images)
                     pending = []
-            first_file = self._clip if isinstance(self._clip, Path) else self._clip[0]
             sources = [
                 Source(name=name, width=self.width, height=self.height)
-                for name in frames.names or [first_file.name]
+                for name in self._names_of_files(frames)
             ]
             description = self._description([frames], sources)
         if pending:
@@ -72,6 +73,11 @@ class VideoSource(ClipSource):
             pending += [pending[-1]] * (self.images - valid)
             yield Group(np.stack([pending[i] for i in order]), valid)
         return description
+
+    def _names_of_files(self, frames: FrameSource) -> Sequence[str]:
+        """The stills that are the frames, or else the clip."""
+        first_file = self._clip if isinstance(self._clip, Path) else self._clip[0]
+        return frames.names or [first_file.name]
 
     def _expected_groups(self, frames: int | None) -> int | None:
         """Number of groups for the progress bar; the exact one is known after reading the clip."""

@@ -68,10 +68,6 @@ class PreparedCover:
         cover = LatticeCover.of(pixels, profile.lattice)
         return cls(cover, measure(cover, hardest_channels(profile.lattice.quality)), profile)
 
-    def is_of(self, pixels: Pixels) -> bool:
-        """Whether this is the same cover."""
-        return np.array_equal(pixels, self.cover.pixels)
-
     @property
     def capacity(self) -> int:
         """Bytes, at least 0."""

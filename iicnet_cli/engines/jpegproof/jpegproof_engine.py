@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from iicnet_cli.engines.base import Alteration
-from iicnet_cli.engines.file_engine import FileEngine, FileWriter
+from iicnet_cli.engines.file_engine import FileEngine, FileWriter, LastCover
 from iicnet_cli.engines.jpegproof import jpeg_channel
 from iicnet_cli.engines.jpegproof.jpeg_files import encode_jpeg
 from iicnet_cli.engines.jpegproof.profiles import LATTICES, Profile, find_profile
@@ -44,10 +44,7 @@ class JpegProofEngine(FileEngine):
 
 
 class JpegProofWriter(FileWriter):
-    """Writes pictures that survive what a profile says.
-
-    It remembers the cover that it saw last, for measuring what that holds takes most of the time.
-    """
+    """Writes pictures that survive what a profile says."""
 
     embed_psnr = EXPECTED_PSNR
     arrives_exact = False
@@ -58,18 +55,13 @@ class JpegProofWriter(FileWriter):
         self.limit = f"for {profile.name}"
         self.longest_side = profile.longest_side
         self.channels = hardest_channels(profile.lattice.quality)
-        self._prepared: jpeg_channel.PreparedCover | None = None
+        self._prepared = LastCover(lambda cover: jpeg_channel.PreparedCover.of(cover, profile))
 
     def capacity(self, cover: Pixels) -> int:
-        return self._prepare(cover).capacity
+        return self._prepared(cover).capacity
 
     def write(self, cover: Pixels, data: bytes) -> Pixels:
-        return self._prepare(cover).write(data)
+        return self._prepared(cover).write(data)
 
     def encode_jpeg(self, embedding: Pixels) -> bytes:
         return encode_jpeg(embedding, self._profile.lattice)
-
-    def _prepare(self, cover: Pixels) -> jpeg_channel.PreparedCover:
-        if self._prepared is None or not self._prepared.is_of(cover):
-            self._prepared = jpeg_channel.PreparedCover.of(cover, self._profile)
-        return self._prepared
