@@ -253,8 +253,8 @@ class Converter:
             chosen = task_named(header.task)
             engine = self._engine(identity.request)
             _check_layout(chosen, options)
-            notes: list[str] = []
-            altered = check_integrity(reader, header, engine.images_per_group, notes)
+            integrity = check_integrity(reader, header, engine.images_per_group)
+            notes = list(integrity.notes)
             target = _restore_target(source, output, folder, chosen, header)
             with closing(self._restored_groups(reader, header, engine, notes)) as groups:
                 delivered = chosen.deliver(
@@ -266,7 +266,8 @@ class Converter:
             task=chosen.name,
             model=engine.model,
             images=delivered.pictures,
-            altered=altered,
+            altered=integrity.altered,
+            missing=integrity.missing,
             found_by=identity.found_by,
             seconds=time.monotonic() - began,
         )

@@ -14,7 +14,8 @@ import numpy as np
 from iicnet_cli.container.header import Header, Source
 from iicnet_cli.contents.part import ALL_FRAMES, LEFT_OUT
 from iicnet_cli.errors import DamagedError, IICNetError, OutputExistsError
-from iicnet_cli.media.clip_packets import add_sound, has_sound, join_clips
+from iicnet_cli.media.clip_packets import add_sound, join_clips
+from iicnet_cli.media.clip_probe import has_sound
 from iicnet_cli.media.files import filling_folder, names_folder, replacing
 from iicnet_cli.media.stills import read_still, resize, write_still
 from iicnet_cli.media.video_reader import open_frames

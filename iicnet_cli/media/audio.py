@@ -44,8 +44,8 @@ def extract_audio(
     clip = find_clip(source)
     if not isinstance(clip, VideoFile):
         return None
-    codec = clip.stream.audio_codec
-    FrameSelection(start, end).check(clip.stream.duration)
+    codec = clip.facts.audio_codec
+    FrameSelection(start, end).check(clip.facts.duration)
     if codec is None:
         return None
     reading = _reading_options(clip, start, end)
@@ -84,7 +84,7 @@ def encode_audio(
         MediaError: ffmpeg fails.
     """
     clip = find_clip(source)
-    if not isinstance(clip, VideoFile) or clip.stream.audio_codec is None:
+    if not isinstance(clip, VideoFile) or clip.facts.audio_codec is None:
         return False
     reading = _reading_options(clip, start, start + seconds)
     if not _has_packets(reading):
