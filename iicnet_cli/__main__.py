@@ -5,10 +5,9 @@ Loading this module loads next to nothing and answers Ctrl-C at once, before the
 
 from __future__ import annotations
 
-import os
-
-# signal itself loads enum and more, which takes ten times as long as all of the rest here.
+# signal itself loads enum, which takes longer than all of the rest here.
 import _signal  # type: ignore[import-not-found]
+import os
 
 _INTERRUPTED = 130
 """The exit status of a program that Ctrl-C has ended."""

@@ -195,9 +195,10 @@ def test_the_transparent_colour_of_a_deep_picture_is_exact(tmp_path: Path) -> No
     values[:, 4:] = (0x1235, 0xABCD, 0x00FF)  # the same high bytes as the transparent one
     path = deep_png(tmp_path / "a.png", values, (0x1234, 0xABCD, 0x00FF))
     still = read_still(path, background=(0, 255, 0))
-    assert still.pixels[0].tolist() == [[0, 255, 0]] * 2 + [[0x12, 0xAB, 1]] * 2 + [
-        [0x12, 0xAB, 0]
-    ] * 2
+    assert (
+        still.pixels[0].tolist()
+        == [[0, 255, 0]] * 2 + [[0x12, 0xAB, 1]] * 2 + [[0x12, 0xAB, 0]] * 2
+    )
     assert still.notes == (
         "16-bit values scaled to 8 bits",
         "transparency composited on #00ff00",
@@ -208,7 +209,6 @@ def test_the_transparent_colour_of_a_deep_picture_is_exact(tmp_path: Path) -> No
     opaque = deep_png(tmp_path / "b.png", values, (0x1234, 0xABCD, 0x0101))
     assert not has_alpha(opaque)
     assert "transparency" not in " ".join(read_still(opaque).notes)
-
 
 
 @pytest.mark.parametrize("bits", [8, 16])

@@ -1,4 +1,4 @@
-"""What is known about a clip before its frames are decoded: its streams, packets and their times."""
+"""What is known of a clip before its frames are decoded: streams, packets and their times."""
 
 from __future__ import annotations
 
@@ -248,8 +248,12 @@ def _stream(facts: dict[str, Any], name: str) -> VideoStream:
 
 
 def _packets(facts: dict[str, Any]) -> Packets:
-    lists = (tuple(facts[key]) for key in ("starts", "durations", "sizes"))
-    return Packets(*lists, Fraction(*facts["time_base"]))
+    return Packets(
+        starts=tuple(facts["starts"]),
+        durations=tuple(facts["durations"]),
+        sizes=tuple(facts["sizes"]),
+        time_base=Fraction(*facts["time_base"]),
+    )
 
 
 def _times(packets: Packets) -> PacketTimes | None:

@@ -180,7 +180,7 @@ def _low_bytes(image: Image.Image) -> Pixels:
     file.seek(0)
     other = Image.open(file, formats=("PNG",))
     # As if the bytes came in the other order.
-    other.tile = [tile._replace(args="RGB;16L") for tile in other.tile]  # type: ignore[attr-defined]
+    other.tile = [tile._replace(args="RGB;16L") for tile in other.tile]
     low_bytes = np.array(other)
     file.seek(position)
     return low_bytes

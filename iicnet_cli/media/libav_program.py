@@ -47,7 +47,7 @@ def describe(request: Facts) -> Facts:
     limits = {"max_pixels": str(request["most_pixels"])}
     # Metadata in any encoding must not hide a clip; from version 19 on PyAV sees to that itself.
     is_strict = int(av.__version__.split(".")[0]) < 19
-    decoding = {"metadata_errors": "replace"} if is_strict else {}
+    decoding: Facts = {"metadata_errors": "replace"} if is_strict else {}
     try:
         with av.open(
             request["url"],
@@ -180,7 +180,7 @@ def _until_damage(packets: Any) -> Any:
 def _list_packets(stream: Any, packets: Any, *, only_shown: bool) -> Facts:
     """Times, durations and sizes of packets from the first keyframe on.
 
-    Packets that are not shown are decoded for others only, such as those before an edit list starts.
+    Packets that are not shown are decoded for others, such as those before an edit list starts.
     """
     starts, durations, sizes = [], [], []
     has_begun = False

@@ -12,8 +12,8 @@ import numpy as np
 
 from iicnet_cli.container.header import Header, Source
 from iicnet_cli.errors import DamagedError, MediaError, UsageError
-from iicnet_cli.media.frame_source import FrameSource
 from iicnet_cli.media.files import check_target, filling_folder, named_after, names_folder
+from iicnet_cli.media.frame_source import FrameSource
 from iicnet_cli.media.stereo_formats import is_stereo, read_pair, write_pair
 from iicnet_cli.media.stereo_layouts import LAYOUTS, anaglyph, join, split
 from iicnet_cli.media.stills import read_still

@@ -87,7 +87,6 @@ class VideoSource(ClipSource):
             frames = min(frames, options.frames)
         return -(-frames // self.images)
 
-
     def _notes_of(self, clips: Sequence[FrameSource]) -> list[str]:
         notes = super()._notes_of(clips)
         if (layout := clips[0].info.stereo) is None:
