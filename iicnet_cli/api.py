@@ -229,8 +229,7 @@ class Converter:
             source: the PNG, or the JPEG or WebP that became of it.
             output: file or folder, as the task takes it; by default named after the PNG.
             folder: where the default output goes; beside the PNG by default.
-            task: overrides what the file says.
-            model: name or folder of a checkpoint; overrides what the file says.
+            task, model: override what the file says; a model is the name or folder of a checkpoint.
             options: how to write the outputs.
             overwrite: replace existing outputs.
 

@@ -133,6 +133,22 @@ def test_a_reader_that_is_killed_is_one_line(
     assert "\n" not in str(caught.value)
 
 
+def test_a_frozen_program_reads_in_process(
+    sample_clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.mp4").write_bytes((sample_clips / "turned.mp4").read_bytes())
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(sys, "executable", "false")
+    assert read_clip_facts(tmp_path / "a.mp4") == read_clip_facts(sample_clips / "turned.mp4")
+
+
+def test_files_of_other_kinds_are_refused_in_few_words(sample_clips: Path, tmp_path: Path) -> None:
+    script = tmp_path / "a.mkv"
+    script.write_text(f"ffconcat version 1.0\nfile '{sample_clips / 'plain.mp4'}'\n")
+    with pytest.raises(MediaError, match=r"a\.mkv: not a clip .*of this kind are not read"):
+        read_clip_facts(script)
+
+
 def test_libav_is_loaded_by_the_reading_process_only(sample_clips: Path) -> None:
     program = (
         "import sys\n"

@@ -231,7 +231,8 @@ def _ask(path: Path, byte_range: ByteRange | None, listed: Kind | None) -> dict[
 def _stream(facts: dict[str, Any], name: str) -> VideoStream:
     width, height = facts["width"], facts["height"]
     if not width or not height:
-        raise MediaError(f"{name}: its picture size is unknown, or its codec")
+        limit = max_pixels_text()
+        raise MediaError(f"{name}: its codec is unknown, or its size is unknown or above {limit}")
     if width * height > max_pixels():
         raise MediaError(
             f"{name}: {width}x{height} is more than {max_pixels_text()}",

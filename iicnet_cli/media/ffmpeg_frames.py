@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import re
 import threading
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import IO
 
@@ -91,10 +92,7 @@ def decode_frames(
         if process.returncode or not count:
             why = log.errors[-1] if log.errors else "it has no frames here"
             raise MediaError(f"{name}: cannot be decoded ({ffmpeg.reason(why)})")
-        if log.errors:
-            notes.append(f"damaged in places ({ffmpeg.reason(log.errors[-1])})")
-        if log.other_size is not None:
-            notes.append(f"its frames become {log.other_size}; they are scaled to the first one's")
+        notes.extend(log.notes())
     finally:
         atexit.unregister(end)
         end()
@@ -130,6 +128,13 @@ class _LogReader(threading.Thread):
                 size = re.search(r", (\d+x\d+)\b", line)
                 if size and size[1] != self._stored_size and self.other_size is None:
                     self.other_size = size[1]
+
+    def notes(self) -> Iterator[str]:
+        """What is to be noted after the end."""
+        if self.errors:
+            yield f"damaged in places ({ffmpeg.reason(self.errors[-1])})"
+        if self.other_size is not None:
+            yield f"its frames become {self.other_size}; they are scaled to the first one's"
 
 
 def _read_frame(stream: IO[bytes], name: str) -> tuple[float | None, Pixels] | None:

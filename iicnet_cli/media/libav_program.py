@@ -59,7 +59,9 @@ def describe(request: Facts) -> Facts:
             return _describe_container(container, request["packets"], limits)
     except Exception as error:
         log = getattr(error, "log", None)
-        return {"error": str(log[2] if log else getattr(error, "strerror", None) or error).strip()}
+        reason = str(log[2] if log else getattr(error, "strerror", None) or error).strip()
+        is_refused = "not on whitelist" in reason
+        return {"error": "files of this kind are not read" if is_refused else reason}
 
 
 def _describe_container(container: Any, listed: str | None, limits: dict[str, str]) -> Facts:
@@ -152,11 +154,12 @@ def _read_packets(
 
     def watched() -> Any:
         for number, packet in enumerate(_until_damage(container.demux(stream))):
-            if not found and context is not None and number < _MOST_DECODED_PACKETS:
+            is_looking = not found and context is not None and number < _MOST_DECODED_PACKETS
+            if is_looking:
                 found.extend(_decode(packet))
-            yield packet
-            if found and not to_the_end:
+            elif not to_the_end:
                 return
+            yield packet
 
     packets = _list_packets(stream, watched(), only_shown=True)
     return (found[0] if found else None), packets if to_the_end else None
