@@ -77,6 +77,13 @@ def test_declared_stereo_layouts_are_read(
     assert read_clip_facts(path).stream.stereo == expected
 
 
+def test_a_stereo_layout_inside_the_coded_stream_is_read(tmp_path: Path) -> None:
+    for packing, expected in ((3, "side-by-side"), (4, "top-bottom"), (5, "in turn")):
+        options = ("-x264opts", f"frame-packing={packing}")
+        path = run_ffmpeg(tmp_path / f"{packing}.ts", *moving_pattern(0.2), *H264, *options)
+        assert read_clip_facts(path).stream.stereo == expected
+
+
 def test_files_without_a_picture_are_refused(tmp_path: Path) -> None:
     sound = run_ffmpeg(tmp_path / "sound.wav", *tone(0.2))
     with pytest.raises(MediaError, match=r"sound\.wav: has no video stream"):
