@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from iicnet_cli.errors import MediaError
-from iicnet_cli.media import ffmpeg
+from iicnet_cli.media import ffmpeg, libav_program
 from iicnet_cli.media.ffmpeg import ByteRange
-from iicnet_cli.media.libav_program import describe
 from iicnet_cli.media.stereo_layouts import LAYOUTS
 from iicnet_cli.pictures.limits import max_pixels, max_pixels_text
 
@@ -209,11 +208,10 @@ def _ask(path: Path, byte_range: ByteRange | None, listed: Kind | None) -> dict[
         "packets": listed,
     }
     if getattr(sys, "frozen", False):  # a frozen program has no interpreter to start
-        facts = describe(request)
+        facts = libav_program.describe(request)
     else:
-        program = "from iicnet_cli.media.libav_program import serve; serve()"
         done = subprocess.run(
-            [sys.executable, "-P", "-c", program],
+            [sys.executable, "-P", libav_program.__file__],
             input=json.dumps(request),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
