@@ -229,8 +229,7 @@ class Converter:
             source: the PNG, or the JPEG or WebP that became of it.
             output: file or folder, as the task takes it; by default named after the PNG.
             folder: where the default output goes; beside the PNG by default.
-            task: overrides what the file says.
-            model: name or folder of a checkpoint; overrides what the file says.
+            task, model: override what the file says; a model is the name or folder of a checkpoint.
             options: how to write the outputs.
             overwrite: replace existing outputs.
 
@@ -253,8 +252,8 @@ class Converter:
             chosen = task_named(header.task)
             engine = self._engine(identity.request)
             _check_layout(chosen, options)
-            notes: list[str] = []
-            altered = check_integrity(reader, header, engine.images_per_group, notes)
+            integrity = check_integrity(reader, header, engine.images_per_group)
+            notes = list(integrity.notes)
             target = _restore_target(source, output, folder, chosen, header)
             with closing(self._restored_groups(reader, header, engine, notes)) as groups:
                 delivered = chosen.deliver(
@@ -266,7 +265,8 @@ class Converter:
             task=chosen.name,
             model=engine.model,
             images=delivered.pictures,
-            altered=altered,
+            altered=integrity.altered,
+            missing=integrity.missing,
             found_by=identity.found_by,
             seconds=time.monotonic() - began,
         )

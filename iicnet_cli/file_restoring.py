@@ -64,6 +64,7 @@ def restore_files(
         model=engine.name,
         images=delivered.pictures,
         altered=bool(found.damaged or contents.missing_frames),
+        missing=bool(contents.missing_frames and not found.damaged),
         found_by="header" if reader.header is not None else "mark",
         seconds=time.monotonic() - began,
         notes=(*delivered.notes, *found.notes),

@@ -187,6 +187,7 @@ class RestoreReport:
         found_by: ``header``, ``mark`` or ``request``.
         seconds: time taken.
         notes: what could not be restored, or not be kept in the outputs, in words.
+        missing: whether pictures of the PNG are missing; ``altered`` is True then.
     """
 
     outputs: tuple[Path, ...]
@@ -197,6 +198,7 @@ class RestoreReport:
     found_by: str
     seconds: float
     notes: tuple[str, ...] = ()
+    missing: bool = False
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,7 @@ def test_sound_in_many_parts_does_not_drift(sample_clips: Path, tmp_path: Path) 
     for suffix in (".webm", ".mkv", ".mp4"):
         target = tmp_path / f"whole{suffix}"
         contents.deliver(target, overwrite=False, options=RestoreOptions())
-        seconds = sum(packet.duration for packet in packets_of(target, "a"))
+        seconds = sum(packet.duration for packet in packets_of(target, "audio"))
         assert float(seconds) == pytest.approx(12 / 24, abs=0.03)
         assert len(packets_of(target)) == 12
 

@@ -15,7 +15,7 @@ from iicnet_cli.engines import DESTINATIONS, engine_for
 from iicnet_cli.engines.jpegproof.profiles import SERVICES
 from iicnet_cli.errors import UsageError
 from iicnet_cli.media import ffmpeg
-from iicnet_cli.media.clip_packets import has_sound
+from iicnet_cli.media.clip_probe import has_sound
 from iicnet_cli.pictures.metrics import psnr
 from tests.helpers import Run, done, frames_of, pixels, save, strip, write_clip
 from tests.samples import moving, natural

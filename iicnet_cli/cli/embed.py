@@ -218,7 +218,8 @@ def embed(
     video: a clip, an animation, a motion photo, or a folder or quoted pattern of frames. If it has
     more frames than fit, the PNG is animated. It shows the middle frame of each group.
 
-    stereo: the left view, which shows, and the right one; or one MPO or JPS; or one and --layout.
+    stereo: the left view, which shows, and the right one; or one MPO or JPS; or one and --layout,
+    which a clip may say itself.
 
     dual: normal view (which shows) and zoomed view, of any sizes; or one large photo and --zoom.
 

@@ -226,8 +226,8 @@ class _RestoreRun:
             if outcome.report is not None:
                 return self._present(outcome.report, outcome.job, named)
             print_skipped(outcome, as_json=style.as_json, quiet=style.quiet)
-            is_altered = bool(outcome.record and outcome.record.get("altered"))
-            return _say_altered(outcome.job.source) if is_altered else ExitCode.OK
+            record = outcome.record or {}
+            return _say_altered(outcome.job.source, record.get("altered"), record.get("missing"))
 
         run_batch(jobs, self.settings, sharing, style, present)
 
@@ -269,16 +269,23 @@ class _RestoreRun:
             print_json(named | job.record(report))
         else:
             _print_report(report, quiet=self.style.quiet)
-        return _say_altered(job.source) if report.altered else ExitCode.OK
+        return _say_altered(job.source, report.altered, report.missing)
 
 
-def _say_altered(source: Path) -> ExitCode:
-    say_error(
-        f"{source}: the pixels were altered after embedding; what was restored is less faithful, "
-        "or wrong or missing where they were",
-        "re-encoded or edited? restore from the original PNG",
-    )
-    return ExitCode.NOT_EMBEDDING
+def _say_altered(source: Path, altered: bool | None, missing: bool | None) -> ExitCode:
+    """Say in one line that a PNG is not what was written, if it is not."""
+    if missing:
+        say_error(
+            f"{source}: pictures of the PNG are missing; what the others hold was restored",
+            "optimised, or edited? restore from the original PNG",
+        )
+    elif altered:
+        say_error(
+            f"{source}: the pixels were altered after embedding; what was restored is less "
+            "faithful, or wrong or missing where they were",
+            "re-encoded or edited? restore from the original PNG",
+        )
+    return ExitCode.NOT_EMBEDDING if altered else ExitCode.OK
 
 
 def _print_report(report: RestoreReport, *, quiet: bool) -> None:

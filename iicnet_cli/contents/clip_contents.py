@@ -374,7 +374,7 @@ class _ClipEncoder:
             rate = _sound_rate(8 * room / (end - begin))
             seconds = self._time_of(len(self._survey.sizes))
             has_sound = self._request.source.write_sound(whole, 0.0, seconds, rate)
-            self._sound_packets = packets_of(whole, "a") if has_sound else ()
+            self._sound_packets = packets_of(whole, "audio") if has_sound else ()
         ends = list(accumulate(float(packet.duration) for packet in self._sound_packets))
         first = bisect_left(ends, begin)
         is_last = start + frames == len(self._survey.sizes)

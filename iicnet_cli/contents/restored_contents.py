@@ -15,7 +15,8 @@ from iicnet_cli.container.header import Header, Source
 from iicnet_cli.contents.part import ALL_FRAMES, LEFT_OUT
 from iicnet_cli.errors import DamagedError, IICNetError, MediaError, OutputExistsError
 from iicnet_cli.media.audio import USUAL_LAYOUTS, extract_audio
-from iicnet_cli.media.clip_packets import add_sound, has_sound, join_clips
+from iicnet_cli.media.clip_packets import add_sound, join_clips
+from iicnet_cli.media.clip_probe import has_sound
 from iicnet_cli.media.files import filling_folder, named_after, names_folder, replacing
 from iicnet_cli.media.motion_photo import is_motion_photo
 from iicnet_cli.media.stills import read_still, resize, write_still

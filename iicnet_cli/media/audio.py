@@ -48,8 +48,8 @@ def extract_audio(
     clip = find_clip(source)
     if not isinstance(clip, VideoFile):
         return None
-    codec = clip.stream.audio_codec
-    FrameSelection(start, end).check(clip.stream.duration)
+    codec = clip.facts.audio_codec
+    FrameSelection(start, end).check(clip.facts.duration)
     if codec is None:
         return None
     reading = _reading_options(clip, start, end)
@@ -88,7 +88,7 @@ def encode_audio(
         MediaError: ffmpeg fails.
     """
     clip = find_clip(source)
-    if not isinstance(clip, VideoFile) or clip.stream.audio_codec is None:
+    if not isinstance(clip, VideoFile) or clip.facts.audio_codec is None:
         return False
     reading = _reading_options(clip, start, start + seconds)
     if not _has_packets(reading):

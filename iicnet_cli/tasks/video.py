@@ -11,6 +11,7 @@ from iicnet_cli.container.header import Header, Source
 from iicnet_cli.errors import UsageError
 from iicnet_cli.media.files import named_after
 from iicnet_cli.media.frame_source import FrameSource
+from iicnet_cli.media.stereo_layouts import LAYOUTS
 from iicnet_cli.media.suffixes import VIDEO_SUFFIXES
 from iicnet_cli.media.video_reader import open_frames
 from iicnet_cli.options import EmbedOptions, RestoreOptions
@@ -90,6 +91,13 @@ class VideoSource(ClipSource):
         if options.frames is not None:
             frames = min(frames, options.frames)
         return -(-frames // self.images)
+
+    def _notes_of(self, clips: Sequence[FrameSource]) -> list[str]:
+        notes = super()._notes_of(clips)
+        if (layout := clips[0].info.stereo) is None:
+            return notes
+        what_to_do = "; --task stereo keeps them apart" if layout in LAYOUTS else ""
+        return [*notes, f"a stereo clip, says the file: its views lie {layout}{what_to_do}"]
 
 
 class VideoTask(Task):
