@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -18,13 +18,20 @@ from iicnet_cli.container.header import Header
 from iicnet_cli.contents.restored_contents import RestoredContents
 from iicnet_cli.engines.file_engine import FileEngine
 from iicnet_cli.errors import ContainerError, DamagedError, UnsupportedVersionError, UsageError
+from iicnet_cli.media.files import filling_folder, named_after, names_folder
+from iicnet_cli.media.stills import write_still
+from iicnet_cli.media.suffixes import STILL_SUFFIXES
 from iicnet_cli.media.temporary import scratch_folder
+from iicnet_cli.media.tiny_stills import decode_tiny
 from iicnet_cli.options import RestoreOptions
 from iicnet_cli.payload.bundle import Bundle
 from iicnet_cli.payload.embedding_reader import EmbeddingReader
 from iicnet_cli.payload.sealing import WrongPasswordError, is_sealed, unseal
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.reports import Progress, ProgressListener, RestoreReport, Stage
+
+SMALL_VERSION = "small-version"
+"""Name of the small version as a file, without its suffix."""
 
 
 def restore_files(
@@ -51,7 +58,18 @@ def restore_files(
     """
     began = time.monotonic()
     png, output, overwrite = outputs
-    with read_contents(reader, engine, options.password) as found:
+    with ExitStack() as stack:
+        try:
+            found = stack.enter_context(read_contents(reader, engine, options.password))
+        except WrongPasswordError:
+            raise
+        except DamagedError as error:
+            small = _small_version_in(reader, engine, options.password)
+            if small is None:
+                raise
+            report = _small_version_report(reader, engine, error)
+            path = _write_small_version(small, png, output, overwrite=overwrite)
+            return replace(report, outputs=(path,), seconds=time.monotonic() - began)
         contents = found.contents
         if options.layout is not None and "layout" not in contents.task.takes:
             raise UsageError(f"{contents.task.name} has no use for --layout")
@@ -68,6 +86,58 @@ def restore_files(
         seconds=time.monotonic() - began,
         notes=(*delivered.notes, *found.notes),
     )
+
+
+def _small_version_in(
+    reader: EmbeddingReader, engine: FileEngine, password: str | None
+) -> Pixels | None:
+    """The small version of what a file held, (H, W, 3), or ``None``.
+
+    Raises:
+        WrongPasswordError: a password is needed, or it is wrong.
+        DamagedError: there is one, but it is no picture.
+    """
+    data = engine.read_small_version(reader.read_frame(0))
+    if data is None:
+        return None
+    if is_sealed(data):
+        data = _unsealed(data, password)
+    return decode_tiny(data)
+
+
+def _small_version_report(
+    reader: EmbeddingReader, engine: FileEngine, error: DamagedError
+) -> RestoreReport:
+    return RestoreReport(
+        outputs=(),
+        task=reader.header.task if reader.header is not None else "",
+        model=engine.name,
+        images=1,
+        altered=True,
+        found_by="header" if reader.header is not None else "mark",
+        seconds=0,
+        notes=(f"only the small version came back: {error}",),
+        only_small_version=True,
+    )
+
+
+def _write_small_version(
+    pixels: Pixels, png: Path, output: str | PathLike[str] | None, *, overwrite: bool
+) -> Path:
+    """Write a small version where what it stands for was to go, and return the path."""
+    if output is None:
+        target = named_after(png, "-restored.png")
+    elif names_folder(Path(output)):
+        target = Path(output) / f"{SMALL_VERSION}.png"
+        with filling_folder(Path(output), overwrite=overwrite) as folder:
+            write_still(folder / target.name, pixels)
+        return target
+    else:
+        target = Path(output)
+        if target.suffix.lower() not in STILL_SUFFIXES:  # of a clip, say
+            target = target.with_suffix(".png")
+    write_still(target, pixels, overwrite=overwrite)
+    return target
 
 
 def restored_pictures(
@@ -159,11 +229,13 @@ def read_contents(
 
 
 def _open_bundle(data: bytes, password: str | None) -> Bundle:
-    if is_sealed(data):
-        if not password:
-            raise WrongPasswordError("what it carries is encrypted", hint="add --password")
-        data = unseal(data, password)
-    return Bundle.from_bytes(data)
+    return Bundle.from_bytes(_unsealed(data, password) if is_sealed(data) else data)
+
+
+def _unsealed(data: bytes, password: str | None) -> bytes:
+    if not password:
+        raise WrongPasswordError("what it carries is encrypted", hint="add --password")
+    return unseal(data, password)
 
 
 def _likely_cause(reader: EmbeddingReader, error: ContainerError | None) -> ContainerError:

@@ -10,16 +10,20 @@ import math
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from iicnet_cli.engines.jpegproof import jpeg_channel
 from iicnet_cli.engines.jpegproof.profiles import jpeg_profile
 from tests.samples import Pixels, natural
 
 Bits = NDArray[np.int64]
+
+COMPAT = Path(__file__).parent / "compat"
 
 MASK = (1 << 64) - 1
 LATTICES = ((60, 19.04, 8), (70, 19, 7), (75, 18, 5), (85, 15, 3))
@@ -67,6 +71,7 @@ class Lattice:
         self.spacings = [spacings[i] for i in self.positions]
         ratios = [limit / s for s in self.spacings]
         self.bits = [1 + (r >= math.sqrt(3)) + (r >= math.sqrt(12)) for r in ratios]
+        self.last = len(self.bits) - 1
 
     def indices(self, found: NDArray[np.float64]) -> Bits:
         """(rows, columns, positions)."""
@@ -76,6 +81,8 @@ class Lattice:
 
 @dataclass
 class Mark:
+    version: int
+    small: bool
     lattice: int
     rows: int
     columns: int
@@ -84,13 +91,20 @@ class Mark:
     group: int
 
 
-def read_mark(indices: Bits) -> Mark:
+def read_mark(indices: Bits, lattice: Lattice, version: int) -> Mark:
+    position, bit = (0, 0) if version == 1 else (lattice.last, lattice.bits[-1] - 1)
     coded = [0] * 312
     for y in range(indices.shape[0]):
         for x in range(indices.shape[1]):
-            if y % 4 == x % 4 and y % 4 > 0:
+            index = int(indices[y, x, position])
+            if y % 4 != x % 4:
+                continue
+            assert index & (1 << bit) - 1 == 0
+            if y % 4 == 0:
+                assert index >> bit & 1 == mixed(y % 512 * 512 + x % 512, 5) >> 63
+            else:
                 number = (3 * (x // 4 + 13 * (y // 4)) + y % 4 - 1) % 312
-                coded[number] = int(indices[y, x, 0]) & 1
+                coded[number] = index >> bit & 1
     register, value = 0, 0
     for step in range(96):
         wanted = coded[3 * step : 3 * step + 3]
@@ -108,9 +122,10 @@ def read_mark(indices: Bits) -> Mark:
     for bits in (4, 6, 6, 24, 12, 12, 4, 4):
         fields.append(value & (1 << bits) - 1)
         value >>= bits
-    group, rate_2, rate_1, length, columns, rows, lattice, version = fields
-    assert version == 1
-    return Mark(lattice, rows, columns, length, (rate_1, rate_2), group)
+    group, rate_2, rate_1, length, columns, rows, kind, found = fields
+    assert found == version
+    small, number = (0, kind) if version == 1 else divmod(kind, 8)
+    return Mark(version, bool(small), number, rows, columns, length, (rate_1, rate_2), group)
 
 
 @dataclass
@@ -192,8 +207,14 @@ def check(bits: list[int], m: int) -> None:
 
 
 def codewords(lattice: Lattice, mark: Mark) -> list[tuple[int, Codeword]]:
-    """All codewords and their stages."""
+    """All codewords of the payload and their stages."""
     stages = max(lattice.bits)
+
+    def is_left_out(y: int, x: int, i: int) -> bool:
+        if mark.version == 1:
+            return i == 0 and y % 4 == x % 4
+        return i == lattice.last and (mark.small or y % 4 == x % 4)
+
     cells_of = []
     for n in range(stages):
         cells = [
@@ -201,7 +222,7 @@ def codewords(lattice: Lattice, mark: Mark) -> list[tuple[int, Codeword]]:
             for y in range(mark.rows)
             for x in range(mark.columns)
             for i, bits in enumerate(lattice.bits)
-            if bits > n and (i > 0 or y % 4 != x % 4)
+            if bits > n and not is_left_out(y, x, i)
         ]
         order = sorted(range(len(cells)), key=lambda number: mixed(number, 11 + n))
         last = [cells[k] for k in order if lattice.bits[cells[k] % len(lattice.bits)] == n + 1]
@@ -222,19 +243,45 @@ def codewords(lattice: Lattice, mark: Mark) -> list[tuple[int, Codeword]]:
     return found
 
 
-def second_reader(pixels: Pixels, number: int) -> bytes:
-    lattice = Lattice(number)
-    indices = lattice.indices(coefficients(pixels))
-    mark = read_mark(indices)
-    assert (mark.lattice, mark.rows, mark.columns) == (number, *indices.shape[:2])
+def small_codewords(lattice: Lattice, mark: Mark) -> list[tuple[int, Codeword]]:
+    """Those of the small version, and its bit."""
+    cells = [
+        (y * mark.columns + x) * len(lattice.bits) + lattice.last
+        for y in range(mark.rows)
+        for x in range(mark.columns)
+        if y % 4 != x % 4
+    ]
+    cells = [cells[k] for k in sorted(range(len(cells)), key=lambda number: mixed(number, 31))]
+    k, b, bit = math.ceil(len(cells) / 200_000), 2 * len(cells) // 5, lattice.bits[-1] - 1
+    return [
+        (bit, Codeword(cells[i::k], 0, b * (i + 1) // k - b * i // k, 2)) for i in range(k)
+    ]
+
+
+def decoded(indices: Bits, found: list[tuple[int, Codeword]], seed: int) -> bytes:
+    """The message of codewords, each in one bit."""
     flat = indices.reshape(-1)
     message: list[int] = []
-    for stage, codeword in codewords(lattice, mark):
+    for stage, codeword in found:
         message += codeword.message([int(flat[cell]) >> stage & 1 for cell in codeword.cells])
-    plain = [bit ^ mixed(i, 1) >> 63 for i, bit in enumerate(message)]
-    data = np.packbits(np.array(plain, np.uint8)).tobytes()[: mark.length + 4]
+    plain = [bit ^ mixed(i, seed) >> 63 for i, bit in enumerate(message)]
+    return np.packbits(np.array(plain, np.uint8)).tobytes()
+
+
+def second_reader(pixels: Pixels, number: int, version: int = 2) -> tuple[bytes, bytes | None]:
+    """The payload, and the small version if there is one."""
+    lattice = Lattice(number)
+    indices = lattice.indices(coefficients(pixels))
+    mark = read_mark(indices, lattice, version)
+    assert (mark.lattice, mark.rows, mark.columns) == (number, *indices.shape[:2])
+    data = decoded(indices, codewords(lattice, mark), 1)[: mark.length + 4]
     assert zlib.crc32(data[:-4]) == int.from_bytes(data[-4:], "big")
-    return data[:-4]
+    if not mark.small:
+        return data[:-4], None
+    framed = decoded(indices, small_codewords(lattice, mark), 2)
+    end = 2 + int.from_bytes(framed[:2], "big")
+    assert zlib.crc32(framed[:end]) == int.from_bytes(framed[end : end + 4], "big")
+    return data[:-4], framed[2:end]
 
 
 @pytest.mark.parametrize(
@@ -245,5 +292,15 @@ def test_a_second_reader_agrees(number: int, share: float) -> None:
     # Nothing is clipped, so that every block holds what it should.
     cover = (natural(424, 416, 5) // 2 + 64).astype(np.uint8)
     prepared = jpeg_channel.PreparedCover.of(cover, jpeg_profile(LATTICES[number][0]))
-    data = np.random.default_rng(number).bytes(int(prepared.capacity * share))
-    assert second_reader(prepared.write(data), number) == data
+    data = np.random.default_rng(number).bytes(int(prepared.capacity_beside * share))
+    small = data[: prepared.small_version_capacity]
+    assert second_reader(prepared.write(data, small), number) == (data, small)
+    assert second_reader(prepared.write(data[:300]), number) == (data[:300], None)
+
+
+def test_a_second_reader_agrees_on_version_1() -> None:
+    with Image.open(COMPAT / "files-1" / "jpeg-75-png" / "embedding.png") as image:
+        pixels = np.array(image.convert("RGB"))
+    data, small = second_reader(pixels, 2, version=1)
+    assert data == jpeg_channel.read(pixels)
+    assert small is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -133,7 +134,8 @@ def restore(
     it was encoded (.webm), original photos byte for byte, attachments beside them. A clip is
     converted if -o has another suffix. If the picture was altered more than it survives, nothing
     is written; of an animated PNG, the pictures that are intact are restored. What was made to
-    survive JPEG is restored from a JPEG or WebP, too.
+    survive JPEG is restored from a JPEG or WebP, too; if too much of it is lost, its small version
+    may be left, which is written as one picture, with exit status 3.
     """
     sharing = Sharing(jobs, shard, skip_existing, on)
     sources = expand_patterns(sources)
@@ -225,8 +227,13 @@ class _RestoreRun:
             if outcome.report is not None:
                 return self._present(outcome.report, outcome.job, named)
             print_skipped(outcome, as_json=style.as_json, quiet=style.quiet)
-            is_altered = bool(outcome.record and outcome.record.get("altered"))
-            return _say_altered(outcome.job.source) if is_altered else ExitCode.OK
+            record = outcome.record or {}
+            if not record.get("altered"):
+                return ExitCode.OK
+            return _say_altered(
+                outcome.job.source,
+                record.get("notes") if record.get("only_small_version") else (),
+            )
 
         run_batch(jobs, self.settings, sharing, style, present)
 
@@ -268,10 +275,16 @@ class _RestoreRun:
             print_json(named | job.record(report))
         else:
             _print_report(report, quiet=self.style.quiet)
-        return _say_altered(job.source) if report.altered else ExitCode.OK
+        if not report.altered:
+            return ExitCode.OK
+        return _say_altered(job.source, report.notes if report.only_small_version else ())
 
 
-def _say_altered(source: Path) -> ExitCode:
+def _say_altered(source: Path, lost: Sequence[str]) -> ExitCode:
+    """Say that not everything came back, and why only a small version did, if that is so."""
+    if lost:
+        say_error(f"{source}: {'; '.join(lost)}", "restore from the original file")
+        return ExitCode.NOT_EMBEDDING
     say_error(
         f"{source}: the pixels were altered after embedding; what was restored is less faithful, "
         "or wrong or missing where they were",
@@ -286,9 +299,12 @@ def _print_report(report: RestoreReport, *, quiet: bool) -> None:
     # What carries files says everything in its pixels: nothing was lost with a header.
     if report.found_by == "mark" and report.model not in FILE_ENGINES:
         say("the header was stripped; task and model are from the mark", quiet=quiet)
-    what = counted(report.images, task_named(report.task).pictures)
+    is_small = report.only_small_version
+    what = "small version"
+    if not is_small:
+        what = counted(report.images, task_named(report.task).pictures)
     say(f"{what} restored with {report.model} in {report.seconds:.1f} s", quiet=quiet)
     for path in report.outputs:
         say(f"  {path}", quiet=quiet)
-    for note in report.notes:
+    for note in () if is_small else report.notes:  # those of a small version are an error
         say(f"note: {note}", quiet=quiet)
