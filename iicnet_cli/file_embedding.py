@@ -31,7 +31,7 @@ from iicnet_cli.measuring import FileMeter, check_quality
 from iicnet_cli.media.files import check_picture_target, replacing
 from iicnet_cli.media.stills import resize
 from iicnet_cli.media.temporary import scratch_folder
-from iicnet_cli.media.tiny_stills import tiny_suffix
+from iicnet_cli.media.tiny_stills import TINY_SUFFIX
 from iicnet_cli.options import EmbedOptions
 from iicnet_cli.payload.bundle_description import joined_description
 from iicnet_cli.payload.embedding_reader import EmbeddingReader
@@ -298,7 +298,7 @@ def write_files(job: FileJob, path: Path) -> WrittenFiles:
                 for each in part.bundle.files
             ]
             if (small := part.small_version) is not None:
-                name = f"{SMALL_VERSION}{tiny_suffix(small)}"
+                name = f"{SMALL_VERSION}{TINY_SUFFIX}"
                 carried.append(CarriedFile("small version", name, len(small)))
             notes |= dict.fromkeys(part.notes)
             headers.append(part.description)

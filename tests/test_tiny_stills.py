@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from iicnet_cli.errors import DamagedError
 from iicnet_cli.media.stills import resize
-from iicnet_cli.media.tiny_stills import decode_tiny, encode_tiny, tiny_suffix
+from iicnet_cli.media.tiny_stills import decode_tiny, encode_tiny
 from iicnet_cli.pictures.metrics import psnr
 from tests.samples import natural
 
@@ -39,12 +38,11 @@ def test_a_picture_is_not_enlarged() -> None:
 
 
 def test_what_is_no_small_picture_is_refused() -> None:
-    file = io.BytesIO()
-    Image.fromarray(np.zeros((8, 2000, 3), np.uint8)).save(file, "WEBP")
+    good = encode_tiny(PHOTO, 300)
+    assert good is not None
     png = io.BytesIO()
     Image.fromarray(PHOTO).save(png, "PNG")
-    webp = encode_tiny(PHOTO, 300)
-    assert webp is not None and tiny_suffix(webp) in (".webp", ".avif")
-    for data in (b"", b"RIFF\0\0\0\0WEBP", webp[:100], file.getvalue(), png.getvalue()):
+    other_size = bytes([good[0] ^ 1]) + good[1:]
+    for data in (b"", good[:2], good[:100], other_size, png.getvalue()):
         with pytest.raises(DamagedError, match="the small version cannot be read"):
             decode_tiny(data)

@@ -1,12 +1,14 @@
 """A still in some hundred bytes: a thumbnail that shows as much as they can.
 
-At so few bytes the container of AVIF weighs, so WebP is tried as well; and the size of the picture
-is chosen with its quality.
+It is the AV1 data of an AVIF file without the rest of the file, 275 bytes that are the same in each:
+of 220 bytes, that is worth more than 1 dB beside WebP, the smallest kind of file. Two bytes before
+say width and height, both less 1.
 """
 
 from __future__ import annotations
 
 import io
+import struct
 from functools import cache
 
 import numpy as np
@@ -18,35 +20,34 @@ from iicnet_cli.media.stills import fit_within, read_still, resize, scale_to
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.metrics import psnr
 
-_LEAST_BYTES = 100
+TINY_SUFFIX = ".avif"
+"""Suffix of the file that it would be with a container."""
+_LEAST_BYTES = 90
 """Fewer bytes show nothing that helps."""
-_SIDES = (24, 32, 48, 64, 96, 128, 192, 256, 384)
-"""Pixels of the longer side that are tried."""
-_LARGEST_SIDE = 1024
-"""Larger pictures are not read."""
-_COMPARED_SIDE = 256
-"""Qualities are compared on pictures whose longer side has so many pixels, at most."""
+_SIDES = (24, 32, 48, 64, 96, 128, 192, 256)
+"""Pixels of the longer side that are tried; not more than 256."""
 _QUALITIES = 96
-"""Qualities of the codecs that are used: 0 to one less than this."""
-_MAGICS = {".webp": (8, b"WEBP"), ".avif": (4, b"ftypavif")}
-"""What the files of each suffix have at which byte."""
+"""Qualities of the codec that are used: 0 to one less than this."""
+_SPEED = 2
+"""Of the encoder: so small a picture is done at once."""
 
 
 def encode_tiny(pixels: Pixels, max_size: int) -> bytes | None:
-    """The best small picture of one (H, W, 3); ``None`` if none has at most ``max_size`` bytes."""
-    if max_size < _LEAST_BYTES:
+    """The best small picture of one (H, W, 3).
+
+    Returns:
+        At most ``max_size`` bytes; ``None`` if they are too few, or if this Pillow has no AVIF.
+    """
+    if max_size < _LEAST_BYTES or not features.check("avif"):
         return None
-    wanted = fit_within(pixels, _COMPARED_SIDE)
+    wanted = fit_within(pixels, _SIDES[-1])
     height, width = wanted.shape[:2]
     found: list[tuple[float, bytes]] = []
-    sides = [side for side in _SIDES if side < max(pixels.shape)] or [max(pixels.shape[:2])]
-    for side in sides:
-        smaller = scale_to(pixels, side)
-        for kind in ("WEBP", "AVIF"):
-            data = _largest(smaller, kind, max_size)
-            if data is not None:
-                shown = resize(_decoded(data), width, height)
-                found.append((psnr(shown, wanted), data))
+    longest = max(wanted.shape[:2])
+    for side in (*(side for side in _SIDES if side < longest), longest):
+        data = _largest(scale_to(pixels, side), max_size)
+        if data is not None:
+            found.append((psnr(resize(decode_tiny(data), width, height), wanted), data))
     return max(found)[1] if found else None
 
 
@@ -57,48 +58,63 @@ def decode_tiny(data: bytes) -> Pixels:
         DamagedError: it is none.
     """
     try:
-        tiny_suffix(data)
-        with Image.open(io.BytesIO(data)) as image:
-            if max(image.size) > _LARGEST_SIDE:
-                raise ValueError("it is not small")
-        return read_still(io.BytesIO(data)).pixels
-    except (MediaError, ValueError, OSError) as error:
+        width, height = data[0] + 1, data[1] + 1
+        pixels = read_still(io.BytesIO(_with_container(data[2:], width, height))).pixels
+        if pixels.shape != (height, width, 3):
+            raise MediaError("its size is another one")
+        return pixels
+    except (IndexError, MediaError) as error:
         raise DamagedError(f"the small version cannot be read: {error}") from error
 
 
-def tiny_suffix(data: bytes) -> str:
-    """The suffix of the name of a file of :func:`encode_tiny`.
-
-    Raises:
-        ValueError: it is none.
-    """
-    for suffix, (start, magic) in _MAGICS.items():
-        if data.startswith(magic, start):
-            return suffix
-    raise ValueError("it is neither WebP nor AVIF")
-
-
-def _largest(pixels: Pixels, kind: str, max_size: int) -> bytes | None:
-    """The file of the highest quality that fits."""
-    if kind == "AVIF" and not features.check("avif"):
-        return None
+def _largest(pixels: Pixels, max_size: int) -> bytes | None:
+    """The picture in the highest quality that fits."""
 
     @cache
-    def file(quality: int) -> bytes:
-        return _save(pixels, kind, quality)
+    def data(quality: int) -> bytes:
+        return _encoded(pixels, quality)
 
-    guess = _QUALITIES // 3
-    quality = best_quality(lambda q: len(file(q)), max_size, _QUALITIES, guess)
-    return file(quality) if quality >= 0 else None
+    quality = best_quality(lambda q: len(data(q)), max_size, _QUALITIES, _QUALITIES // 4)
+    return data(quality) if quality >= 0 else None
 
 
-def _save(pixels: Pixels, kind: str, quality: int) -> bytes:
-    options = {"method": 6} if kind == "WEBP" else {"speed": 3, "subsampling": "4:2:0"}
+def _encoded(pixels: Pixels, quality: int) -> bytes:
     target = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(target, kind, quality=quality, **options)
-    return target.getvalue()
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    image.save(target, "AVIF", quality=quality, speed=_SPEED, subsampling="4:2:0")
+    file = target.getvalue()
+    height, width = pixels.shape[:2]
+    return bytes((width - 1, height - 1)) + file[file.index(b"mdat") + 4 :]
 
 
-def _decoded(data: bytes) -> Pixels:
-    with Image.open(io.BytesIO(data)) as image:
-        return np.asarray(image.convert("RGB"))
+def _with_container(data: bytes, width: int, height: int) -> bytes:
+    """The AVIF file (ISO/IEC 14496-12, 23008-12) of one AV1 still: 8 bits, 4:2:0, sRGB."""
+    properties = (
+        _box(b"ispe", struct.pack(">III", 0, width, height)),
+        _box(b"pixi", bytes((0, 0, 0, 0, 3, 8, 8, 8))),
+        _box(b"av1C", bytes((0x81, 0, 0x0C, 0))),
+        _box(b"colr", b"nclx" + struct.pack(">HHHB", 1, 13, 6, 0x80)),
+    )
+    associations = struct.pack(">IIHB", 0, 1, 1, len(properties)) + bytes((1, 2, 0x83, 4))
+    entry = _box(b"infe", struct.pack(">IHH", 2 << 24, 1, 0) + b"av01Color\0")
+    start = _box(b"ftyp", b"avif\0\0\0\0avifmif1miafMA1B")
+
+    def meta(offset: int) -> bytes:
+        place = struct.pack(">IHHHHHII", 0, 0x4400, 1, 1, 0, 1, offset, len(data))
+        return _box(
+            b"meta",
+            bytes(4),
+            _box(b"hdlr", bytes(8), b"pict", bytes(13)),
+            _box(b"pitm", struct.pack(">IH", 0, 1)),
+            _box(b"iloc", place),
+            _box(b"iinf", struct.pack(">IH", 0, 1), entry),
+            _box(b"iprp", _box(b"ipco", *properties), _box(b"ipma", associations)),
+        )
+
+    offset = len(start) + len(meta(0)) + 8
+    return start + meta(offset) + _box(b"mdat", data)
+
+
+def _box(kind: bytes, *contents: bytes) -> bytes:
+    body = b"".join(contents)
+    return struct.pack(">I", 8 + len(body)) + kind + body

@@ -6,7 +6,6 @@ import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from numpy.typing import NDArray
 
 from iicnet_cli.engines.jpegproof.cell_layout import CellLayout
 from iicnet_cli.engines.jpegproof.coefficient_lattice import CoefficientLattice
@@ -124,18 +123,17 @@ def measure(
     ]
     stages = [stage_cells(layout) for layout in layouts]
     if len(np.unique(mark_cells(rows, columns, MARK_LENGTH)[1])) < _LEAST_MARK_CELLS:
-        shape = 1 + len(channels), len(stages), len(stages[0])
-        information = np.zeros(shape)
+        information = [[[0.0] * len(cells) for cells in stages]]
     else:
         information = _send(cover, channels, layouts[0], stages)
     without, beside = (
         CarryingPlan(
             cells,
-            tuple(_rate(arriving) for arriving in seen.min(axis=0)),
-            _rate(seen[0].min() * _PART),
+            tuple(_rate(min(arriving)) for arriving in zip(*seen, strict=True)),
+            _rate(min(seen[0]) * _PART),
             cover.lattice.group_bits,
         )
-        for cells, seen in zip(stages, information.swapaxes(0, 1), strict=True)
+        for cells, seen in zip(stages, zip(*information, strict=True), strict=True)
     )
     return without, beside
 
@@ -145,12 +143,8 @@ def _send(
     channels: tuple[SimulatedChannel, ...],
     layout: CellLayout,
     stages: list[list[StageCells]],
-) -> NDArray[np.float64]:
-    """What arrives of the cells of each list after no change and after each channel.
-
-    Returns:
-        (1 + channels, lists, stages) of :func:`_information`.
-    """
+) -> list[list[list[float]]]:
+    """What arrives after no change, and after each channel, of each list of stages."""
     labels = np.zeros(cover.scaled.shape, np.int32)
     for bit in range(len(stages[0])):
         drawn = random_bits(labels.size, 50 + bit).reshape(labels.shape)
@@ -163,13 +157,13 @@ def _send(
         return _stage_information(channel.apply(embedding), cover.lattice, labels, stages)
 
     with ThreadPoolExecutor(min(available_threads(), _MOST_THREADS)) as pool:
-        return np.array(list(pool.map(send, (SimulatedChannel("unchanged", ()), *channels))))
+        return list(pool.map(send, (SimulatedChannel("unchanged", ()), *channels)))
 
 
 def _stage_information(
     received: Pixels, lattice: CoefficientLattice, labels: Labels, stages: list[list[StageCells]]
 ) -> list[list[float]]:
-    """What arrives of each stage of each list; nothing does without the mark."""
+    """What arrives of the stages of each list; nothing does without the mark."""
     reception = Reception.of(ReceivedBlocks.of(received), lattice)
     if read_mark(reception, lattice, 0, 0, 0) is None:
         return [[0.0] * len(each) for each in stages]
@@ -178,7 +172,8 @@ def _stage_information(
         lower = labels & (1 << stage) - 1
         likelihoods = stage_likelihoods(reception, lattice, lower, stage).reshape(-1)
         for cells, of_list in zip(stages, found, strict=True):
-            of_list.append(_information(likelihoods, labels, stage, cells[stage]))
+            if stage < len(cells):
+                of_list.append(_information(likelihoods, labels, stage, cells[stage]))
     return found
 
 

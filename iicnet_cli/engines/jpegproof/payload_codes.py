@@ -18,8 +18,8 @@ _LEAST_BITS = 8
 
 def stage_cells(layout: CellLayout) -> list[StageCells]:
     """The cells of each stage of a picture, the lowest bits first."""
-    stages = int(layout.lattice.bits.max())
-    return [StageCells.of(layout, stage) for stage in range(stages)]
+    stages = (StageCells.of(layout, stage) for stage in range(int(layout.lattice.bits.max())))
+    return [stage for stage in stages if len(stage.indices)]
 
 
 @dataclasses.dataclass(frozen=True)
