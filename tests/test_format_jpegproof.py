@@ -26,7 +26,8 @@ Bits = NDArray[np.int64]
 COMPAT = Path(__file__).parent / "compat"
 
 MASK = (1 << 64) - 1
-LATTICES = ((60, 19.04, 8), (70, 19, 7), (75, 18, 5), (85, 15, 3))
+LATTICES = ((60, 19.04, 8, 2), (70, 19, 7, 2), (75, 18, 5, 1), (85, 15, 3, 2))
+"""The last number is the horizontal frequency of the strong position; the vertical one is 0."""
 TABLE = """
 16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 14 13 16 24 40 57 69 56 14 17 22 29 51 87 80 62
 18 22 37 56 68 109 103 77 24 35 55 64 81 104 113 92 49 64 78 87 103 121 120 101 72 92 95 98 112
@@ -63,7 +64,7 @@ class Lattice:
     number: int
 
     def __post_init__(self) -> None:
-        quality, limit, least = LATTICES[self.number]
+        quality, limit, least, strong = LATTICES[self.number]
         steps = [max(1, (int(s) * (200 - 2 * quality) + 50) // 100) for s in TABLE.split()]
         spacings = [max(step, least) for step in steps]
         order = sorted(range(64), key=lambda i: -spacings[i])
@@ -71,7 +72,7 @@ class Lattice:
         self.spacings = [spacings[i] for i in self.positions]
         ratios = [limit / s for s in self.spacings]
         self.bits = [1 + (r >= math.sqrt(3)) + (r >= math.sqrt(12)) for r in ratios]
-        self.last = len(self.bits) - 1
+        self.strong = self.positions.index(strong)
 
     def indices(self, found: NDArray[np.float64]) -> Bits:
         """(rows, columns, positions)."""
@@ -92,7 +93,9 @@ class Mark:
 
 
 def read_mark(indices: Bits, lattice: Lattice, version: int) -> Mark:
-    position, bit = (0, 0) if version == 1 else (lattice.last, lattice.bits[-1] - 1)
+    position, bit = (0, 0)
+    if version == 2:
+        position, bit = lattice.strong, lattice.bits[lattice.strong] - 1
     coded = [0] * 312
     for y in range(indices.shape[0]):
         for x in range(indices.shape[1]):
@@ -213,7 +216,7 @@ def codewords(lattice: Lattice, mark: Mark) -> list[tuple[int, Codeword]]:
     def is_left_out(y: int, x: int, i: int) -> bool:
         if mark.version == 1:
             return i == 0 and y % 4 == x % 4
-        return i == lattice.last and (mark.small or y % 4 == x % 4)
+        return i == lattice.strong and (mark.small or y % 4 == x % 4)
 
     cells_of = []
     for n in range(stages):
@@ -246,13 +249,13 @@ def codewords(lattice: Lattice, mark: Mark) -> list[tuple[int, Codeword]]:
 def small_codewords(lattice: Lattice, mark: Mark) -> list[tuple[int, Codeword]]:
     """Those of the small version, and its bit."""
     cells = [
-        (y * mark.columns + x) * len(lattice.bits) + lattice.last
+        (y * mark.columns + x) * len(lattice.bits) + lattice.strong
         for y in range(mark.rows)
         for x in range(mark.columns)
         if y % 4 != x % 4
     ]
     cells = [cells[k] for k in sorted(range(len(cells)), key=lambda number: mixed(number, 31))]
-    k, b, bit = math.ceil(len(cells) / 200_000), 2 * len(cells) // 5, lattice.bits[-1] - 1
+    k, b, bit = math.ceil(len(cells) / 200_000), 2 * len(cells) // 5, lattice.bits[lattice.strong] - 1
     return [
         (bit, Codeword(cells[i::k], 0, b * (i + 1) // k - b * i // k, 2)) for i in range(k)
     ]

@@ -172,8 +172,7 @@ def _stage_information(
         lower = labels & (1 << stage) - 1
         likelihoods = stage_likelihoods(reception, lattice, lower, stage).reshape(-1)
         for cells, of_list in zip(stages, found, strict=True):
-            if stage < len(cells):
-                of_list.append(_information(likelihoods, labels, stage, cells[stage]))
+            of_list.append(_information(likelihoods, labels, stage, cells[stage]))
     return found
 
 

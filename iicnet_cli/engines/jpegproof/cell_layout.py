@@ -2,7 +2,7 @@
 
 A cell is one bit of one DCT coefficient. *Control cells* (pilots and mark, ``control_cells.py``) are
 in a quarter of the blocks, one in each. Since version 2 of the mark they are the highest bit of the
-last position, whose lower bits are 0 there: that makes its spacing two or four times as wide, so
+strong position of the lattice, whose lower bits are 0 there: that makes its spacing two or four times as wide, so
 that pilots and mark survive much lower qualities than the payload does. If the picture has a *small
 version* of what it holds, that has the same bit in all other blocks, and survives as much.
 """
@@ -67,5 +67,5 @@ def control_bit(lattice: CoefficientLattice, version: int) -> tuple[int, int]:
     """Position and number of the bit that carries pilots and mark."""
     if version == 1:
         return 0, 0
-    last = len(lattice.bits) - 1
-    return last, int(lattice.bits[last]) - 1
+    strong = lattice.strong_index
+    return strong, int(lattice.bits[strong]) - 1

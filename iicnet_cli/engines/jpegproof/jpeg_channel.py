@@ -96,7 +96,7 @@ class PreparedCover:
     @property
     def spared_capacity(self) -> int:
         """Bytes beside a small version that a part of the picture restores, at least 0."""
-        return int(self.capacity_beside * PARTIAL_PAYLOAD)
+        return int(self._spared(self.plan_beside).capacity * PARTIAL_PAYLOAD)
 
     @property
     def small_version_capacity(self) -> int:
@@ -119,6 +119,9 @@ class PreparedCover:
             UsageError: the data do not fit.
         """
         plan = self.plan if small_version is None else self.plan_beside
+        spared = self._spared(plan)
+        if len(data) <= spared.capacity * PARTIAL_PAYLOAD:
+            plan = spared
         for size, most in (
             (len(data), plan.capacity),
             (len(small_version or b""), self.small_version_capacity),
@@ -135,10 +138,14 @@ class PreparedCover:
             columns=columns,
             payload_bytes=len(data),
             upper_rates=plan.upper_rates(len(data)),
-            group_bits=self.profile.lattice.group_bits,
+            group_bits=plan.group_bits,
             has_small_version=small_version is not None,
         )
         return encode(self.cover, mark, data, small_version or b"")
+
+    def _spared(self, plan: CarryingPlan) -> CarryingPlan:
+        """What is carried if a reserve is left."""
+        return dataclasses.replace(plan, group_bits=self.profile.lattice.spared_group_bits)
 
 
 def capacity(cover: Pixels, profile: Profile) -> int:

@@ -18,8 +18,7 @@ _LEAST_BITS = 8
 
 def stage_cells(layout: CellLayout) -> list[StageCells]:
     """The cells of each stage of a picture, the lowest bits first."""
-    stages = (StageCells.of(layout, stage) for stage in range(int(layout.lattice.bits.max())))
-    return [stage for stage in stages if len(stage.indices)]
+    return [StageCells.of(layout, stage) for stage in range(int(layout.lattice.bits.max()))]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -85,6 +85,8 @@ class Reception:
         indices = np.minimum(np.abs(np.rint(scaled)), _INDEX_CLASSES - 1).astype(np.intp)
         classes = blocks.classes[..., None] * _INDEX_CLASSES + indices
         lost = np.zeros(blocks.classes.shape)
+        # Where the strong position holds control cells or a small version, its indices are even.
+        usual = np.delete(np.arange(scaled.shape[2]), lattice.strong_index)
         for _ in range(2):  # lost blocks disturb the first estimate of the noise
             kept = lost < 0.5
             noise = np.stack(
@@ -94,9 +96,8 @@ class Reception:
                 ],
                 axis=1,
             )
-            # The last position may hold control cells and a small version, whose indices are even.
             lost = find_lost_blocks(
-                scaled[..., :-1], noise[:, :-1], classes[..., :-1], lattice.odd_shares[:-1]
+                scaled[..., usual], noise[:, usual], classes[..., usual], lattice.odd_shares[usual]
             )
         return cls(scaled, classes, noise, lost, np.zeros(lost.shape))
 
