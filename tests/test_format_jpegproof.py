@@ -10,12 +10,10 @@ import math
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
 
 from iicnet_cli.engines.jpegproof import jpeg_channel
 from iicnet_cli.engines.jpegproof.profiles import jpeg_profile
@@ -23,7 +21,6 @@ from tests.samples import Pixels, natural
 
 Bits = NDArray[np.int64]
 
-COMPAT = Path(__file__).parent / "compat"
 
 MASK = (1 << 64) - 1
 LATTICES = ((60, 19.04, 8, 2), (70, 19, 7, 2), (75, 18, 5, 1), (85, 15, 3, 2))
@@ -82,7 +79,6 @@ class Lattice:
 
 @dataclass
 class Mark:
-    version: int
     small: bool
     lattice: int
     rows: int
@@ -92,14 +88,12 @@ class Mark:
     group: int
 
 
-def read_mark(indices: Bits, lattice: Lattice, version: int) -> Mark:
-    position, bit = (0, 0)
-    if version == 2:
-        position, bit = lattice.strong, lattice.bits[lattice.strong] - 1
+def read_mark(indices: Bits, lattice: Lattice) -> Mark:
+    bit = lattice.bits[lattice.strong] - 1
     coded = [0] * 312
     for y in range(indices.shape[0]):
         for x in range(indices.shape[1]):
-            index = int(indices[y, x, position])
+            index = int(indices[y, x, lattice.strong])
             if y % 4 != x % 4:
                 continue
             assert index & (1 << bit) - 1 == 0
@@ -125,10 +119,10 @@ def read_mark(indices: Bits, lattice: Lattice, version: int) -> Mark:
     for bits in (4, 6, 6, 24, 12, 12, 4, 4):
         fields.append(value & (1 << bits) - 1)
         value >>= bits
-    group, rate_2, rate_1, length, columns, rows, kind, found = fields
-    assert found == version
-    small, number = (0, kind) if version == 1 else divmod(kind, 8)
-    return Mark(version, bool(small), number, rows, columns, length, (rate_1, rate_2), group)
+    group, rate_2, rate_1, length, columns, rows, kind, version = fields
+    assert version == 2
+    small, number = divmod(kind, 8)
+    return Mark(bool(small), number, rows, columns, length, (rate_1, rate_2), group)
 
 
 @dataclass
@@ -214,8 +208,6 @@ def codewords(lattice: Lattice, mark: Mark) -> list[tuple[int, Codeword]]:
     stages = max(lattice.bits)
 
     def is_left_out(y: int, x: int, i: int) -> bool:
-        if mark.version == 1:
-            return i == 0 and y % 4 == x % 4
         return i == lattice.strong and (mark.small or y % 4 == x % 4)
 
     cells_of = []
@@ -255,10 +247,12 @@ def small_codewords(lattice: Lattice, mark: Mark) -> list[tuple[int, Codeword]]:
         if y % 4 != x % 4
     ]
     cells = [cells[k] for k in sorted(range(len(cells)), key=lambda number: mixed(number, 31))]
-    k, b, bit = math.ceil(len(cells) / 200_000), 2 * len(cells) // 5, lattice.bits[lattice.strong] - 1
-    return [
-        (bit, Codeword(cells[i::k], 0, b * (i + 1) // k - b * i // k, 2)) for i in range(k)
-    ]
+    k, b, bit = (
+        math.ceil(len(cells) / 200_000),
+        2 * len(cells) // 5,
+        lattice.bits[lattice.strong] - 1,
+    )
+    return [(bit, Codeword(cells[i::k], 0, b * (i + 1) // k - b * i // k, 2)) for i in range(k)]
 
 
 def decoded(indices: Bits, found: list[tuple[int, Codeword]], seed: int) -> bytes:
@@ -271,11 +265,11 @@ def decoded(indices: Bits, found: list[tuple[int, Codeword]], seed: int) -> byte
     return np.packbits(np.array(plain, np.uint8)).tobytes()
 
 
-def second_reader(pixels: Pixels, number: int, version: int = 2) -> tuple[bytes, bytes | None]:
+def second_reader(pixels: Pixels, number: int) -> tuple[bytes, bytes | None]:
     """The payload, and the small version if there is one."""
     lattice = Lattice(number)
     indices = lattice.indices(coefficients(pixels))
-    mark = read_mark(indices, lattice, version)
+    mark = read_mark(indices, lattice)
     assert (mark.lattice, mark.rows, mark.columns) == (number, *indices.shape[:2])
     data = decoded(indices, codewords(lattice, mark), 1)[: mark.length + 4]
     assert zlib.crc32(data[:-4]) == int.from_bytes(data[-4:], "big")
@@ -299,11 +293,3 @@ def test_a_second_reader_agrees(number: int, share: float) -> None:
     small = data[: prepared.small_version_capacity]
     assert second_reader(prepared.write(data, small), number) == (data, small)
     assert second_reader(prepared.write(data[:300]), number) == (data[:300], None)
-
-
-def test_a_second_reader_agrees_on_version_1() -> None:
-    with Image.open(COMPAT / "files-1" / "jpeg-75-png" / "embedding.png") as image:
-        pixels = np.array(image.convert("RGB"))
-    data, small = second_reader(pixels, 2, version=1)
-    assert data == jpeg_channel.read(pixels)
-    assert small is None

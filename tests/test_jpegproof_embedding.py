@@ -128,10 +128,10 @@ def test_a_clip_with_sound(run: Run, tmp_path: Path) -> None:
 def test_what_is_likely_is_said_and_nothing_is_written(
     run: Run, sent: Path, tmp_path: Path
 ) -> None:
-    too_low = save_again(sent, tmp_path / "low.jpg", quality=64)
+    too_low = save_again(sent, tmp_path / "low.jpg", quality=52)
     much_too_low = save_again(sent, tmp_path / "lower.jpg", quality=20)
     for path, words in (
-        (too_low, r"recompressed at about quality 64, but it was made for 70 and better"),
+        (too_low, r"recompressed at about quality 52, but it was made for 70 and better"),
         (much_too_low, "it was compressed at about quality"),
     ):
         failed = run("restore", path, "-o", tmp_path / "r")
@@ -275,18 +275,28 @@ def test_a_part_of_the_picture_restores_everything(
         assert hidden == (tmp_path / "whole" / "1.png").read_bytes()
 
 
-def test_what_fills_the_picture_is_told(
-    run: Run, large_files: list[Path], tmp_path: Path
-) -> None:
+def test_what_fills_the_picture_is_told(run: Run, large_files: list[Path], tmp_path: Path) -> None:
     options = ["--for", "jpeg:70", "--json"]
     held = json.loads(done(run("capacity", large_files[0], *options)).stdout)
     most, spared = (held[key]["jpeg:70"] for key in ("bytes", "spared_bytes"))
-    assert 0.7 * most < spared < 0.8 * most
+    assert 0.65 * most < spared < 0.75 * most
     attached = tmp_path / "a.bin"
     attached.write_bytes(np.random.default_rng(0).bytes((most + spared) // 2))
     out = tmp_path / "a.png"
     record = json.loads(
-        done(run("embed", large_files[0], "--task", "stego", "--attach", attached, "-o", out, *options)).stdout
+        done(
+            run(
+                "embed",
+                large_files[0],
+                "--task",
+                "stego",
+                "--attach",
+                attached,
+                "-o",
+                out,
+                *options,
+            )
+        ).stdout
     )
     assert record["survives_crop"] is False
     assert any("would not survive a crop" in note for note in record["notes"])
@@ -326,9 +336,7 @@ def test_a_small_version_is_what_is_left(
     assert facts["damaged"] == "1 of 1 pictures"
 
 
-def test_check_tells_of_the_small_version(
-    run: Run, sent_large: tuple[Path, EmbedReport]
-) -> None:
+def test_check_tells_of_the_small_version(run: Run, sent_large: tuple[Path, EmbedReport]) -> None:
     result = run("check", sent_large[0], "--for", "whatsapp")
     assert result.exit_code == 1
     assert "small version only (the picture was recompressed at about quality 60" in result.stdout

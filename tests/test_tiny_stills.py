@@ -42,7 +42,6 @@ def test_what_is_no_small_picture_is_refused() -> None:
     assert good is not None
     png = io.BytesIO()
     Image.fromarray(PHOTO).save(png, "PNG")
-    other_size = bytes([good[0] ^ 1]) + good[1:]
-    for data in (b"", good[:2], good[:12], other_size, png.getvalue()):
+    for data in (b"", good[:2], good[:12], png.getvalue()):
         with pytest.raises(DamagedError, match="the small version cannot be read"):
             decode_tiny(data)

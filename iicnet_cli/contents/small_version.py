@@ -46,7 +46,9 @@ def clip_small_version(request: ContentsRequest, frames: int, cover: Pixels) -> 
     last = frames - 1
     wanted = {last * i // max(1, _MOST_PICTURES - 1) for i in range(_MOST_PICTURES)}
     with closing(request.source.groups()) as groups:
-        chosen = [group.pictures[0] for i, group in zip(count(), groups, strict=False) if i in wanted]
+        chosen = [
+            group.pictures[0] for i, group in zip(count(), groups, strict=False) if i in wanted
+        ]
     return _encode(request, chosen, cover)
 
 

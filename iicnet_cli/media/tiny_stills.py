@@ -1,8 +1,8 @@
 """A still in some hundred bytes: a thumbnail that shows as much as they can.
 
-It is the AV1 data of an AVIF file without the rest of the file, 275 bytes that are the same in each:
-of 220 bytes, that is worth more than 1 dB beside WebP, the smallest kind of file. Two bytes before
-say width and height, both less 1.
+It is the AV1 data of an AVIF file without the rest of the file, 275 bytes that are nearly the same
+in each. Of 220 bytes, that is worth more than 1 dB beside WebP, the smallest kind of file. Two
+bytes before say width and height, both less 1.
 """
 
 from __future__ import annotations

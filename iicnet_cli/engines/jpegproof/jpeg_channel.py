@@ -5,7 +5,8 @@
     payload -> stages of bits -> shaping, error correction -> lattice -> pixels
     payload <- message bits   <- soft decoding             <- lattice <- pixels, place found
 
-A small version of what is hidden may go beside the payload, coded so strongly that it survives more.
+A small version of what is hidden may go beside the payload, coded so strongly that it survives
+more.
 
 How much error correction a picture needs is measured on it: random bits are put into it, it goes
 through the hardest simulated channels, and the information that arrives is what the codes may use.

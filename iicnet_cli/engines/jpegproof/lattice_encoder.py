@@ -89,7 +89,9 @@ def encode(cover: LatticeCover, mark: RobustMark, data: bytes, small_version: by
     set_control_bits(labels, codes.layout, mark)
     if mark.has_small_version:
         strong = small_version_codes(codes.layout)
-        _set_bits(cover, labels, codes.layout.control_bit[1], strong, to_message(small_version, strong))
+        _set_bits(
+            cover, labels, codes.layout.control_bit[1], strong, to_message(small_version, strong)
+        )
     start = 0
     for stage, codewords in enumerate(codes.stages):
         end = start + sum(code.message_bits for code in codewords)

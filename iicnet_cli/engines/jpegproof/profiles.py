@@ -18,8 +18,8 @@ LATTICES = (
     CoefficientLattice(75, 18.0, 5, group_bits=6, spared_group_bits=5, strong_position=(0, 1)),
     CoefficientLattice(85, 15.0, 3, group_bits=6, spared_group_bits=5, strong_position=(0, 2)),
 )
-"""The lattices, by their number in the mark. They are part of the format, but for the bits of groups:
-only append."""
+"""The lattices, by their number in the mark. They are part of the format, but for the bits of
+groups: only append."""
 
 
 @dataclasses.dataclass(frozen=True)
