@@ -23,10 +23,11 @@ from iicnet_cli.container.png_writer import PngWriter
 from iicnet_cli.contents.clip_contents import clip_parts
 from iicnet_cli.contents.part import ContentsRequest, Part
 from iicnet_cli.contents.photo_contents import photo_part
+from iicnet_cli.contents.small_version import SMALL_VERSION
 from iicnet_cli.engines import open_file_engine
 from iicnet_cli.engines.file_engine import Channel, FileEngine, FileWriter
 from iicnet_cli.errors import QualityError, UsageError
-from iicnet_cli.file_restoring import SMALL_VERSION, opened_contents
+from iicnet_cli.file_restoring import opened_contents
 from iicnet_cli.measuring import FileMeter, check_quality
 from iicnet_cli.media.files import check_picture_target, replacing
 from iicnet_cli.media.stills import resize

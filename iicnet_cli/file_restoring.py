@@ -16,22 +16,16 @@ from pathlib import Path
 
 from iicnet_cli.container.header import Header
 from iicnet_cli.contents.restored_contents import RestoredContents
+from iicnet_cli.contents.small_version import write_small_version
 from iicnet_cli.engines.file_engine import FileEngine
 from iicnet_cli.errors import ContainerError, DamagedError, UnsupportedVersionError, UsageError
-from iicnet_cli.media.files import filling_folder, named_after, names_folder
-from iicnet_cli.media.stills import write_still
-from iicnet_cli.media.suffixes import STILL_SUFFIXES
 from iicnet_cli.media.temporary import scratch_folder
-from iicnet_cli.media.tiny_stills import decode_tiny
 from iicnet_cli.options import RestoreOptions
 from iicnet_cli.payload.bundle import Bundle
 from iicnet_cli.payload.embedding_reader import EmbeddingReader
 from iicnet_cli.payload.sealing import WrongPasswordError, is_sealed, unseal
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.reports import Progress, ProgressListener, RestoreReport, Stage
-
-SMALL_VERSION = "small-version"
-"""Name of the small version as a file, without its suffix."""
 
 
 def restore_files(
@@ -68,7 +62,7 @@ def restore_files(
             if small is None:
                 raise
             report = _small_version_report(reader, engine, error)
-            path = _write_small_version(small, png, output, overwrite=overwrite)
+            path = write_small_version(small, png, output, overwrite=overwrite)
             return replace(report, outputs=(path,), seconds=time.monotonic() - began)
         contents = found.contents
         if options.layout is not None and "layout" not in contents.task.takes:
@@ -90,19 +84,14 @@ def restore_files(
 
 def _small_version_in(
     reader: EmbeddingReader, engine: FileEngine, password: str | None
-) -> Pixels | None:
-    """The small version of what a file held, (H, W, 3), or ``None``.
+) -> bytes | None:
+    """The small version of what a file held, or ``None``.
 
     Raises:
         WrongPasswordError: a password is needed, or it is wrong.
-        DamagedError: there is one, but it is no picture.
     """
     data = engine.read_small_version(reader.read_frame(0))
-    if data is None:
-        return None
-    if is_sealed(data):
-        data = _unsealed(data, password)
-    return decode_tiny(data)
+    return _unsealed(data, password) if data is not None and is_sealed(data) else data
 
 
 def _small_version_report(
@@ -119,25 +108,6 @@ def _small_version_report(
         notes=(f"only the small version came back: {error}",),
         only_small_version=True,
     )
-
-
-def _write_small_version(
-    pixels: Pixels, png: Path, output: str | PathLike[str] | None, *, overwrite: bool
-) -> Path:
-    """Write a small version where what it stands for was to go, and return the path."""
-    if output is None:
-        target = named_after(png, "-restored.png")
-    elif names_folder(Path(output)):
-        target = Path(output) / f"{SMALL_VERSION}.png"
-        with filling_folder(Path(output), overwrite=overwrite) as folder:
-            write_still(folder / target.name, pixels)
-        return target
-    else:
-        target = Path(output)
-        if target.suffix.lower() not in STILL_SUFFIXES:  # of a clip, say
-            target = target.with_suffix(".png")
-    write_still(target, pixels, overwrite=overwrite)
-    return target
 
 
 def restored_pictures(

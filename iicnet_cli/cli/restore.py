@@ -232,7 +232,7 @@ class _RestoreRun:
                 return ExitCode.OK
             return _say_altered(
                 outcome.job.source,
-                record.get("notes") if record.get("only_small_version") else (),
+                record.get("notes", ()) if record.get("only_small_version") else (),
             )
 
         run_batch(jobs, self.settings, sharing, style, present)

@@ -96,16 +96,19 @@ def capacity(
         )
         return
     typer.echo(f"{cover}: {width}x{height}")
-    like = GOOD if arrives_exact else SMALL
     for limit, size in sizes.items():
-        seconds, photos = 8 * size / like.bits_a_second, size / like.photo_bytes
-        typer.echo(
-            f"{limit}: {size} bytes, about {seconds:.1f} s of {like.clip} at "
-            f"{like.bits_a_second / 1e6:g} Mbit/s or {photos:.1f} photos of "
-            f"{like.photo_bytes / 1000:g} kB"
-        )
+        _print_size(limit, size, GOOD if arrives_exact else SMALL)
         if spared[limit] < size:
             typer.echo(
                 f"{limit}: clips and photos take {spared[limit]} of them at most, so that they "
                 f"survive a crop, beside a small version of {small[limit]}"
             )
+
+
+def _print_size(limit: str, size: int, like: Examples) -> None:
+    seconds, photos = 8 * size / like.bits_a_second, size / like.photo_bytes
+    typer.echo(
+        f"{limit}: {size} bytes, about {seconds:.1f} s of {like.clip} at "
+        f"{like.bits_a_second / 1e6:g} Mbit/s or {photos:.1f} photos of "
+        f"{like.photo_bytes / 1000:g} kB"
+    )

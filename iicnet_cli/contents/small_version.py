@@ -9,14 +9,20 @@ import math
 from collections.abc import Sequence
 from contextlib import closing
 from itertools import count
+from os import PathLike
+from pathlib import Path
 
 import numpy as np
 
 from iicnet_cli.contents.part import ContentsRequest
-from iicnet_cli.media.stills import resize
-from iicnet_cli.media.tiny_stills import encode_tiny
+from iicnet_cli.media.files import filling_folder, named_after, names_folder
+from iicnet_cli.media.stills import resize, write_still
+from iicnet_cli.media.suffixes import STILL_SUFFIXES
+from iicnet_cli.media.tiny_stills import decode_tiny, encode_tiny
 from iicnet_cli.pictures.arrays import Pixels
 
+SMALL_VERSION = "small-version"
+"""Name of the small version as a file, without its suffix."""
 _MOST_PICTURES = 4
 """Pictures of a sheet; with more of them, each would be too small."""
 _SHEET_SIDE = 512
@@ -70,3 +76,37 @@ def _sheet(pictures: Sequence[Pixels]) -> Pixels:
         top, left = i // columns * height, i % columns * width
         sheet[top : top + height, left : left + width] = resize(picture, width, height)
     return sheet
+
+
+def write_small_version(
+    data: bytes, png: Path, output: str | PathLike[str] | None, *, overwrite: bool
+) -> Path:
+    """Write a small version where what it stands for was to go.
+
+    Args:
+        data: as an embedding carried it.
+        png: the path after which outputs are named by default.
+        output: what the restored pictures were to be: a file or folder.
+        overwrite: replace existing files.
+
+    Returns:
+        The picture that was written.
+
+    Raises:
+        DamagedError: it is no picture.
+        UsageError, OutputExistsError, MediaError: it cannot be written there.
+    """
+    pixels = decode_tiny(data)
+    if output is None:
+        target = named_after(png, "-restored.png")
+    elif names_folder(Path(output)):
+        target = Path(output) / f"{SMALL_VERSION}.png"
+        with filling_folder(Path(output), overwrite=overwrite) as folder:
+            write_still(folder / target.name, pixels)
+        return target
+    else:
+        target = Path(output)
+        if target.suffix.lower() not in STILL_SUFFIXES:  # of a clip, say
+            target = target.with_suffix(".png")
+    write_still(target, pixels, overwrite=overwrite)
+    return target

@@ -1,8 +1,8 @@
 """Which cells of a picture carry what.
 
-A cell is one bit of one DCT coefficient. *Control cells* (pilots and mark, ``control_cells.py``) are
-in a quarter of the blocks, one in each. Since version 2 of the mark they are the highest bit of the
-strong position of the lattice, whose lower bits are 0 there: that makes its spacing two or four
+A cell is one bit of one DCT coefficient. *Control cells* (pilots and mark, ``control_cells.py``)
+are in a quarter of the blocks, one in each. Since version 2 of the mark they are the highest bit of
+the strong position of the lattice, whose lower bits are 0 there: that makes its spacing two or four
 times as wide, so that pilots and mark survive much lower qualities than the payload does. If the
 picture has a *small version* of what it holds, that has the same bit in all other blocks, and
 survives as much.
