@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,14 +22,16 @@ from iicnet_cli.container.png_writer import PngWriter
 from iicnet_cli.contents.clip_contents import clip_parts
 from iicnet_cli.contents.part import ContentsRequest, Part, check_files
 from iicnet_cli.contents.photo_contents import photo_part
+from iicnet_cli.contents.small_version import SMALL_VERSION
 from iicnet_cli.engines import open_file_engine
-from iicnet_cli.engines.file_engine import FileEngine, FileWriter
+from iicnet_cli.engines.file_engine import Channel, FileEngine, FileWriter
 from iicnet_cli.errors import QualityError, UsageError
 from iicnet_cli.file_restoring import opened_contents
 from iicnet_cli.measuring import FileMeter, check_quality
 from iicnet_cli.media.files import check_picture_target, replacing
 from iicnet_cli.media.stills import resize
 from iicnet_cli.media.temporary import scratch_folder
+from iicnet_cli.media.tiny_stills import TINY_SUFFIX
 from iicnet_cli.options import EmbedOptions
 from iicnet_cli.payload.bundle_description import joined_description
 from iicnet_cli.payload.embedding_reader import EmbeddingReader
@@ -50,6 +52,7 @@ from iicnet_cli.tasks.task import PictureSource, Task
 
 _PSNR_MARGIN = 0.05
 """Embeddings are held by so many dB above a floor, for they miss by a few hundredths."""
+_NO_RESERVE = "it would not survive a crop, or a sticker: what it carries fills it"
 
 
 @dataclass(frozen=True)
@@ -76,13 +79,41 @@ class FileJob:
 
     @cached_property
     def request(self) -> ContentsRequest:
-        """What contents are chosen for."""
+        """What contents are chosen for: they leave the writer's reserve."""
+        return self._request_for(self.writer.spared_capacity, self.writer.small_version_capacity)
+
+    def parts(self) -> Iterator[Part]:
+        """The contents of each embedding.
+
+        What does not fit otherwise takes all of the room, without a reserve and a small version.
+        """
+        if self.writer.arrives_exact:
+            yield from _parts_for(self.request)
+            return
+        try:
+            (part,) = _parts_for(self.request)
+        except QualityError:
+            (part,) = _parts_for(self._request_for(self.writer.capacity, lambda cover: 0))
+        yield part
+
+    def leaves_reserve(self, cover: Pixels, data: bytes) -> bool:
+        """Whether a cover with these bytes has room left, so that a part of it restores them."""
+        return len(data) <= self.writer.spared_capacity(cover)
+
+    def _request_for(
+        self, capacity: Callable[[Pixels], int], small_version_capacity: Callable[[Pixels], int]
+    ) -> ContentsRequest:
         overhead = SEAL_OVERHEAD if self.options.password else 0
+
+        def remaining(of: Callable[[Pixels], int]) -> Callable[[Pixels], int]:
+            return lambda cover: max(0, of(cover) - overhead)
+
         return ContentsRequest(
             task=self.task,
             source=self.source,
             options=self.options,
-            capacity=lambda cover: max(0, self.writer.capacity(cover) - overhead),
+            capacity=remaining(capacity),
+            small_version_capacity=remaining(small_version_capacity),
             embed_psnr=self.writer.embed_psnr,
             limit=self.writer.limit,
             arrives_exact=self.writer.arrives_exact,
@@ -90,11 +121,11 @@ class FileJob:
             tick=lambda share: self.listener(Progress(Stage.ENCODING, share, 1)),
         )
 
-    def parts(self) -> Iterator[Part]:
-        """The contents of each embedding."""
-        if self.source.fps is None:
-            return iter([photo_part(self.request)])
-        return clip_parts(self.request)
+
+def _parts_for(request: ContentsRequest) -> Iterator[Part]:
+    if request.source.fps is None:
+        return iter([photo_part(request)])
+    return clip_parts(request)
 
 
 @dataclass(frozen=True)
@@ -107,6 +138,7 @@ class WrittenFiles:
         carried: the files that it holds.
         notes: how the pictures are carried, in words.
         step: every so many frames of the source are in it.
+        leaves_reserve: whether room is left, so that a part of it restores everything.
     """
 
     description: Header
@@ -114,6 +146,7 @@ class WrittenFiles:
     carried: tuple[CarriedFile, ...]
     notes: tuple[str, ...]
     step: int
+    leaves_reserve: bool
 
 
 def open_file_job(
@@ -177,9 +210,17 @@ def embed_files(job: FileJob, output: Path, *, overwrite: bool) -> EmbedReport:
         written = write_files(job, temporary)
         quality: list[PictureQuality] = []
         survived: tuple[str, ...] = ()
+        survives_crop, notes = None, written.notes
+        if job.writer.losses and not written.leaves_reserve:
+            survives_crop = False
         if job.options.verify or job.options.min_psnr is not None:
             quality = measure_files(job, temporary, written.step)
-            survived = check_deliveries(job, temporary)
+            losses = job.writer.losses if written.leaves_reserve else ()
+            survived = check_deliveries(job, temporary, losses)
+            if losses:
+                survives_crop = all(each.name in survived for each in losses)
+        if survives_crop is False:
+            notes = (*notes, _NO_RESERVE)
         report = EmbedReport(
             output=output,
             task=job.task.name,
@@ -192,10 +233,11 @@ def embed_files(job: FileJob, output: Path, *, overwrite: bool) -> EmbedReport:
             seconds=time.monotonic() - began,
             embedding=quality[0] if quality else None,
             restored=tuple(quality[1:]),
-            notes=written.notes,
+            notes=notes,
             guessed=job.guessed,
             carried=written.carried,
             survived=survived,
+            survives_crop=survives_crop,
         )
         check_quality(report, job.options.min_psnr)
     return report
@@ -238,8 +280,11 @@ def write_files(job: FileJob, path: Path) -> WrittenFiles:
     notes = dict.fromkeys(each for each in job.source.notes if each not in job.source.fitting_notes)
     headers: list[Header] = []
     png: PngWriter | None = None
+    reserves = []
     with open(path, "w+b") as file:
-        for part, embedding in _embeddings(job):
+        for part, data, small_version in _contents(job):
+            embedding = job.writer.write(part.cover, data, small_version)
+            reserves.append(job.leaves_reserve(part.cover, data))
             if path.suffix.lower() == ".png":
                 fps = job.source.fps
                 png = png or PngWriter(file, frame_delay=part.frames / fps if fps else None)
@@ -250,21 +295,28 @@ def write_files(job: FileJob, path: Path) -> WrittenFiles:
                 CarriedFile(each.role.name.lower(), each.name, len(each.data))
                 for each in part.bundle.files
             ]
+            if (small := part.small_version) is not None:
+                name = f"{SMALL_VERSION}{TINY_SUFFIX}"
+                carried.append(CarriedFile("small version", name, len(small)))
             notes |= dict.fromkeys(part.notes)
             headers.append(part.description)
         description = joined_description(headers)
         if png is not None:
             png.finish(_outer_header(job, description, part.cover))
-    return WrittenFiles(description, len(headers), tuple(carried), tuple(notes), part.step)
+    return WrittenFiles(
+        description, len(headers), tuple(carried), tuple(notes), part.step, all(reserves)
+    )
 
 
-def _embeddings(job: FileJob) -> Iterator[tuple[Part, Pixels]]:
-    """Each part of the contents and what carries it."""
+def _contents(job: FileJob) -> Iterator[tuple[Part, bytes, bytes | None]]:
+    """Each part of the contents, its bytes, and those of its small version."""
     for part in job.parts():
-        data = part.bundle.to_bytes()
+        data, small_version = part.bundle.to_bytes(), part.small_version
         if job.options.password:
             data = seal(data, job.options.password)
-        yield part, job.writer.write(part.cover, data)
+            if small_version is not None:
+                small_version = seal(small_version, job.options.password)
+        yield part, data, small_version
 
 
 def measure_files(job: FileJob, path: Path, step: int) -> list[PictureQuality]:
@@ -295,11 +347,16 @@ def measure_files(job: FileJob, path: Path, step: int) -> list[PictureQuality]:
     return meter.pictures(job.source.names)
 
 
-def check_deliveries(job: FileJob, path: Path) -> tuple[str, ...]:
-    """Send a file through the channels that it has to survive, simulated.
+def check_deliveries(job: FileJob, path: Path, losses: Sequence[Channel]) -> tuple[str, ...]:
+    """Send a file through the channels that it has to survive, and some others, simulated.
+
+    Args:
+        job: what was embedded.
+        path: the file.
+        losses: those that it need not survive.
 
     Returns:
-        Names of the channels.
+        Names of the channels that it survived.
 
     Raises:
         QualityError: after one of them, something does not come back.
@@ -309,15 +366,15 @@ def check_deliveries(job: FileJob, path: Path) -> tuple[str, ...]:
     with EmbeddingReader(path) as reader:
         embedding = reader.read_frame(0)
     sent = job.engine.read(embedding)
-    deliveries = deliver(embedding, sent, job.engine, job.writer.channels)
-    for delivery in deliveries:
+    deliveries = deliver(embedding, sent, job.engine, (*job.writer.channels, *losses))
+    for delivery in deliveries[: len(job.writer.channels)]:
         if not delivery.restored:
             raise QualityError(
                 f"nothing was written: after {delivery.channel}, simulated, nothing would come "
                 f"back: {delivery.reason}",
                 hint="hide less, or take another picture",
             )
-    return tuple(delivery.channel for delivery in deliveries)
+    return tuple(delivery.channel for delivery in deliveries if delivery.restored)
 
 
 def _outer_header(job: FileJob, description: Header, cover: Pixels) -> Header:

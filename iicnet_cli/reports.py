@@ -102,7 +102,8 @@ class CarriedFile:
     """A file that an embedding carries.
 
     Attributes:
-        role: ``description``, ``media``, ``original``, ``reference`` or ``attachment``.
+        role: ``description``, ``media``, ``original``, ``reference``, ``attachment``, or ``small
+            version``.
         name: of the file; empty for the description.
         bytes: its size.
     """
@@ -138,6 +139,9 @@ class EmbedReport:
         carried: the files in the PNG, if its engine carries files.
         survived: the simulated channels after which everything came back from the written file;
             empty if its engine promises nothing, or if it was not verified.
+        survives_crop: whether everything came back from three quarters of the area, simulated, and
+            with a square pasted over the file; ``None`` if its engine promises nothing, or if it
+            was not verified.
     """
 
     output: Path
@@ -156,6 +160,7 @@ class EmbedReport:
     gained_psnr: float | None = None
     carried: tuple[CarriedFile, ...] = ()
     survived: tuple[str, ...] = ()
+    survives_crop: bool | None = None
 
     @property
     def embed_psnr(self) -> float | None:
@@ -179,7 +184,8 @@ class RestoreReport:
 
     Attributes:
         outputs: files, or folders of frames.
-        task: name of the task.
+        task: name of the task; empty if only the small version came back from a file that does not
+            say it elsewhere.
         model: name of the checkpoint.
         images: pictures restored.
         altered: True when the pixels are not those that were written; ``None`` when it cannot be
@@ -188,6 +194,8 @@ class RestoreReport:
         seconds: time taken.
         notes: what could not be restored, or not be kept in the outputs, in words.
         missing: whether pictures of the PNG are missing; ``altered`` is True then.
+        only_small_version: whether nothing but the small version of what was hidden came back; the
+            notes say why.
     """
 
     outputs: tuple[Path, ...]
@@ -199,6 +207,7 @@ class RestoreReport:
     seconds: float
     notes: tuple[str, ...] = ()
     missing: bool = False
+    only_small_version: bool = False
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from iicnet_cli.contents.part import (
     source_name,
 )
 from iicnet_cli.contents.quantizer_search import FIRST_CRF, QuantizerSearch
+from iicnet_cli.contents.small_version import clip_small_version
 from iicnet_cli.errors import QualityError
 from iicnet_cli.media.clip_packets import (
     Packet,
@@ -90,13 +91,13 @@ def clip_parts(request: ContentsRequest) -> Iterator[Part]:
     with scratch_folder() as folder:
         survey = _survey(request, folder)
         part = _original_part(request, survey)
-        if part is not None:
-            yield part
-            return
         if request.arrives_exact:
-            yield from _ClipEncoder(request, survey, folder).parts()
-        else:
-            yield _reduced_part(request, survey, folder)
+            encoder = _ClipEncoder(request, survey, folder)
+            yield from encoder.parts() if part is None else (part,)
+            return
+        part = part or _reduced_part(request, survey, folder)
+        small = clip_small_version(request, len(survey.sizes), survey.cover)
+        yield replace(part, small_version=small)
 
 
 def _reduced_part(request: ContentsRequest, survey: _Survey, folder: Path) -> Part:

@@ -37,6 +37,7 @@ class ContentsRequest:
         arrives_exact: whether the embedding arrives as it is written. If not, there can be only
             one, and what it shows arrives only about.
         longest_side: pixels of the longer side that the embedding may have; ``None`` if any.
+        small_version_capacity: how many bytes of a small version a cover holds beside the bundle.
         tick: called with the share 0..1 of the work that is done.
     """
 
@@ -48,6 +49,7 @@ class ContentsRequest:
     limit: str
     arrives_exact: bool = True
     longest_side: int | None = None
+    small_version_capacity: Callable[[Pixels], int] = lambda cover: 0
     tick: Callable[[float], None] = lambda share: None
 
     def cover_of(self, picture: Pixels) -> Pixels:
@@ -113,6 +115,7 @@ class Part:
         description: what its first file says.
         notes: how the pictures are carried, in words.
         step: every so many frames of the source are carried.
+        small_version: a still of what the bundle holds, as a file; ``None`` if there is none.
     """
 
     cover: Pixels
@@ -120,6 +123,7 @@ class Part:
     description: Header
     notes: tuple[str, ...] = ()
     step: int = 1
+    small_version: bytes | None = None
 
     @property
     def frames(self) -> int:

@@ -18,6 +18,7 @@ from iicnet_cli.contents.part import (
     read_files,
     size_of,
 )
+from iicnet_cli.contents.small_version import photos_small_version
 from iicnet_cli.media.compact_stills import StillEncoder
 from iicnet_cli.payload.bundle import Bundle, BundledFile, Role, bundle_size
 from iicnet_cli.payload.bundle_description import description_file
@@ -48,15 +49,18 @@ def photo_part(request: ContentsRequest) -> Part:
     request.check_cover(cover)
     room = request.capacity(cover)
     fixed += attached_files(request, fixed, room)
+    small = photos_small_version(request, pictures, cover)
     originals = _all_originals(request, fixed, room)
     if originals is not None:
         exact = f"all {len(originals)} files are carried" if len(originals) > 1 else "carried"
         bundle = Bundle((*fixed, *originals))
-        return Part(cover, bundle, description, (*notes, f"{exact} byte for byte"))
+        notes = (*notes, f"{exact} byte for byte")
+        return Part(cover, bundle, description, notes, small_version=small)
     is_shown = request.task.cover(pictures[0], request.options).shape == pictures[0].shape
     choice = _Allocation(request, pictures, fixed, room, is_shown=is_shown)
     notes = (*notes, *choice.notes())
-    return Part(cover, Bundle((*fixed, *choice.files())), description, notes)
+    bundle = Bundle((*fixed, *choice.files()))
+    return Part(cover, bundle, description, notes, small_version=small)
 
 
 def _all_originals(

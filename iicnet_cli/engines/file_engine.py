@@ -74,6 +74,8 @@ class FileWriter(ABC):
         longest_side: pixels of the longer side that the destination leaves; ``None`` if any.
         suffixes: of the files that carry an embedding there, the usual one first.
         channels: what is simulated to check an embedding, which has to survive all of it.
+        losses: what takes a part of the picture away, simulated: an embedding of at most
+            ``spared_capacity`` bytes should survive it.
     """
 
     embed_psnr: float
@@ -82,6 +84,7 @@ class FileWriter(ABC):
     longest_side: int | None = None
     suffixes: tuple[str, ...] = (".png",)
     channels: tuple[Channel, ...] = ()
+    losses: tuple[Channel, ...] = ()
 
     @abstractmethod
     def capacity(self, cover: Pixels) -> int:
@@ -91,13 +94,27 @@ class FileWriter(ABC):
             UsageError: the cover is too large.
         """
 
+    def spared_capacity(self, cover: Pixels) -> int:
+        """How many bytes contents take whose size can be chosen.
+
+        If it is less than the capacity, the rest is a reserve: a part of the picture restores them.
+        """
+        return self.capacity(cover)
+
+    def small_version_capacity(self, cover: Pixels) -> int:
+        """How many bytes of a small version, which survives more, a cover holds beside those of
+        ``spared_capacity``."""
+        return 0
+
     @abstractmethod
-    def write(self, cover: Pixels, data: bytes) -> Pixels:
+    def write(self, cover: Pixels, data: bytes, small_version: bytes | None = None) -> Pixels:
         """Hide bytes in a cover; the fewer there are, the less it changes or the more it survives.
 
         Args:
             cover: (H, W) or (H, W, 3) uint8.
             data: what is hidden.
+            small_version: what is hidden so that it survives more, for writers that have room for
+                it.
 
         Returns:
             The embedding, of the shape of the cover.
@@ -160,3 +177,7 @@ class FileEngine(ABC):
             DamagedError: the embedding was altered.
             UnsupportedVersionError: a newer program wrote it.
         """
+
+    def read_small_version(self, embedding: Pixels) -> bytes | None:
+        """Find the small version that :meth:`FileWriter.write` hid; ``None`` if there is none."""
+        return None

@@ -7,7 +7,7 @@ from iicnet_cli.engines.file_engine import FileEngine, FileWriter, LastCover
 from iicnet_cli.engines.jpegproof import jpeg_channel
 from iicnet_cli.engines.jpegproof.jpeg_files import encode_jpeg
 from iicnet_cli.engines.jpegproof.profiles import LATTICES, Profile, find_profile
-from iicnet_cli.engines.jpegproof.simulated_channels import hardest_channels
+from iicnet_cli.engines.jpegproof.simulated_channels import LOSSES, hardest_channels
 from iicnet_cli.engines.jpegproof.synchronisation import locate
 from iicnet_cli.errors import UsageError
 from iicnet_cli.pictures.arrays import Pixels, as_colour
@@ -42,6 +42,9 @@ class JpegProofEngine(FileEngine):
     def read(self, embedding: Pixels) -> bytes:
         return jpeg_channel.read(as_colour(embedding))
 
+    def read_small_version(self, embedding: Pixels) -> bytes | None:
+        return jpeg_channel.read_small_version(as_colour(embedding))
+
 
 class JpegProofWriter(FileWriter):
     """Writes pictures that survive what a profile says."""
@@ -49,6 +52,7 @@ class JpegProofWriter(FileWriter):
     embed_psnr = EXPECTED_PSNR
     arrives_exact = False
     suffixes = (".png", ".jpg", ".jpeg")
+    losses = LOSSES
 
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
@@ -60,8 +64,14 @@ class JpegProofWriter(FileWriter):
     def capacity(self, cover: Pixels) -> int:
         return self._prepared(cover).capacity
 
-    def write(self, cover: Pixels, data: bytes) -> Pixels:
-        return self._prepared(cover).write(data)
+    def spared_capacity(self, cover: Pixels) -> int:
+        return self._prepared(cover).spared_capacity
+
+    def small_version_capacity(self, cover: Pixels) -> int:
+        return self._prepared(cover).small_version_capacity
+
+    def write(self, cover: Pixels, data: bytes, small_version: bytes | None = None) -> Pixels:
+        return self._prepared(cover).write(data, small_version)
 
     def encode_jpeg(self, embedding: Pixels) -> bytes:
         return encode_jpeg(embedding, self._profile.lattice)

@@ -41,5 +41,6 @@ class LowBitsWriter(FileWriter):
     def capacity(self, cover: Pixels) -> int:
         return self._capacity(cover)
 
-    def write(self, cover: Pixels, data: bytes) -> Pixels:
+    def write(self, cover: Pixels, data: bytes, small_version: bytes | None = None) -> Pixels:
+        assert small_version is None, "there is no room for one"
         return channel.write(cover, data)
