@@ -266,6 +266,7 @@ def estimate_files(job: FileJob) -> Estimate:
         restored=report.restored,
         carried=report.carried,
         survived=report.survived,
+        survives_crop=report.survives_crop,
     )
 
 

@@ -235,6 +235,7 @@ class Estimate:
         restored: likewise.
         carried: likewise.
         survived: likewise.
+        survives_crop: likewise.
     """
 
     task: str
@@ -254,6 +255,7 @@ class Estimate:
     restored: tuple[PictureQuality, ...] = ()
     carried: tuple[CarriedFile, ...] = ()
     survived: tuple[str, ...] = ()
+    survives_crop: bool | None = None
 
     @property
     def hidden_psnr(self) -> float | None:
