@@ -115,8 +115,8 @@ DAMAGES = (
             f"JPEG {quality}, {chroma}",
             partial(_encode_lossily, "JPEG", {"quality": quality, "subsampling": chroma}),
         )
-        for chroma in ("4:4:4", "4:2:0")
-        for quality in (98, 95, 90, 80)
+        for chroma, qualities in (("4:4:4", (98, 95, 90, 80)), ("4:2:0", (98, 95, 90, 80, 50)))
+        for quality in qualities
     ),
     Damage("WebP 95", partial(_encode_lossily, "WEBP", {"quality": 95})),
     Damage("half size and back", _halve_and_enlarge),

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from iicnet_cli.container.png_reader import read_header
+from iicnet_cli.container.embedding_file import read_header
 from iicnet_cli.media.layered_image import Layer
 from iicnet_cli.media.openraster import write_ora
 from iicnet_cli.media.stereo_formats import write_pair

@@ -11,8 +11,8 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from iicnet_cli.cli import app
+from iicnet_cli.container.embedding_file import EmbeddingFile
 from iicnet_cli.container.header import Header
-from iicnet_cli.container.png_reader import PngReader
 from iicnet_cli.errors import IICNetError
 from iicnet_cli.foreign_messages import silence_libraries
 from iicnet_cli.media.layered_files import read_layers
@@ -96,8 +96,8 @@ def _commanding(command: str, *options: str) -> Harness:
     return run
 
 
-def _read_png(path: Path) -> None:
-    with PngReader(path) as reader:
+def _read_embedding_file(path: Path) -> None:
+    with EmbeddingFile(path) as reader:
         reader.verify()
         for _, frame in zip(range(_MOST_FRAMES), reader, strict=False):
             frame.sum()
@@ -125,7 +125,7 @@ HARNESSES: dict[str, Harness] = {
     "header": _parsing(Header.from_json),
     "mark": _parsing(Mark.from_bytes),
     "bundle": _parsing(Bundle.from_bytes),
-    "png": _reading(_read_png),
+    "png": _reading(_read_embedding_file),
     "still": _reading(_read_still),
     "animation": _reading(_read_frames),
     "layers": _reading(read_layers),

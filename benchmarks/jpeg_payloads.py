@@ -1,8 +1,9 @@
 """What survives re-encoding, noise and cropping, as a Markdown table for each quality of JPEG.
 
-Random bytes, as many as each picture carries, are embedded in it; the picture goes through each
-simulated channel and is read again. A crop and a pasted square take parts of the picture away:
-they are tried with 80 % of the bytes.
+Random bytes, as many as each picture carries beside a small version, are embedded in it with random
+bytes for that; the picture goes through each simulated channel and is read again. A crop and a
+pasted square take parts of the picture away: they are tried with 80 % of the bytes. The small
+version is read after lower qualities, and from what is left of larger losses, as well.
 """
 
 from __future__ import annotations
@@ -18,34 +19,28 @@ from PIL import Image
 from tables import table_head, table_row
 
 from iicnet_cli.engines.jpegproof import jpeg_channel
+from iicnet_cli.engines.jpegproof.capacity_measurement import PARTIAL_PAYLOAD
 from iicnet_cli.engines.jpegproof.profiles import Profile, jpeg_profile
-from iicnet_cli.engines.jpegproof.simulated_channels import channels_from
+from iicnet_cli.engines.jpegproof.simulated_channels import (
+    LOSSES,
+    Crop,
+    PastedSquare,
+    channels_from,
+    jpeg,
+)
 from iicnet_cli.errors import ContainerError
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.metrics import psnr
 
 QUALITIES = (60, 70, 75, 85)
 """Lowest qualities of JPEG that have a lattice of their own."""
-PARTIAL_SHARE = 0.8
-"""Share of the bytes that a part of the picture has to restore."""
-_STICKER_COLOUR = (250, 210, 40)
+LOWER_QUALITIES = (50, 40, 30)
+"""Qualities of JPEG after which the small version is read."""
+LARGER_LOSSES = (Crop(0.5), Crop(0.4), PastedSquare(0.7))
+"""What takes so much away that only the small version is left."""
 
 Change = Callable[[Pixels], Pixels]
-
-
-def crop(pixels: Pixels) -> Pixels:
-    """Three quarters of the area, at odd offsets."""
-    height, width = (round(side * 0.75**0.5) for side in pixels.shape[:2])
-    top, left = 37, 51
-    return pixels[top : top + height, left : left + width]
-
-
-def paste_square(pixels: Pixels) -> Pixels:
-    """A square over the middle, a quarter of each side."""
-    height, width = pixels.shape[:2]
-    out = pixels.copy()
-    out[height * 3 // 8 : height * 5 // 8, width * 3 // 8 : width * 5 // 8] = _STICKER_COLOUR
-    return out
+Read = Callable[[Pixels], bytes | None]
 
 
 @dataclasses.dataclass
@@ -54,7 +49,9 @@ class Tally:
 
     Attributes:
         cover_psnr: of each picture, in dB.
-        bits_per_pixel: of each picture, after all error correction.
+        bits_per_pixel: of each picture, after all error correction, without the small version.
+        small_version_cost: share of the capacity that it takes.
+        small_version_bytes: of each picture.
         embed_seconds: of each picture, of one processor.
         restore_seconds: of each restored picture, likewise.
         restored: names of channels with one truth for each picture.
@@ -62,6 +59,8 @@ class Tally:
 
     cover_psnr: list[float] = dataclasses.field(default_factory=list)
     bits_per_pixel: list[float] = dataclasses.field(default_factory=list)
+    small_version_cost: list[float] = dataclasses.field(default_factory=list)
+    small_version_bytes: list[int] = dataclasses.field(default_factory=list)
     embed_seconds: list[float] = dataclasses.field(default_factory=list)
     restore_seconds: list[float] = dataclasses.field(default_factory=list)
     restored: dict[str, list[bool]] = dataclasses.field(default_factory=dict)
@@ -70,11 +69,19 @@ class Tally:
         """Send one picture through a channel."""
         received = change(embedding)
         start = time.process_time()
+        self._note(name, jpeg_channel.read, received, data)
+        self.restore_seconds.append(time.process_time() - start)
+
+    def try_small_version(self, name: str, change: Change, embedding: Pixels, data: bytes) -> None:
+        """Send one picture through a channel, and read its small version."""
+        title = f"small version: {name}"
+        self._note(title, jpeg_channel.read_small_version, change(embedding), data)
+
+    def _note(self, name: str, read: Read, received: Pixels, data: bytes) -> None:
         try:
-            same = jpeg_channel.read(received) == data
+            same = read(received) == data
         except ContainerError:
             same = False
-        self.restore_seconds.append(time.process_time() - start)
         self.restored.setdefault(name, []).append(same)
 
     def lines(self, quality: int) -> list[str]:
@@ -88,6 +95,8 @@ class Tally:
                 "bits a pixel: mean, lowest",
                 f"{np.mean(self.bits_per_pixel):.3f}, {min(self.bits_per_pixel):.3f}",
             ),
+            ("less than without a small version", f"{np.mean(self.small_version_cost):.1%}"),
+            ("bytes of the small version: mean", f"{np.mean(self.small_version_bytes):.0f}"),
             ("embedding, processor seconds", _mean(self.embed_seconds)),
             ("restoring, processor seconds", _mean(self.restore_seconds)),
             *((name, f"{sum(all_)} of {len(all_)}") for name, all_ in self.restored.items()),
@@ -102,21 +111,28 @@ def _mean(values: Sequence[float]) -> str:
 def measure(profile: Profile, name: str, cover: Pixels, tally: Tally) -> None:
     """Send one picture through everything that the profile promises."""
     rng = np.random.default_rng(0)
-    size = jpeg_channel.capacity(cover, profile)
-    data = rng.bytes(size)
     start = time.process_time()
-    embedding = jpeg_channel.write(cover, data, profile)
+    prepared = jpeg_channel.PreparedCover.of(cover, profile)
+    size = prepared.capacity_beside
+    data, small = rng.bytes(size), rng.bytes(prepared.small_version_capacity)
+    embedding = prepared.write(data, small)
     tally.embed_seconds.append(time.process_time() - start)
     tally.cover_psnr.append(psnr(embedding, cover))
     tally.bits_per_pixel.append(8 * size * 3 / cover.size)
+    tally.small_version_cost.append(1 - size / prepared.capacity)
+    tally.small_version_bytes.append(len(small))
     tally.try_channel("stripped PNG", np.copy, embedding, data)
     for each in channels_from(profile.quality):
         tally.try_channel(each.name, each.apply, embedding, data)
-    part = data[: int(size * PARTIAL_SHARE)]
-    embedding = jpeg_channel.write(cover, part, profile)
-    share = f"{PARTIAL_SHARE:.0%} of the bytes"
-    tally.try_channel(f"crop to 75 % of the area, {share}", crop, embedding, part)
-    tally.try_channel(f"pasted square, {share}", paste_square, embedding, part)
+    for lower in LOWER_QUALITIES:
+        tally.try_small_version(f"JPEG {lower}", jpeg(lower).apply, embedding, small)
+    for loss in LARGER_LOSSES:
+        tally.try_small_version(str(loss), loss.apply, embedding, small)
+    part = data[: prepared.spared_capacity]
+    embedding = prepared.write(part, small)
+    share = f"{PARTIAL_PAYLOAD:.0%} of the bytes"
+    for each in LOSSES:
+        tally.try_channel(f"{each.name}, {share}", each.apply, embedding, part)
     failed = [key for key, all_ in tally.restored.items() if not all_[-1]]
     print(
         f"<!-- {name}: {tally.bits_per_pixel[-1]:.3f} bits a pixel, lost: {failed} -->", flush=True

@@ -14,7 +14,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 from baselines import (
@@ -34,6 +34,7 @@ from tables import table_head, table_row
 
 from iicnet_cli import Converter, EmbedOptions, __version__
 from iicnet_cli.container.header import Header
+from iicnet_cli.engines import open_file_engine
 from iicnet_cli.engines.base import Computing, SideInfo
 from iicnet_cli.engines.jpegproof.profiles import SERVICES
 from iicnet_cli.engines.network.network_engine import NetworkEngine
@@ -44,7 +45,7 @@ from iicnet_cli.zoo import Checkpoint, find
 
 TASK = "stego"
 """The task whose models are measured."""
-COLUMNS = ("engine", "after", "cover dB", "hidden dB", "restored")
+COLUMNS = ("engine", "after", "cover dB", "hidden dB", "restored", "small version only")
 """Titles of the table's columns."""
 SERVICE_DAMAGES = tuple(
     Damage(f"{each.name}: {each.summary}", each.channel.apply) for each in SERVICES
@@ -69,6 +70,17 @@ class Sent(Protocol):
     def hidden_psnr(self, damage: Damage) -> float | None:
         """Of the hidden pictures after a damage, in dB; ``None`` if nothing of them comes back."""
 
+    def has_small_version(self, damage: Damage) -> bool:
+        """Whether a small version of them is left after a damage."""
+
+
+class Outcome(NamedTuple):
+    """What :class:`Sent` says of one damage."""
+
+    cover_psnr: float
+    hidden_psnr: float | None
+    small_version: bool
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:
@@ -81,6 +93,7 @@ class Row:
         hidden_psnr: mean of what came back, in dB; ``None`` if nothing did.
         restored: of how many covers the hidden pictures can be recognised.
         covers: number of covers.
+        small_versions: of how many covers nothing but a small version came back.
     """
 
     engine: str
@@ -89,12 +102,13 @@ class Row:
     hidden_psnr: float | None
     restored: int
     covers: int
+    small_versions: int
 
     def cells(self) -> list[str]:
         """The row of the table as text."""
         hidden = "lost" if self.hidden_psnr is None else f"{self.hidden_psnr:.2f}"
-        share = f"{self.restored} of {self.covers}"
-        return [self.engine, self.damage, f"{self.cover_psnr:.2f}", hidden, share]
+        shares = [f"{count} of {self.covers}" for count in (self.restored, self.small_versions)]
+        return [self.engine, self.damage, f"{self.cover_psnr:.2f}", hidden, *shares]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +151,10 @@ class NetworkPng:
         # What a cropped PNG restores is as large as what is measured.
         left = restored.reshape(len(restored), -1, 3) if damage.cut else restored[:, mask]
         return _mean_psnr(left[1:], self.images[1:, mask])
+
+    def has_small_version(self, damage: Damage) -> bool:
+        """The network has none."""
+        return False
 
     def restore(self, damage: Damage) -> Pixels:
         """The pictures (K, H, W, 3) of what is left after a damage.
@@ -208,6 +226,10 @@ class CodecPng:
         payload = reveal(damage.apply(self.pixels), self.carrier)
         return None if payload is None else _mean_psnr(self.codec.decode(payload), self.images[1:])
 
+    def has_small_version(self, damage: Damage) -> bool:
+        """There is none."""
+        return False
+
 
 class FilePng:
     """The PNGs that ``embed`` writes with an engine that carries files.
@@ -235,6 +257,11 @@ class FilePng:
         except ContainerError:
             return None
         return _mean_psnr(np.stack(restored[1:]), self._images[1:])
+
+    def has_small_version(self, damage: Damage) -> bool:
+        """Whether a small version of them is left after a damage."""
+        received = damage.apply(self._embedding(damage))
+        return open_file_engine(self._engine).read_small_version(received) is not None
 
     def _embedding(self, damage: Damage) -> Pixels:
         """What is written for the way of a damage, (H, W, 3)."""
@@ -289,27 +316,30 @@ def measure(
     if task != TASK:
         raise UsageError(f"{checkpoint.name} is for {task}, not for {TASK}")
     engine = NetworkEngine(checkpoint, Computing(device=device))
-    found: dict[tuple[str, str], list[tuple[float, float | None]]] = {}
+    found: dict[tuple[str, str], list[Outcome]] = {}
     names = []
     for first in first_groups(checkpoint, folder, limit):
         for name, sent in all_sent(first, engine).items():
             for damage in ALL_DAMAGES:
-                outcome = sent.cover_psnr(damage), sent.hidden_psnr(damage)
+                hidden = sent.hidden_psnr(damage)
+                small = hidden is None and sent.has_small_version(damage)
+                outcome = Outcome(sent.cover_psnr(damage), hidden, small)
                 found.setdefault((name, damage.name), []).append(outcome)
         names.append(first.name)
         print(f"{first.name}: done", file=sys.stderr)
     return [_row(*key, outcomes) for key, outcomes in found.items()], names
 
 
-def _row(engine: str, damage: str, outcomes: Sequence[tuple[float, float | None]]) -> Row:
-    hidden = [psnr_ for _, psnr_ in outcomes if psnr_ is not None]
+def _row(engine: str, damage: str, outcomes: Sequence[Outcome]) -> Row:
+    hidden = [each.hidden_psnr for each in outcomes if each.hidden_psnr is not None]
     return Row(
         engine,
         damage,
-        float(np.mean([cover for cover, _ in outcomes])),
+        float(np.mean([each.cover_psnr for each in outcomes])),
         float(np.mean(hidden)) if hidden else None,
         sum(each >= _RECOGNISED for each in hidden),
         len(outcomes),
+        sum(each.small_version for each in outcomes),
     )
 
 
@@ -320,7 +350,8 @@ def report(rows: Sequence[Row], checkpoint: Checkpoint, data: str, names: Sequen
         f"{table}\n\n{checkpoint.name} and the others on {data} ({', '.join(names)}): each photo "
         "is the cover once, the next ones of its size are hidden.\n"
         "cover: what was written, beside the cover. hidden: what came back of the hidden photos; "
-        f"restored: with {_RECOGNISED:g} dB or more. The network's header is taken to survive; of "
+        f"restored: with {_RECOGNISED:g} dB or more; small version only: of those that are lost, a "
+        "thumbnail is left. The network's header is taken to survive; of "
         "its cropped PNGs what is left is measured, of those with a square what lies outside it. "
         "Re-aligned: a row and a column "
         "were added at the top left, so that the network's 2x2 grid fits again. jpegproof is made "

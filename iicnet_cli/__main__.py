@@ -1,12 +1,13 @@
 """``python -m iicnet_cli``, and the console script ``iicnet``.
 
-Loading this module loads next to nothing, so that Ctrl-C is answered before the rest has loaded.
+Loading this module loads next to nothing and answers Ctrl-C at once, before the rest has loaded.
 """
 
 from __future__ import annotations
 
+# signal itself loads enum, which takes longer than all of the rest here.
+import _signal  # type: ignore[import-not-found]
 import os
-import signal
 
 _INTERRUPTED = 130
 """The exit status of a program that Ctrl-C has ended."""
@@ -22,10 +23,15 @@ def leave_at_once(*_: object) -> None:
     os._exit(_INTERRUPTED)
 
 
+def _answer_interruptions() -> None:
+    is_ignored = _signal.getsignal(_signal.SIGINT) is not _signal.default_int_handler  # by nohup
+    if not is_ignored:
+        _signal.signal(_signal.SIGINT, leave_at_once)
+
+
 def main() -> None:
     """Entry point of the console script."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored, as by nohup
-        signal.signal(signal.SIGINT, leave_at_once)
+    _answer_interruptions()
     from iicnet_cli.cli import main as run
 
     run()

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from iicnet_cli import __version__
-from iicnet_cli.container.header import Header
+from iicnet_cli.container.header import MAX_HEADER_BYTES, Header
 from iicnet_cli.container.png_writer import PngWriter
 from iicnet_cli.engines import FILE_ENGINES, open_engine
 from iicnet_cli.engines.base import (
@@ -197,7 +197,7 @@ class Converter:
         return Estimate(
             task=job.task.name,
             model=job.engine.model,
-            images=job.source.images,
+            images=job.source.images if job.source.fps is None else None,
             width=job.source.width,
             height=job.source.height,
             embeddings=count,
@@ -229,8 +229,7 @@ class Converter:
             source: the PNG, or the JPEG or WebP that became of it.
             output: file or folder, as the task takes it; by default named after the PNG.
             folder: where the default output goes; beside the PNG by default.
-            task: overrides what the file says.
-            model: name or folder of a checkpoint; overrides what the file says.
+            task, model: override what the file says; a model is the name or folder of a checkpoint.
             options: how to write the outputs.
             overwrite: replace existing outputs.
 
@@ -253,8 +252,8 @@ class Converter:
             chosen = task_named(header.task)
             engine = self._engine(identity.request)
             _check_layout(chosen, options)
-            notes: list[str] = []
-            altered = check_integrity(reader, header, engine.images_per_group, notes)
+            integrity = check_integrity(reader, header, engine.images_per_group)
+            notes = list(integrity.notes)
             target = _restore_target(source, output, folder, chosen, header)
             with closing(self._restored_groups(reader, header, engine, notes)) as groups:
                 delivered = chosen.deliver(
@@ -266,7 +265,8 @@ class Converter:
             task=chosen.name,
             model=engine.model,
             images=delivered.pictures,
-            altered=altered,
+            altered=integrity.altered,
+            missing=integrity.missing,
             found_by=identity.found_by,
             seconds=time.monotonic() - began,
         )
@@ -452,7 +452,7 @@ def _header(job: _Job, description: SourceDescription, encoded: list[SideInfo]) 
     """The header of a PNG whose groups have all been encoded."""
     source = job.source
     engine_fields = asdict(job.engine.header(source.height, source.width, encoded))
-    return Header(
+    header = Header.for_writing(
         task=job.task.name,
         width=source.width,
         height=source.height,
@@ -464,6 +464,10 @@ def _header(job: _Job, description: SourceDescription, encoded: list[SideInfo]) 
         software=f"iicnet {__version__}",
         **engine_fields,
     )
+    if len(header.to_json()) <= MAX_HEADER_BYTES:
+        return header
+    # The marks have these as well; the names and times of the frames are nowhere else.
+    return header.model_copy(update={"motion": None, "static_regions": None})
 
 
 def _check_layout(task: Task, options: RestoreOptions) -> None:

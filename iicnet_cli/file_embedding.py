@@ -8,10 +8,9 @@
 from __future__ import annotations
 
 import time
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from os import PathLike
@@ -21,16 +20,18 @@ from iicnet_cli import __version__
 from iicnet_cli.container.header import Header
 from iicnet_cli.container.png_writer import PngWriter
 from iicnet_cli.contents.clip_contents import clip_parts
-from iicnet_cli.contents.part import ContentsRequest, Part
+from iicnet_cli.contents.part import ContentsRequest, Part, check_files
 from iicnet_cli.contents.photo_contents import photo_part
+from iicnet_cli.contents.small_version import SMALL_VERSION
 from iicnet_cli.engines import open_file_engine
-from iicnet_cli.engines.file_engine import FileEngine, FileWriter
+from iicnet_cli.engines.file_engine import Channel, FileEngine, FileWriter
 from iicnet_cli.errors import QualityError, UsageError
 from iicnet_cli.file_restoring import opened_contents
 from iicnet_cli.measuring import FileMeter, check_quality
 from iicnet_cli.media.files import check_picture_target, replacing
 from iicnet_cli.media.stills import resize
 from iicnet_cli.media.temporary import scratch_folder
+from iicnet_cli.media.tiny_stills import TINY_SUFFIX
 from iicnet_cli.options import EmbedOptions
 from iicnet_cli.payload.bundle_description import joined_description
 from iicnet_cli.payload.embedding_reader import EmbeddingReader
@@ -51,6 +52,7 @@ from iicnet_cli.tasks.task import PictureSource, Task
 
 _PSNR_MARGIN = 0.05
 """Embeddings are held by so many dB above a floor, for they miss by a few hundredths."""
+_NO_RESERVE = "it would not survive a crop, or a sticker: what it carries fills it"
 
 
 @dataclass(frozen=True)
@@ -77,22 +79,41 @@ class FileJob:
 
     @cached_property
     def request(self) -> ContentsRequest:
-        """What contents are chosen for."""
+        """What contents are chosen for: they leave the writer's reserve."""
+        return self._request_for(self.writer.spared_capacity, self.writer.small_version_capacity)
+
+    def parts(self) -> Iterator[Part]:
+        """The contents of each embedding.
+
+        What does not fit otherwise takes all of the room, without a reserve and a small version.
+        """
+        if self.writer.arrives_exact:
+            yield from _parts_for(self.request)
+            return
+        try:
+            (part,) = _parts_for(self.request)
+        except QualityError:
+            (part,) = _parts_for(self._request_for(self.writer.capacity, lambda cover: 0))
+        yield part
+
+    def leaves_reserve(self, cover: Pixels, data: bytes) -> bool:
+        """Whether a cover with these bytes has room left, so that a part of it restores them."""
+        return len(data) <= self.writer.spared_capacity(cover)
+
+    def _request_for(
+        self, capacity: Callable[[Pixels], int], small_version_capacity: Callable[[Pixels], int]
+    ) -> ContentsRequest:
         overhead = SEAL_OVERHEAD if self.options.password else 0
 
-        known: dict[int, int] = {}
-
-        def capacity(cover: Pixels) -> int:
-            key = zlib.crc32(cover.tobytes())
-            if key not in known:
-                known[key] = max(0, self.writer.capacity(cover) - overhead)
-            return known[key]
+        def remaining(of: Callable[[Pixels], int]) -> Callable[[Pixels], int]:
+            return lambda cover: max(0, of(cover) - overhead)
 
         return ContentsRequest(
             task=self.task,
             source=self.source,
             options=self.options,
-            capacity=capacity,
+            capacity=remaining(capacity),
+            small_version_capacity=remaining(small_version_capacity),
             embed_psnr=self.writer.embed_psnr,
             limit=self.writer.limit,
             arrives_exact=self.writer.arrives_exact,
@@ -100,11 +121,11 @@ class FileJob:
             tick=lambda share: self.listener(Progress(Stage.ENCODING, share, 1)),
         )
 
-    def parts(self) -> Iterator[Part]:
-        """The contents of each embedding."""
-        if self.source.fps is None:
-            return iter([photo_part(self.request)])
-        return clip_parts(self.request)
+
+def _parts_for(request: ContentsRequest) -> Iterator[Part]:
+    if request.source.fps is None:
+        return iter([photo_part(request)])
+    return clip_parts(request)
 
 
 @dataclass(frozen=True)
@@ -117,6 +138,7 @@ class WrittenFiles:
         carried: the files that it holds.
         notes: how the pictures are carried, in words.
         step: every so many frames of the source are in it.
+        leaves_reserve: whether room is left, so that a part of it restores everything.
     """
 
     description: Header
@@ -124,6 +146,7 @@ class WrittenFiles:
     carried: tuple[CarriedFile, ...]
     notes: tuple[str, ...]
     step: int
+    leaves_reserve: bool
 
 
 def open_file_job(
@@ -146,6 +169,7 @@ def open_file_job(
     # One frame at a time, so that clips of any length fit into memory.
     source = open_source(chosen, paths, chosen.pictures_per_group(paths) or 1, options)
     check_total_size(source)
+    check_files(source, options)
     return FileJob(chosen, engine, writer, source, options, listener, guessed=task is None)
 
 
@@ -186,9 +210,17 @@ def embed_files(job: FileJob, output: Path, *, overwrite: bool) -> EmbedReport:
         written = write_files(job, temporary)
         quality: list[PictureQuality] = []
         survived: tuple[str, ...] = ()
+        survives_crop, notes = None, written.notes
+        if job.writer.losses and not written.leaves_reserve:
+            survives_crop = False
         if job.options.verify or job.options.min_psnr is not None:
             quality = measure_files(job, temporary, written.step)
-            survived = check_deliveries(job, temporary)
+            losses = job.writer.losses if written.leaves_reserve else ()
+            survived = check_deliveries(job, temporary, losses)
+            if losses:
+                survives_crop = all(each.name in survived for each in losses)
+        if survives_crop is False:
+            notes = (*notes, _NO_RESERVE)
         report = EmbedReport(
             output=output,
             task=job.task.name,
@@ -201,23 +233,25 @@ def embed_files(job: FileJob, output: Path, *, overwrite: bool) -> EmbedReport:
             seconds=time.monotonic() - began,
             embedding=quality[0] if quality else None,
             restored=tuple(quality[1:]),
-            notes=written.notes,
+            notes=notes,
             guessed=job.guessed,
             carried=written.carried,
             survived=survived,
+            survives_crop=survives_crop,
         )
         check_quality(report, job.options.min_psnr)
     return report
 
 
 def estimate_files(job: FileJob) -> Estimate:
-    """What :func:`embed_files` would write: everything is made, but not kept."""
+    """What :func:`embed_files` would write: everything is made and measured, but not kept."""
+    job = replace(job, options=replace(job.options, verify=True))
     with scratch_folder() as folder:
         report = embed_files(job, folder / "dry.png", overwrite=False)
     return Estimate(
         task=report.task,
         model=report.model,
-        images=job.source.images,
+        images=report.images,
         width=report.width,
         height=report.height,
         embeddings=report.embeddings,
@@ -228,6 +262,11 @@ def estimate_files(job: FileJob) -> Estimate:
         restored_psnr=report.restored_psnr or 0.0,
         notes=report.notes,
         guessed=job.guessed,
+        embedding=report.embedding,
+        restored=report.restored,
+        carried=report.carried,
+        survived=report.survived,
+        survives_crop=report.survives_crop,
     )
 
 
@@ -239,11 +278,14 @@ def write_files(job: FileJob, path: Path) -> WrittenFiles:
         MediaError: an input cannot be read.
     """
     carried: list[CarriedFile] = []
-    notes: dict[str, None] = dict.fromkeys(job.source.notes)
+    notes = dict.fromkeys(each for each in job.source.notes if each not in job.source.fitting_notes)
     headers: list[Header] = []
     png: PngWriter | None = None
+    reserves = []
     with open(path, "w+b") as file:
-        for part, embedding in _embeddings(job):
+        for part, data, small_version in _contents(job):
+            embedding = job.writer.write(part.cover, data, small_version)
+            reserves.append(job.leaves_reserve(part.cover, data))
             if path.suffix.lower() == ".png":
                 fps = job.source.fps
                 png = png or PngWriter(file, frame_delay=part.frames / fps if fps else None)
@@ -254,21 +296,28 @@ def write_files(job: FileJob, path: Path) -> WrittenFiles:
                 CarriedFile(each.role.name.lower(), each.name, len(each.data))
                 for each in part.bundle.files
             ]
+            if (small := part.small_version) is not None:
+                name = f"{SMALL_VERSION}{TINY_SUFFIX}"
+                carried.append(CarriedFile("small version", name, len(small)))
             notes |= dict.fromkeys(part.notes)
             headers.append(part.description)
         description = joined_description(headers)
         if png is not None:
             png.finish(_outer_header(job, description, part.cover))
-    return WrittenFiles(description, len(headers), tuple(carried), tuple(notes), part.step)
+    return WrittenFiles(
+        description, len(headers), tuple(carried), tuple(notes), part.step, all(reserves)
+    )
 
 
-def _embeddings(job: FileJob) -> Iterator[tuple[Part, Pixels]]:
-    """Each part of the contents and what carries it."""
+def _contents(job: FileJob) -> Iterator[tuple[Part, bytes, bytes | None]]:
+    """Each part of the contents, its bytes, and those of its small version."""
     for part in job.parts():
-        data = part.bundle.to_bytes()
+        data, small_version = part.bundle.to_bytes(), part.small_version
         if job.options.password:
             data = seal(data, job.options.password)
-        yield part, job.writer.write(part.cover, data)
+            if small_version is not None:
+                small_version = seal(small_version, job.options.password)
+        yield part, data, small_version
 
 
 def measure_files(job: FileJob, path: Path, step: int) -> list[PictureQuality]:
@@ -299,11 +348,16 @@ def measure_files(job: FileJob, path: Path, step: int) -> list[PictureQuality]:
     return meter.pictures(job.source.names)
 
 
-def check_deliveries(job: FileJob, path: Path) -> tuple[str, ...]:
-    """Send a file through the channels that it has to survive, simulated.
+def check_deliveries(job: FileJob, path: Path, losses: Sequence[Channel]) -> tuple[str, ...]:
+    """Send a file through the channels that it has to survive, and some others, simulated.
+
+    Args:
+        job: what was embedded.
+        path: the file.
+        losses: those that it need not survive.
 
     Returns:
-        Names of the channels.
+        Names of the channels that it survived.
 
     Raises:
         QualityError: after one of them, something does not come back.
@@ -313,15 +367,15 @@ def check_deliveries(job: FileJob, path: Path) -> tuple[str, ...]:
     with EmbeddingReader(path) as reader:
         embedding = reader.read_frame(0)
     sent = job.engine.read(embedding)
-    deliveries = deliver(embedding, sent, job.engine, job.writer.channels)
-    for delivery in deliveries:
+    deliveries = deliver(embedding, sent, job.engine, (*job.writer.channels, *losses))
+    for delivery in deliveries[: len(job.writer.channels)]:
         if not delivery.restored:
             raise QualityError(
                 f"nothing was written: after {delivery.channel}, simulated, nothing would come "
                 f"back: {delivery.reason}",
                 hint="hide less, or take another picture",
             )
-    return tuple(delivery.channel for delivery in deliveries)
+    return tuple(delivery.channel for delivery in deliveries if delivery.restored)
 
 
 def _outer_header(job: FileJob, description: Header, cover: Pixels) -> Header:
@@ -347,4 +401,4 @@ def _outer_header(job: FileJob, description: Header, cover: Pixels) -> Header:
     if not job.options.password:
         kept = {"sources", "fps", "frames"}
         fields |= description.model_dump(include=kept, exclude_none=True)
-    return Header.model_validate(fields)
+    return Header.for_writing(**fields)

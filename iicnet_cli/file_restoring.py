@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
 from iicnet_cli.container.header import Header
 from iicnet_cli.contents.restored_contents import RestoredContents
+from iicnet_cli.contents.small_version import write_small_version
 from iicnet_cli.engines.file_engine import FileEngine
 from iicnet_cli.errors import ContainerError, DamagedError, UnsupportedVersionError, UsageError
 from iicnet_cli.media.temporary import scratch_folder
@@ -51,7 +52,18 @@ def restore_files(
     """
     began = time.monotonic()
     png, output, overwrite = outputs
-    with read_contents(reader, engine, options.password) as found:
+    with ExitStack() as stack:
+        try:
+            found = stack.enter_context(read_contents(reader, engine, options.password))
+        except WrongPasswordError:
+            raise
+        except DamagedError as error:
+            small = _small_version_in(reader, engine, options.password)
+            if small is None:
+                raise
+            report = _small_version_report(reader, engine, error)
+            path = write_small_version(small, png, output, overwrite=overwrite)
+            return replace(report, outputs=(path,), seconds=time.monotonic() - began)
         contents = found.contents
         if options.layout is not None and "layout" not in contents.task.takes:
             raise UsageError(f"{contents.task.name} has no use for --layout")
@@ -64,9 +76,38 @@ def restore_files(
         model=engine.name,
         images=delivered.pictures,
         altered=bool(found.damaged or contents.missing_frames),
+        missing=bool(contents.missing_frames and not found.damaged),
         found_by="header" if reader.header is not None else "mark",
         seconds=time.monotonic() - began,
         notes=(*delivered.notes, *found.notes),
+    )
+
+
+def _small_version_in(
+    reader: EmbeddingReader, engine: FileEngine, password: str | None
+) -> bytes | None:
+    """The small version of what a file held, or ``None``.
+
+    Raises:
+        WrongPasswordError: a password is needed, or it is wrong.
+    """
+    data = engine.read_small_version(reader.read_frame(0))
+    return _unsealed(data, password) if data is not None and is_sealed(data) else data
+
+
+def _small_version_report(
+    reader: EmbeddingReader, engine: FileEngine, error: DamagedError
+) -> RestoreReport:
+    return RestoreReport(
+        outputs=(),
+        task=reader.header.task if reader.header is not None else "",
+        model=engine.name,
+        images=1,
+        altered=True,
+        found_by="header" if reader.header is not None else "mark",
+        seconds=0,
+        notes=(f"only the small version came back: {error}",),
+        only_small_version=True,
     )
 
 
@@ -159,11 +200,13 @@ def read_contents(
 
 
 def _open_bundle(data: bytes, password: str | None) -> Bundle:
-    if is_sealed(data):
-        if not password:
-            raise WrongPasswordError("what it carries is encrypted", hint="add --password")
-        data = unseal(data, password)
-    return Bundle.from_bytes(data)
+    return Bundle.from_bytes(_unsealed(data, password) if is_sealed(data) else data)
+
+
+def _unsealed(data: bytes, password: str | None) -> bytes:
+    if not password:
+        raise WrongPasswordError("what it carries is encrypted", hint="add --password")
+    return unseal(data, password)
 
 
 def _likely_cause(reader: EmbeddingReader, error: ContainerError | None) -> ContainerError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from iicnet_cli.container.header import Header
 from iicnet_cli.payload.embedding_reader import EmbeddingReader
 from iicnet_cli.payload.mark_pixels import read_mark
@@ -10,9 +12,24 @@ from iicnet_cli.tasks import task_named
 _WHO_DROPS_PICTURES = "programs that know no animated PNGs keep only the first"
 
 
+@dataclass(frozen=True)
+class Integrity:
+    """What became of a PNG.
+
+    Attributes:
+        altered: whether it is not what was written; ``None`` if that is not known.
+        missing: pictures of it are missing; it is altered then.
+        notes: what is missing, in words.
+    """
+
+    altered: bool | None
+    missing: bool = False
+    notes: tuple[str, ...] = ()
+
+
 def check_integrity(
-    reader: EmbeddingReader, header: Header, images_per_group: int | None, notes: list[str]
-) -> bool | None:
+    reader: EmbeddingReader, header: Header, images_per_group: int | None
+) -> Integrity:
     """Compare a PNG of pictures with what its header or its marks say.
 
     Args:
@@ -20,26 +37,20 @@ def check_integrity(
         header: its header; made up from the mark when the chunk was lost.
         images_per_group: how many pictures its engine puts into one embedding; ``None`` if any
             number.
-        notes: list that receives what is missing, in words.
-
-    Returns:
-        Whether it was altered; ``None`` if that is not known.
     """
     if reader.header is None:
-        missing = [] if reader.mark is None else _missing_by_marks(reader)
-        notes.extend(missing)
-        return True if missing else None
+        return Integrity(None) if reader.mark is None else _check_marks(reader)
     expected = None
     if images_per_group is not None:
         expected = task_named(header.task).embeddings_in(header)
     if expected is not None and reader.n_frames < expected:
-        notes.append(_missing_pictures(expected - reader.n_frames, expected))
-        return True
-    return not reader.verify()
+        note = _missing_pictures(expected - reader.n_frames, expected)
+        return Integrity(True, missing=True, notes=(note,))
+    return Integrity(not reader.verify())
 
 
-def _missing_by_marks(reader: EmbeddingReader) -> list[str]:
-    """What the marks of all embeddings say is missing, in words."""
+def _check_marks(reader: EmbeddingReader) -> Integrity:
+    """What the marks of all embeddings say."""
     places = set()
     without_mark = without_layer = 0
     for embedding in reader:
@@ -59,6 +70,7 @@ def _missing_by_marks(reader: EmbeddingReader) -> list[str]:
             )
         if len(numbers) < total:
             words.append(_missing_pictures(total - len(numbers), total))
+    missing = bool(words)
     if without_mark:
         words.append(f"{without_mark} of {reader.n_frames} pictures have lost their marks")
     if without_layer:
@@ -68,7 +80,7 @@ def _missing_by_marks(reader: EmbeddingReader) -> list[str]:
             else f"the enhancement layer of {without_layer} of {reader.n_frames} pictures is "
             "damaged: the network's own pictures come back"
         )
-    return words
+    return Integrity(bool(words) or None, missing, tuple(words))
 
 
 def _missing_pictures(missing: int, total: int) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from iicnet_cli.container.chunks import HEADER_KEYWORD
-from iicnet_cli.container.png_reader import read_header
+from iicnet_cli.container.embedding_file import read_header
 from iicnet_cli.errors import MediaError, UsageError
 from iicnet_cli.pictures.arrays import Pixels
 

@@ -97,12 +97,17 @@ class PictureQuality:
         return self.psnr >= EXACT_PSNR
 
 
+def _mean_psnr(pictures: tuple[PictureQuality, ...]) -> float | None:
+    return fmean(picture.psnr for picture in pictures) if pictures else None
+
+
 @dataclass(frozen=True)
 class CarriedFile:
     """A file that an embedding carries.
 
     Attributes:
-        role: ``description``, ``media``, ``original``, ``reference`` or ``attachment``.
+        role: ``description``, ``media``, ``original``, ``reference``, ``attachment``, or ``small
+            version``.
         name: of the file; empty for the description.
         bytes: its size.
     """
@@ -138,6 +143,9 @@ class EmbedReport:
         carried: the files in the PNG, if its engine carries files.
         survived: the simulated channels after which everything came back from the written file;
             empty if its engine promises nothing, or if it was not verified.
+        survives_crop: whether everything came back from three quarters of the area, simulated, and
+            with a square pasted over the file; ``None`` if its engine promises nothing, or if it
+            was not verified.
     """
 
     output: Path
@@ -156,6 +164,7 @@ class EmbedReport:
     gained_psnr: float | None = None
     carried: tuple[CarriedFile, ...] = ()
     survived: tuple[str, ...] = ()
+    survives_crop: bool | None = None
 
     @property
     def embed_psnr(self) -> float | None:
@@ -165,13 +174,12 @@ class EmbedReport:
     @property
     def restored_psnr(self) -> float | None:
         """Mean PSNR in dB of all restored pictures, the reference included, as in the paper."""
-        return fmean(p.psnr for p in self.restored) if self.restored else None
+        return _mean_psnr(self.restored)
 
     @property
     def hidden_psnr(self) -> float | None:
         """Mean PSNR in dB of the restored pictures without the reference."""
-        hidden = self.restored[1:]
-        return fmean(p.psnr for p in hidden) if hidden else None
+        return _mean_psnr(self.restored[1:])
 
 
 @dataclass(frozen=True)
@@ -180,7 +188,8 @@ class RestoreReport:
 
     Attributes:
         outputs: files, or folders of frames.
-        task: name of the task.
+        task: name of the task; empty if only the small version came back from a file that does not
+            say it elsewhere.
         model: name of the checkpoint.
         images: pictures restored.
         altered: True when the pixels are not those that were written; ``None`` when it cannot be
@@ -188,6 +197,9 @@ class RestoreReport:
         found_by: ``header``, ``mark`` or ``request``.
         seconds: time taken.
         notes: what could not be restored, or not be kept in the outputs, in words.
+        missing: whether pictures of the PNG are missing; ``altered`` is True then.
+        only_small_version: whether nothing but the small version of what was hidden came back; the
+            notes say why.
     """
 
     outputs: tuple[Path, ...]
@@ -198,16 +210,20 @@ class RestoreReport:
     found_by: str
     seconds: float
     notes: tuple[str, ...] = ()
+    missing: bool = False
+    only_small_version: bool = False
 
 
 @dataclass(frozen=True)
 class Estimate:
     """What :meth:`Converter.embed` would write, estimated from small windows of the first group.
 
+    Of engines that carry files everything is made, so all of it is known.
+
     Attributes:
         task: name of the task.
         model: name of the checkpoint.
-        images: pictures in a group.
+        images: pictures (photos, frames) that it will hold; ``None`` if not known beforehand.
         width: of the restored pictures, in pixels.
         height: of the restored pictures, in pixels.
         embeddings: PNG frames, one for each group; ``None`` if not known beforehand.
@@ -219,11 +235,16 @@ class Estimate:
         restored_psnr: in dB, mean over all pictures, before any search.
         notes: what is changed while reading the inputs, and what cannot be embedded, in words.
         guessed: whether the task was guessed from the inputs.
+        embedding: as of :class:`EmbedReport`, where it is known.
+        restored: likewise.
+        carried: likewise.
+        survived: likewise.
+        survives_crop: likewise.
     """
 
     task: str
     model: str
-    images: int
+    images: int | None
     width: int
     height: int
     embeddings: int | None
@@ -234,3 +255,13 @@ class Estimate:
     restored_psnr: float
     notes: tuple[str, ...] = ()
     guessed: bool = False
+    embedding: PictureQuality | None = None
+    restored: tuple[PictureQuality, ...] = ()
+    carried: tuple[CarriedFile, ...] = ()
+    survived: tuple[str, ...] = ()
+    survives_crop: bool | None = None
+
+    @property
+    def hidden_psnr(self) -> float | None:
+        """As of :class:`EmbedReport`, where it is known."""
+        return _mean_psnr(self.restored[1:])

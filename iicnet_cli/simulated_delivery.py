@@ -35,6 +35,7 @@ class Delivery:
         reason: why not, in words; empty if it does.
         psnr: of the picture that arrives, beside the one that was sent, in dB; ``None`` if it has
             another size.
+        small_version: whether at least the small version comes back, where not everything does.
     """
 
     channel: str
@@ -43,6 +44,7 @@ class Delivery:
     restored: bool
     reason: str
     psnr: float | None
+    small_version: bool = False
 
 
 def deliver(
@@ -64,9 +66,10 @@ def deliver(
             reason = "" if engine.read(received) == data else "other bytes come back"
         except ContainerError as error:
             reason = str(error)
+        small = bool(reason) and engine.read_small_version(received) is not None
         sent = as_colour(embedding)
         alike = cap_psnr(psnr(received, sent)) if received.shape == sent.shape else None
-        return Delivery(channel.name, width, height, not reason, reason, alike)
+        return Delivery(channel.name, width, height, not reason, reason, alike, small)
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS)) as pool:
         return list(pool.map(send, channels))

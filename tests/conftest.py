@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from typer.testing import CliRunner, Result
 
 from iicnet_cli.cli import app
-from iicnet_cli.container.png_reader import read_header
+from iicnet_cli.container.embedding_file import read_header
 from iicnet_cli.zoo.registry import MODELS_VARIABLE
 from tests.helpers import Run, done, frames_of
 from tests.media_samples import H264, moving_pattern, run_ffmpeg, tone

@@ -26,6 +26,29 @@ def run_ffmpeg(target: Path, *arguments: str) -> Path:
     return target
 
 
+_ST3D = {"mono": 0, "top_bottom": 1, "left_right": 2}
+
+
+def declare_stereo(target: Path, mode: str, *arguments: str) -> Path:
+    """Write a clip by ffmpeg that declares a stereo mode, named as in Matroska; return its path.
+
+    An MP4 gets a box ``st3d``; its ``stsd`` must hold one H.264 stream.
+    """
+    if target.suffix == ".mkv":
+        return run_ffmpeg(target, *arguments, "-metadata:s:v", f"stereo_mode={mode}")
+    run_ffmpeg(target, *arguments)
+    data = bytearray(target.read_bytes())
+    box = mp4_box(b"st3d", bytes([0, 0, 0, 0, _ST3D[mode]]))
+    at = data.index(b"avcC") - 4
+    data[at:at] = box
+    for kind in (b"avc1", b"stsd", b"stbl", b"minf", b"mdia", b"trak", b"moov"):
+        place = data.rindex(kind, 0, at) - 4
+        size = int.from_bytes(data[place : place + 4], "big")
+        data[place : place + 4] = (size + len(box)).to_bytes(4, "big")
+    target.write_bytes(data)
+    return target
+
+
 def moving_pattern(seconds: float, rate: str = "24", size: str = "64x48") -> tuple[str, ...]:
     """Return ffmpeg's options for a test pattern in motion."""
     return ("-f", "lavfi", "-i", f"testsrc2=s={size}:r={rate}:d={seconds}")

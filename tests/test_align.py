@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from iicnet_cli.container.png_reader import read_header
+from iicnet_cli.container.embedding_file import read_header
 from iicnet_cli.motion.field import VECTOR_UNITS_PER_PIXEL, MotionField
 from iicnet_cli.payload.mark_pixels import payload_capacity, read_mark, write_mark
 from iicnet_cli.payload.payload_code import PayloadCode

@@ -18,7 +18,9 @@ from iicnet_cli import (
     QualityError,
     Stage,
     UsageError,
+    api,
 )
+from iicnet_cli.container.embedding_file import read_header
 from iicnet_cli.network import IICNet
 from iicnet_cli.payload.mark_pixels import read_mark
 from iicnet_cli.pictures.metrics import psnr
@@ -264,3 +266,22 @@ def test_a_plain_picture_in_memory_is_not_restored(converter: Converter, pair: l
     for source in (pair[0], pair[0].read_bytes()):
         with pytest.raises(NotAnEmbeddingError):
             converter.restore_images(source)
+
+
+def test_a_header_that_would_be_too_long_leaves_to_the_marks_what_they_have(
+    converter: Converter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = save_all(tmp_path / "frames", moving(10, 64, 96))
+    converter.embed([folder], tmp_path / "usual.png", options=QUICK)
+    monkeypatch.setattr(api, "MAX_HEADER_BYTES", 1)
+    converter.embed([folder], tmp_path / "short.png", options=QUICK)
+    usual, short = (read_header(tmp_path / f"{name}.png") for name in ("usual", "short"))
+    assert usual is not None and short is not None
+    assert usual.motion and any(usual.motion)
+    assert (short.motion, short.static_regions) == (None, None)
+    assert short.sources == usual.sources
+    found, wanted = (
+        converter.restore_images(tmp_path / f"{name}.png") for name in ("short", "usual")
+    )
+    assert len(found) == 10
+    assert all((a == b).all() for a, b in zip(found, wanted, strict=True))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from iicnet_cli.cli.batch import expand_patterns, shard_of
-from iicnet_cli.container.png_reader import read_header
+from iicnet_cli.container.embedding_file import read_header
 from iicnet_cli.errors import UsageError
 from tests.helpers import QUICK, Run, done, write_clip
 from tests.samples import moving

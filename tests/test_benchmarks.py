@@ -222,7 +222,7 @@ def test_plain_lsb() -> None:
 @pytest.mark.slow
 def test_survival_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for seed in range(2):
-        Image.fromarray(natural(258, 322, seed)).save(tmp_path / f"photo {seed}.png")
+        Image.fromarray(natural(450, 514, seed)).save(tmp_path / f"photo {seed}.png")
     record = tmp_path / "record.json"
     arguments = ["--photos", str(tmp_path), "--model", "stego-2", "--limit", "1"]
     assert survival.main([*arguments, "--device", "cpu", "--json", str(record)]) == 0
@@ -232,8 +232,10 @@ def test_survival_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert len({line.count("|") for line in lines}) == 1
     assert str(tmp_path) not in out + record.read_text()
     found: dict[str, dict[str, float]] = {}
+    small = {}
     for row in json.loads(record.read_text())["rows"]:
         found.setdefault(row["engine"], {})[row["damage"]] = row["hidden_psnr"]
+        small[row["engine"], row["damage"]] = row["small_versions"]
     network, jpegproof, lowbits, codec = found.values()
     # What is no network comes back whole or not at all.
     assert {name for name, hidden in codec.items() if hidden is not None} == {"none"}
@@ -242,6 +244,9 @@ def test_survival_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         assert jpegproof[service.name] > 25
     assert jpegproof["JPEG 80, 4:2:0"] == jpegproof["none"]
     assert jpegproof["half size and back"] is None
+    assert jpegproof["JPEG 50, 4:2:0"] is None
+    assert small["jpegproof", "JPEG 50, 4:2:0"] == 1
+    assert sum(small.values()) == 1
     # One pixel is enough to lose the enhancement layer; all below is the network alone.
     intact = network["one pixel changed by 1"]
     assert network["none"] > intact + 0.1

@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iicnet_cli.errors import DamagedError, UnsupportedVersionError
+from iicnet_cli.container.header import Header
+from iicnet_cli.errors import DamagedError, UnsupportedVersionError, UsageError
+from iicnet_cli.payload import bundle_description
 from iicnet_cli.payload.bundle import Bundle, BundledFile, Role, bundle_size
+from iicnet_cli.payload.bundle_description import description_file, read_description
 
 FILES = (
     BundledFile(Role.DESCRIPTION, "", b"{}"),
@@ -76,3 +79,14 @@ def test_a_newer_version_is_named() -> None:
 def test_too_many_files_are_refused() -> None:
     with pytest.raises(ValueError, match="5000 files"):
         Bundle(FILES[:1] * 5000).to_bytes()
+
+
+def test_a_description_that_is_too_long_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    header = Header(task="stego", model="files", weights_sha256="", images=1, width=9, height=9)
+    text = len(header.to_json())
+    monkeypatch.setattr(bundle_description, "MAX_DESCRIPTION_BYTES", text)
+    bundle = Bundle((description_file(header),))
+    assert read_description(Bundle.from_bytes(bundle.to_bytes())) == header
+    monkeypatch.setattr(bundle_description, "MAX_DESCRIPTION_BYTES", text - 1)
+    with pytest.raises(UsageError, match="do not fit into one picture"):
+        description_file(header)

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from iicnet_cli.contents.clip_contents import clip_parts
-from iicnet_cli.contents.part import ContentsRequest, Part
+from iicnet_cli.contents.part import ContentsRequest, Part, check_files
 from iicnet_cli.contents.restored_contents import RestoredContents
 from iicnet_cli.errors import QualityError
+from iicnet_cli.media import ffmpeg
 from iicnet_cli.media.clip_packets import packets_of
+from iicnet_cli.media.video_reader import open_frames
 from iicnet_cli.options import EmbedOptions, RestoreOptions
 from iicnet_cli.payload.bundle import Role
 from iicnet_cli.pictures.metrics import psnr
@@ -123,8 +125,9 @@ def test_only_a_part_of_a_clip_is_no_file(clip: Path) -> None:
     (part,) = parts_of(clip, 10**6, frames=3)
     assert part.frames == 3
     assert not part.bundle.of_role(Role.ORIGINAL)
+    given = EmbedOptions(engine="lowbits", frames=3, exact=True)
     with pytest.raises(QualityError, match="no files"):
-        parts_of(clip, 10**6, frames=3, exact=True)
+        check_files(task_named("video").open([clip], 1, given), given)
 
 
 def test_exact_tells_how_much_is_missing(clip: Path) -> None:
@@ -160,6 +163,68 @@ def test_sound_in_many_parts_does_not_drift(sample_clips: Path, tmp_path: Path) 
     for suffix in (".webm", ".mkv", ".mp4"):
         target = tmp_path / f"whole{suffix}"
         contents.deliver(target, overwrite=False, options=RestoreOptions())
-        seconds = sum(packet.duration for packet in packets_of(target, "a"))
+        seconds = sum(packet.duration for packet in packets_of(target, "audio"))
         assert float(seconds) == pytest.approx(12 / 24, abs=0.03)
         assert len(packets_of(target)) == 12
+
+
+@pytest.mark.parametrize("has_av1", [True, False])
+@pytest.mark.parametrize(("height", "width"), [(47, 63), (47, 64), (48, 63)])
+def test_odd_sides_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, height: int, width: int, has_av1: bool
+) -> None:
+    if not has_av1:
+        monkeypatch.setattr(ffmpeg, "has_encoder", lambda name: name == "libx264")
+    frames = np.repeat(moving(3, height, width)[..., :1], 3, axis=3)
+    clip = write_clip(tmp_path / "odd.mkv", frames)
+    (part,) = parts_of(clip, 20_000, start=0.0, min_psnr=20)
+    assert (part.notes[0] == "H.264 4:4:4") == (not has_av1)
+    found = frames_in([part], tmp_path)
+    assert found.shape == frames.shape
+    assert min(psnr(a, b) for a, b in zip(found, frames, strict=True)) > 35
+
+
+def test_a_clip_of_one_frame(sample_clips: Path, tmp_path: Path) -> None:
+    (part,) = parts_of(sample_clips / "one.mp4", 20_000, start=0.0)
+    contents = RestoredContents([part.bundle], [part.cover], tmp_path)
+    target = tmp_path / "one.webm"
+    contents.deliver(target, overwrite=False, options=RestoreOptions())
+    assert psnr(frames_of(target)[0], frames_of(sample_clips / "one.mp4")[0]) > 36
+
+
+@pytest.mark.parametrize("suffix", [".webm", ".mkv", ".mp4"])
+def test_a_variable_rate_is_kept(sample_clips: Path, tmp_path: Path, suffix: str) -> None:
+    source = sample_clips / "uneven.mp4"
+    parts = parts_of(source, 9_000, start=0.0, min_psnr=20)
+    contents = RestoredContents([p.bundle for p in parts], [p.cover for p in parts], tmp_path)
+    target = tmp_path / f"uneven{suffix}"
+    contents.deliver(target, overwrite=False, options=RestoreOptions())
+    assert times_of(target) == pytest.approx(times_of(source), abs=0.002)
+
+
+def test_a_turned_clip_is_upright(sample_clips: Path, tmp_path: Path) -> None:
+    source = sample_clips / "turned.mp4"
+    parts = parts_of(source, 20_000, frames=4, min_psnr=20)
+    found = frames_in(parts, tmp_path)
+    assert found.shape == (4, 64, 48, 3)
+    originals = frames_of(source)[:4]
+    assert min(psnr(a, b) for a, b in zip(found, originals, strict=True)) > 30
+
+
+def times_of(clip: Path) -> list[float]:
+    """The times of all frames in seconds."""
+    with open_frames(clip) as frames:
+        for _ in frames:
+            pass
+        return frames.timestamps
+
+
+@pytest.mark.slow
+def test_a_floor_that_few_frames_reach_makes_as_many_parts(tmp_path: Path) -> None:
+    """51 dB: every frame gets an embedding of its own."""
+    clip = write_clip(tmp_path / "pan.mkv", FRAMES[:3])
+    parts = parts_of(clip, 5200, start=0.0, min_psnr=51)
+    found = frames_in(parts, tmp_path)
+    assert sum(part.frames for part in parts) == 3
+    quality = [min(99, psnr(a, b)) for a, b in zip(found, FRAMES[:3], strict=True)]
+    assert np.mean(quality) > 51

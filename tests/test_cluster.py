@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from iicnet_cli import cluster
-from iicnet_cli.container.png_reader import read_header
+from iicnet_cli.container.embedding_file import read_header
 from iicnet_cli.errors import UsageError
 from tests.helpers import Run, frames_of, write_clip
 from tests.samples import moving

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iicnet_cli.engines.jpegproof.coefficient_lattice import CoefficientLattice
+from iicnet_cli.engines.jpegproof.profiles import LATTICES
 from iicnet_cli.engines.jpegproof.quantization_tables import luma_steps
 
-LATTICE = CoefficientLattice(quality=75, limit=18.0, least_spacing=5, group_bits=7)
+LATTICE = LATTICES[2]
 
 
 @pytest.mark.parametrize("quality", [30, 50, 75, 90, 100])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 
-from iicnet_cli.media.stills import read_still, read_still_with_alpha, still_size
+from iicnet_cli.media.stills import has_alpha, read_still, read_still_with_alpha, still_size
 from iicnet_cli.pictures.metrics import psnr
 from tests.media_samples import (
     display_p3_profile,
@@ -167,6 +170,45 @@ def test_deep_grey_keeps_its_transparent_value_and_its_levels(tmp_path: Path) ->
     pixels = read_still_with_alpha(tmp_path / "a.png").pixels
     assert pixels[0, :, 3].tolist() == [0] + [255] * 255
     assert pixels[0, :, 0].tolist() == list(range(256))
+
+
+def deep_png(path: Path, values: NDArray[np.uint16], transparent: tuple[int, int, int]) -> Path:
+    """Write a 16-bit RGB PNG, (H, W, 3), of which one colour is transparent; return its path."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    height, width = values.shape[:2]
+    data = b"\x89PNG\r\n\x1a\n"
+    for kind, body in (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)),
+        (b"tRNS", struct.pack(">3H", *transparent)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    ):
+        data += struct.pack(">I", len(body)) + kind + body
+        data += struct.pack(">I", zlib.crc32(kind + body))
+    path.write_bytes(data)
+    return path
+
+
+def test_the_transparent_colour_of_a_deep_picture_is_exact(tmp_path: Path) -> None:
+    values = np.full((4, 6, 3), (0x1234, 0xABCD, 0x00FF), np.uint16)
+    values[:, 2:4] = (0x1234, 0xABCD, 0x0100)
+    values[:, 4:] = (0x1235, 0xABCD, 0x00FF)  # the same high bytes as the transparent one
+    path = deep_png(tmp_path / "a.png", values, (0x1234, 0xABCD, 0x00FF))
+    still = read_still(path, background=(0, 255, 0))
+    assert (
+        still.pixels[0].tolist()
+        == [[0, 255, 0]] * 2 + [[0x12, 0xAB, 1]] * 2 + [[0x12, 0xAB, 0]] * 2
+    )
+    assert still.notes == (
+        "16-bit values scaled to 8 bits",
+        "transparency composited on #00ff00",
+    )
+    alpha = read_still_with_alpha(path).pixels[..., 3]
+    assert alpha[0].tolist() == [0, 0, 255, 255, 255, 255]
+    assert has_alpha(path)
+    opaque = deep_png(tmp_path / "b.png", values, (0x1234, 0xABCD, 0x0101))
+    assert not has_alpha(opaque)
+    assert "transparency" not in " ".join(read_still(opaque).notes)
 
 
 @pytest.mark.parametrize("bits", [8, 16])

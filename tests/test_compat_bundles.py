@@ -42,7 +42,7 @@ def test_every_case_is_there() -> None:
 def test_sound_of_the_clip(name: str, tmp_path: Path) -> None:
     (folder,) = (folder for folder in FOLDERS if folder.name == name)
     Converter().restore(folder / "embedding.png", tmp_path / "clip.webm")
-    seconds = sum(packet.duration for packet in packets_of(tmp_path / "clip.webm", "a"))
+    seconds = sum(packet.duration for packet in packets_of(tmp_path / "clip.webm", "audio"))
     assert float(seconds) == pytest.approx(0.48, abs=0.03)
     assert len(packets_of(tmp_path / "clip.webm")) == 12
 

@@ -94,12 +94,12 @@ def test_warnings_and_logs_of_libraries_are_not_shown(tmp_path: Path) -> None:
 
 
 _INTERRUPT_AT_IMPORT = """
-import os, signal, sys
+import os, sys
 
 class Interrupter:
     def find_spec(self, name, path=None, target=None):
         if name == module:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), 2)
 
 _, module, *sys.argv[1:] = sys.argv
 sys.meta_path.insert(0, Interrupter())
@@ -109,7 +109,9 @@ main()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
-@pytest.mark.parametrize("module", ["typer", "iicnet_cli.cli.train", "iicnet_cli.api", "torch"])
+@pytest.mark.parametrize(
+    "module", ["enum", "typer", "iicnet_cli.cli.train", "iicnet_cli.api", "torch"]
+)
 def test_ctrl_c_while_loading_is_one_line_and_130(
     photos: list[Path], tmp_path: Path, module: str
 ) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iicnet_cli.container.png_reader import read_header
+from iicnet_cli.container.embedding_file import read_header
 from iicnet_cli.errors import ExitCode, MediaError
 from iicnet_cli.media.video_writer import open_writer
 from iicnet_cli.pictures.metrics import psnr
@@ -318,6 +318,9 @@ def test_dry_run_writes_nothing(run: Run, photos: list[Path], tmp_path: Path) ->
     for field in ("task", "model", "images", "width", "height", "embeddings", "guessed"):
         assert estimate[field] == report[field], field
     assert estimate["seconds"] > 0
+    # What is not known is null.
+    assert set(report) <= set(estimate)
+    assert estimate["hidden_psnr"] is None
 
 
 def test_dry_run_of_a_clip_in_words(run: Run, clip: Path) -> None:

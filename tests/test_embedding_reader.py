@@ -100,7 +100,7 @@ def test_an_ordinary_png_has_nothing(grey: bool) -> None:
         assert next(iter(reader)).shape == (20, 20, 3)
 
 
-def test_errors_are_those_of_a_png_reader(tmp_path: Path) -> None:
+def test_errors_are_those_of_an_embedding_file(tmp_path: Path) -> None:
     path = tmp_path / "photo.png"
     Image.fromarray(smooth_pixels(20, 20)).save(path, "GIF")
     with pytest.raises(NotAnEmbeddingError, match="GIF"):

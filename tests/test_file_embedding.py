@@ -12,11 +12,13 @@ import pytest
 from PIL import Image
 
 from iicnet_cli import Converter, EmbedOptions
+from iicnet_cli.container import header
+from iicnet_cli.contents import part
 from iicnet_cli.errors import DamagedError, UsageError
 from iicnet_cli.pictures.limits import MAX_PIXELS_VARIABLE
 from iicnet_cli.pictures.metrics import psnr
-from tests.helpers import Run, done, frames_of, pixels, save, strip, write_clip
-from tests.samples import moving, natural
+from tests.helpers import QUICK, Run, done, frames_of, pixels, save, save_all, strip, write_clip
+from tests.samples import Pixels, moving, natural
 
 FRAMES = np.repeat(moving(6, 48, 64)[..., :1], 3, axis=3)
 
@@ -107,6 +109,7 @@ def test_exact_pictures_are_said_to_be_exact(
     hidden = photo_files[1]
     said = done(run("embed", cover, hidden, "--for", "file", "-o", tmp_path / "p.png", "-v")).stderr
     assert "dB, 1 of 2 exactly" in said
+    assert "is fitted to" not in said  # it keeps its size
     assert f"  {hidden.name}: exact" in said
     plain = save(tmp_path / "plain.png", np.full((64, 64, 3), 99, np.uint8))
     rescaled = ("--task", "rescale", "--for", "file")
@@ -225,6 +228,90 @@ def test_a_dry_run_writes_nothing(run: Run, photo_files: list[Path], tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_prints_the_fields_of_the_real_one(
+    run: Run, photo_files: list[Path], clip: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "p.png"
+    for inputs in (photo_files, [clip, "--min-psnr", "25"]):
+        made = done(run("embed", *inputs, "--for", "file", "--json", "-o", out, "-y"))
+        report = json.loads(made.stdout)
+        tried = done(run("embed", *inputs, "--for", "file", "--json", "--dry-run", "--no-verify"))
+        estimate = json.loads(tried.stdout)
+        assert report["carried"]
+        assert estimate["output"] is None
+        different = {"output", "seconds"}
+        assert {key: estimate[key] for key in report if key not in different} == {
+            key: value for key, value in report.items() if key not in different
+        }
+
+
+def test_a_dry_run_of_many_prints_the_same_fields(
+    run: Run, photo_files: list[Path], tmp_path: Path
+) -> None:
+    photos = [photo_files[0], save(tmp_path / "other.png", natural(90, 100, 3))]
+    options = ["--task", "rescale", "--for", "file", "--out-dir", tmp_path / "out", "--json"]
+    made = done(run("embed", *photos, *options)).stdout.splitlines()
+    tried = done(run("embed", *photos, *options, "--dry-run")).stdout.splitlines()
+    assert len(made) == len(tried) == 2
+    for report, estimate in zip(map(json.loads, made), map(json.loads, tried), strict=True):
+        assert set(report) <= set(estimate)
+        for key in ("input", "carried", "survived", "restored", "images", "hidden_psnr"):
+            assert estimate[key] == report[key]
+
+
+@pytest.mark.parametrize("destination", ["edits", "file"])
+def test_more_files_than_a_header_names_are_refused_before_the_work(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, destination: str
+) -> None:
+    frames = save_all(tmp_path / "frames", FRAMES)
+    monkeypatch.setattr(header, "MAX_SOURCES", len(FRAMES) - 1)
+    failed = run("embed", frames, "--for", destination, "-o", tmp_path / "a.png")
+    assert failed.exit_code == 2
+    assert failed.stderr.count("\n") == 1
+    assert "6 files are more than one PNG can name, 5 (make several PNGs" in failed.stderr
+    monkeypatch.setattr(header, "MAX_SOURCES", len(FRAMES))
+    done(run("embed", frames, "--for", destination, "-o", tmp_path / "a.png"))
+    done(run("restore", tmp_path / "a.png", "-o", tmp_path / "back"))
+    assert len(list((tmp_path / "back").iterdir())) == len(FRAMES)
+
+
+def test_more_times_than_a_header_gives_are_refused_before_the_work(
+    run: Run, sample_clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = sample_clips / "uneven.mp4"
+    count = len(frames_of(clip))
+    monkeypatch.setattr(header, "MAX_FRAMES", count - 1)
+    options = ("--for", "file", "-o", tmp_path / "a.png")
+    failed = run("embed", clip, *options)
+    assert failed.exit_code == 2
+    assert f"{count} frames are more than one PNG can give the times of" in failed.stderr
+    done(run("embed", clip, *options, "--frames", str(count - 1), "--min-psnr", "20"))
+
+
+def test_more_files_than_a_bundle_holds_are_refused_before_the_work(
+    run: Run, photo_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(part, "MAX_FILES", 4)
+    options = ["--for", "file", "-o", tmp_path / "p.png", "--attach", photo_files[0]]
+    failed = run("embed", *photo_files, *options, "--attach", photo_files[0])
+    assert failed.exit_code == 2
+    assert "4 files are more than one picture carries, 3 (hide fewer files" in failed.stderr
+    assert not (tmp_path / "p.png").exists()
+    done(run("embed", *photo_files, *options))
+
+
+def test_attachments_are_looked_at_before_the_work(
+    run: Run, photo_files: list[Path], clip: Path, tmp_path: Path
+) -> None:
+    for given, words in ((tmp_path / "none", "no such file"), (tmp_path, "is a folder")):
+        for inputs in (photo_files, [clip]):
+            out = tmp_path / "p.png"
+            failed = run("embed", *inputs, "--for", "file", "-o", out, "--attach", given)
+            assert failed.exit_code == 1
+            assert f"{given}: {words}" in failed.stderr
+            assert failed.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -276,3 +363,66 @@ def test_capacity_is_printed(run: Run, photo_files: list[Path], clip: Path) -> N
     assert sizes[0] > sizes[1] > sizes[2] > 6000
     lines = done(run("capacity", clip)).stdout.splitlines()
     assert [line[:5] for line in lines[1:]] == ["36 dB", "40 dB", "44 dB"]
+
+
+def test_what_does_not_fit_is_told_in_the_words_of_the_call(
+    run: Run, photo_files: list[Path], clip: Path, tmp_path: Path
+) -> None:
+    command = ("--for", "file", "-o", tmp_path / "p.png")
+    floor = run("embed", *photo_files, *command, "--min-psnr", "90")
+    assert floor.exit_code == 1
+    assert "the pictures do not fit into what the picture holds at 90.05 dB" in floor.stderr
+    assert "or lower --min-psnr)" in floor.stderr
+    target = run("embed", clip, *command, "--start", "0", "--target-embed-psnr", "70")
+    assert target.exit_code == 1
+    assert "or lower --target-embed-psnr)" in target.stderr
+    part = run("embed", clip, *command, "--start", "0", "--exact")
+    assert part.exit_code == 1
+    assert "no files that could be carried byte for byte (give a whole clip" in part.stderr
+
+
+def tiny(height: int, width: int, seed: int) -> Pixels:
+    """A picture of any size."""
+    return natural(16, 16, seed)[:height, :width]
+
+
+@pytest.mark.parametrize("destination", ["edits", "file", "jpeg"])
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (15, 16)])
+@pytest.mark.parametrize("task", ["stego", "stereo", "grayscale", "rescale", "video"])
+def test_tiny_pictures_are_refused_in_one_line(
+    run: Run, tmp_path: Path, destination: str, size: tuple[int, int], task: str
+) -> None:
+    folder = save_all(tmp_path / "tiny", np.stack([tiny(*size, i) for i in range(2)]))
+    photos = [folder / "0.png", folder / "1.png"]
+    inputs = {"video": [folder], "grayscale": photos[:1], "rescale": photos[:1]}.get(task, photos)
+    options = ("--task", task, "--for", destination, "-o", tmp_path / "out.png")
+    failed = run("embed", *inputs, *options)
+    assert failed.exit_code == 2
+    assert f"{size[1]}x{size[0]} pixels are too small: 16x16 is the least" in failed.stderr
+    assert failed.stderr.count("\n") == 1
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_the_smallest_pictures(run: Run, tmp_path: Path) -> None:
+    """What a cover of 16x16 pixels holds is told; half of it holds nothing."""
+    photos = [save(tmp_path / f"{i}.png", natural(16, 16, i)) for i in range(2)]
+    for task, inputs in (("stego", photos), ("rescale", photos[:1])):
+        options = ("--task", task, "-o", tmp_path / f"{task}.png", "--for")
+        failed = run("embed", *inputs, *options, "file")
+        assert failed.exit_code == 1
+        assert "the picture holds at 40 dB" in failed.stderr or "holds nothing" in failed.stderr
+        assert failed.stderr.count("\n") == 1
+        done(run("embed", *inputs, *options, "edits", *QUICK))
+        done(run("restore", tmp_path / f"{task}.png"))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 9), (12, 5)])
+def test_a_tiny_picture_without_anything_is_told_in_one_line(
+    run: Run, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    picture = save(tmp_path / "x.png", tiny(*size, 1))
+    for command in ("info", "restore", "check"):
+        failed = run(command, picture)
+        assert failed.exit_code == 3
+        assert "is not an iicnet picture" in failed.stderr
+        assert failed.stderr.count("\n") == 1

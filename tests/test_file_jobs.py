@@ -6,10 +6,14 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from iicnet_cli.jobs.file_jobs import EmbedJob, EvaluateJob, RestoreJob
 from iicnet_cli.jobs.job import earlier_outcome
 from iicnet_cli.options import EmbedOptions
-from tests.helpers import QUICK, Run, done, strip
+from tests.helpers import QUICK, Run, done, strip, write_clip
+from tests.samples import moving, natural
 
 
 def test_an_embedding_is_complete_with_all_its_chunks(
@@ -47,6 +51,29 @@ def test_what_was_restored_is_complete_under_its_name(
     assert [job.is_complete() for job in jobs] == [True, True]
     names = sorted(path.name for path in (tmp_path / "r").iterdir())
     assert names == ["o-restored", "s-restored"]
+
+
+def test_files_that_were_restored_are_complete_whatever_their_kind(
+    run: Run, tmp_path: Path
+) -> None:
+    clip = write_clip(tmp_path / "pan.mkv", np.repeat(moving(12, 48, 64)[..., :1], 3, axis=3))
+    part = ("--start", "0", "--min-psnr", "20")  # encoded, not carried as it is
+    done(run("embed", clip, "--for", "file", *part, "-o", tmp_path / "c.png"))
+    photo, rescaled = tmp_path / "p.jpg", ("--task", "rescale", "--for", "file")
+    Image.fromarray(natural(96, 96, 3)).save(photo, quality=20)
+    done(run("embed", photo, *rescaled, "-o", tmp_path / "p.png"))
+    pngs = [tmp_path / "c.png", tmp_path / "p.png"]
+    jobs = [RestoreJob(inputs=(png,), folder=tmp_path / "r") for png in pngs]
+    assert [job.is_complete() for job in jobs] == [False, False]
+    restore = ("restore", *pngs, "--out-dir", tmp_path / "r")
+    done(run(*restore))
+    names = [path.name for path in sorted((tmp_path / "r").iterdir())]
+    assert names == ["c-restored.webm", "p-restored.jpg"]
+    assert [job.is_complete() for job in jobs] == [True, True]
+    again = done(run(*restore, "--skip-existing"))
+    assert "2 of 2 were complete before" in again.stderr
+    (tmp_path / "r" / "c-restored.webm").unlink()
+    assert "1 of 2 were complete before" in done(run(*restore, "--skip-existing")).stderr
 
 
 def test_a_fingerprint_tells_jobs_and_inputs_apart(photos: list[Path]) -> None:

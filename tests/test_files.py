@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from iicnet_cli.errors import MediaError, OutputExistsError
+from iicnet_cli.media import files
 from iicnet_cli.media.files import (
     check_folder_target,
     check_target,
@@ -201,3 +204,68 @@ def test_no_file_takes_the_place_of_a_folder(tmp_path: Path) -> None:
         (folder / "a.png").touch()
         (folder / "b.png").touch()
     assert [path.name for path in target.iterdir()] == ["b.png"]
+
+
+_DIE_AT_STEP = """
+import os, sys
+from pathlib import Path
+from iicnet_cli.media.files import filling_folder
+
+target, step = Path(sys.argv[1]), int(sys.argv[2])
+steps = ("os.link", "os.rename", "os.remove", "os.rmdir", "ctypes.dlsym", "os.chmod")
+with filling_folder(target, overwrite=True, only_frames=True) as folder:
+    for i in range(3):
+        (folder / f"{i:05}.png").write_text("new")
+    done = 0
+    def die(event, arguments):
+        global done
+        done += event in steps
+        if event in steps and done > step:
+            os._exit(9)
+    sys.addaudithook(die)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="exchanges folders as Linux does")
+def test_frames_of_a_folder_are_all_old_or_all_new_whenever_it_is_killed(tmp_path: Path) -> None:
+    old = {f"{i:05}.png": "old" for i in range(5)}
+    new = {f"{i:05}.png": "new" for i in range(3)}
+    seen = []
+    for step in range(100):
+        target = tmp_path / str(step) / "frames"
+        target.mkdir(parents=True)
+        for name, text in (old | {"notes.txt": "mine"}).items():
+            (target / name).write_text(text)
+        command = [sys.executable, "-c", _DIE_AT_STEP, str(target), str(step)]
+        ended = subprocess.run(command, check=False)
+        found = {path.name: path.read_text() for path in target.iterdir()}
+        assert found.pop("notes.txt") == "mine"
+        assert found in (old, new)
+        seen.append(found == new)
+        if ended.returncode == 0:
+            break
+    assert (seen[0], seen[-1]) == (False, True)
+    assert [path.name for path in target.parent.iterdir()] == ["frames"]
+
+
+@pytest.mark.parametrize("obstacle", ["folder", "no exchange", "read-only parent"])
+def test_a_folder_that_cannot_be_exchanged_is_filled_in_place(
+    tmp_path: Path, obstacle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "frames"
+    target.mkdir()
+    for name in ("00000.png", "00007.png", "notes.txt"):
+        (target / name).write_text("old")
+    kept = {"notes.txt"}
+    if obstacle == "folder":
+        (target / "other").mkdir()
+        kept.add("other")
+    elif obstacle == "no exchange":
+        monkeypatch.setattr(files, "exchange", lambda *_: False)
+    else:
+        monkeypatch.setattr(os, "access", lambda path, _: Path(path) != tmp_path)
+    with filling_folder(target, overwrite=True, only_frames=True) as folder:
+        (folder / "00000.png").write_text("new")
+    assert {path.name for path in target.iterdir()} == {"00000.png", *kept}
+    assert (target / "00000.png").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [target]

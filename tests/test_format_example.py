@@ -18,8 +18,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from iicnet_cli.container.embedding_file import read_header
 from iicnet_cli.container.header import Header
-from iicnet_cli.container.png_reader import read_header
 from iicnet_cli.container.png_writer import PngWriter
 from iicnet_cli.motion.field import MotionField
 from iicnet_cli.payload.mark import ClipPlace, Mark

@@ -21,8 +21,10 @@ from tests.samples import Pixels, natural
 
 Bits = NDArray[np.int64]
 
+
 MASK = (1 << 64) - 1
-LATTICES = ((60, 19.04, 8), (70, 19, 7), (75, 18, 5), (85, 15, 3))
+LATTICES = ((60, 19.04, 8, 2), (70, 19, 7, 2), (75, 18, 5, 1), (85, 15, 3, 2))
+"""The last number is the horizontal frequency of the strong position; the vertical one is 0."""
 TABLE = """
 16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 14 13 16 24 40 57 69 56 14 17 22 29 51 87 80 62
 18 22 37 56 68 109 103 77 24 35 55 64 81 104 113 92 49 64 78 87 103 121 120 101 72 92 95 98 112
@@ -59,7 +61,7 @@ class Lattice:
     number: int
 
     def __post_init__(self) -> None:
-        quality, limit, least = LATTICES[self.number]
+        quality, limit, least, strong = LATTICES[self.number]
         steps = [max(1, (int(s) * (200 - 2 * quality) + 50) // 100) for s in TABLE.split()]
         spacings = [max(step, least) for step in steps]
         order = sorted(range(64), key=lambda i: -spacings[i])
@@ -67,6 +69,7 @@ class Lattice:
         self.spacings = [spacings[i] for i in self.positions]
         ratios = [limit / s for s in self.spacings]
         self.bits = [1 + (r >= math.sqrt(3)) + (r >= math.sqrt(12)) for r in ratios]
+        self.strong = self.positions.index(strong)
 
     def indices(self, found: NDArray[np.float64]) -> Bits:
         """(rows, columns, positions)."""
@@ -76,6 +79,7 @@ class Lattice:
 
 @dataclass
 class Mark:
+    small: bool
     lattice: int
     rows: int
     columns: int
@@ -84,13 +88,20 @@ class Mark:
     group: int
 
 
-def read_mark(indices: Bits) -> Mark:
+def read_mark(indices: Bits, lattice: Lattice) -> Mark:
+    bit = lattice.bits[lattice.strong] - 1
     coded = [0] * 312
     for y in range(indices.shape[0]):
         for x in range(indices.shape[1]):
-            if y % 4 == x % 4 and y % 4 > 0:
+            index = int(indices[y, x, lattice.strong])
+            if y % 4 != x % 4:
+                continue
+            assert index & (1 << bit) - 1 == 0
+            if y % 4 == 0:
+                assert index >> bit & 1 == mixed(y % 512 * 512 + x % 512, 5) >> 63
+            else:
                 number = (3 * (x // 4 + 13 * (y // 4)) + y % 4 - 1) % 312
-                coded[number] = int(indices[y, x, 0]) & 1
+                coded[number] = index >> bit & 1
     register, value = 0, 0
     for step in range(96):
         wanted = coded[3 * step : 3 * step + 3]
@@ -108,9 +119,10 @@ def read_mark(indices: Bits) -> Mark:
     for bits in (4, 6, 6, 24, 12, 12, 4, 4):
         fields.append(value & (1 << bits) - 1)
         value >>= bits
-    group, rate_2, rate_1, length, columns, rows, lattice, version = fields
-    assert version == 1
-    return Mark(lattice, rows, columns, length, (rate_1, rate_2), group)
+    group, rate_2, rate_1, length, columns, rows, kind, version = fields
+    assert version == 2
+    small, number = divmod(kind, 8)
+    return Mark(bool(small), number, rows, columns, length, (rate_1, rate_2), group)
 
 
 @dataclass
@@ -192,8 +204,12 @@ def check(bits: list[int], m: int) -> None:
 
 
 def codewords(lattice: Lattice, mark: Mark) -> list[tuple[int, Codeword]]:
-    """All codewords and their stages."""
+    """All codewords of the payload and their stages."""
     stages = max(lattice.bits)
+
+    def is_left_out(y: int, x: int, i: int) -> bool:
+        return i == lattice.strong and (mark.small or y % 4 == x % 4)
+
     cells_of = []
     for n in range(stages):
         cells = [
@@ -201,7 +217,7 @@ def codewords(lattice: Lattice, mark: Mark) -> list[tuple[int, Codeword]]:
             for y in range(mark.rows)
             for x in range(mark.columns)
             for i, bits in enumerate(lattice.bits)
-            if bits > n and (i > 0 or y % 4 != x % 4)
+            if bits > n and not is_left_out(y, x, i)
         ]
         order = sorted(range(len(cells)), key=lambda number: mixed(number, 11 + n))
         last = [cells[k] for k in order if lattice.bits[cells[k] % len(lattice.bits)] == n + 1]
@@ -222,19 +238,47 @@ def codewords(lattice: Lattice, mark: Mark) -> list[tuple[int, Codeword]]:
     return found
 
 
-def second_reader(pixels: Pixels, number: int) -> bytes:
-    lattice = Lattice(number)
-    indices = lattice.indices(coefficients(pixels))
-    mark = read_mark(indices)
-    assert (mark.lattice, mark.rows, mark.columns) == (number, *indices.shape[:2])
+def small_codewords(lattice: Lattice, mark: Mark) -> list[tuple[int, Codeword]]:
+    """Those of the small version, and its bit."""
+    cells = [
+        (y * mark.columns + x) * len(lattice.bits) + lattice.strong
+        for y in range(mark.rows)
+        for x in range(mark.columns)
+        if y % 4 != x % 4
+    ]
+    cells = [cells[k] for k in sorted(range(len(cells)), key=lambda number: mixed(number, 31))]
+    k, b, bit = (
+        math.ceil(len(cells) / 200_000),
+        2 * len(cells) // 5,
+        lattice.bits[lattice.strong] - 1,
+    )
+    return [(bit, Codeword(cells[i::k], 0, b * (i + 1) // k - b * i // k, 2)) for i in range(k)]
+
+
+def decoded(indices: Bits, found: list[tuple[int, Codeword]], seed: int) -> bytes:
+    """The message of codewords, each in one bit."""
     flat = indices.reshape(-1)
     message: list[int] = []
-    for stage, codeword in codewords(lattice, mark):
+    for stage, codeword in found:
         message += codeword.message([int(flat[cell]) >> stage & 1 for cell in codeword.cells])
-    plain = [bit ^ mixed(i, 1) >> 63 for i, bit in enumerate(message)]
-    data = np.packbits(np.array(plain, np.uint8)).tobytes()[: mark.length + 4]
+    plain = [bit ^ mixed(i, seed) >> 63 for i, bit in enumerate(message)]
+    return np.packbits(np.array(plain, np.uint8)).tobytes()
+
+
+def second_reader(pixels: Pixels, number: int) -> tuple[bytes, bytes | None]:
+    """The payload, and the small version if there is one."""
+    lattice = Lattice(number)
+    indices = lattice.indices(coefficients(pixels))
+    mark = read_mark(indices, lattice)
+    assert (mark.lattice, mark.rows, mark.columns) == (number, *indices.shape[:2])
+    data = decoded(indices, codewords(lattice, mark), 1)[: mark.length + 4]
     assert zlib.crc32(data[:-4]) == int.from_bytes(data[-4:], "big")
-    return data[:-4]
+    if not mark.small:
+        return data[:-4], None
+    framed = decoded(indices, small_codewords(lattice, mark), 2)
+    end = 2 + int.from_bytes(framed[:2], "big")
+    assert zlib.crc32(framed[:end]) == int.from_bytes(framed[end : end + 4], "big")
+    return data[:-4], framed[2:end]
 
 
 @pytest.mark.parametrize(
@@ -245,5 +289,7 @@ def test_a_second_reader_agrees(number: int, share: float) -> None:
     # Nothing is clipped, so that every block holds what it should.
     cover = (natural(424, 416, 5) // 2 + 64).astype(np.uint8)
     prepared = jpeg_channel.PreparedCover.of(cover, jpeg_profile(LATTICES[number][0]))
-    data = np.random.default_rng(number).bytes(int(prepared.capacity * share))
-    assert second_reader(prepared.write(data), number) == data
+    data = np.random.default_rng(number).bytes(int(prepared.capacity_beside * share))
+    small = data[: prepared.small_version_capacity]
+    assert second_reader(prepared.write(data, small), number) == (data, small)
+    assert second_reader(prepared.write(data[:300]), number) == (data[:300], None)

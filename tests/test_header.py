@@ -12,8 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iicnet_cli.container.header import MAX_FRAMES, MAX_SOURCES, Header, Source, safe_name
-from iicnet_cli.errors import DamagedError, ExitCode, UnsupportedVersionError
+from iicnet_cli.container import header
+from iicnet_cli.container.header import (
+    MAX_FRAMES,
+    MAX_SOURCES,
+    Header,
+    Source,
+    check_counts,
+    safe_name,
+)
+from iicnet_cli.errors import DamagedError, ExitCode, UnsupportedVersionError, UsageError
 from iicnet_cli.pictures.limits import MAX_PIXELS_VARIABLE
 from tests.png_files import WEIGHTS, some_header
 
@@ -232,3 +240,28 @@ def test_the_pictures_of_one_file_are_limited_together(monkeypatch: pytest.Monke
     monkeypatch.delenv(MAX_PIXELS_VARIABLE)
     for more in ({"frames": 2}, {"engine": "lowbits"}):  # not all in memory, or with own sizes
         assert Header.from_json(json.dumps(json.loads(text) | more)).sources == photos
+
+
+def test_what_is_written_can_be_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What passes the check before the work fits into a header, with the longest names."""
+    names = ["\U0001f338" * 60 + ".png"] * 100
+    times = [i / 30 + 0.033366666666666667 for i in range(1000)]
+    fields: dict[str, object] = {
+        "task": "video",
+        "model": "m",
+        "weights_sha256": "",
+        "images": 1,
+        "width": 1920,
+        "height": 1080,
+        "sources": [{"name": name, "width": 1920, "height": 1080} for name in names],
+        "timestamps": times,
+        "frames": 1000,
+    }
+    size = len(Header.for_writing(**fields).to_json())
+    monkeypatch.setattr(header, "MAX_HEADER_BYTES", size - 1)
+    with pytest.raises(UsageError, match="do not fit into the header"):
+        check_counts(names, len(times))
+    monkeypatch.setattr(header, "MAX_HEADER_BYTES", size + 20_000)
+    check_counts(names, len(times))
+    with pytest.raises(UsageError, match="cannot say what is in it: frames"):
+        Header.for_writing(**fields | {"frames": 0})

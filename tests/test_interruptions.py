@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from iicnet_cli.container.png_reader import PngReader
+from iicnet_cli.container.embedding_file import EmbeddingFile
 from tests.helpers import Run, done, frames_of, write_clip
 from tests.samples import moving
 
@@ -69,7 +69,7 @@ def test_a_killed_command_leaves_a_whole_output_or_none(
         if not target.exists():
             continue
         if wanted is None:
-            with PngReader(target) as reader:
+            with EmbeddingFile(target) as reader:
                 assert reader.verify()
         else:
             assert (frames_of(target) == wanted).all()

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iicnet_cli import Converter, EmbedOptions
+from iicnet_cli import Converter, EmbedOptions, EmbedReport
 from iicnet_cli.engines import DESTINATIONS, engine_for
 from iicnet_cli.engines.jpegproof.profiles import SERVICES
 from iicnet_cli.errors import UsageError
 from iicnet_cli.media import ffmpeg
-from iicnet_cli.media.clip_packets import has_sound
+from iicnet_cli.media.clip_probe import has_sound
+from iicnet_cli.media.stills import resize
 from iicnet_cli.pictures.metrics import psnr
 from tests.helpers import Run, done, frames_of, pixels, save, strip, write_clip
 from tests.samples import moving, natural
@@ -127,10 +128,10 @@ def test_a_clip_with_sound(run: Run, tmp_path: Path) -> None:
 def test_what_is_likely_is_said_and_nothing_is_written(
     run: Run, sent: Path, tmp_path: Path
 ) -> None:
-    too_low = save_again(sent, tmp_path / "low.jpg", quality=64)
-    much_too_low = save_again(sent, tmp_path / "lower.jpg", quality=40)
+    too_low = save_again(sent, tmp_path / "low.jpg", quality=52)
+    much_too_low = save_again(sent, tmp_path / "lower.jpg", quality=20)
     for path, words in (
-        (too_low, r"recompressed at about quality 64, but it was made for 70 and better"),
+        (too_low, r"recompressed at about quality 52, but it was made for 70 and better"),
         (much_too_low, "it was compressed at about quality"),
     ):
         failed = run("restore", path, "-o", tmp_path / "r")
@@ -240,3 +241,121 @@ def test_a_dry_run_writes_nothing(run: Run, photo_files: list[Path], tmp_path: P
     result = done(run("embed", *photo_files, "--for", "whatsapp", "--dry-run"))
     assert "with jpegproof" in result.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def large_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("large")
+    sizes = ((448, 576), (300, 400))
+    return [save(folder / f"{i}.png", natural(*size, 70 + i)) for i, size in enumerate(sizes)]
+
+
+@pytest.fixture(scope="module")
+def sent_large(
+    large_files: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, EmbedReport]:
+    target = tmp_path_factory.mktemp("jpeg") / "a.png"
+    options = EmbedOptions(engine="jpegproof", destination="jpeg:70")
+    return target, Converter().embed(large_files, target, options=options)
+
+
+def test_a_part_of_the_picture_restores_everything(
+    run: Run, sent_large: tuple[Path, EmbedReport], tmp_path: Path
+) -> None:
+    source, report = sent_large
+    assert report.survives_crop is True
+    assert {"a crop to 75 % of the area", "a pasted square"} < set(report.survived)
+    cut = pixels(source)[37 : 37 + 388, 51 : 51 + 499]
+    pasted = pixels(source)
+    pasted[168:280, 216:360] = (250, 210, 40)
+    done(run("restore", source, "-o", tmp_path / "whole"))
+    for name, part in (("cut", cut), ("pasted", pasted)):
+        done(run("restore", save(tmp_path / f"{name}.png", part), "-o", tmp_path / name))
+        hidden = (tmp_path / name / "1.png").read_bytes()
+        assert hidden == (tmp_path / "whole" / "1.png").read_bytes()
+
+
+def test_what_fills_the_picture_is_told(run: Run, large_files: list[Path], tmp_path: Path) -> None:
+    options = ["--for", "jpeg:70", "--json"]
+    held = json.loads(done(run("capacity", large_files[0], *options)).stdout)
+    most, spared = (held[key]["jpeg:70"] for key in ("bytes", "spared_bytes"))
+    assert 0.65 * most < spared < 0.75 * most
+    attached = tmp_path / "a.bin"
+    attached.write_bytes(np.random.default_rng(0).bytes((most + spared) // 2))
+    out = tmp_path / "a.png"
+    record = json.loads(
+        done(
+            run(
+                "embed",
+                large_files[0],
+                "--task",
+                "stego",
+                "--attach",
+                attached,
+                "-o",
+                out,
+                *options,
+            )
+        ).stdout
+    )
+    assert record["survives_crop"] is False
+    assert any("would not survive a crop" in note for note in record["notes"])
+    assert not any(each["role"] == "small version" for each in record["carried"])
+    received = save_again(out, tmp_path / "b.jpg", quality=70)
+    done(run("restore", received, "-o", tmp_path / "b"))
+    assert (tmp_path / "b" / "a.bin").read_bytes() == attached.read_bytes()
+
+
+def test_a_small_version_is_what_is_left(
+    run: Run, sent_large: tuple[Path, EmbedReport], large_files: list[Path], tmp_path: Path
+) -> None:
+    source, report = sent_large
+    (size,) = (each.bytes for each in report.carried if each.role == "small version")
+    assert size > 100
+    low = save_again(source, tmp_path / "low.jpg", quality=45)
+    result = run("restore", low, "--json")
+    assert result.exit_code == 3
+    assert result.stderr.count("\n") == 1
+    assert "only the small version came back: the picture was recompressed at" in result.stderr
+    record = json.loads(result.stdout)
+    assert record["only_small_version"] and record["altered"]
+    assert record["outputs"] == [str(tmp_path / "low-restored.png")]
+    small = pixels(tmp_path / "low-restored.png")
+    original = pixels(large_files[1])
+    assert psnr(resize(small, 400, 300), original) > 15
+    assert run("restore", low).exit_code == 1  # it exists
+    for output, written in (
+        (tmp_path / "folder", tmp_path / "folder" / "small-version.png"),
+        (tmp_path / "other.webp", tmp_path / "other.webp"),
+        (tmp_path / "clip.mkv", tmp_path / "clip.png"),
+    ):
+        assert run("restore", low, "-o", output).exit_code == 3
+        assert (pixels(written) == small).all()
+    facts = json.loads(done(run("info", low, "--json")).stdout)
+    assert facts["small_version"] == f"{size} bytes"
+    assert facts["damaged"] == "1 of 1 pictures"
+
+
+def test_check_tells_of_the_small_version(run: Run, sent_large: tuple[Path, EmbedReport]) -> None:
+    result = run("check", sent_large[0], "--for", "whatsapp")
+    assert result.exit_code == 1
+    assert "small version only (the picture was recompressed at about quality 60" in result.stdout
+    (service,) = json.loads(run("check", sent_large[0], "--for", "x", "--json").stdout)["services"]
+    assert service["restored"] and not service["small_version"]
+
+
+def test_the_small_version_is_encrypted_as_well(
+    run: Run, large_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IICNET_PASSWORD", "x")
+    out = tmp_path / "a.png"
+    done(run("embed", *large_files, "--for", "jpeg:75", "-o", out, "--password", "--no-verify"))
+    low = save_again(out, tmp_path / "low.jpg", quality=45)
+    failed = run("restore", low, "-o", tmp_path / "r.png")
+    assert failed.exit_code == 3
+    assert "encrypted" in failed.stderr
+    assert not (tmp_path / "r.png").exists()
+    result = run("restore", low, "-o", tmp_path / "r.png", "--password")
+    assert result.exit_code == 3
+    assert "only the small version came back" in result.stderr
+    assert psnr(resize(pixels(tmp_path / "r.png"), 400, 300), pixels(large_files[1])) > 14

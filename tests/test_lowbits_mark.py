@@ -96,3 +96,11 @@ def test_a_newer_version_is_refused() -> None:
     header = with_crc16(data[:2] + b"\x02" + data[3:15])
     with pytest.raises(UnsupportedVersionError):
         read_lowbits_mark(marked(header + data[17:]))
+
+
+def test_pictures_of_any_size_may_have_no_mark() -> None:
+    for samples in range(1, 400):
+        for value in (0, 255):
+            pixels = np.full((1, samples), value, np.uint8)
+            assert not has_lowbits_mark(pixels)
+            assert read_lowbits_mark(pixels) is None

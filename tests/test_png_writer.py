@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageSequence
 
 from iicnet_cli.container import png_writer
+from iicnet_cli.container.embedding_file import EmbeddingFile
 from iicnet_cli.container.frame_hash import hash_frame
-from iicnet_cli.container.png_reader import PngReader
 from iicnet_cli.container.png_writer import PngWriter, delay_fields
 from iicnet_cli.errors import UsageError
 from iicnet_cli.pictures.limits import MAX_PIXELS_VARIABLE
@@ -90,7 +90,7 @@ def test_a_long_header_stays_readable_by_pillow(tmp_path: Path) -> None:
         writer.add(random_pixels(16, 16))
         header = writer.finish(header)
     assert len(header.to_json()) > 2**20
-    with PngReader(path) as reader:
+    with EmbeddingFile(path) as reader:
         assert reader.header == header
         assert reader.verify() is True
 

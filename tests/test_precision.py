@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from iicnet_cli.container.png_reader import read_header
+from iicnet_cli.container.embedding_file import read_header
 from iicnet_cli.errors import UsageError
 from iicnet_cli.inference.runner import Runner
 from iicnet_cli.network.config import IICNetConfig

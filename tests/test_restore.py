@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageSequence
 from PIL.PngImagePlugin import PngInfo
 
-from iicnet_cli.container.png_reader import read_header
+from iicnet_cli.container.embedding_file import read_header
 from iicnet_cli.errors import ExitCode
 from iicnet_cli.payload.mark_pixels import read_mark, write_mark
 from tests.helpers import QUICK, Run, alike, change_header, done, pixels, save, strip
@@ -215,6 +215,10 @@ def test_pictures_that_an_optimiser_dropped_are_missed(
     result = run("restore", tmp_path / "first.png", "-o", tmp_path / "frames")
     assert result.exit_code == ExitCode.NOT_EMBEDDING
     assert "2 of 3 pictures of the PNG are missing" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith(
+        f"iicnet: {tmp_path / 'first.png'}: pictures of the PNG are missing"
+    )
+    assert "altered" not in result.stderr
     assert len(list((tmp_path / "frames").iterdir())) == 5
     strip(tmp_path / "first.png")
     result = run("restore", tmp_path / "first.png", "-o", tmp_path / "stripped")
@@ -236,6 +240,7 @@ def test_a_picture_that_is_missing_between_others_is_told_without_the_header(
     result = run("restore", tmp_path / "gap.png", "-o", tmp_path / "gap")
     assert result.exit_code == ExitCode.NOT_EMBEDDING
     assert "1 of 3 pictures of the PNG are missing" in result.stderr
+    assert "altered" not in result.stderr
 
 
 def test_a_layer_that_was_lost_with_the_header_is_told(

@@ -26,9 +26,11 @@ def test_a_noisy_mark_is_read(noise: float) -> None:
 
 
 def test_bounds_of_the_fields() -> None:
-    largest = RobustMark(15, 4095, 4095, 2**24 - 1, (63, 63), 15)
+    largest = RobustMark(7, 4095, 4095, 2**24 - 1, (63, 63), 15, has_small_version=True)
     assert RobustMark.decode(soft(largest.encode(), 0)) == largest
-    for change in ({"rows": 4096}, {"payload_bytes": 2**24}, {"lattice": 16}, {"lattice": -1}):
+    first = RobustMark(15, 4095, 4095, 2**24 - 1, (63, 63), 15, version=1)
+    assert RobustMark.decode(soft(first.encode(), 0)) == first
+    for change in ({"rows": 4096}, {"payload_bytes": 2**24}, {"lattice": 8}, {"lattice": -1}):
         with pytest.raises(ValueError, match="does not fit the mark"):
             dataclasses.replace(MARK, **change).encode()
 
@@ -46,4 +48,17 @@ def test_an_impossible_shaping_code_is_refused() -> None:
 
 
 def test_the_mark_stays_what_it_is() -> None:
-    assert zlib.crc32(MARK.encode().tobytes()) == 1685150343
+    first = dataclasses.replace(MARK, version=1)
+    assert zlib.crc32(first.encode().tobytes()) == 1685150343
+    assert RobustMark.decode(soft(first.encode(), 0)) == first
+
+
+def test_the_second_version_tells_of_a_small_version() -> None:
+    mark = dataclasses.replace(MARK, has_small_version=True)
+    assert RobustMark.decode(soft(mark.encode(), 0)) == mark
+    assert mark.encode().tolist() != MARK.encode().tolist()
+
+
+def test_a_mark_of_an_unknown_version_is_refused() -> None:
+    newer = dataclasses.replace(MARK, version=3)
+    assert RobustMark.decode(soft(newer.encode(), 0)) is None

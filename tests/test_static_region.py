@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,11 +15,13 @@ from iicnet_cli.engines.network.static_region import (
     copy_static_region,
     find_static_region,
 )
-from iicnet_cli.payload.mark_pixels import payload_capacity
+from iicnet_cli.payload.mark import ClipPlace
+from iicnet_cli.payload.mark_pixels import headers_fit, payload_capacity, read_mark, write_mark
 from iicnet_cli.payload.static_map import StaticRegion
 from iicnet_cli.pictures.arrays import PixelArray, Pixels
 from iicnet_cli.quantize.lattice import UnroundedEmbedding
 from iicnet_cli.training.loop import static_pixels
+from tests.engine_helpers import mark_of
 from tests.samples import natural
 
 sides = st.integers(16, 90)
@@ -115,3 +119,22 @@ def test_a_region_that_leaves_no_room_for_the_payload_is_not_used() -> None:
     assert copy_static_region(pictures, embedding, payload=capacity + 1) is None
     assert np.array_equal(embedding.pixels, before.pixels) and embedding.residual.all()
     assert copy_static_region(pictures, embedding, payload=capacity) is not None
+
+
+@pytest.mark.parametrize("place", [None, ClipPlace(3, is_last=False)])
+@pytest.mark.parametrize("side", range(6, 20))
+def test_the_mark_of_a_tiny_picture_can_be_written_and_read(
+    side: int, place: ClipPlace | None
+) -> None:
+    """8x8 pixels hold the fixed header of a mark, but not its region."""
+    pictures = natural(side, side, 0)[None].repeat(2, axis=0)
+    embedding = UnroundedEmbedding(pictures[0].copy(), np.zeros(pictures.shape[1:], np.int8))
+    if not headers_fit(pictures.shape[1:], place=place):
+        place = None  # as the engine does
+    region = copy_static_region(pictures, embedding, place=place)
+    mark = replace(
+        mark_of(2), static_region_bytes=region.to_bytes() if region else b"", place=place
+    )
+    found = read_mark(write_mark(embedding, mark))
+    assert found == mark
+    assert (region is None) == (side < 12)

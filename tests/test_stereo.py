@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iicnet_cli.container.png_reader import read_header
+from iicnet_cli.container.embedding_file import read_header
+from iicnet_cli.errors import ExitCode
 from iicnet_cli.media.stereo_layouts import anaglyph, join, split
 from iicnet_cli.media.video_reader import open_frames, probe
 from iicnet_cli.media.video_writer import open_writer
 from iicnet_cli.pictures.metrics import psnr
 from iicnet_cli.tasks import task_named
 from tests.helpers import QUICK, Run, alike, done, frames_of, pixels, save, strip, write_clip
+from tests.media_samples import H264, declare_stereo, moving_pattern
 from tests.samples import Pixels, moving, natural
 
 
@@ -102,6 +104,42 @@ def test_stereo_clip(run: Run, tmp_path: Path) -> None:
     strip(tmp_path / "two.png")
     done(run("restore", tmp_path / "two.png", "-o", tmp_path / "stripped.mkv"))
     assert np.array_equal(frames_of(tmp_path / "stripped.mkv"), restored)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "mode", "layout"),
+    [
+        ("mkv", "left_right", "side-by-side"),
+        ("mkv", "right_left", "cross-eyed"),
+        ("mp4", "top_bottom", "top-bottom"),
+    ],
+)
+def test_a_layout_that_a_clip_declares_needs_not_be_named(
+    run: Run, tmp_path: Path, suffix: str, mode: str, layout: str
+) -> None:
+    pattern = moving_pattern(0.3, "10", "96x64")
+    source = declare_stereo(tmp_path / f"a.{suffix}", mode, *pattern, *H264)
+    out = tmp_path / "out.png"
+    embedded = done(run("embed", source, *QUICK, "--task", "stereo", "-o", out))
+    assert f"its views lie {layout}, as the file says" in embedded.stderr
+    named = tmp_path / "named.png"
+    again = done(run("embed", source, *QUICK, "--layout", layout, "-o", named))
+    assert "as the file says" not in again.stderr
+    assert pixels(named).tobytes() == pixels(out).tobytes()
+    for header in (read_header(out), read_header(named)):
+        assert header is not None and header.options["layout"] == layout
+    plain = done(run("embed", source, *QUICK, "-o", tmp_path / "plain.png"))
+    assert f"a stereo clip, says the file: its views lie {layout}; --task stereo" in plain.stderr
+
+
+def test_a_layout_that_cannot_be_read_is_told(run: Run, tmp_path: Path) -> None:
+    source = declare_stereo(tmp_path / "a.mkv", "checkerboard_lr", *moving_pattern(0.1), *H264)
+    result = run("embed", source, "--task", "stereo", "-o", tmp_path / "out.png")
+    assert result.exit_code == ExitCode.USAGE
+    assert "its views lie as a checkerboard, which cannot be read" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    plain = done(run("embed", source, *QUICK, "-o", tmp_path / "plain.png"))
+    assert "its views lie as a checkerboard\n" in plain.stderr
 
 
 def test_stereo_clip_keeps_its_times(run: Run, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from iicnet_cli.container.png_reader import read_header
+from iicnet_cli.container.embedding_file import read_header
 from iicnet_cli.media.video_reader import probe
 from iicnet_cli.payload.embedding_reader import EmbeddingReader
 from iicnet_cli.pictures.metrics import psnr

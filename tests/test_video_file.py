@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from iicnet_cli.container.png_reader import read_header
+from iicnet_cli.container.embedding_file import read_header
 from iicnet_cli.errors import MediaError, UsageError
+from iicnet_cli.media.stills import resize
 from iicnet_cli.media.video_reader import open_frames, probe
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.limits import MAX_PIXELS_VARIABLE
@@ -248,3 +249,65 @@ def test_a_clip_of_less_than_a_frame_in_2000_seconds(run: Run, tmp_path: Path) -
     header = read_header(tmp_path / "a.png")
     assert header is not None and header.timestamps == pytest.approx([0, 7200, 28800])
     assert header.frame_rate is not None and 0 < header.frame_rate < Fraction(1, 2000)
+
+
+def test_texts_of_a_clip_are_not_taken_for_messages(tmp_path: Path) -> None:
+    text = "[error] x\n[vf#0:0 @ 0x1] [error] showinfo pts: 9 pts_time:9 "
+    path = run_ffmpeg(
+        tmp_path / "a.mkv", *moving_pattern(0.5, "10"), "-metadata", f"title={text}", *H264
+    )
+    with open_frames(path) as source:
+        assert len(list(source)) == 5
+        assert source.timestamps == pytest.approx([i / 10 for i in range(5)], abs=1e-9)
+        assert source.notes == []
+
+
+def resized_midway(folder: Path, second: str) -> Path:
+    """A clip whose frames are 64x48 ten times, and then of another size ten times."""
+    with (folder / "a.h264").open("wb") as joined:
+        for size in ("64x48", second):
+            part = run_ffmpeg(folder / "part.h264", *moving_pattern(1, "10", size), *H264)
+            joined.write(part.read_bytes())
+    return folder / "a.h264"
+
+
+def test_a_frame_size_that_changes_is_scaled_and_noted(tmp_path: Path) -> None:
+    path = resized_midway(tmp_path, "128x96")
+    with open_frames(path) as source:
+        frames = list(source)
+    assert [frame.shape for frame in frames] == [(48, 64, 3)] * 20
+    assert source.notes == ["its frames become 128x96; they are scaled to the first one's"]
+    large = run_ffmpeg(tmp_path / "large.mkv", *moving_pattern(1, "10", "128x96"), *H264)
+    with open_frames(large) as source:
+        for scaled, whole in zip(frames[10:], source, strict=True):
+            assert psnr(scaled, resize(whole, 64, 48)) > 25
+        assert source.notes == []
+
+
+def test_a_frame_size_beyond_the_limit_is_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = resized_midway(tmp_path, "320x240")
+    monkeypatch.setenv(MAX_PIXELS_VARIABLE, "5000")
+    with open_frames(path) as source:
+        assert len(list(source)) == 10
+    assert any("damaged in places" in note for note in source.notes)
+
+
+@pytest.mark.parametrize("size", ["65x48", "64x47", "65x47"])
+def test_hdr_clips_may_have_odd_sides(tmp_path: Path, size: str) -> None:
+    tags = "color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc:range=tv"
+    means = []
+    for shape in ("64x48", size):
+        path = run_ffmpeg(
+            tmp_path / f"{shape}.mkv",
+            *("-f", "lavfi", "-i", f"color=c=0x806040:s={shape}:r=24:d=0.1"),
+            *("-vf", f"format=yuv420p10le,setparams={tags}", "-c:v", "ffv1"),
+        )
+        with open_frames(path) as source:
+            frames = list(source)
+        width, height = map(int, shape.split("x"))
+        assert {frame.shape for frame in frames} == {(height, width, 3)}
+        assert source.notes == ["HDR tone-mapped to the standard range"]
+        means.append(frames[0].mean(axis=(0, 1)))
+    assert means[1] == pytest.approx(means[0], abs=1)

@@ -37,8 +37,8 @@ def check(
     Nothing is sent. What the services do is taken from their source or documentation, where there
     is any, and they change it without notice.
 
-    The exit status is 0 if everything comes back from at least one of them, 1 if from none, and 3
-    if the picture holds nothing as it is.
+    The exit status is 0 if everything comes back from at least one of them, 1 if from none, also
+    if its small version does, and 3 if the picture holds nothing as it is.
     """
     from iicnet_cli.engines.jpegproof.profiles import SERVICES, find_profile
     from iicnet_cli.simulated_delivery import check_picture
@@ -62,7 +62,8 @@ def check(
 def _outcome(delivery: Delivery) -> str:
     """What came back, in words."""
     if not delivery.restored:
-        return f"lost ({delivery.reason})"
+        what = "small version only" if delivery.small_version else "lost"
+        return f"{what} ({delivery.reason})"
     size = f"{delivery.width}x{delivery.height}"
     quality = "" if delivery.psnr is None else f", {delivery.psnr:.1f} dB beside what was sent"
     return f"everything comes back; the picture arrives as {size}{quality}"

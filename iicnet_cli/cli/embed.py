@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -218,7 +218,8 @@ def embed(
     video: a clip, an animation, a motion photo, or a folder or quoted pattern of frames. If it has
     more frames than fit, the PNG is animated. It shows the middle frame of each group.
 
-    stereo: the left view, which shows, and the right one; or one MPO or JPS; or one and --layout.
+    stereo: the left view, which shows, and the right one; or one MPO or JPS; or one and --layout,
+    which a clip may say itself.
 
     dual: normal view (which shows) and zoomed view, of any sizes; or one large photo and --zoom.
 
@@ -329,8 +330,9 @@ class _EmbedRun:
     def estimate(self, inputs: list[Path]) -> None:
         """Print what to expect of one PNG."""
         with input_paths(inputs) as paths:
-            estimate = self._estimate_job(paths).run(self._settings.open())
-        self._report_estimate(estimate, None)
+            job = self._estimate_job(paths)
+            estimate = job.run(self._settings.open())
+        self._report_estimate(estimate, job, None)
 
     def embed_each(self, inputs: list[Path], sharing: Sharing, *, dry_run: bool) -> None:
         """One PNG for each input, or what to expect of each."""
@@ -409,12 +411,12 @@ class _EmbedRun:
 
     def _present_estimate(self, outcome: Outcome[Estimate]) -> ExitCode:
         assert outcome.report is not None
-        self._report_estimate(outcome.report, outcome.job.source)
+        self._report_estimate(outcome.report, outcome.job, outcome.job.source)
         return ExitCode.OK
 
-    def _report_estimate(self, estimate: Estimate, named: Path | None) -> None:
+    def _report_estimate(self, estimate: Estimate, job: Job[Estimate], named: Path | None) -> None:
         if self._style.as_json:
-            print_json(_input_field(named) | asdict(estimate))
+            print_json(_input_field(named) | job.record(estimate))
             return
         print_guess(estimate.task, estimate.guessed, estimate.notes, quiet=self._style.quiet)
         print_estimate(estimate, named, searches=self._options.searches)

@@ -98,7 +98,7 @@ def _carried_fields(
 
     files: list[dict[str, object]] = []
     headers = []
-    hidden = damaged = 0
+    hidden = damaged = small_versions = 0
     for embedding in reader:
         try:
             data = engine.read(embedding)
@@ -114,11 +114,16 @@ def _carried_fields(
             ]
         except ContainerError:
             damaged += 1
+        small = engine.read_small_version(embedding)
+        if small is not None:
+            small_versions += len(small)
     fields: dict[str, object] = {"carried": files} if files else {}
     if hidden:
         fields["encrypted"] = f"{hidden} bytes"
     if damaged:
         fields["damaged"] = f"{damaged} of {reader.n_frames} pictures"
+    if small_versions:
+        fields["small_version"] = f"{small_versions} bytes"
     described = {}
     if headers:
         known = joined_description(headers)

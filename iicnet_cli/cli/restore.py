@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -130,10 +131,12 @@ def restore(
     NAME-restored.png for one photo, the folder NAME-restored for several.
 
     A picture of another --for than edits carries files, which are written as they are: a clip as
-    it was encoded (.webm), original photos byte for byte, attachments beside them. A clip is
-    converted if -o has another suffix. If the picture was altered more than it survives, nothing
-    is written; of an animated PNG, the pictures that are intact are restored. What was made to
-    survive JPEG is restored from a JPEG or WebP, too.
+    it was encoded (.webm), original photos byte for byte, attachments in the same folder, or in
+    NAME-attachments beside a single file. A clip is converted if -o has another suffix. If the
+    picture was altered more than it survives, nothing is written; of an animated PNG, the pictures
+    that are intact are restored. What was made to survive JPEG is restored from a JPEG or WebP,
+    too; if too much of it is lost, its small version may be left, which is written as one picture,
+    with exit status 3.
     """
     sharing = Sharing(jobs, shard, skip_existing, on)
     sources = expand_patterns(sources)
@@ -225,8 +228,7 @@ class _RestoreRun:
             if outcome.report is not None:
                 return self._present(outcome.report, outcome.job, named)
             print_skipped(outcome, as_json=style.as_json, quiet=style.quiet)
-            is_altered = bool(outcome.record and outcome.record.get("altered"))
-            return _say_altered(outcome.job.source) if is_altered else ExitCode.OK
+            return _say_altered(outcome.job.source, outcome.record or {})
 
         run_batch(jobs, self.settings, sharing, style, present)
 
@@ -264,19 +266,31 @@ class _RestoreRun:
         self, report: RestoreReport, job: Job[RestoreReport], named: dict[str, Any]
     ) -> ExitCode:
         """Print a report; in a batch the JSON line names its input."""
+        record = job.record(report)
         if self.style.as_json:
-            print_json(named | job.record(report))
+            print_json(named | record)
         else:
             _print_report(report, quiet=self.style.quiet)
-        return _say_altered(job.source) if report.altered else ExitCode.OK
+        return _say_altered(job.source, record)
 
 
-def _say_altered(source: Path) -> ExitCode:
-    say_error(
-        f"{source}: the pixels were altered after embedding; what was restored is less faithful, "
-        "or wrong or missing where they were",
-        "re-encoded or edited? restore from the original PNG",
-    )
+def _say_altered(source: Path, record: Mapping[str, Any]) -> ExitCode:
+    """Say in one line that a picture is not what was written, if its report's record says so."""
+    if not record.get("altered"):
+        return ExitCode.OK
+    if record.get("only_small_version"):
+        say_error(f"{source}: {'; '.join(record['notes'])}", "restore from the original file")
+    elif record.get("missing"):
+        say_error(
+            f"{source}: pictures of the PNG are missing; what the others hold was restored",
+            "optimised, or edited? restore from the original PNG",
+        )
+    else:
+        say_error(
+            f"{source}: the pixels were altered after embedding; what was restored is less "
+            "faithful, or wrong or missing where they were",
+            "re-encoded or edited? restore from the original PNG",
+        )
     return ExitCode.NOT_EMBEDDING
 
 
@@ -286,9 +300,12 @@ def _print_report(report: RestoreReport, *, quiet: bool) -> None:
     # What carries files says everything in its pixels: nothing was lost with a header.
     if report.found_by == "mark" and report.model not in FILE_ENGINES:
         say("the header was stripped; task and model are from the mark", quiet=quiet)
-    what = counted(report.images, task_named(report.task).pictures)
+    is_small = report.only_small_version
+    what = "small version"
+    if not is_small:
+        what = counted(report.images, task_named(report.task).pictures)
     say(f"{what} restored with {report.model} in {report.seconds:.1f} s", quiet=quiet)
     for path in report.outputs:
         say(f"  {path}", quiet=quiet)
-    for note in report.notes:
+    for note in () if is_small else report.notes:  # those of a small version are an error
         say(f"note: {note}", quiet=quiet)

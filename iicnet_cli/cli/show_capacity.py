@@ -51,7 +51,8 @@ def capacity(
 
     With --for file, that is at 36, 40 and 44 dB. For other destinations, the cover is first made
     as small as it will be there, or, of a clip, as large as it will be made. Of a clip, the first
-    frame is the cover.
+    frame is the cover. There, less than that is taken by what can be made smaller: the rest is a
+    reserve for crops, and a small version that survives more.
     """
     from iicnet_cli.engines import open_file_engine
     from iicnet_cli.media.cover_sizes import as_sent
@@ -76,7 +77,10 @@ def capacity(
     is_enlarged = is_clip and not arrives_exact
     pixels = as_sent(pixels, writers[0].longest_side, is_enlarged=is_enlarged)
     # "at 40 dB", "for signal": without the preposition.
-    sizes = {writer.limit.split(" ", 1)[1]: writer.capacity(pixels) for writer in writers}
+    named = {writer.limit.split(" ", 1)[1]: writer for writer in writers}
+    sizes = {limit: writer.capacity(pixels) for limit, writer in named.items()}
+    spared = {limit: writer.spared_capacity(pixels) for limit, writer in named.items()}
+    small = {limit: writer.small_version_capacity(pixels) for limit, writer in named.items()}
     height, width = pixels.shape[:2]
     if as_json:
         print_json(
@@ -86,15 +90,25 @@ def capacity(
                 "width": width,
                 "height": height,
                 "bytes": sizes,
+                "spared_bytes": spared,
+                "small_version_bytes": small,
             }
         )
         return
     typer.echo(f"{cover}: {width}x{height}")
-    like = GOOD if arrives_exact else SMALL
     for limit, size in sizes.items():
-        seconds, photos = 8 * size / like.bits_a_second, size / like.photo_bytes
-        typer.echo(
-            f"{limit}: {size} bytes, about {seconds:.1f} s of {like.clip} at "
-            f"{like.bits_a_second / 1e6:g} Mbit/s or {photos:.1f} photos of "
-            f"{like.photo_bytes / 1000:g} kB"
-        )
+        _print_size(limit, size, GOOD if arrives_exact else SMALL)
+        if spared[limit] < size:
+            typer.echo(
+                f"{limit}: clips and photos take {spared[limit]} of them at most, so that they "
+                f"survive a crop, beside a small version of {small[limit]}"
+            )
+
+
+def _print_size(limit: str, size: int, like: Examples) -> None:
+    seconds, photos = 8 * size / like.bits_a_second, size / like.photo_bytes
+    typer.echo(
+        f"{limit}: {size} bytes, about {seconds:.1f} s of {like.clip} at "
+        f"{like.bits_a_second / 1e6:g} Mbit/s or {photos:.1f} photos of "
+        f"{like.photo_bytes / 1000:g} kB"
+    )

@@ -1,5 +1,7 @@
 """The PNG as a container: chunks, frames and the JSON header; no signal processing.
 
+`png_writer.py` writes it. `embedding_file.py` reads it, and what services make of it, JPEG or WebP.
+
 ::
 
     +-----------+  signature, IHDR (8-bit RGB or grey), sRGB

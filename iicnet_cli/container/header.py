@@ -6,6 +6,7 @@ import base64
 import json
 import os.path
 import unicodedata
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Annotated, Any
 
@@ -20,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from iicnet_cli.errors import DamagedError, UnsupportedVersionError
+from iicnet_cli.errors import DamagedError, UnsupportedVersionError, UsageError
 from iicnet_cli.pictures.limits import MAX_FPS, MAX_SECONDS, max_pixels, max_pixels_text
 
 FORMAT_VERSION = "1.0"
@@ -35,6 +36,11 @@ MAX_FRAMES = 4_000_000
 """A header gives the times of at most so many frames."""
 MAX_NAME_BYTES = 200
 """File names in a header are cut to this many bytes of UTF-8 (file systems stop at 255)."""
+
+_BYTES_PER_SOURCE = len('{"name":,"width":1920,"height":1080},')
+_BYTES_PER_TIME = len("0.03336666666666667,")
+_BYTES_OF_THE_REST = 4096
+"""Bytes of JSON that a source takes beside its name, the time of a frame, and all other fields."""
 
 _WINDOWS_DEVICES = frozenset(
     ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"]
@@ -196,6 +202,20 @@ class Header(BaseModel):
             raise ValueError(f"its pictures have over {max_pixels_text()} together")
         return self
 
+    @classmethod
+    def for_writing(cls, **fields: Any) -> Header:
+        """A header that can be read again.
+
+        Raises:
+            UsageError: a field is out of its range; :func:`check_counts` refuses most before the
+                work.
+        """
+        try:
+            return cls(**fields)
+        except pydantic_core.ValidationError as error:
+            why = _first_reason(error)
+            raise UsageError(f"the header of the PNG cannot say what is in it: {why}") from error
+
     @property
     def frame_rate(self) -> Fraction | None:
         """``fps`` as a fraction in frames per second."""
@@ -230,7 +250,40 @@ class Header(BaseModel):
         try:
             return cls.model_validate(data, by_alias=True, by_name=False)
         except pydantic_core.ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = _printable(".".join(map(str, first["loc"])))[:80]
-            why = ": ".join(filter(None, (where, first["msg"].removeprefix("Value error, "))))
+            why = _first_reason(error)
             raise DamagedError(f"the iicnet header is damaged: {why}") from error
+
+
+def check_counts(names: Sequence[str], timed_frames: int = 0) -> None:
+    """Refuse, before any work, what a header could not describe.
+
+    Args:
+        names: of the original files.
+        timed_frames: frames of which it would give the time.
+
+    Raises:
+        UsageError: they are too many.
+    """
+    hint = "make several PNGs, each of a part"
+    if len(names) > MAX_SOURCES:
+        raise UsageError(
+            f"{len(names)} files are more than one PNG can name, {MAX_SOURCES}", hint=hint
+        )
+    if timed_frames > MAX_FRAMES:
+        raise UsageError(
+            f"{timed_frames} frames are more than one PNG can give the times of, {MAX_FRAMES}",
+            hint=hint,
+        )
+    size = _BYTES_OF_THE_REST + _BYTES_PER_TIME * timed_frames
+    size += sum(_BYTES_PER_SOURCE + len(json.dumps(safe_name(name))) for name in names)
+    if size > MAX_HEADER_BYTES:
+        raise UsageError(
+            "the names and times of so many frames do not fit into the header of one PNG", hint=hint
+        )
+
+
+def _first_reason(error: pydantic_core.ValidationError) -> str:
+    """The first field that has no valid value, and why."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = _printable(".".join(map(str, first["loc"])))[:80]
+    return ": ".join(filter(None, (where, first["msg"].removeprefix("Value error, "))))

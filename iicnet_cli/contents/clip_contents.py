@@ -22,6 +22,7 @@ from iicnet_cli.contents.part import (
     LEFT_OUT,
     ContentsRequest,
     Part,
+    attached_files,
     describe,
     read_files,
     room_for,
@@ -29,6 +30,7 @@ from iicnet_cli.contents.part import (
     source_name,
 )
 from iicnet_cli.contents.quantizer_search import FIRST_CRF, QuantizerSearch
+from iicnet_cli.contents.small_version import clip_small_version
 from iicnet_cli.errors import QualityError
 from iicnet_cli.media.clip_packets import (
     Packet,
@@ -48,7 +50,7 @@ from iicnet_cli.media.compact_clips import (
 from iicnet_cli.media.frame_spool import FrameSpool
 from iicnet_cli.media.temporary import scratch_folder
 from iicnet_cli.media.video_reader import open_frames
-from iicnet_cli.payload.bundle import Bundle, BundledFile, Role
+from iicnet_cli.payload.bundle import MAX_FILES, Bundle, BundledFile, Role
 from iicnet_cli.payload.bundle_description import description_file
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.group import Group
@@ -89,13 +91,13 @@ def clip_parts(request: ContentsRequest) -> Iterator[Part]:
     with scratch_folder() as folder:
         survey = _survey(request, folder)
         part = _original_part(request, survey)
-        if part is not None:
-            yield part
-            return
         if request.arrives_exact:
-            yield from _ClipEncoder(request, survey, folder).parts()
-        else:
-            yield _reduced_part(request, survey, folder)
+            encoder = _ClipEncoder(request, survey, folder)
+            yield from encoder.parts() if part is None else (part,)
+            return
+        part = part or _reduced_part(request, survey, folder)
+        small = clip_small_version(request, len(survey.sizes), survey.cover)
+        yield replace(part, small_version=small)
 
 
 def _reduced_part(request: ContentsRequest, survey: _Survey, folder: Path) -> Part:
@@ -159,7 +161,8 @@ class _Survey:
 
 def _survey(request: ContentsRequest, folder: Path) -> _Survey:
     source = request.source
-    codec = usual_codec()
+    odd_size = bool(source.width * source.images % 2 or source.height % 2)
+    codec = usual_codec(odd_size=odd_size)
     with closing(source.groups()) as groups:
         half_colours = psnr_of_half_colours(_joined(next(groups)))
     assert source.fps is not None
@@ -189,7 +192,8 @@ def _survey(request: ContentsRequest, folder: Path) -> _Survey:
     room = max(1, request.capacity(cover))
     expected = mean + _MOST_DB_PER_OCTAVE * math.log2(room / max(1, sum(sizes)))
     expected = max(expected, _least_psnr(request))
-    chosen = codec_for(expected, half_colours, seen * frame.shape[0] * frame.shape[1])
+    pixels = seen * frame.shape[0] * frame.shape[1]
+    chosen = codec_for(expected, half_colours, pixels, odd_size=odd_size)
     if chosen.name != codec.name:
         mean = cap_psnr(mse_to_psnr(max(0.0, psnr_to_mse(mean) - psnr_to_mse(half_colours))))
     return _Survey(description, sizes, picture, cover, mean, chosen)
@@ -204,18 +208,17 @@ def _original_part(request: ContentsRequest, survey: _Survey) -> Part | None:
     options, files = request.options, list(request.source.files)
     description = describe(request, survey.description)
     fixed = [description_file(description)]
-    fixed += read_files(Role.ATTACHMENT, list(options.attachments))
     capacity = request.capacity(survey.cover)
+    fixed += attached_files(request, [], capacity)  # a part has a smaller description
+    is_few = len(files) + len(fixed) <= MAX_FILES
     missing = size_of(fixed) + sum(path.stat().st_size for path in files) - capacity
-    if files and missing <= 0:
+    if files and missing <= 0 and is_few:
         bundled = fixed + read_files(Role.ORIGINAL, files)
         missing = size_of(bundled) - capacity
         if missing <= 0:
             note = "the clip is carried byte for byte"
             return Part(survey.cover, Bundle(tuple(bundled)), description, (note,))
     if options.exact:
-        if not files:
-            raise request.missing_error(0, "parts of a clip are no files;")
         raise request.missing_error(missing, "the inputs")
     return None
 
@@ -372,7 +375,7 @@ class _ClipEncoder:
             rate = _sound_rate(8 * room / (end - begin))
             seconds = self._time_of(len(self._survey.sizes))
             has_sound = self._request.source.write_sound(whole, 0.0, seconds, rate)
-            self._sound_packets = packets_of(whole, "a") if has_sound else ()
+            self._sound_packets = packets_of(whole, "audio") if has_sound else ()
         ends = list(accumulate(float(packet.duration) for packet in self._sound_packets))
         first = bisect_left(ends, begin)
         is_last = start + frames == len(self._survey.sizes)

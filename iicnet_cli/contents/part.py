@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iicnet_cli.container.header import Header, Source
-from iicnet_cli.errors import MediaError, QualityError
+from iicnet_cli.errors import MediaError, QualityError, UsageError
 from iicnet_cli.media.cover_sizes import as_sent
 from iicnet_cli.options import EmbedOptions
-from iicnet_cli.payload.bundle import Bundle, BundledFile, Role, bundle_size
+from iicnet_cli.payload.bundle import MAX_FILES, Bundle, BundledFile, Role, bundle_size
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.tasks.task import PictureSource, SourceDescription, Task
 
@@ -37,6 +37,7 @@ class ContentsRequest:
         arrives_exact: whether the embedding arrives as it is written. If not, there can be only
             one, and what it shows arrives only about.
         longest_side: pixels of the longer side that the embedding may have; ``None`` if any.
+        small_version_capacity: how many bytes of a small version a cover holds beside the bundle.
         tick: called with the share 0..1 of the work that is done.
     """
 
@@ -48,6 +49,7 @@ class ContentsRequest:
     limit: str
     arrives_exact: bool = True
     longest_side: int | None = None
+    small_version_capacity: Callable[[Pixels], int] = lambda cover: 0
     tick: Callable[[float], None] = lambda share: None
 
     def cover_of(self, picture: Pixels) -> Pixels:
@@ -80,12 +82,25 @@ class ContentsRequest:
                 hint="take a larger one, or one with more detail",
             )
 
-    def missing_error(self, missing: int, what: str) -> QualityError:
-        """The error of contents that do not fit, because so many bytes are missing."""
-        lower = ", or lower --target-embed-psnr" if self.arrives_exact else ""
+    def missing_error(self, missing: int | None, what: str) -> QualityError:
+        """The error of contents that do not fit.
+
+        Args:
+            missing: so many bytes; ``None`` if that is not known.
+            what: does not fit.
+        """
+        # What is asked for decides how many dB there are: the higher of the two options.
+        is_floor = self.options.target_embed_psnr is None and self.options.min_psnr is not None
+        option = "--min-psnr" if is_floor else "--target-embed-psnr"
+        lower = f", or lower {option}" if self.arrives_exact else ""
+        several = what.endswith("s")
+        if missing is None:
+            problem = f"{'do' if several else 'does'} not fit into what"
+        else:
+            unit = "byte" if missing == 1 else "bytes"
+            problem = f"{'take' if several else 'takes'} {missing} {unit} more than"
         return QualityError(
-            f"nothing was written: {what} take {missing} bytes more than the picture holds "
-            f"{self.limit}",
+            f"nothing was written: {what} {problem} the picture holds {self.limit}",
             hint=f"hide less{',' if lower else ' or'} take a larger picture{lower}",
         )
 
@@ -100,6 +115,7 @@ class Part:
         description: what its first file says.
         notes: how the pictures are carried, in words.
         step: every so many frames of the source are carried.
+        small_version: a still of what the bundle holds, as a file; ``None`` if there is none.
     """
 
     cover: Pixels
@@ -107,11 +123,41 @@ class Part:
     description: Header
     notes: tuple[str, ...] = ()
     step: int = 1
+    small_version: bytes | None = None
 
     @property
     def frames(self) -> int:
         """Frames of a clip; 1 for photos."""
         return self.description.frames or 1
+
+
+def check_files(source: PictureSource, options: EmbedOptions) -> None:
+    """Refuse, before any work, what cannot be carried as files.
+
+    Raises:
+        MediaError: an attachment is no file.
+        UsageError: there are more files than a bundle holds.
+        QualityError: of a clip that is to be carried as it is, only a part is taken.
+    """
+    if options.exact and source.fps is not None and not source.files:
+        raise QualityError(
+            "nothing was written: a part of a clip, or frames of a folder, are no files that could "
+            "be carried byte for byte",
+            hint="give a whole clip, or leave --exact out",
+        )
+    for path in options.attachments:
+        if path.is_dir():
+            raise MediaError(f"{path}: is a folder", hint="attach an archive of it")
+        if not path.is_file():
+            what = "is no regular file" if path.exists() else "no such file"
+            raise MediaError(f"{path}: {what}")
+    pictures = source.images if source.fps is None else 1
+    count = len(options.attachments) + max(pictures, len(source.files) if options.exact else 0)
+    if count >= MAX_FILES:  # the description is one, too
+        raise UsageError(
+            f"{count} files are more than one picture carries, {MAX_FILES - 1}",
+            hint="hide fewer files, or attach an archive of them",
+        )
 
 
 def describe(request: ContentsRequest, description: SourceDescription) -> Header:
@@ -120,7 +166,7 @@ def describe(request: ContentsRequest, description: SourceDescription) -> Header
     options = dict(description.options)
     if request.options.background != _WHITE:
         options["background"] = "#{:02x}{:02x}{:02x}".format(*request.options.background)
-    return Header(
+    return Header.for_writing(
         task=request.task.name,
         model="files",
         weights_sha256="",
@@ -148,6 +194,29 @@ def read_files(role: Role, paths: list[Path]) -> list[BundledFile]:
         except OSError as error:
             raise MediaError(f"{path}: cannot be read ({error.strerror})") from error
     return found
+
+
+def attached_files(
+    request: ContentsRequest, others: list[BundledFile], capacity: int
+) -> list[BundledFile]:
+    """The attachments, which are read only if they fit.
+
+    Args:
+        request: what contents are chosen for.
+        others: what is carried in any case.
+        capacity: bytes of the whole bundle.
+
+    Raises:
+        QualityError: they do not fit.
+        MediaError: one cannot be read.
+    """
+    paths = list(request.options.attachments)
+    sizes = [(path.name, path.stat().st_size) for path in paths]
+    missing = size_of(others) + bundle_size(sizes) - bundle_size([]) - capacity
+    if missing > 0:
+        what = "the attachments" if paths else "the names of the pictures"
+        raise request.missing_error(missing, what)
+    return read_files(Role.ATTACHMENT, paths)
 
 
 def size_of(files: list[BundledFile]) -> int:

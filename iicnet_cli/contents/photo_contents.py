@@ -13,10 +13,12 @@ from pathlib import Path
 from iicnet_cli.contents.part import (
     ContentsRequest,
     Part,
+    attached_files,
     describe,
     read_files,
     size_of,
 )
+from iicnet_cli.contents.small_version import photos_small_version
 from iicnet_cli.media.compact_stills import StillEncoder
 from iicnet_cli.payload.bundle import Bundle, BundledFile, Role, bundle_size
 from iicnet_cli.payload.bundle_description import description_file
@@ -43,22 +45,22 @@ def photo_part(request: ContentsRequest) -> Part:
             raise AssertionError("photos make one group")
         description = describe(request, groups.description)
     fixed = [description_file(description)]
-    fixed += read_files(Role.ATTACHMENT, list(request.options.attachments))
     cover, notes = request.cover_of(pictures[0]), request.cover_notes(pictures[0])
     request.check_cover(cover)
     room = request.capacity(cover)
-    if size_of(fixed) > room:
-        what = "the attachments" if request.options.attachments else "the names of the pictures"
-        raise request.missing_error(size_of(fixed) - room, what)
+    fixed += attached_files(request, fixed, room)
+    small = photos_small_version(request, pictures, cover)
     originals = _all_originals(request, fixed, room)
     if originals is not None:
         exact = f"all {len(originals)} files are carried" if len(originals) > 1 else "carried"
         bundle = Bundle((*fixed, *originals))
-        return Part(cover, bundle, description, (*notes, f"{exact} byte for byte"))
+        notes = (*notes, f"{exact} byte for byte")
+        return Part(cover, bundle, description, notes, small_version=small)
     is_shown = request.task.cover(pictures[0], request.options).shape == pictures[0].shape
     choice = _Allocation(request, pictures, fixed, room, is_shown=is_shown)
     notes = (*notes, *choice.notes())
-    return Part(cover, Bundle((*fixed, *choice.files())), description, notes)
+    bundle = Bundle((*fixed, *choice.files()))
+    return Part(cover, bundle, description, notes, small_version=small)
 
 
 def _all_originals(
@@ -224,7 +226,7 @@ class _Allocation:
             return _Candidate(None, self._request.embed_psnr)
         still = self._encoders[i].best(budget)
         if still is None:
-            raise self._request.missing_error(1, "the pictures")
+            raise self._request.missing_error(None, "the pictures")
         return self._coded(i, still.data, still.suffix, still.psnr)
 
     def _overhead(self, i: int) -> int:

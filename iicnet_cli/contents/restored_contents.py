@@ -13,9 +13,12 @@ import numpy as np
 
 from iicnet_cli.container.header import Header, Source
 from iicnet_cli.contents.part import ALL_FRAMES, LEFT_OUT
-from iicnet_cli.errors import DamagedError, IICNetError, OutputExistsError
-from iicnet_cli.media.clip_packets import add_sound, has_sound, join_clips
-from iicnet_cli.media.files import filling_folder, names_folder, replacing
+from iicnet_cli.errors import DamagedError, IICNetError, MediaError, OutputExistsError
+from iicnet_cli.media.audio import USUAL_LAYOUTS, extract_audio
+from iicnet_cli.media.clip_packets import add_sound, join_clips
+from iicnet_cli.media.clip_probe import has_sound
+from iicnet_cli.media.files import filling_folder, named_after, names_folder, replacing
+from iicnet_cli.media.motion_photo import is_motion_photo
 from iicnet_cli.media.stills import read_still, resize, write_still
 from iicnet_cli.media.video_reader import open_frames
 from iicnet_cli.options import EmbedOptions, RestoreOptions
@@ -24,14 +27,24 @@ from iicnet_cli.payload.bundle_description import joined_description, read_descr
 from iicnet_cli.pictures.arrays import Pixels, as_colour
 from iicnet_cli.pictures.group import Group
 from iicnet_cli.tasks import task_named
-from iicnet_cli.tasks.photos import Photo, restored_photos
+from iicnet_cli.tasks.photos import Photo, distinct, restored_photos
 from iicnet_cli.tasks.task import Delivered, Task
 
 _AAC = ("-c:a", "aac", "-b:a", "160k")
-_SOUND_ENCODINGS = {".mkv": ("-c:a", "copy"), ".mp4": _AAC, ".m4v": _AAC, ".mov": _AAC}
-"""How the sound of a clip is encoded that is converted to a file of this suffix."""
+_SOUND_ENCODINGS = {
+    ".mkv": ("-c:a", "copy"),
+    ".mp4": _AAC,
+    ".m4v": _AAC,
+    ".mov": _AAC,
+    ".webm": ("-c:a", "libopus", "-b:a", "160k", *USUAL_LAYOUTS),
+    ".avi": ("-c:a", "pcm_s16le"),
+}
+"""How the sound of a clip is encoded that is converted to a file of this suffix. Files of other
+suffixes hold none."""
 _CLIP_MAGICS = ((0, b"\x1aE\xdf\xa3"), (4, b"ftyp"))
 """What files in WebM and in MP4 have at which byte."""
+_SYNONYMS = {".jpeg": ".jpg", ".jpe": ".jpg", ".jfif": ".jpg", ".tif": ".tiff", ".m4v": ".mp4"}
+"""Suffixes that mean the same as others."""
 _USUAL_RATE = Fraction(25)
 """Frames a second where a description does not tell."""
 
@@ -95,25 +108,35 @@ class RestoredContents:
         return target if whole is None else target.with_suffix(whole.suffix)
 
     def deliver(self, target: Path, *, overwrite: bool, options: RestoreOptions) -> Delivered:
-        """Write what was restored, and the attachments beside it.
+        """Write what was restored, and the attachments.
 
         Files are written as they are where the target allows it; a target of another kind makes
-        the task write the pictures.
+        the task write the pictures. Attachments go into the folder of the photos; beside a clip or
+        a single file, where nobody expects more files, into one that is named after it.
 
         Raises:
             OutputExistsError: a file exists and ``overwrite`` is False.
             UsageError: the target does not fit the task.
             MediaError: the target cannot be written.
         """
-        folder = target if names_folder(target) and not self.is_clip else target.parent
-        extra = self._attachment_paths(folder, target)
-        if not overwrite:
-            for path in extra:
-                if path.exists():
-                    raise OutputExistsError(f"{path} exists already", hint="add -y to overwrite")
-        delivered = self._deliver_pictures(target, overwrite=overwrite, options=options)
-        for path, file in zip(extra, self.attachments, strict=True):
-            _write(path, file.data, overwrite=overwrite)
+        if not self.attachments:
+            return self._deliver_pictures(target, overwrite=overwrite, options=options)
+        is_within = names_folder(target) and not self.is_clip
+        folder = target if is_within else named_after(target, "-attachments")
+        names = _distinct_files(
+            [file.name for file in self.attachments], self._photo_names() if is_within else ()
+        )
+        existing = [folder / name for name in names if (folder / name).exists()]
+        if existing and not overwrite:
+            raise OutputExistsError(f"{existing[0]} exists already", hint="add -y to overwrite")
+        if not is_within and not target.parent.is_dir():
+            raise MediaError(f"{target}: its folder does not exist", hint="create the folder first")
+        # Around the pictures, so that either all is there in the end or nothing.
+        with filling_folder(folder, overwrite=overwrite) as filled:
+            for name, file in zip(names, self.attachments, strict=True):
+                (filled / name).write_bytes(file.data)
+            delivered = self._deliver_pictures(target, overwrite=overwrite, options=options)
+        extra = [folder / name for name in names]
         return replace(delivered, outputs=(*delivered.outputs, *extra))
 
     def groups(self) -> Iterator[Group]:
@@ -135,7 +158,7 @@ class RestoredContents:
     ) -> Delivered:
         whole = self._whole_file()
         as_it_is = options.layout is None
-        if whole is not None and as_it_is and target.suffix.lower() == whole.suffix.lower():
+        if whole is not None and as_it_is and _kind_of(target) == _kind_of(whole):
             with replacing(target, overwrite=overwrite) as temporary:
                 shutil.copyfile(whole, temporary)
             return Delivered((target,), self.task.pictures_in(self.header))
@@ -144,11 +167,17 @@ class RestoredContents:
         delivered = self.task.deliver(
             self.header, self.groups(), target, overwrite=overwrite, options=options
         )
+        sound = self._file_with_sound(whole) if self.is_clip else None
+        if sound is None:
+            return delivered
         encoding = _SOUND_ENCODINGS.get(target.suffix.lower())
-        has_file = whole is not None and self.is_clip and target.is_file()
-        if whole is not None and has_file and encoding and has_sound(whole):
-            with replacing(target, overwrite=True) as temporary:
-                add_sound(target, whole, temporary, encoding)
+        if encoding is None or not target.is_file():
+            kind = target.suffix[1:].upper() if target.is_file() else "a folder"
+            keeping = ", ".join(_SOUND_ENCODINGS)
+            note = f"the sound is left out, for {kind} holds none; these do: {keeping}"
+            return replace(delivered, notes=(*delivered.notes, note))
+        with replacing(target, overwrite=True) as temporary:
+            add_sound(target, sound, temporary, encoding)
         return delivered
 
     def _deliver_folder(self, target: Path, *, overwrite: bool) -> Delivered:
@@ -171,11 +200,26 @@ class RestoredContents:
                 write_still(folder / path.name, photo.pixels)
         return Delivered(tuple(paths), self.task.pictures_in(self.header))
 
-    def _attachment_paths(self, folder: Path, target: Path) -> list[Path]:
-        """Where attachments go: beside the target, under their names, never over it."""
-        taken = [target.name, *(file.name for file in self.originals)]
-        names = _distinct_files([file.name for file in self.attachments], taken)
-        return [folder / name for name in names]
+    def _photo_names(self) -> list[str]:
+        """Names that photos may get in a folder, whichever of them are carried as they are."""
+        stems = distinct([Path(source.name).stem for source in self.header.sources])
+        names = [*(file.name for file in self.originals), *(f"{stem}.png" for stem in stems)]
+        return [*names, *_distinct_files(names)]
+
+    def _file_with_sound(self, whole: Path | None) -> Path | None:
+        """A file that has the sound of the clip; ``None`` if there is none.
+
+        Args:
+            whole: all pictures as one file, if there is one.
+        """
+        if whole is None and self.originals:
+            whole = self._stored(self.originals[0], 0)  # of two eyes, the left one has the sound
+        if whole is None or has_sound(whole):
+            return whole
+        if not is_motion_photo(whole):
+            return None
+        sound = self._scratch / "sound.mka"
+        return sound if extract_audio(whole, sound, overwrite=True) else None
 
     def _has_all_inputs(self) -> bool:
         """Whether the originals are all inputs, so that the task can open them again."""
@@ -271,6 +315,12 @@ class RestoredContents:
             raise DamagedError("the files in the payload have another size than it says")
         with closing(source.groups()) as groups:
             yield from groups
+
+
+def _kind_of(path: Path) -> str:
+    """The suffix of a file, the same for those that mean the same."""
+    suffix = path.suffix.lower()
+    return _SYNONYMS.get(suffix, suffix)
 
 
 def _is_clip(data: bytes) -> bool:

@@ -16,11 +16,16 @@ An engine is a package beside this file and one row in ``engines.FILE_ENGINES``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Protocol
+from collections.abc import Callable
+from typing import ClassVar, Generic, Protocol, TypeVar
+
+import numpy as np
 
 from iicnet_cli.engines.base import Alteration
 from iicnet_cli.errors import UsageError
 from iicnet_cli.pictures.arrays import Pixels
+
+T = TypeVar("T")
 
 
 class Channel(Protocol):
@@ -37,8 +42,29 @@ class Channel(Protocol):
         """The picture (H, W) or (H, W, 3) uint8 as it arrives, (H, W, 3)."""
 
 
+class LastCover(Generic[T]):
+    """What was found out about the cover that was asked for last, for finding it out takes long.
+
+    Args:
+        find_out: does so for a cover (H, W, 3) or (H, W) uint8, which nobody changes afterwards.
+    """
+
+    def __init__(self, find_out: Callable[[Pixels], T]) -> None:
+        self._find_out = find_out
+        self._last: tuple[Pixels, T] | None = None
+
+    def __call__(self, cover: Pixels) -> T:
+        """What is known of a cover."""
+        if self._last is None or not np.array_equal(self._last[0], cover):
+            self._last = cover, self._find_out(cover)
+        return self._last[1]
+
+
 class FileWriter(ABC):
     """Hides bytes in covers that go to one destination.
+
+    It is asked about one cover after the other, about each several times: it remembers the last
+    one (:class:`LastCover`).
 
     Attributes:
         embed_psnr: PSNR in dB that embeddings are held at, or that is to be expected of them.
@@ -48,6 +74,8 @@ class FileWriter(ABC):
         longest_side: pixels of the longer side that the destination leaves; ``None`` if any.
         suffixes: of the files that carry an embedding there, the usual one first.
         channels: what is simulated to check an embedding, which has to survive all of it.
+        losses: what takes a part of the picture away, simulated: an embedding of at most
+            ``spared_capacity`` bytes should survive it.
     """
 
     embed_psnr: float
@@ -56,6 +84,7 @@ class FileWriter(ABC):
     longest_side: int | None = None
     suffixes: tuple[str, ...] = (".png",)
     channels: tuple[Channel, ...] = ()
+    losses: tuple[Channel, ...] = ()
 
     @abstractmethod
     def capacity(self, cover: Pixels) -> int:
@@ -65,13 +94,27 @@ class FileWriter(ABC):
             UsageError: the cover is too large.
         """
 
+    def spared_capacity(self, cover: Pixels) -> int:
+        """How many bytes contents take whose size can be chosen.
+
+        If it is less than the capacity, the rest is a reserve: a part of the picture restores them.
+        """
+        return self.capacity(cover)
+
+    def small_version_capacity(self, cover: Pixels) -> int:
+        """How many bytes of a small version, which survives more, a cover holds beside those of
+        ``spared_capacity``."""
+        return 0
+
     @abstractmethod
-    def write(self, cover: Pixels, data: bytes) -> Pixels:
+    def write(self, cover: Pixels, data: bytes, small_version: bytes | None = None) -> Pixels:
         """Hide bytes in a cover; the fewer there are, the less it changes or the more it survives.
 
         Args:
             cover: (H, W) or (H, W, 3) uint8.
             data: what is hidden.
+            small_version: what is hidden so that it survives more, for writers that have room for
+                it.
 
         Returns:
             The embedding, of the shape of the cover.
@@ -134,3 +177,7 @@ class FileEngine(ABC):
             DamagedError: the embedding was altered.
             UnsupportedVersionError: a newer program wrote it.
         """
+
+    def read_small_version(self, embedding: Pixels) -> bytes | None:
+        """Find the small version that :meth:`FileWriter.write` hid; ``None`` if there is none."""
+        return None

@@ -9,17 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from iicnet_cli.errors import IICNetError, NotAnEmbeddingError
 from iicnet_cli.jobs.job import Job
-from iicnet_cli.media.files import named_after
+from iicnet_cli.media.files import named_after, names_folder
 from iicnet_cli.options import NETWORK, EmbedOptions, RestoreOptions
 from iicnet_cli.reports import EmbedReport, Estimate, RestoreReport
 
 if TYPE_CHECKING:
     from iicnet_cli.api import Converter
     from iicnet_cli.evaluation import Row
-
-
-_DEFAULT_SUFFIXES = (".mkv", ".png", "")
-"""Endings of the default outputs of `restore`: a clip, one photo, a folder of several."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +55,7 @@ class EmbedJob(Job[EmbedReport]):
 
         A JPEG has no header; it got its name when it was complete.
         """
-        from iicnet_cli.container.png_reader import read_header
+        from iicnet_cli.container.embedding_file import read_header
 
         if not self.output.is_file():
             return False
@@ -88,7 +84,9 @@ class EstimateJob(Job[Estimate]):
         )
 
     def record(self, report: Any) -> dict[str, Any]:
-        return asdict(report)
+        """The fields of an :class:`EmbedJob`, ``None`` where they are not known, and more."""
+        unknown = {"output": None, "gained_psnr": None}
+        return unknown | asdict(report) | {"hidden_psnr": report.hidden_psnr}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,8 +115,8 @@ class RestoreJob(Job[RestoreReport]):
         return asdict(report) | {"outputs": [str(path) for path in report.outputs]}
 
     def outputs(self) -> tuple[Path, ...]:
-        """Where the header of the PNG leads to; without one, every default output that exists."""
-        from iicnet_cli.container.png_reader import read_header
+        """Where the header leads to; where it cannot tell, every default output that exists."""
+        from iicnet_cli.container.embedding_file import read_header
         from iicnet_cli.tasks import task_named
 
         if self.output is not None:
@@ -126,14 +124,21 @@ class RestoreJob(Job[RestoreReport]):
         png = self.source if self.folder is None else self.folder / self.source.name
         try:
             header = read_header(self.source)
-            if header is not None:
-                return (task_named(self.task or header.task).default_output(png, header),)
         except NotAnEmbeddingError:
-            pass  # a JPEG, which has no header, but may hold something
+            header = None  # a JPEG, which has no header, but may hold something
         except IICNetError:
             return ()
-        defaults = [named_after(png, f"-restored{suffix}") for suffix in _DEFAULT_SUFFIXES]
-        return tuple(path for path in defaults if path.exists())
+        if header is not None and header.engine in (None, NETWORK):
+            return (task_named(self.task or header.task).default_output(png, header),)
+        # What is carried as a file keeps its suffix, which no header tells.
+        default = named_after(png, "-restored")
+        beside = sorted(default.parent.iterdir()) if default.parent.is_dir() else []
+        existing = [
+            path
+            for path in beside
+            if path.name == default.name or (path.stem == default.name and not names_folder(path))
+        ]
+        return tuple(existing) or (default,)
 
     def is_complete(self) -> bool:
         """Whether the output exists: files and new folders get their names when complete."""

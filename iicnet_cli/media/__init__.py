@@ -6,6 +6,6 @@ picture that this package returns is upright 8-bit sRGB, and every conversion th
 reported in a note.
 
 A clip can be a video file, an animation or a sequence of stills. `frame_source` defines what all
-three offer: facts (`VideoInfo`) and frames (`FrameSource`). Only `video_file` and `audio` know
-that video files are read by ffmpeg.
+three offer: facts (`VideoInfo`) and frames (`FrameSource`). Only `video_file`, `clip_probe`
+and `audio` know that video files are read by ffmpeg and its libraries.
 """

@@ -12,6 +12,10 @@ from iicnet_cli.media.frame_times import FrameSelection
 from iicnet_cli.media.video_file import VideoFile, seek_position
 from iicnet_cli.media.video_reader import find_clip
 
+USUAL_LAYOUTS = ("-af", "aformat=channel_layouts=7.1|5.1|stereo|mono")
+"""ffmpeg's options that turn sound into one of the layouts of channels that libopus takes; it
+refuses others of many channels, such as 5.1(side)."""
+
 
 def extract_audio(
     source: str | Path,
@@ -44,8 +48,8 @@ def extract_audio(
     clip = find_clip(source)
     if not isinstance(clip, VideoFile):
         return None
-    codec = clip.stream.audio_codec
-    FrameSelection(start, end).check(clip.stream.duration)
+    codec = clip.facts.audio_codec
+    FrameSelection(start, end).check(clip.facts.duration)
     if codec is None:
         return None
     reading = _reading_options(clip, start, end)
@@ -84,16 +88,14 @@ def encode_audio(
         MediaError: ffmpeg fails.
     """
     clip = find_clip(source)
-    if not isinstance(clip, VideoFile) or clip.stream.audio_codec is None:
+    if not isinstance(clip, VideoFile) or clip.facts.audio_codec is None:
         return False
     reading = _reading_options(clip, start, start + seconds)
     if not _has_packets(reading):
         return False
     codec = "libopus" if target.suffix == ".webm" else "aac"
-    # libopus refuses other layouts of many channels, such as 5.1(side).
-    layouts = ["-af", "aformat=channel_layouts=7.1|5.1|stereo|mono"]
     options = ["-c:a", codec, "-b:a", str(bit_rate), "-map_metadata", "-1", "-fflags", "+bitexact"]
-    result = ffmpeg.run([*reading, *layouts, *options, "-y", f"file:{target}"])
+    result = ffmpeg.run([*reading, *USUAL_LAYOUTS, *options, "-y", f"file:{target}"])
     if result.returncode:
         why = ffmpeg.reason(result.stderr.decode("utf-8", "replace"))
         raise MediaError(f"{source}: its sound cannot be encoded ({why})")

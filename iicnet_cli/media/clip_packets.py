@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from iicnet_cli.errors import MediaError
 from iicnet_cli.media import ffmpeg
+from iicnet_cli.media.clip_probe import Kind, has_sound, list_packets
 from iicnet_cli.media.temporary import scratch_folder
 
 _BYTES_PER_RUN = 20
@@ -30,22 +30,15 @@ class Packet:
     duration: Fraction
 
 
-def packets_of(clip: Path, kind: str = "V") -> list[Packet]:
-    """All packets of the first video stream (``V``) or sound track (``a``), in order.
+def packets_of(clip: Path, kind: Kind = "video") -> list[Packet]:
+    """All packets of the first video stream or sound track, in order.
 
     Raises:
-        MediaError: ffmpeg cannot read the file, or there is no such stream.
+        MediaError: the file cannot be read, or there is no such stream.
     """
-    source = ffmpeg.input_options(clip)
-    result = ffmpeg.run(
-        ["-v", "error", *source, "-map", f"0:{kind}:0", "-c", "copy", "-f", "framecrc", "-"]
-    )
-    _check(result.returncode, result.stderr, clip)
-    text = result.stdout.decode("ascii", "replace")
-    tick = re.search(r"^#tb 0: (\d+)/(\d+)", text, re.MULTILINE)
-    unit = Fraction(int(tick[1]), int(tick[2])) if tick else Fraction(0)
-    rows = (line.split(",") for line in text.splitlines() if not line.startswith("#"))
-    return [Packet(int(row[4]), int(row[3]) * unit) for row in rows if len(row) > 4]
+    packets = list_packets(clip, kind)
+    rows = zip(packets.sizes, packets.durations, strict=True)
+    return [Packet(size, duration * packets.time_base) for size, duration in rows]
 
 
 def cut_sound(sound: Path, target: Path, first: int, stop: int) -> None:
@@ -93,7 +86,7 @@ def joining_bytes(sound: Path, frames: int) -> int:
     """
     if sound.suffix == ".webm":
         return 0
-    return _BYTES_PER_RUN * (min(frames, len(packets_of(sound, "a"))) + 1)
+    return _BYTES_PER_RUN * (min(frames, len(packets_of(sound, "audio"))) + 1)
 
 
 def join_clips(clips: Sequence[Path], durations: Sequence[float], target: Path) -> None:
@@ -119,7 +112,7 @@ def join_clips(clips: Sequence[Path], durations: Sequence[float], target: Path) 
             _run([*ffmpeg.input_options(clip), *only_pictures], pictures[-1])
             if not has_sound(clip):
                 continue
-            packets = packets_of(clip, "a")
+            packets = packets_of(clip, "audio")
             sounds.append(folder / f"sound-{i}{suffix}")
             cut_sound(clip, sounds[-1], 0, len(packets))
             lengths.append(float(sum(packet.duration for packet in packets)))
@@ -143,18 +136,8 @@ def _concatenate(files: Sequence[Path], durations: Sequence[float], target: Path
     _run([*reading, "-map", "0", "-c", "copy", "-fflags", "+bitexact"], target)
 
 
-def has_sound(clip: Path) -> bool:
-    """Whether a file has a sound track."""
-    probing = [*ffmpeg.input_options(clip), "-map", "0:a:0", "-c", "copy", "-frames:a", "1"]
-    return not ffmpeg.run(["-v", "error", *probing, "-f", "null", "-"]).returncode
-
-
 def _run(arguments: Sequence[str], target: Path) -> None:
     result = ffmpeg.run(["-v", "error", *arguments, "-y", f"file:{target}"])
-    _check(result.returncode, result.stderr, target)
-
-
-def _check(returncode: int, log: bytes, file: Path) -> None:
-    if returncode:
-        why = ffmpeg.reason(log.decode("utf-8", "replace"))
-        raise MediaError(f"{file.name}: ffmpeg fails ({why})")
+    if result.returncode:
+        why = ffmpeg.reason(result.stderr.decode("utf-8", "replace"))
+        raise MediaError(f"{target.name}: ffmpeg fails ({why})")

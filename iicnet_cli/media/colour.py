@@ -84,6 +84,8 @@ def _to_srgb_and_alpha(image: Image.Image, notes: list[str]) -> tuple[Pixels, Pi
     notes.extend(note for note in facts.get(NOTES_KEY, ()) if note not in notes)
     if image.mode in ("RGB", "RGBA") and _has_16_bit_colour(image):
         notes.append("16-bit values scaled to 8 bits")
+        if isinstance(facts.get("transparency"), tuple):
+            _make_transparent(image, facts["transparency"])
     image = _turn_upright(image, notes)
     alpha: Image.Image | None = None
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
@@ -153,6 +155,35 @@ def _has_16_bit_colour(image: Image.Image) -> bool:
     """
     tiles = getattr(image, "tile", [])
     return any(";16" in str(tile.args) for tile in tiles)
+
+
+def _make_transparent(image: Image.Image, colour: tuple[int, ...]) -> None:
+    """Give a 16-bit PNG that is not decoded yet an alpha channel: one colour is transparent.
+
+    Pillow keeps the high bytes only, and would compare those of the colour with its low bytes.
+    """
+    high = np.array(colour) >> 8
+    if getattr(image, "n_frames", 1) > 1:
+        opaque = (np.asarray(image) != high).any(axis=2)
+    else:
+        low_bytes = _low_bytes(image)
+        values = np.asarray(image).astype(np.uint16) << 8 | low_bytes
+        opaque = (values != np.array(colour)).any(axis=2)
+    image.putalpha(Image.fromarray(np.where(opaque, 255, 0).astype(np.uint8)))
+    del image.info["transparency"]
+
+
+def _low_bytes(image: Image.Image) -> Pixels:
+    """The low bytes of a 16-bit PNG that is not decoded yet, (H, W, 3)."""
+    file = image.fp  # type: ignore[attr-defined]
+    position = file.tell()
+    file.seek(0)
+    other = Image.open(file, formats=("PNG",))
+    # As if the bytes came in the other order.
+    other.tile = [tile._replace(args="RGB;16L") for tile in other.tile]
+    low_bytes = np.array(other)
+    file.seek(position)
+    return low_bytes
 
 
 def _scale_to_8_bits(image: Image.Image, notes: list[str]) -> Image.Image:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -110,6 +110,8 @@ _CODECS = (
     ),
 )
 """The best codec first, as measured on examples/media/city.mp4."""
+_H264_ODD = replace(_CODECS[-1], name="H.264 4:4:4", pixel_format="yuv444p")
+"""libx264 refuses odd sides in 4:2:0, the other encoders take them."""
 
 
 def _full_colour(speed: int, *, is_thorough: bool = False) -> CompactCodec:
@@ -141,13 +143,16 @@ SHORT_CLIP = 4_000_000
 """A clip of at most so many pixels in all of its frames is short."""
 
 
-def codec_for(expected_psnr: float, half_colours_psnr: float, pixels: int) -> CompactCodec:
+def codec_for(
+    expected_psnr: float, half_colours_psnr: float, pixels: int, *, odd_size: bool = False
+) -> CompactCodec:
     """The best codec that this ffmpeg has for a clip.
 
     Args:
         expected_psnr: with which it will restore, in dB.
         half_colours_psnr: of its frames when nothing but the resolution of their colours is halved.
         pixels: in all of its frames together.
+        odd_size: as of :func:`usual_codec`.
 
     Raises:
         MediaError: it has no codec.
@@ -156,7 +161,9 @@ def codec_for(expected_psnr: float, half_colours_psnr: float, pixels: int) -> Co
     headroom = _SHORT_COLOUR_HEADROOM if is_short else _COLOUR_HEADROOM
     full = _SHORT_FULL_COLOUR if is_short else _FULL_COLOUR
     loses = half_colours_psnr < expected_psnr + headroom
-    return full if loses and ffmpeg.has_encoder(full.encoder) else usual_codec()
+    if loses and ffmpeg.has_encoder(full.encoder):
+        return full
+    return usual_codec(odd_size=odd_size)
 
 
 def psnr_of_half_colours(frame: Pixels) -> float:
@@ -171,15 +178,18 @@ def psnr_of_half_colours(frame: Pixels) -> float:
             return psnr(next(frames), frame)
 
 
-def usual_codec() -> CompactCodec:
+def usual_codec(*, odd_size: bool = False) -> CompactCodec:
     """The best codec that this ffmpeg has for clips with colours of half the resolution.
+
+    Args:
+        odd_size: width or height is odd; H.264 then keeps all colours, for it cannot halve them.
 
     Raises:
         MediaError: it has none.
     """
     for codec in _CODECS:
         if ffmpeg.has_encoder(codec.encoder):
-            return codec
+            return _H264_ODD if odd_size and codec.encoder == _H264_ODD.encoder else codec
     raise MediaError(
         "this ffmpeg encodes neither AV1 nor VP9 nor H.264",
         hint="pip install imageio-ffmpeg, and unset IMAGEIO_FFMPEG_EXE",

@@ -23,6 +23,8 @@ from iicnet_cli.pictures.metrics import psnr
 
 _QUALITIES = {"avif": 101, "jpg_2000": 401}
 """Each codec has qualities from 0 to one less than this."""
+_SUFFIXES = {"avif": ".avif", "jpg_2000": ".jp2", "webp": ".webp"}
+"""File names end with these where a picture is encoded by these codecs."""
 _LOWEST_RATE, _HIGHEST_RATE = 0.02, 16.0
 """Bits a pixel of the lowest and the highest quality of JPEG 2000."""
 _MIN_LEVEL_SIDE = 32
@@ -157,9 +159,6 @@ class StillEncoder:
             still = CompactStill(data, _SUFFIXES[coding.codec], psnr(decoded, self._pixels))
             self._stills[coding, quality] = still
         return self._stills[coding, quality]
-
-
-_SUFFIXES = {"avif": ".avif", "jpg_2000": ".jp2", "webp": ".webp"}
 
 
 def _save(pixels: Pixels, coding: _Coding, quality: int) -> bytes:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import IO
 
 from iicnet_cli.errors import MediaError
+from iicnet_cli.pictures.limits import max_pixels
 
 _QUIET = ("-hide_banner", "-nostdin", "-nostats")
 
@@ -59,21 +61,50 @@ def has_encoder(name: str) -> bool:
     return re.search(rf"^ *\S+ +{re.escape(name)} ", text, re.MULTILINE) is not None
 
 
-def input_options(path: Path, byte_range: ByteRange | None = None) -> list[str]:
-    """Return the options that open a local file, whatever characters its name has.
+@dataclass(frozen=True)
+class Source:
+    """A local file as ffmpeg and its libraries open it; nothing else is opened because of it.
 
-    Nothing but this file is opened: playlists and the like are not read at all.
+    Attributes:
+        url: names the file, whatever characters its name has.
+        demuxer: reads it; None to let the file decide.
+        options: of the demuxer.
+    """
+
+    url: str
+    demuxer: str | None
+    options: dict[str, str]
+
+
+def source_of(path: Path, byte_range: ByteRange | None = None) -> Source:
+    """Return how to open a file; playlists and the like are not read at all.
 
     Args:
         path: the file.
         byte_range: the bytes of an MP4 inside the file; by default, the whole file is read.
     """
     if byte_range is None:
-        safe = ["-protocol_whitelist", "file", "-format_whitelist", _DEMUXERS]
-        return [*safe, "-i", f"file:{path}"]
+        options = {"protocol_whitelist": "file", "format_whitelist": _DEMUXERS}
+        return Source(f"file:{path}", None, options)
     start, end = byte_range
     url = f"subfile,,start,{start},end,{end},,:file:{path}"
-    return ["-protocol_whitelist", "file,subfile", "-f", "mov", "-i", url]
+    return Source(url, "mov", {"protocol_whitelist": "file,subfile"})
+
+
+def input_options(path: Path, byte_range: ByteRange | None = None) -> list[str]:
+    """Return the options of the program that open a file as `source_of` does."""
+    source = source_of(path, byte_range)
+    options = [part for key, value in source.options.items() for part in (f"-{key}", value)]
+    demuxer = [] if source.demuxer is None else ["-f", source.demuxer]
+    return [*options, *demuxer, "-i", source.url]
+
+
+def most_decoded_pixels() -> int:
+    """Number of pixels that a decoder may give a frame, whatever the file says of its size.
+
+    Decoders count what is cut off at the edges, too.
+    """
+    return min(2 * max_pixels(), 2**31 - 1)
 
 
 def run(arguments: list[str]) -> subprocess.CompletedProcess[bytes]:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from iicnet_cli.errors import IICNetError, MediaError, OutputExistsError, UsageError
+from iicnet_cli.media.folder_exchange import exchange
 from iicnet_cli.media.suffixes import RAW_SUFFIXES, STILL_SUFFIXES, VECTOR_SUFFIXES, VIDEO_SUFFIXES
 from iicnet_cli.media.temporary import remove_abandoned, temporary_name
 
 _MAX_NAME_BYTES = 255
 """File systems take names of this many bytes, unless they say otherwise."""
+
+_FRAME_NAME = re.compile(r"\d{5,}\.png")
+"""How the frames of a clip are called in a folder."""
 
 _MAX_SUFFIX_BYTES = 6
 """A default name leaves room for another suffix of this many bytes."""
@@ -123,27 +128,46 @@ def replacing(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def filling_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def filling_folder(
+    target: Path, *, overwrite: bool = False, only_frames: bool = False
+) -> Iterator[Path]:
     """Yield a temporary folder for the files that are to be in ``target``.
 
-    On success it becomes ``target``, or its files move into it if it exists; on an error it is
-    removed. Parent folders are created.
+    On success it becomes ``target``. If that exists, its other files stay: where the system can
+    exchange folders in one step, they are linked into the new one first; else the new files move
+    into ``target`` one by one. On an error the temporary folder is removed. Parent folders are
+    created.
+
+    Args:
+        target: the folder.
+        overwrite: replace files of the same names.
+        only_frames: with ``overwrite``, replace all numbered frames, too (00000.png).
 
     Raises:
         OutputExistsError: ``target`` has a file of one of the names, and ``overwrite`` is false.
         MediaError: as `check_folder_target`, or the system refuses to write.
     """
     check_folder_target(target)
-    # Inside an existing folder, because its parent may not be writable.
-    temporary = temporary_name(target / "files" if target.is_dir() else target)
+    final = target.resolve() if target.is_dir() else target
+    # Inside an existing folder if its parent is not writable, or is another file system.
+    inside = target.is_dir() and not (overwrite and _has_parent_to_write(final))
+    temporary = temporary_name(final / "files" if inside else final)
     with _errors_name(target, instead_of=temporary):
         try:
             temporary.parent.mkdir(parents=True, exist_ok=True)
             remove_abandoned(temporary.parent)
             temporary.mkdir()
             yield temporary
-            if temporary.parent == target or not _rename_folder(temporary, target):
-                _move_files(temporary, target, overwrite)
+            if not final.is_dir() and _rename_folder(temporary, final):
+                return
+            replaced = {path.name for path in temporary.iterdir()}
+            if overwrite and only_frames:
+                replaced |= {p.name for p in final.iterdir() if _FRAME_NAME.fullmatch(p.name)}
+            if not (overwrite and _replace_folder(temporary, final, replaced)):
+                obsolete = replaced - {path.name for path in temporary.iterdir()}
+                _move_files(temporary, final, overwrite)
+                for name in obsolete:
+                    (final / name).unlink(missing_ok=True)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -217,6 +241,48 @@ def _rename_folder(temporary: Path, target: Path) -> bool:
             return False
         raise
     return True
+
+
+def _has_parent_to_write(folder: Path) -> bool:
+    parent = folder.parent
+    return os.access(parent, os.W_OK) and parent.stat().st_dev == folder.stat().st_dev
+
+
+def _replace_folder(source: Path, target: Path, replaced: set[str]) -> bool:
+    """Exchange two folders after linking what is to stay of ``target`` into ``source``.
+
+    Args:
+        source: the new folder.
+        target: the old folder; all else of it stays.
+        replaced: names of the new files, and of old ones that are not to stay.
+
+    Returns:
+        Whether that could be done; ``target`` is as it was otherwise.
+    """
+    if source.parent == target:
+        return False
+    linked: set[str] = set()
+    try:
+        for path in target.iterdir():
+            if path.is_dir():
+                return False
+            if path.name not in replaced:
+                os.link(path, source / path.name, follow_symlinks=False)
+                linked.add(path.name)
+        shutil.copystat(target, source)
+        if not exchange(source, target):
+            return False
+        kept, linked = linked, set()
+        for path in source.iterdir():  # somebody else may have written files meanwhile
+            if path.name not in replaced | kept and not (target / path.name).exists():
+                with suppress(OSError):
+                    path.rename(target / path.name)
+        return True
+    except (OSError, NotImplementedError):  # a file system without links
+        return False
+    finally:
+        for name in linked:
+            (source / name).unlink(missing_ok=True)
 
 
 def _move_files(source: Path, target: Path, overwrite: bool) -> None:

@@ -32,6 +32,8 @@ class VideoInfo:
         variable_rate: the frames are not evenly spaced in time.
         codec: ffmpeg's name of the codec, or "stills".
         notes: short sentences about conversions and doubts.
+        stereo: how both views of a stereo clip lie in its frames, as the file declares: a key of
+            `stereo_layouts.LAYOUTS` or other words; None if it does not.
     """
 
     width: int
@@ -45,6 +47,7 @@ class VideoInfo:
     variable_rate: bool
     codec: str
     notes: tuple[str, ...]
+    stereo: str | None = None
 
 
 class FrameSource(Iterator[Pixels]):

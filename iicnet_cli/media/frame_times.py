@@ -27,8 +27,8 @@ STANDARD_RATES = tuple(
 ) + tuple(Fraction(n) for n in (1, 2, 5, 10, 12, 15, 20))
 """Frame rates, frames a second, that a measured rate is rounded to when it is close enough."""
 
-_PRINTED_RATE_ERROR = Fraction(1, 150)
-"""A rate that ffmpeg prints with two decimals may be wrong by this much, with some reserve."""
+DECLARED_RATE_ERROR = Fraction(1, 150)
+"""A rate that a file declares, such as 29.97, may be wrong by this much, with some reserve."""
 
 
 def parse_time(text: str) -> float:
@@ -142,7 +142,7 @@ def simple_rate(rate: Fraction | float) -> Fraction:
 
 
 def exact_rate(
-    printed: Fraction | None, measured: Fraction | None, uncertainty: Fraction = Fraction(0)
+    declared: Fraction | None, measured: Fraction | None, uncertainty: Fraction = Fraction(0)
 ) -> Fraction:
     """Return the frame rate of a video file.
 
@@ -150,27 +150,27 @@ def exact_rate(
     cut or thinned from; but where both agree, it is the more exact one.
 
     Args:
-        printed: the rate that ffmpeg prints, with two decimals; None if it prints none.
+        declared: the rate that the file declares; None if it declares none.
         measured: the rate that the frames' times give; None if they are unknown or uneven.
         uncertainty: of ``measured``, frames a second: files round times.
 
     Returns:
-        Frames a second: a standard rate that fits, or the measured or printed rate.
+        Frames a second: a standard rate that fits, or the measured or declared rate.
     """
-    if printed is None or measured is None:
+    if declared is None or measured is None:
         agree = True
     else:
-        agree = abs(printed - measured) <= uncertainty + _PRINTED_RATE_ERROR
+        agree = abs(declared - measured) <= uncertainty + DECLARED_RATE_ERROR
     if not agree:
-        printed = None
-    rate, error = (measured, uncertainty) if printed is None else (printed, _PRINTED_RATE_ERROR)
+        declared = None
+    rate, error = (measured, uncertainty) if declared is None else (declared, DECLARED_RATE_ERROR)
     if rate is None:
         return STILLS_RATE
     # Standard rates come first: times in whole milliseconds (Matroska) do not give them exactly.
     near = [standard for standard in STANDARD_RATES if abs(standard - rate) <= error]
     if near:
         return min(near, key=lambda standard: abs(standard - rate))
-    if measured is not None and (printed is None or measured.denominator <= 1001):
+    if measured is not None and (declared is None or measured.denominator <= 1001):
         return simple_rate(measured)
     return simple_rate(rate)
 

@@ -1,4 +1,9 @@
-"""The quality of a codec at which a file has a certain size."""
+"""The quality of a codec at which a file has a certain size.
+
+Files of stills are quick to make, so the search ends at the very best quality. Where a file takes
+seconds, `contents/quantizer_search.py` and `engines/network/level_search.py` are content with one
+that nearly fills its room, by rules of their own.
+"""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def has_alpha(source: Path) -> bool:
         with open_image(source) as (image, name), decoding(name):
             if "A" not in image.getbands() and "transparency" not in image.info:
                 return False
-            return bool((np.asarray(image.convert("RGBA"))[..., 3] < 255).any())
+            return bool((to_srgb_with_alpha(image, [])[..., 3] < 255).any())
     except MediaError:
         return False
 

@@ -9,17 +9,20 @@ from functools import cached_property
 from pathlib import Path
 
 from iicnet_cli.media import ffmpeg
+from iicnet_cli.media.clip_probe import (
+    HLG,
+    PQ,
+    UNSPECIFIED,
+    ClipFacts,
+    VideoStream,
+    read_clip_facts,
+)
 from iicnet_cli.media.colour import Colour
 from iicnet_cli.media.ffmpeg import ByteRange
 from iicnet_cli.media.ffmpeg_frames import decode_frames
-from iicnet_cli.media.ffmpeg_probe import (
-    PacketTimes,
-    VideoStream,
-    read_packet_times,
-    read_video_stream,
-)
 from iicnet_cli.media.frame_source import FrameSource, VideoInfo
 from iicnet_cli.media.frame_times import (
+    DECLARED_RATE_ERROR,
     TIME_TOLERANCE,
     FrameSelection,
     exact_rate,
@@ -27,14 +30,15 @@ from iicnet_cli.media.frame_times import (
     simple_rate,
 )
 
-_MAX_COUNTED_BYTES = 2_000_000_000
-"""Files of more bytes than this are not read to the end just to count their frames."""
-
 _SEEK_MARGIN = 10
 """ffmpeg seeks to this many seconds before the start: more than the usual distance of keyframes."""
 
 _EXACT_SCALING = "flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
 """Options of ffmpeg's scaler that convert colours without shortcuts."""
+
+
+_TRANSFERS = {PQ: "smpte2084", HLG: "arib-std-b67"}
+"""ffmpeg's names of the transfer characteristics of HDR."""
 
 
 class VideoFile:
@@ -51,25 +55,23 @@ class VideoFile:
         self.byte_range = byte_range
 
     @cached_property
-    def stream(self) -> VideoStream:
-        """What ffmpeg says about the first video stream; the frames are not counted for it.
+    def facts(self) -> ClipFacts:
+        """What the file says of itself; the frames of files of up to 2 GB are counted for it.
 
         Raises:
-            MediaError: ffmpeg cannot read the file, or it has no video stream.
+            MediaError: the file cannot be read, or it has no video stream.
         """
-        return read_video_stream(self.path, self.byte_range)
+        return read_clip_facts(self.path, self.byte_range)
 
     @cached_property
     def info(self) -> VideoInfo:
-        """Facts about the clip; the frames of files of up to 2 GB are counted.
+        """Facts about the clip.
 
         Raises:
-            MediaError: as `stream`.
+            MediaError: as `facts`.
         """
-        stream = self.stream
-        counted = self.path.stat().st_size <= _MAX_COUNTED_BYTES
-        packets = read_packet_times(self.path, self.byte_range) if counted else None
-        timing = _timing(stream, packets)
+        stream = self.facts.stream
+        timing = _timing(self.facts)
         width, height = stream.width, stream.height
         if stream.rotation in (90, 270):
             width, height = height, width
@@ -81,11 +83,12 @@ class VideoFile:
             frames=timing.frames,
             duration=timing.duration,
             rotation=stream.rotation,
-            has_audio=stream.audio_codec is not None,
+            has_audio=self.facts.audio_codec is not None,
             hdr=stream.is_hdr,
             variable_rate=timing.variable_rate,
             codec=stream.codec,
             notes=(*origin, *_conversion_notes(stream)),
+            stereo=stream.stereo,
         )
 
     def open(self, selection: FrameSelection, background: Colour) -> FrameSource:
@@ -93,7 +96,8 @@ class VideoFile:
         info = self.info
         selection.check(info.duration)
         seek = seek_position(selection.start)
-        filters = _rgb_filters(self.stream)
+        stream = self.facts.stream
+        filters = _rgb_filters(stream)
         if selection.step > 1:
             filters = f"select='not(mod(n,{selection.step}))',{filters}"
         limits = [
@@ -104,8 +108,14 @@ class VideoFile:
         if limits:
             filters = f"trim={':'.join(limits)},{filters}"
         notes = list(info.notes)
-        options = self.input_options(seek)
-        frames = decode_frames(options, filters, selection.frames, self.path.name, notes)
+        frames = decode_frames(
+            self.input_options(seek),
+            filters,
+            selection.frames,
+            self.path.name,
+            (stream.width, stream.height),
+            notes,
+        )
         return FrameSource(info, frames, notes)
 
     def input_options(self, seek: int) -> list[str]:
@@ -131,20 +141,21 @@ class _Timing:
     variable_rate: bool
 
 
-def _timing(stream: VideoStream, packets: PacketTimes | None) -> _Timing:
-    """Derive rate, count and duration from the packets, or else from ffmpeg's description."""
-    frames, duration = None, stream.duration
-    rates_differ = stream.frame_rate != stream.base_rate
-    variable = bool(stream.frame_rate and stream.base_rate and rates_differ)
+def _timing(facts: ClipFacts) -> _Timing:
+    """Derive rate, count and duration from the packets, or else from what the file declares."""
+    stream, times = facts.stream, facts.times
+    frames, duration = None, facts.duration
+    rates = stream.frame_rate, stream.base_rate
+    variable = bool(rates[0] and rates[1] and abs(rates[0] - rates[1]) > DECLARED_RATE_ERROR)
     measured, uncertainty = None, Fraction(0)
-    if packets is not None:
-        time_base = packets.time_base
-        frames = len(packets.starts)
-        span = packets.starts[-1] - packets.starts[0]
+    if times is not None:
+        time_base = times.time_base
+        frames = len(times.starts)
+        span = times.starts[-1] - times.starts[0]
         resolution = float(time_base)
-        variable = is_uneven([start * resolution for start in packets.starts], resolution)
+        variable = is_uneven([start * resolution for start in times.starts], resolution)
         spacing = Fraction(span, max(frames - 1, 1))
-        last = packets.end - packets.starts[-1] or spacing
+        last = times.end - times.starts[-1] or spacing
         if span and not variable:
             measured = 1 / (spacing * time_base)
             uncertainty = measured / span
@@ -171,8 +182,9 @@ def _conversion_notes(stream: VideoStream) -> list[str]:
         notes.append("HDR converted plainly, without tone mapping: colours look pale")
     elif stream.is_wide_gamut and _can_tone_map():
         notes.append("BT.2020 colours converted to BT.709")
-    if stream.pixel_aspect not in ("1:1", "0:1"):
-        notes.append(f"its pixels are not square ({stream.pixel_aspect}); they are kept as stored")
+    if stream.pixel_aspect != 1:
+        aspect = f"{stream.pixel_aspect.numerator}:{stream.pixel_aspect.denominator}"
+        notes.append(f"its pixels are not square ({aspect}); they are kept as stored")
     if stream.has_alpha:
         notes.append("its transparency is ignored")
     if stream.interlaced:
@@ -183,14 +195,16 @@ def _conversion_notes(stream: VideoStream) -> list[str]:
 def _rgb_filters(stream: VideoStream) -> str:
     """Return the filters that convert the stored colours to full-range 8-bit RGB."""
     if stream.is_wide_gamut and _can_tone_map():
-        transfer = stream.transfer if stream.is_hdr else "bt2020-10"
+        transfer = _TRANSFERS.get(stream.transfer, "bt2020-10")
         tags = f"setparams=color_primaries=bt2020:color_trc={transfer}:colorspace=bt2020nc"
+        if stream.width % 2 or stream.height % 2:
+            # zscale takes no odd side of a picture whose colours have half the resolution.
+            tags += f",scale={_EXACT_SCALING},format=yuv444p16le"
         linear = "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709"
         tone_map = ",tonemap=tonemap=hable:desat=0" if stream.is_hdr else ""
         return f"{tags},{linear}{tone_map},zscale=t=bt709:r=full,format=gbrp,format=rgb24"
     matrix = "auto"
-    untagged = stream.matrix in ("unknown", "unspecified") and stream.pixel_format[:2] != "gb"
-    if untagged and (stream.width >= 1280 or stream.height > 576):
+    if stream.matrix == UNSPECIFIED and not stream.is_rgb:
         # ffmpeg takes BT.601 for all untagged video; players do so for standard definition only.
-        matrix = "bt709"
+        matrix = "bt709" if stream.width >= 1280 or stream.height > 576 else matrix
     return f"scale=in_color_matrix={matrix}:{_EXACT_SCALING},format=rgb24"

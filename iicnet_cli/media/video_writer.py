@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -240,7 +239,6 @@ class _FolderWriter(VideoWriter):
     ) -> None:
         super().__init__(target, size, None)
         self._names = names
-        self._overwrite = overwrite
         self._used_stems: set[str] = set()
         check_folder_target(target)
         remove_abandoned(target)
@@ -248,7 +246,8 @@ class _FolderWriter(VideoWriter):
             raise OutputExistsError(f"{target}: is not empty", hint="add -y to overwrite")
         if not target.parent.is_dir():
             raise MediaError(f"{target}: its folder does not exist", hint="create it first")
-        self._folder = self._cleanup.enter_context(filling_folder(target, overwrite=overwrite))
+        filling = filling_folder(target, overwrite=overwrite, only_frames=not names)
+        self._folder = self._cleanup.enter_context(filling)
         self._stills = self._cleanup.enter_context(StillPool())
 
     def _write(self, frame: Pixels) -> None:
@@ -268,7 +267,3 @@ class _FolderWriter(VideoWriter):
     def _finish(self) -> None:
         self._require_frames()
         self._stills.finish()
-        if self._overwrite and self._target.is_dir() and not self._names:
-            for old in list(self._target.iterdir()):
-                if re.fullmatch(r"\d{5,}\.png", old.name):
-                    old.unlink()

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Sequence
 
 from iicnet_cli.container.header import Header
-from iicnet_cli.errors import DamagedError
+from iicnet_cli.errors import DamagedError, UsageError
 from iicnet_cli.payload.bundle import Bundle, BundledFile, Role
 
 MAX_DESCRIPTION_BYTES = 16 * 2**20
@@ -14,9 +14,19 @@ MAX_DESCRIPTION_BYTES = 16 * 2**20
 
 
 def description_file(header: Header) -> BundledFile:
-    """A description as the first file of a bundle."""
+    """A description as the first file of a bundle.
+
+    Raises:
+        UsageError: it is too long to be read again.
+    """
+    text = header.to_json().encode()
+    if len(text) > MAX_DESCRIPTION_BYTES:
+        raise UsageError(
+            "the names and times of so many frames do not fit into one picture",
+            hint="make several PNGs, each of a part",
+        )
     packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
-    data = packer.compress(header.to_json().encode()) + packer.flush()
+    data = packer.compress(text) + packer.flush()
     return BundledFile(Role.DESCRIPTION, "", data)
 
 

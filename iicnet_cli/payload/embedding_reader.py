@@ -1,21 +1,21 @@
-"""Reading an embedding PNG together with the mark in its pixels."""
+"""Reading the file of an embedding together with the mark of the network in its pixels."""
 
 from __future__ import annotations
 
-from iicnet_cli.container.png_reader import PathOrFile, PngReader, has_equal_channels
+from iicnet_cli.container.embedding_file import EmbeddingFile, PathOrFile, has_equal_channels
 from iicnet_cli.payload.mark import Mark
 from iicnet_cli.payload.mark_pixels import read_mark
 
 
-class EmbeddingReader(PngReader):
-    """A :class:`PngReader` that also reads the mark.
+class EmbeddingReader(EmbeddingFile):
+    """An :class:`EmbeddingFile` that also reads the mark.
 
     Another tool may have saved a grey embedding as RGB. The mark shows that, and frames are then
     given as grey again.
 
     Raises:
         UnsupportedVersionError: the pixels carry the mark of a newer program; else what
-            :class:`PngReader` raises.
+            :class:`EmbeddingFile` raises.
     """
 
     mark: Mark | None

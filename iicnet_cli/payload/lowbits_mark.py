@@ -13,7 +13,6 @@ and has a magic of its own. Multi-byte numbers are big-endian::
 from __future__ import annotations
 
 import binascii
-import math
 import struct
 import zlib
 from dataclasses import dataclass
@@ -107,9 +106,9 @@ def read_lowbits_mark(pixels: Pixels) -> tuple[LowBitsMark, int] | None:
 
 
 def _read_fields(pixels: Pixels) -> tuple[int, int, int, int] | None:
-    if math.prod(pixels.shape) < 8 * _HEADER_BYTES:
-        return None
     data = _read_bytes(pixels, _HEADER_BYTES)
+    if len(data) < _HEADER_BYTES:  # a tiny picture
+        return None
     magic, version, map_size, size, crc = _FIELDS.unpack_from(data)
     crc16 = int.from_bytes(data[_FIELDS.size :], "big")
     if magic != _MAGIC or binascii.crc_hqx(data[: _FIELDS.size], 0) != crc16:

@@ -23,6 +23,20 @@ from iicnet_cli.quantize.constraints import TRELLIS_CODED, SampleConstraints
 from iicnet_cli.quantize.lattice import NoiseShapingFilter, UnroundedEmbedding
 
 
+def headers_fit(
+    shape: tuple[int, ...], static_region_bytes: bytes = b"", *, place: ClipPlace | None = None
+) -> bool:
+    """Whether a picture can carry the headers and the static region of a mark.
+
+    Args:
+        shape: (H, W, C) or (H, W), of the picture.
+        static_region_bytes: as in the :class:`Mark`.
+        place: likewise.
+    """
+    bits = 8 * PartsHeader(len(static_region_bytes), place=place).payload_start
+    return len(header_positions(math.prod(shape), bits)) == bits
+
+
 def payload_capacity(
     shape: tuple[int, ...],
     static_region_bytes: bytes = b"",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
+from iicnet_cli.container.header import check_counts
 from iicnet_cli.errors import MediaError, UsageError
 from iicnet_cli.media.motion_photo import is_motion_photo
 from iicnet_cli.media.patterns import is_pattern
@@ -126,7 +127,8 @@ def open_source(
     """Open the inputs of a task as :meth:`Task.open` does.
 
     Raises:
-        UsageError: the inputs are not what the task needs, or their pictures are too small.
+        UsageError: the inputs are not what the task needs, their pictures are too small, or a
+            header could not describe so many.
         MediaError: an input cannot be read.
     """
     task.check_inputs(paths, options)
@@ -136,6 +138,7 @@ def open_source(
             f"pictures of {source.width}x{source.height} pixels are too small: "
             f"{MIN_PICTURE_SIDE}x{MIN_PICTURE_SIDE} is the least"
         )
+    check_counts(source.source_names, source.timed_frames)
     return source
 
 

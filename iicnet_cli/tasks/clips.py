@@ -29,9 +29,14 @@ class ClipSource(PictureSource):
         """Offer the inputs as they are, unless the options take only a part of them."""
         options = self._options
         self._clip_of_sound = files[0]
-        is_whole = options.start is None and options.end is None and options.frames is None
+        is_whole = self._is_uncut and options.frames is None
         if is_whole and options.step == 1 and all(path.is_file() for path in files):
             self.files = files
+
+    @property
+    def _is_uncut(self) -> bool:
+        """Whether the clip is taken from its beginning to its end."""
+        return self._options.start is None and self._options.end is None
 
     def write_sound(self, target: Path, offset: float, seconds: float, bit_rate: int) -> bool:
         if not self.has_sound:
@@ -55,6 +60,9 @@ class ClipSource(PictureSource):
         info = clips[0].info
         self.fps = info.fps / self._options.step
         self._variable_rate = info.variable_rate
+        if info.variable_rate and info.frames is not None and self._is_uncut:
+            frames = -(-info.frames // self._options.step)
+            self.timed_frames = min(frames, self._options.frames or frames)
         self.has_sound = info.has_audio
         self.notes = self._notes_of(clips)
 

@@ -57,7 +57,7 @@ class PhotoSource(PictureSource):
         reference = photos[0].pixels
         self.images = len(photos)
         self.height, self.width = reference.shape[:2]
-        self.names = [photo.name for photo in photos]
+        self.names = self.source_names = [photo.name for photo in photos]
         self.own_pixels = sum(photo.pixels.shape[0] * photo.pixels.shape[1] for photo in photos)
         self._sizes = [(photo.pixels.shape[1], photo.pixels.shape[0]) for photo in photos]
         fitted = [
@@ -65,7 +65,7 @@ class PhotoSource(PictureSource):
             for name, (width, height) in zip(self.names, self._sizes, strict=True)
             if (width, height) != (self.width, self.height)
         ]
-        self.notes = [*notes, *fitted]
+        self.notes, self.fitting_notes = [*notes, *fitted], fitted
         self._options = dict(options)
         self.files = files
         self.picture_files = [photo.file for photo in photos]

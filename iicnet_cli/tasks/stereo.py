@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -12,11 +13,12 @@ import numpy as np
 from iicnet_cli.container.header import Header, Source
 from iicnet_cli.errors import DamagedError, MediaError, UsageError
 from iicnet_cli.media.files import check_target, filling_folder, named_after, names_folder
+from iicnet_cli.media.frame_source import FrameSource
 from iicnet_cli.media.stereo_formats import is_stereo, read_pair, write_pair
 from iicnet_cli.media.stereo_layouts import LAYOUTS, anaglyph, join, split
 from iicnet_cli.media.stills import read_still
 from iicnet_cli.media.suffixes import STILL_SUFFIXES
-from iicnet_cli.media.video_reader import is_video
+from iicnet_cli.media.video_reader import is_video, probe
 from iicnet_cli.options import EmbedOptions, RestoreOptions
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.group import Group
@@ -50,13 +52,14 @@ class StereoClipSource(ClipSource):
     names = VIEWS
 
     def __init__(self, inputs: Sequence[Path], options: EmbedOptions) -> None:
+        self._said = ""
         if len(inputs) == 1 and options.layout is None:
-            raise UsageError(
-                f"{inputs[0].name}: a stereo clip in one file needs --layout",
-                hint=" or ".join(LAYOUTS) + "; or give one file for each eye",
-            )
+            layout = _declared_layout(inputs[0])
+            self._said = f"its views lie {layout}, as the file says"
+            options = replace(options, layout=layout)
         super().__init__(options)
         self._inputs = inputs
+        self.source_names = [path.name for path in inputs]
         self._use_files(inputs)
         self._layout = options.layout
         with ExitStack() as stack:
@@ -95,6 +98,9 @@ class StereoClipSource(ClipSource):
             ]
             return self._description(clips, sources)
 
+    def _notes_of(self, clips: Sequence[FrameSource]) -> list[str]:
+        return [*filter(None, [self._said]), *super()._notes_of(clips)]
+
     def _views(self, frames: Sequence[Pixels]) -> tuple[Pixels, Pixels]:
         if len(frames) == 2:
             return frames[0], frames[1]
@@ -106,7 +112,7 @@ class StereoTask(Task):
     """Two views; the left one is the reference."""
 
     name = "stereo"
-    needs = "two pictures or clips (left, right), one MPO or JPS, or one file and --layout"
+    needs = "two pictures or clips (left, right), one MPO or JPS, or one file with --layout"
     takes = frozenset({"start", "end", "step", "frames", "layout", "align"})
     pictures = "views"
 
@@ -240,6 +246,24 @@ class StereoTask(Task):
             and (right := path.stem.removesuffix("_left") + "_right") in by_stem
         ]
         return pairs + [EvaluationItem(path.stem, (path,)) for path in stills if is_stereo(path)]
+
+
+def _declared_layout(clip: Path) -> str:
+    """The layout of a stereo clip in one file that the file itself declares.
+
+    Raises:
+        UsageError: it declares none, or one that cannot be read.
+    """
+    declared = probe(clip).stereo
+    hint = " or ".join(LAYOUTS) + "; or give one file for each eye"
+    if declared is None:
+        raise UsageError(f"{clip.name}: a stereo clip in one file needs --layout", hint=hint)
+    if declared not in LAYOUTS:
+        raise UsageError(
+            f"{clip.name}: says that its views lie {declared}, which cannot be read",
+            hint="give one file for each eye",
+        )
+    return declared
 
 
 def _is_clip(header: Header) -> bool:

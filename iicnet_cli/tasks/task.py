@@ -91,11 +91,14 @@ class PictureSource(ABC):
         width: of every picture, in pixels.
         height: of every picture, in pixels.
         names: what to call the K pictures of a group, the reference first.
+        source_names: names of the original files that the header will give.
+        timed_frames: frames of which it will give the time, as far as that is known beforehand.
         own_pixels: number of pixels of all photos together, at their own sizes; 0 for clips.
         total: number of groups, if it is known beforehand.
         frame_delay: seconds that each embedding is shown in an animated PNG.
         fps: frames per second of a clip; ``None`` for photos.
         notes: what was changed when the inputs were opened, in words.
+        fitting_notes: those of the notes that hold only for engines that take pictures of one size.
         has_sound: whether there is sound beside the pictures.
         files: the inputs, if they hold nothing else than the pictures: whoever has these files has
             everything. Empty where only a part of them is taken.
@@ -107,6 +110,8 @@ class PictureSource(ABC):
     width: int
     height: int
     names: Sequence[str]
+    source_names: Sequence[str] = ()
+    timed_frames: int = 0
     files: Sequence[Path] = ()
     picture_files: Sequence[Path | None] = ()
     own_pixels: int = 0
@@ -114,6 +119,7 @@ class PictureSource(ABC):
     frame_delay: Fraction | None = None
     fps: Fraction | None = None
     notes: Sequence[str] = ()
+    fitting_notes: Sequence[str] = ()
     has_sound: bool = False
 
     def groups(self) -> GroupReader:

@@ -10,6 +10,8 @@ import numpy as np
 from iicnet_cli.container.header import Header, Source
 from iicnet_cli.errors import UsageError
 from iicnet_cli.media.files import named_after
+from iicnet_cli.media.frame_source import FrameSource
+from iicnet_cli.media.stereo_layouts import LAYOUTS
 from iicnet_cli.media.suffixes import VIDEO_SUFFIXES
 from iicnet_cli.media.video_reader import open_frames
 from iicnet_cli.options import EmbedOptions, RestoreOptions
@@ -45,6 +47,7 @@ class VideoSource(ClipSource):
         with self._open(clip) as frames:
             info = frames.info
             self._use_facts_of([frames])
+            self.source_names = self._names_of_files(frames)
             self.images = images or sum(1 for _ in frames)
         self.names = [f"frame {i + 1} of {self.images}" for i in reference_first(self.images)]
         self.width, self.height = info.width, info.height
@@ -61,10 +64,9 @@ class VideoSource(ClipSource):
                 if len(pending) == self.images:
                     yield Group(np.stack([pending[i] for i in order]), self.images)
                     pending = []
-            first_file = self._clip if isinstance(self._clip, Path) else self._clip[0]
             sources = [
                 Source(name=name, width=self.width, height=self.height)
-                for name in frames.names or [first_file.name]
+                for name in self._names_of_files(frames)
             ]
             description = self._description([frames], sources)
         if pending:
@@ -72,6 +74,11 @@ class VideoSource(ClipSource):
             pending += [pending[-1]] * (self.images - valid)
             yield Group(np.stack([pending[i] for i in order]), valid)
         return description
+
+    def _names_of_files(self, frames: FrameSource) -> Sequence[str]:
+        """The stills that are the frames, or else the clip."""
+        first_file = self._clip if isinstance(self._clip, Path) else self._clip[0]
+        return frames.names or [first_file.name]
 
     def _expected_groups(self, frames: int | None) -> int | None:
         """Number of groups for the progress bar; the exact one is known after reading the clip."""
@@ -84,6 +91,13 @@ class VideoSource(ClipSource):
         if options.frames is not None:
             frames = min(frames, options.frames)
         return -(-frames // self.images)
+
+    def _notes_of(self, clips: Sequence[FrameSource]) -> list[str]:
+        notes = super()._notes_of(clips)
+        if (layout := clips[0].info.stereo) is None:
+            return notes
+        what_to_do = "; --task stereo keeps them apart" if layout in LAYOUTS else ""
+        return [*notes, f"a stereo clip, says the file: its views lie {layout}{what_to_do}"]
 
 
 class VideoTask(Task):

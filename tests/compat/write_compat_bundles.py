@@ -64,6 +64,14 @@ def photos_for_jpeg(folder: Path) -> list[Path]:
     return [folder / "cover.png", small]
 
 
+def photos_for_small_version(folder: Path) -> list[Path]:
+    """A cover that is large enough for a small version, and the small photo."""
+    _, small = photos(folder)
+    with Image.open(MEDIA / "coffee.png") as image:
+        image.crop((80, 0, 560, 400)).save(folder / "cover.png")
+    return [folder / "cover.png", small]
+
+
 def frames(count: int) -> Callable[[Path], list[Path]]:
     """A folder of frames of a camera that moves over a photo."""
 
@@ -100,6 +108,12 @@ CASES = {
         photos,
         EmbedOptions(engine="lowbits", exact=True, attachments=(MEDIA / "README.md",)),
         "photos",
+    ),
+    "jpeg-70-small-version": BundleCase(
+        photos_for_small_version,
+        EmbedOptions(engine="jpegproof", destination="jpeg:70"),
+        "photos",
+        "embedding.jpg",
     ),
     "jpeg-75-png": BundleCase(
         photos_for_jpeg, EmbedOptions(engine="jpegproof", destination="jpeg:75"), "photos"

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from iicnet_cli.engines.jpegproof.cell_layout import CellLayout
 from iicnet_cli.engines.jpegproof.coefficient_lattice import CoefficientLattice
 from iicnet_cli.engines.jpegproof.control_cells import mark_cells
 from iicnet_cli.engines.jpegproof.dct_blocks import Floats
@@ -38,10 +39,12 @@ _HIGHEST_RATE = 0.985
 _LEAST_MARK_CELLS = 150
 """Different bits of the coded mark that a picture must have room for: about 224 x 224 pixels."""
 PARTIAL_PAYLOAD = 0.8
+"""Share of the capacity that contents take whose size can be chosen. So much is restored from
+``_PART`` of the picture: three quarters of it, cropped, lose some blocks at their border, and those
+around a sticker are disturbed. More would be lost in any crop, less gains little."""
 _PART = 0.7
-"""A payload of the first share of the capacity is restored from the second share of the blocks of a
+"""A payload of ``PARTIAL_PAYLOAD`` of the capacity is restored from this share of the blocks of a
 picture that is otherwise unchanged."""
-
 _MOST_THREADS = 4
 """Channels that are simulated at once, which bounds the memory."""
 
@@ -105,51 +108,77 @@ class CarryingPlan:
         return self._stage_bits(cells, rate) * RATE_UNITS // max(1, len(cells.indices))
 
 
-def measure(cover: LatticeCover, channels: tuple[SimulatedChannel, ...]) -> CarryingPlan:
-    """Send random bits through all channels; the rates are those that all of them allow."""
-    shape = cover.scaled.shape
-    stages = stage_cells(cover.lattice, *shape[:2])
-    if len(np.unique(mark_cells(shape[0], shape[1], MARK_LENGTH)[1])) < _LEAST_MARK_CELLS:
-        return CarryingPlan(stages, (0.0,) * len(stages), 0.0, cover.lattice.group_bits)
-    labels = np.zeros(shape, np.int32)
-    for stage in range(len(stages)):
-        labels |= random_bits(labels.size, 50 + stage).reshape(shape).astype(np.int32) << stage
+def measure(
+    cover: LatticeCover, channels: tuple[SimulatedChannel, ...]
+) -> tuple[CarryingPlan, CarryingPlan]:
+    """Send random bits through all channels; the rates are those that all of them allow.
+
+    Returns:
+        What the cover carries without and with a small version beside it.
+    """
+    rows, columns, _ = cover.scaled.shape
+    layouts = [
+        CellLayout(cover.lattice, rows, columns, has_small_version=has_one)
+        for has_one in (False, True)
+    ]
+    stages = [stage_cells(layout) for layout in layouts]
+    if len(np.unique(mark_cells(rows, columns, MARK_LENGTH)[1])) < _LEAST_MARK_CELLS:
+        information = [[[0.0] * len(cells) for cells in stages]]
+    else:
+        information = _send(cover, channels, layouts[0], stages)
+    without, beside = (
+        CarryingPlan(
+            cells,
+            tuple(_rate(min(arriving)) for arriving in zip(*seen, strict=True)),
+            _rate(min(seen[0]) * _PART),
+            cover.lattice.group_bits,
+        )
+        for cells, seen in zip(stages, zip(*information, strict=True), strict=True)
+    )
+    return without, beside
+
+
+def _send(
+    cover: LatticeCover,
+    channels: tuple[SimulatedChannel, ...],
+    layout: CellLayout,
+    stages: list[list[StageCells]],
+) -> list[list[list[float]]]:
+    """What arrives after no change, and after each channel, of each list of stages."""
+    labels = np.zeros(cover.scaled.shape, np.int32)
+    for bit in range(len(stages[0])):
+        drawn = random_bits(labels.size, 50 + bit).reshape(labels.shape)
+        labels |= drawn.astype(np.int32) << bit
     labels &= (1 << cover.lattice.bits.astype(np.int32)) - 1
-    set_control_bits(labels, _probe(*shape[:2]))
+    set_control_bits(labels, layout, _probe(layout))
     embedding = cover.rendered(labels)
 
-    def send(channel: SimulatedChannel) -> list[float]:
+    def send(channel: SimulatedChannel) -> list[list[float]]:
         return _stage_information(channel.apply(embedding), cover.lattice, labels, stages)
 
     with ThreadPoolExecutor(min(available_threads(), _MOST_THREADS)) as pool:
-        information = list(pool.map(send, (SimulatedChannel("unchanged", ()), *channels)))
-    rates = [_rate(arriving) for arriving in np.min(information, axis=0)]
-    return CarryingPlan(
-        stages,
-        tuple(rates),
-        _rate(min(information[0]) * _PART),
-        cover.lattice.group_bits,
-    )
+        return list(pool.map(send, (SimulatedChannel("unchanged", ()), *channels)))
 
 
 def _stage_information(
-    received: Pixels, lattice: CoefficientLattice, labels: Labels, stages: list[StageCells]
-) -> list[float]:
-    """What arrives of each stage, see :func:`_information`; nothing does without the mark."""
+    received: Pixels, lattice: CoefficientLattice, labels: Labels, stages: list[list[StageCells]]
+) -> list[list[float]]:
+    """What arrives of the stages of each list; nothing does without the mark."""
     reception = Reception.of(ReceivedBlocks.of(received), lattice)
-    if read_mark(reception, 0, 0, 0) is None:
-        return [0.0] * len(stages)
-    found = []
-    for stage, cells in enumerate(stages):
+    if read_mark(reception, lattice, 0, 0, 0) is None:
+        return [[0.0] * len(each) for each in stages]
+    found: list[list[float]] = [[] for _ in stages]
+    for stage in range(len(stages[0])):
         lower = labels & (1 << stage) - 1
         likelihoods = stage_likelihoods(reception, lattice, lower, stage).reshape(-1)
-        found.append(_information(likelihoods, labels, stage, cells))
+        for cells, of_list in zip(stages, found, strict=True):
+            of_list.append(_information(likelihoods, labels, stage, cells[stage]))
     return found
 
 
-def _probe(rows: int, columns: int) -> RobustMark:
+def _probe(layout: CellLayout) -> RobustMark:
     """A mark that tells whether marks arrive."""
-    return RobustMark(0, rows, columns, MOST_BYTES, (0, 0), 2)
+    return RobustMark(0, layout.rows, layout.columns, MOST_BYTES, (0, 0), 2)
 
 
 def _rate(information: float) -> float:

@@ -34,12 +34,19 @@ class CoefficientLattice:
             to ``limit / sqrt(3)`` and a third up to ``limit / sqrt(12)``.
         least_spacing: of positions whose quantization step is smaller.
         group_bits: of the shaping code; fewer bits cost less in the cover and carry less.
+        spared_group_bits: of the shaping code where a reserve is left: the stronger error
+            correction leaves less to be shaped.
+        strong_position: vertical and horizontal frequency of the position whose highest bit carries
+            pilots, mark and small version. With the lower bits 0, its values lie at least as far
+            apart as the steps of quality 50.
     """
 
     quality: int
     limit: float
     least_spacing: float
     group_bits: int
+    spared_group_bits: int
+    strong_position: tuple[int, int]
 
     @cached_property
     def positions(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -59,6 +66,11 @@ class CoefficientLattice:
         """(P,), 1 to 3."""
         ratio = self.limit / self.spacings
         return 1 + (ratio >= 3**0.5).astype(np.int64) + (ratio >= 12**0.5)
+
+    @cached_property
+    def strong_index(self) -> int:
+        """Number of the strong position, 0 to P - 1."""
+        return list(zip(*self.positions, strict=True)).index(self.strong_position)
 
     @cached_property
     def odd_shares(self) -> NDArray[np.float64]:

@@ -1,9 +1,9 @@
 """Cells that carry no payload: pilots, and the mark that says how to read the rest.
 
-The position with the widest spacing is theirs in a quarter of the blocks: the blocks of the main
-diagonal of each tile of 4 x 4 blocks. The first one is a pilot, a known bit by which the place of a
-cropped picture is found; the other three carry the mark. What a block carries depends on its place
-in the uncropped picture, and repeats every ``PERIOD`` blocks.
+One bit of one coefficient is theirs (``cell_layout.py`` says which) in a quarter of the blocks: the
+blocks of the main diagonal of each tile of 4 x 4 blocks. The first one is a pilot, a known bit by
+which the place of a cropped picture is found; the other three carry the mark. What a block carries
+depends on its place in the uncropped picture, and repeats every ``PERIOD`` blocks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PERIOD = 512
 
 
 def payload_blocks(rows: int, columns: int) -> NDArray[np.bool_]:
-    """(rows, columns), the blocks whose first position carries payload as well."""
+    """(rows, columns), the blocks without control cells."""
     y, x = np.mgrid[:rows, :columns]
     return np.asarray(y % TILE != x % TILE)
 

@@ -5,6 +5,9 @@
     payload -> stages of bits -> shaping, error correction -> lattice -> pixels
     payload <- message bits   <- soft decoding             <- lattice <- pixels, place found
 
+A small version of what is hidden may go beside the payload, coded so strongly that it survives
+more.
+
 How much error correction a picture needs is measured on it: random bits are put into it, it goes
 through the hardest simulated channels, and the information that arrives is what the codes may use.
 """
@@ -17,16 +20,22 @@ from typing import Self
 import numpy as np
 from PIL import Image
 
-from iicnet_cli.engines.jpegproof.capacity_measurement import CarryingPlan, measure
+from iicnet_cli.engines.jpegproof.capacity_measurement import (
+    PARTIAL_PAYLOAD,
+    CarryingPlan,
+    measure,
+)
+from iicnet_cli.engines.jpegproof.cell_layout import CellLayout
 from iicnet_cli.engines.jpegproof.coefficient_lattice import CoefficientLattice
 from iicnet_cli.engines.jpegproof.dct_blocks import BLOCK, forward_dct, luma_of, whole_blocks
-from iicnet_cli.engines.jpegproof.lattice_decoder import decode
+from iicnet_cli.engines.jpegproof.lattice_decoder import decode, decode_small_version
 from iicnet_cli.engines.jpegproof.lattice_encoder import LatticeCover, encode
 from iicnet_cli.engines.jpegproof.payload_codes import PayloadCodes
 from iicnet_cli.engines.jpegproof.profiles import LATTICES, SIDES, Profile
 from iicnet_cli.engines.jpegproof.recompression import estimate_quality
 from iicnet_cli.engines.jpegproof.robust_mark import MOST_BLOCKS, RobustMark
 from iicnet_cli.engines.jpegproof.simulated_channels import hardest_channels
+from iicnet_cli.engines.jpegproof.small_version_code import small_version_capacity
 from iicnet_cli.engines.jpegproof.synchronisation import Located, locate, locate_uncropped
 from iicnet_cli.errors import DamagedError, NotAnEmbeddingError, UsageError
 from iicnet_cli.pictures.arrays import Pixels
@@ -46,11 +55,13 @@ class PreparedCover:
     Attributes:
         cover: on the profile's lattice.
         plan: what it carries.
+        plan_beside: what it carries beside a small version.
         profile: what has to be survived.
     """
 
     cover: LatticeCover
     plan: CarryingPlan
+    plan_beside: CarryingPlan
     profile: Profile
 
     @classmethod
@@ -66,22 +77,37 @@ class PreparedCover:
                 hint=f"a side has at most {MOST_BLOCKS * BLOCK} pixels",
             )
         cover = LatticeCover.of(pixels, profile.lattice)
-        return cls(cover, measure(cover, hardest_channels(profile.lattice.quality)), profile)
-
-    def is_of(self, pixels: Pixels) -> bool:
-        """Whether this is the same cover."""
-        return np.array_equal(pixels, self.cover.pixels)
+        plans = measure(cover, hardest_channels(profile.lattice.quality))
+        return cls(cover, *plans, profile)
 
     @property
     def capacity(self) -> int:
         """Bytes, at least 0."""
         return self.plan.capacity
 
-    def write(self, data: bytes) -> Pixels:
+    @property
+    def capacity_beside(self) -> int:
+        """Bytes beside a small version, at least 0."""
+        return self.plan_beside.capacity
+
+    @property
+    def spared_capacity(self) -> int:
+        """Bytes beside a small version that a part of the picture restores, at least 0."""
+        return int(self._spared(self.plan_beside).capacity * PARTIAL_PAYLOAD)
+
+    @property
+    def small_version_capacity(self) -> int:
+        """Bytes of a small version, at least 0."""
+        layout = CellLayout(self.profile.lattice, *whole_blocks(self.cover.pixels))
+        return small_version_capacity(layout) if self.capacity_beside else 0
+
+    def write(self, data: bytes, small_version: bytes | None = None) -> Pixels:
         """Embed bytes.
 
         Args:
-            data: at most ``capacity`` bytes; the fewer, the more damage they survive.
+            data: at most ``capacity`` bytes, or ``capacity_beside``; the fewer, the more damage
+                they survive.
+            small_version: at most ``small_version_capacity`` bytes that survive more.
 
         Returns:
             Pixels of the cover's shape.
@@ -89,21 +115,34 @@ class PreparedCover:
         Raises:
             UsageError: the data do not fit.
         """
-        if len(data) > self.capacity:
-            raise UsageError(
-                f"{len(data)} bytes are too many for this picture, which holds {self.capacity}",
-                hint="use a larger cover, less data or a higher quality",
-            )
+        plan = self.plan if small_version is None else self.plan_beside
+        spared = self._spared(plan)
+        if len(data) <= spared.capacity * PARTIAL_PAYLOAD:
+            plan = spared
+        for size, most in (
+            (len(data), plan.capacity),
+            (len(small_version or b""), self.small_version_capacity),
+        ):
+            if size > most:
+                raise UsageError(
+                    f"{size} bytes are too many for this picture, which holds {most}",
+                    hint="use a larger cover, less data or a higher quality",
+                )
         rows, columns = whole_blocks(self.cover.pixels)
         mark = RobustMark(
             lattice=self.profile.lattice_number,
             rows=rows,
             columns=columns,
             payload_bytes=len(data),
-            upper_rates=self.plan.upper_rates(len(data)),
-            group_bits=self.profile.lattice.group_bits,
+            upper_rates=plan.upper_rates(len(data)),
+            group_bits=plan.group_bits,
+            has_small_version=small_version is not None,
         )
-        return encode(self.cover, mark, data)
+        return encode(self.cover, mark, data, small_version or b"")
+
+    def _spared(self, plan: CarryingPlan) -> CarryingPlan:
+        """What is carried if a reserve is left."""
+        return dataclasses.replace(plan, group_bits=self.profile.lattice.spared_group_bits)
 
 
 def capacity(cover: Pixels, profile: Profile) -> int:
@@ -133,6 +172,15 @@ def read(pixels: Pixels) -> bytes:
         raise DamagedError(_likely_damage(located, lattice)) from error
     except ValueError as error:
         raise DamagedError("the mark of the picture is impossible") from error
+
+
+def read_small_version(pixels: Pixels) -> bytes | None:
+    """The small version in a received picture (H, W, 3); ``None`` if there is none."""
+    located = locate(pixels, LATTICES)
+    if located is None:
+        return None
+    lattice = LATTICES[located.mark.lattice]
+    return decode_small_version(located.reception, PayloadCodes(lattice, located.mark).layout)
 
 
 def likely_change(pixels: Pixels) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from iicnet_cli.engines.base import Alteration
-from iicnet_cli.engines.file_engine import FileEngine, FileWriter
+from iicnet_cli.engines.file_engine import FileEngine, FileWriter, LastCover
 from iicnet_cli.engines.jpegproof import jpeg_channel
 from iicnet_cli.engines.jpegproof.jpeg_files import encode_jpeg
 from iicnet_cli.engines.jpegproof.profiles import LATTICES, Profile, find_profile
-from iicnet_cli.engines.jpegproof.simulated_channels import hardest_channels
+from iicnet_cli.engines.jpegproof.simulated_channels import LOSSES, hardest_channels
 from iicnet_cli.engines.jpegproof.synchronisation import locate
 from iicnet_cli.errors import UsageError
 from iicnet_cli.pictures.arrays import Pixels, as_colour
@@ -42,34 +42,36 @@ class JpegProofEngine(FileEngine):
     def read(self, embedding: Pixels) -> bytes:
         return jpeg_channel.read(as_colour(embedding))
 
+    def read_small_version(self, embedding: Pixels) -> bytes | None:
+        return jpeg_channel.read_small_version(as_colour(embedding))
+
 
 class JpegProofWriter(FileWriter):
-    """Writes pictures that survive what a profile says.
-
-    It remembers the cover that it saw last, for measuring what that holds takes most of the time.
-    """
+    """Writes pictures that survive what a profile says."""
 
     embed_psnr = EXPECTED_PSNR
     arrives_exact = False
     suffixes = (".png", ".jpg", ".jpeg")
+    losses = LOSSES
 
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
         self.limit = f"for {profile.name}"
         self.longest_side = profile.longest_side
         self.channels = hardest_channels(profile.lattice.quality)
-        self._prepared: jpeg_channel.PreparedCover | None = None
+        self._prepared = LastCover(lambda cover: jpeg_channel.PreparedCover.of(cover, profile))
 
     def capacity(self, cover: Pixels) -> int:
-        return self._prepare(cover).capacity
+        return self._prepared(cover).capacity
 
-    def write(self, cover: Pixels, data: bytes) -> Pixels:
-        return self._prepare(cover).write(data)
+    def spared_capacity(self, cover: Pixels) -> int:
+        return self._prepared(cover).spared_capacity
+
+    def small_version_capacity(self, cover: Pixels) -> int:
+        return self._prepared(cover).small_version_capacity
+
+    def write(self, cover: Pixels, data: bytes, small_version: bytes | None = None) -> Pixels:
+        return self._prepared(cover).write(data, small_version)
 
     def encode_jpeg(self, embedding: Pixels) -> bytes:
         return encode_jpeg(embedding, self._profile.lattice)
-
-    def _prepare(self, cover: Pixels) -> jpeg_channel.PreparedCover:
-        if self._prepared is None or not self._prepared.is_of(cover):
-            self._prepared = jpeg_channel.PreparedCover.of(cover, self._profile)
-        return self._prepared

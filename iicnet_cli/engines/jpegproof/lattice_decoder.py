@@ -7,11 +7,13 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
+from iicnet_cli.engines.jpegproof.cell_layout import CellLayout
 from iicnet_cli.engines.jpegproof.coefficient_lattice import CoefficientLattice
 from iicnet_cli.engines.jpegproof.dct_blocks import Floats
 from iicnet_cli.engines.jpegproof.payload_codes import CHECK_BYTES, PayloadCodes
 from iicnet_cli.engines.jpegproof.pseudorandom import random_bits
 from iicnet_cli.engines.jpegproof.reception import Reception
+from iicnet_cli.engines.jpegproof.small_version_code import from_message, small_version_codes
 from iicnet_cli.errors import DamagedError
 
 Labels = NDArray[np.int32]
@@ -44,6 +46,29 @@ def decode(reception: Reception, codes: PayloadCodes) -> bytes:
     if zlib.crc32(data).to_bytes(CHECK_BYTES, "big") != check:
         raise DamagedError(_WHAT_HAPPENED)
     return data
+
+
+def decode_small_version(reception: Reception, layout: CellLayout) -> bytes | None:
+    """The small version, or ``None`` if there is none or it is lost as well."""
+    if not layout.has_small_version:
+        return None
+    try:
+        codes = small_version_codes(layout)
+    except ValueError:
+        return None
+    positions = reception.scaled.shape[2]
+    for trusts_loss in (True, False):
+        found = []
+        for code in codes:
+            blocks = np.divmod(code.cells.indices // positions, layout.columns)
+            likelihoods = reception.strong_likelihoods(
+                layout.control_bit, blocks, trusts_loss=trusts_loss
+            )
+            found.append(code.decode(likelihoods)[1])
+        data = from_message(np.concatenate(found))
+        if data is not None:
+            return data
+    return None
 
 
 def stage_likelihoods(

@@ -8,13 +8,17 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
+from iicnet_cli.engines.jpegproof.cell_layout import CellLayout
 from iicnet_cli.engines.jpegproof.coefficient_lattice import CoefficientLattice
 from iicnet_cli.engines.jpegproof.control_cells import mark_cells, pilots
 from iicnet_cli.engines.jpegproof.dct_blocks import Floats, forward_dct, luma_of
 from iicnet_cli.engines.jpegproof.luma_rendering import render
 from iicnet_cli.engines.jpegproof.payload_codes import CHECK_BYTES, PayloadCodes
 from iicnet_cli.engines.jpegproof.pseudorandom import random_bits
+from iicnet_cli.engines.jpegproof.repeat_accumulate import Bits
 from iicnet_cli.engines.jpegproof.robust_mark import MARK_LENGTH, RobustMark
+from iicnet_cli.engines.jpegproof.small_version_code import small_version_codes, to_message
+from iicnet_cli.engines.jpegproof.staged_code import StageCode
 from iicnet_cli.pictures.arrays import Pixels
 
 _FAR_OFF = 0.25
@@ -75,31 +79,46 @@ class LatticeCover:
         return np.asarray(((half - to_zero) ** 2 - to_zero**2) * spacing**2, np.float32)
 
 
-def encode(cover: LatticeCover, mark: RobustMark, data: bytes) -> Pixels:
-    """Embed ``data``, whose length and code the mark says."""
+def encode(cover: LatticeCover, mark: RobustMark, data: bytes, small_version: bytes) -> Pixels:
+    """Embed ``data``, whose length and code the mark says, and a small version if it says so."""
     codes = PayloadCodes(cover.lattice, mark)
     payload = data + zlib.crc32(data).to_bytes(CHECK_BYTES, "big")
     message = random_bits(codes.message_bits, 1)
     message[: 8 * len(payload)] ^= np.unpackbits(np.frombuffer(payload, np.uint8))
     labels = np.zeros(cover.scaled.shape, np.int32)
-    set_control_bits(labels, mark)
-    flat = labels.reshape(-1)
+    set_control_bits(labels, codes.layout, mark)
+    if mark.has_small_version:
+        strong = small_version_codes(codes.layout)
+        _set_bits(
+            cover, labels, codes.layout.control_bit[1], strong, to_message(small_version, strong)
+        )
     start = 0
     for stage, codewords in enumerate(codes.stages):
-        for code in codewords:
-            cells = code.cells.indices
-            part = message[start : start + code.message_bits]
-            bits = code.encode(part, cover.bit_costs(labels, stage, cells))
-            flat[cells] |= bits.astype(np.int32) << stage
-            start += code.message_bits
+        end = start + sum(code.message_bits for code in codewords)
+        _set_bits(cover, labels, stage, codewords, message[start:end])
+        start = end
     return cover.rendered(labels)
 
 
-def set_control_bits(labels: Labels, mark: RobustMark) -> None:
-    """Write pilots and mark into the lowest bits of the first position."""
-    rows, columns = labels.shape[:2]
-    first = labels[..., 0]
-    places, bits = pilots(rows, columns)
-    first[places] = bits
-    places, numbers = mark_cells(rows, columns, MARK_LENGTH)
-    first[places] = mark.encode()[numbers]
+def _set_bits(
+    cover: LatticeCover, labels: Labels, bit: int, codewords: list[StageCode], message: Bits
+) -> None:
+    """Write a message into one bit of the coefficients whose lower bits are known."""
+    flat = labels.reshape(-1)
+    start = 0
+    for code in codewords:
+        cells = code.cells.indices
+        part = message[start : start + code.message_bits]
+        bits = code.encode(part, cover.bit_costs(labels, bit, cells))
+        flat[cells] |= bits.astype(np.int32) << bit
+        start += code.message_bits
+
+
+def set_control_bits(labels: Labels, layout: CellLayout, mark: RobustMark) -> None:
+    """Write pilots and mark."""
+    position, bit = layout.control_bit
+    chosen = labels[..., position]
+    places, bits = pilots(layout.rows, layout.columns)
+    chosen[places] = bits.astype(np.int32) << bit
+    places, numbers = mark_cells(layout.rows, layout.columns, MARK_LENGTH)
+    chosen[places] = mark.encode()[numbers].astype(np.int32) << bit

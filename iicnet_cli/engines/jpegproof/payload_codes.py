@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from functools import cached_property
 
+from iicnet_cli.engines.jpegproof.cell_layout import CellLayout
 from iicnet_cli.engines.jpegproof.coefficient_lattice import CoefficientLattice
 from iicnet_cli.engines.jpegproof.robust_mark import RATE_UNITS, RobustMark
-from iicnet_cli.engines.jpegproof.staged_code import StageCells, StageCode
+from iicnet_cli.engines.jpegproof.staged_code import StageCells, StageCode, divide
 
 CHECK_BYTES = 4
 """Bytes of the check sum behind the payload."""
@@ -15,10 +16,9 @@ _LEAST_BITS = 8
 """Message bits of a codeword, at least; a short payload is padded."""
 
 
-def stage_cells(lattice: CoefficientLattice, rows: int, columns: int) -> list[StageCells]:
-    """The cells of each stage of a picture of so many blocks, the lowest bits first."""
-    stages = int(lattice.bits.max())
-    return [StageCells.of(lattice, rows, columns, stage) for stage in range(stages)]
+def stage_cells(layout: CellLayout) -> list[StageCells]:
+    """The cells of each stage of a picture, the lowest bits first."""
+    return [StageCells.of(layout, stage) for stage in range(int(layout.lattice.bits.max()))]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +33,14 @@ class PayloadCodes:
     lattice: CoefficientLattice
     mark: RobustMark
 
+    @property
+    def layout(self) -> CellLayout:
+        """Which cells carry what."""
+        mark = self.mark
+        return CellLayout(
+            self.lattice, mark.rows, mark.columns, mark.version, mark.has_small_version
+        )
+
     @cached_property
     def stages(self) -> list[list[StageCode]]:
         """The codewords of each stage.
@@ -40,7 +48,7 @@ class PayloadCodes:
         Raises:
             ValueError: the mark is impossible.
         """
-        cells = stage_cells(self.lattice, self.mark.rows, self.mark.columns)
+        cells = stage_cells(self.layout)
         upper = [
             max(_LEAST_BITS, len(stage.indices) * rate // RATE_UNITS)
             for stage, rate in zip(cells[1:], self.mark.upper_rates, strict=False)
@@ -48,7 +56,7 @@ class PayloadCodes:
         least = _LEAST_BITS * len(cells[0].codewords())
         lowest = max(8 * (self.mark.payload_bytes + CHECK_BYTES) - sum(upper), least)
         return [
-            self._codewords(stage, bits)
+            divide(stage, bits, self.mark.group_bits)
             for stage, bits in zip(cells, (lowest, *upper), strict=True)
         ]
 
@@ -56,15 +64,3 @@ class PayloadCodes:
     def message_bits(self) -> int:
         """Of all codewords: payload, check sum and padding."""
         return sum(code.message_bits for stage in self.stages for code in stage)
-
-    def _codewords(self, stage: StageCells, message_bits: int) -> list[StageCode]:
-        parts = stage.codewords()
-        ends = [message_bits * number // len(parts) for number in range(len(parts) + 1)]
-        codes = [
-            StageCode(cells, end - start, self.mark.group_bits)
-            for cells, start, end in zip(parts, ends, ends[1:], strict=False)
-        ]
-        for code in codes:
-            if not 0 < code.coded_bits < len(code.cells.indices):
-                raise ValueError(f"{message_bits} bits do not fit {len(stage.indices)} cells")
-        return codes

@@ -13,12 +13,13 @@ from iicnet_cli.engines.jpegproof.simulated_channels import SimulatedChannel, se
 from iicnet_cli.errors import UsageError
 
 LATTICES = (
-    CoefficientLattice(quality=60, limit=19.04, least_spacing=8, group_bits=6),
-    CoefficientLattice(quality=70, limit=19.0, least_spacing=7, group_bits=5),
-    CoefficientLattice(quality=75, limit=18.0, least_spacing=5, group_bits=7),
-    CoefficientLattice(quality=85, limit=15.0, least_spacing=3, group_bits=7),
+    CoefficientLattice(60, 19.04, 8, group_bits=5, spared_group_bits=4, strong_position=(0, 2)),
+    CoefficientLattice(70, 19.0, 7, group_bits=4, spared_group_bits=3, strong_position=(0, 2)),
+    CoefficientLattice(75, 18.0, 5, group_bits=6, spared_group_bits=5, strong_position=(0, 1)),
+    CoefficientLattice(85, 15.0, 3, group_bits=6, spared_group_bits=5, strong_position=(0, 2)),
 )
-"""The lattices, by their number in the mark. They are part of the format: only append."""
+"""The lattices, by their number in the mark. They are part of the format, but for the bits of
+groups: only append."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -34,6 +34,10 @@ _LEAST_COEFFICIENTS = 40
 """A class of fewer coefficients gets the noise of a larger one."""
 
 
+Blocks = tuple[NDArray[np.intp], ...]
+"""Rows and columns of some blocks."""
+
+
 @dataclasses.dataclass(frozen=True)
 class ReceivedBlocks:
     """What does not depend on the lattice.
@@ -65,12 +69,14 @@ class Reception:
         classes: (rows, columns, P), of clipping and index: which noise each coefficient has.
         noise: (classes, P, bins), as :func:`likelihood_ratios` takes it.
         lost: (rows, columns), the probability that a block carries nothing.
+        cut_off: (rows, columns), 1 for blocks that were cut off, and 0 for all others.
     """
 
     scaled: Floats
     classes: NDArray[np.intp]
     noise: NDArray[np.float64]
     lost: NDArray[np.float64]
+    cut_off: NDArray[np.float64]
 
     @classmethod
     def of(cls, blocks: ReceivedBlocks, lattice: CoefficientLattice) -> Self:
@@ -79,6 +85,8 @@ class Reception:
         indices = np.minimum(np.abs(np.rint(scaled)), _INDEX_CLASSES - 1).astype(np.intp)
         classes = blocks.classes[..., None] * _INDEX_CLASSES + indices
         lost = np.zeros(blocks.classes.shape)
+        # Where the strong position holds control cells or a small version, its indices are even.
+        usual = np.delete(np.arange(scaled.shape[2]), lattice.strong_index)
         for _ in range(2):  # lost blocks disturb the first estimate of the noise
             kept = lost < 0.5
             noise = np.stack(
@@ -88,19 +96,26 @@ class Reception:
                 ],
                 axis=1,
             )
-            lost = find_lost_blocks(scaled, noise, classes, lattice.odd_shares)
-        return cls(scaled, classes, noise, lost)
+            lost = find_lost_blocks(
+                scaled[..., usual], noise[:, usual], classes[..., usual], lattice.odd_shares[usual]
+            )
+        return cls(scaled, classes, noise, lost, np.zeros(lost.shape))
 
     def placed(self, top: int, left: int, rows: int, columns: int) -> Self:
         """The same in a picture of ``rows`` x ``columns`` blocks, (top, left) blocks from its
         corner."""
         height, width = self.lost.shape
-        lost = np.ones((rows, columns))
+        lost, cut_off = np.ones((2, rows, columns))
         scaled = np.zeros((rows, columns, self.scaled.shape[2]), np.float32)
         classes = np.zeros(scaled.shape, np.intp)
-        for whole, own in ((lost, self.lost), (scaled, self.scaled), (classes, self.classes)):
+        for whole, own in (
+            (lost, self.lost),
+            (cut_off, self.cut_off),
+            (scaled, self.scaled),
+            (classes, self.classes),
+        ):
             whole[top : top + height, left : left + width] = own
-        return type(self)(scaled, classes, self.noise, lost)
+        return type(self)(scaled, classes, self.noise, lost, cut_off)
 
     def likelihoods(self, position: int) -> Floats:
         """Log of P(0) / P(1) of the lowest bit of a position in all blocks, (rows, columns)."""
@@ -120,6 +135,34 @@ class Reception:
         classes, kept = self.classes[..., position], self.lost < 0.5
         noise = fit_by_class(scaled[kept], classes[kept])
         return likelihood_ratios(distances_to_even(scaled), noise, classes, self.lost)
+
+    def strong_likelihoods(
+        self, control_bit: tuple[int, int], blocks: Blocks, *, trusts_loss: bool
+    ) -> Floats:
+        """The same for control cells or a small version, whose lower bits are all 0.
+
+        Args:
+            control_bit: position and number of the bit.
+            blocks: indices of some blocks.
+            trusts_loss: whether ``lost`` is right. After a quality that is too low for the payload
+                it is not, for blocks then seem to carry nothing.
+        """
+        position, bit = control_bit
+        lost = (self.lost if trusts_loss else self.cut_off)[blocks]
+        if bit == 0:
+            return likelihood_ratios(
+                distances_to_even(self.scaled[..., position][blocks]),
+                self.noise[:, position],
+                self.classes[..., position][blocks],
+                lost,
+            )
+        scaled = self.scaled[..., position][blocks] / np.float32(1 << bit)
+        clipped = self.classes[..., position][blocks] // _INDEX_CLASSES
+        indices = np.minimum(np.abs(np.rint(scaled)), _INDEX_CLASSES - 1).astype(np.intp)
+        classes = clipped * _INDEX_CLASSES + indices
+        kept = lost < 0.5
+        noise = fit_by_class(scaled[kept], classes[kept])
+        return likelihood_ratios(distances_to_even(scaled), noise, classes, lost)
 
 
 def fit_by_class(scaled: Floats, classes: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -13,11 +13,12 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
+from iicnet_cli.engines.jpegproof.cell_layout import VERSIONS
 from iicnet_cli.engines.jpegproof.dct_blocks import Floats
 from iicnet_cli.jit import compiled
 
-FORMAT_VERSION = 1
-"""Version that this program writes."""
+_SMALL_VERSION = 8
+"""Added to the number of the lattice where there is a small version, from version 2 on."""
 _GENERATORS = (0o557, 0o663, 0o711)
 _MEMORY = 8
 _INFO_BITS = 96
@@ -39,13 +40,15 @@ class RobustMark:
     """What a reader must know.
 
     Attributes:
-        lattice: number of the lattice, 0 to 15.
+        lattice: number of the lattice, 0 to 7; 0 to 15 in version 1.
         rows: blocks of the whole picture, at most ``MOST_BLOCKS``.
         columns: likewise.
         payload_bytes: of the payload, without its check sum, at most ``MOST_BYTES``.
         upper_rates: message bits of the second and third bits of the coefficients, in units of
             1 / ``RATE_UNITS`` of their cells; 0 to 63.
         group_bits: of the shaping code, 2 to 15.
+        has_small_version: whether there is a small version, coded more strongly.
+        version: of the mark.
     """
 
     lattice: int
@@ -54,12 +57,17 @@ class RobustMark:
     payload_bytes: int
     upper_rates: tuple[int, int]
     group_bits: int
+    has_small_version: bool = False
+    version: int = VERSIONS[0]
 
     def encode(self) -> Bits:
         """(``MARK_LENGTH``,) coded bits."""
-        number = FORMAT_VERSION
+        number = self.version
+        kind = self.lattice
+        if self.version > 1:
+            kind = kind + _SMALL_VERSION * self.has_small_version if kind < _SMALL_VERSION else -1
         for value, bits in (
-            (self.lattice, 4),
+            (kind, 4),
             (self.rows, 12),
             (self.columns, 12),
             (self.payload_bytes, 24),
@@ -99,9 +107,15 @@ class RobustMark:
             values.append(number & (1 << bits) - 1)
             number >>= bits
         group_bits, third, second, payload_bytes, columns, rows, lattice = values
-        if number != FORMAT_VERSION or group_bits < 2:
+        if number not in VERSIONS or group_bits < 2:
             return None
-        return cls(lattice, rows, columns, payload_bytes, (second, third), group_bits)
+        has_small_version = number > 1 and lattice >= _SMALL_VERSION
+        if has_small_version:
+            lattice -= _SMALL_VERSION
+        rates = second, third
+        return cls(
+            lattice, rows, columns, payload_bytes, rates, group_bits, has_small_version, number
+        )
 
 
 def _check(body: bytes) -> bytes:

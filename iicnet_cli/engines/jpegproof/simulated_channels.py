@@ -1,4 +1,4 @@
-"""What may happen to a picture on its way, simulated: re-encoding and noise."""
+"""What may happen to a picture on its way, simulated: re-encoding, noise and lost parts."""
 
 from __future__ import annotations
 
@@ -77,6 +77,47 @@ class Reduction:
 
 
 @dataclasses.dataclass(frozen=True)
+class Crop:
+    """The middle of a picture, cut out at odd offsets.
+
+    Attributes:
+        share: of the area that is left.
+    """
+
+    share: float
+
+    def apply(self, pixels: Pixels) -> Pixels:
+        """(h, w, 3) of (H, W, 3)."""
+        left = self.share**0.5
+        height, width = (max(1, int(side * left)) for side in pixels.shape[:2])
+        top, start = ((n - m) // 2 | 1 for n, m in zip(pixels.shape, (height, width), strict=False))
+        return pixels[top : top + height, start : start + width]
+
+
+@dataclasses.dataclass(frozen=True)
+class PastedSquare:
+    """A rectangle over the middle of a picture.
+
+    Attributes:
+        share: of each side.
+        colour: (R, G, B).
+    """
+
+    share: float = 0.25
+    colour: tuple[int, int, int] = (250, 210, 40)
+
+    def apply(self, pixels: Pixels) -> Pixels:
+        """(H, W, 3) as it arrives."""
+        pasted = pixels.copy()
+        rows, columns = (
+            slice(int(side * (1 - self.share) / 2), int(side * (1 + self.share) / 2))
+            for side in pixels.shape[:2]
+        )
+        pasted[rows, columns] = self.colour
+        return pasted
+
+
+@dataclasses.dataclass(frozen=True)
 class SimulatedChannel:
     """One way of a picture.
 
@@ -86,7 +127,7 @@ class SimulatedChannel:
     """
 
     name: str
-    steps: tuple[Recoding | Noise | Reduction, ...]
+    steps: tuple[Recoding | Noise | Reduction | Crop | PastedSquare, ...]
 
     def apply(self, pixels: Pixels) -> Pixels:
         """A picture (H, W, 3) or (H, W) as it arrives, (H, W, 3)."""
@@ -94,6 +135,13 @@ class SimulatedChannel:
         for step in self.steps:
             pixels = step.apply(pixels)
         return pixels
+
+
+LOSSES = (
+    SimulatedChannel("a crop to 75 % of the area", (Crop(0.75),)),
+    SimulatedChannel("a pasted square", (PastedSquare(),)),
+)
+"""What takes a part of the picture away; the first one takes most."""
 
 
 def service(name: str, quality: int, longest_side: int | None) -> SimulatedChannel:

@@ -18,8 +18,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from iicnet_cli.engines.jpegproof.coefficient_lattice import CoefficientLattice
-from iicnet_cli.engines.jpegproof.control_cells import payload_blocks
+from iicnet_cli.engines.jpegproof.cell_layout import CellLayout
 from iicnet_cli.engines.jpegproof.pseudorandom import random_order
 from iicnet_cli.engines.jpegproof.repeat_accumulate import Bits, Floats, RepeatAccumulateCode
 from iicnet_cli.engines.jpegproof.shaping_code import extract, shape
@@ -41,9 +40,14 @@ class StageCells:
     shaped: int
 
     @classmethod
-    def of(cls, lattice: CoefficientLattice, rows: int, columns: int, stage: int) -> StageCells:
-        """The cells of a picture of so many blocks; ``stage`` 0 is that of the lowest bits."""
-        return _stage_cells(lattice, rows, columns, stage)
+    def of(cls, layout: CellLayout, stage: int) -> StageCells:
+        """The cells of a picture; ``stage`` 0 is that of the lowest bits."""
+        return _stage_cells(layout, stage)
+
+    @classmethod
+    def of_small_version(cls, layout: CellLayout) -> StageCells:
+        """The cells of the small version of a picture."""
+        return _small_version_cells(layout)
 
     def codewords(self) -> list[StageCells]:
         """The cells of each codeword: every n-th one."""
@@ -55,13 +59,18 @@ class StageCells:
 
 
 @lru_cache(maxsize=6)
-def _stage_cells(lattice: CoefficientLattice, rows: int, columns: int, stage: int) -> StageCells:
-    taken = np.broadcast_to(lattice.bits > stage, (rows, columns, len(lattice.bits))).copy()
-    taken[..., 0] &= payload_blocks(rows, columns)
-    indices = np.flatnonzero(taken)
+def _stage_cells(layout: CellLayout, stage: int) -> StageCells:
+    indices = np.flatnonzero(layout.payload_coefficients(stage))
     indices = indices[random_order(len(indices), 11 + stage)]
-    last = lattice.bits[indices % len(lattice.bits)] == stage + 1
+    bits = layout.lattice.bits
+    last = bits[indices % len(bits)] == stage + 1
     return StageCells(np.concatenate([indices[last], indices[~last]]), int(last.sum()))
+
+
+@lru_cache(maxsize=2)
+def _small_version_cells(layout: CellLayout) -> StageCells:
+    indices = layout.small_version_cells()
+    return StageCells(indices[random_order(len(indices), 31)], 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,3 +129,21 @@ class StageCode:
     @cached_property
     def _correction(self) -> RepeatAccumulateCode:
         return RepeatAccumulateCode(self.coded_bits, len(self.cells.indices))
+
+
+def divide(cells: StageCells, message_bits: int, group_bits: int) -> list[StageCode]:
+    """The codewords that carry a message in the cells of a stage.
+
+    Raises:
+        ValueError: it does not fit.
+    """
+    parts = cells.codewords()
+    ends = [message_bits * number // len(parts) for number in range(len(parts) + 1)]
+    codes = [
+        StageCode(part, end - start, group_bits)
+        for part, start, end in zip(parts, ends, ends[1:], strict=False)
+    ]
+    for code in codes:
+        if not 0 < code.coded_bits < len(code.cells.indices):
+            raise ValueError(f"{message_bits} bits do not fit {len(cells.indices)} cells")
+    return codes

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from iicnet_cli.engines.jpegproof.cell_layout import VERSIONS, control_bit
 from iicnet_cli.engines.jpegproof.coefficient_lattice import CoefficientLattice
 from iicnet_cli.engines.jpegproof.control_cells import PERIOD, mark_cells, pilots
 from iicnet_cli.engines.jpegproof.dct_blocks import BASIS, BLOCK, Floats, luma_of
@@ -60,12 +61,11 @@ def locate(pixels: Pixels, lattices: Sequence[CoefficientLattice]) -> Located | 
         return uncropped
     for number, (y, x) in _likely_grids(luma_of(pixels), lattices):
         blocks = ReceivedBlocks.of(pixels[y:, x:])
-        top, left = _find_place(Reception.of(blocks, lattices[number]))
-        for inner, y_place, x_place in _readings(blocks, top, left):
+        for inner, top, left in _likely_places(blocks, lattices[number]):
             reception = Reception.of(inner, lattices[number])
-            mark = read_mark(reception, number, y_place, x_place)
+            mark = read_mark(reception, lattices[number], number, top, left)
             if mark is not None:
-                return _placed(inner, lattices[number], mark, y_place, x_place)
+                return _placed(inner, lattices[number], mark, top, left)
     return None
 
 
@@ -73,10 +73,20 @@ def locate_uncropped(pixels: Pixels, lattices: Sequence[CoefficientLattice]) -> 
     """The same, if nothing was cut off at the top or at the left, which is found out fast."""
     blocks = ReceivedBlocks.of(pixels)
     for number, lattice in enumerate(lattices):
-        mark = read_mark(Reception.of(blocks, lattice), number, 0, 0)
+        mark = read_mark(Reception.of(blocks, lattice), lattice, number, 0, 0)
         if mark is not None:
             return _placed(blocks, lattice, mark, 0, 0)
     return None
+
+
+def _likely_places(
+    blocks: ReceivedBlocks, lattice: CoefficientLattice
+) -> Iterator[tuple[ReceivedBlocks, int, int]]:
+    """Blocks of a picture, and where the first one of them may be in it."""
+    scaled = lattice.scaled(blocks.coefficients)
+    places = {_find_place(scaled, control_bit(lattice, version)): None for version in VERSIONS}
+    for top, left in places:
+        yield from _readings(blocks, top, left)
 
 
 def _readings(
@@ -145,9 +155,10 @@ def _filtered(luma: Floats, vertical: int, horizontal: int) -> Floats:
     return np.asarray(both, np.float32)
 
 
-def _find_place(reception: Reception) -> tuple[int, int]:
+def _find_place(scaled: Floats, control: tuple[int, int]) -> tuple[int, int]:
     """Where in its picture a part lies, in blocks from the top left corner."""
-    soft = np.cos(np.pi * reception.scaled[..., 0]) * (1 - reception.lost)
+    position, bit = control
+    soft = np.cos(scaled[..., position] * (np.pi / (1 << bit)))
     rows, columns = soft.shape
     seen = np.zeros((PERIOD, PERIOD))
     y, x = np.mgrid[:rows, :columns]
@@ -160,25 +171,31 @@ def _find_place(reception: Reception) -> tuple[int, int]:
     return top, left
 
 
-def read_mark(reception: Reception, lattice: int, top: int, left: int) -> RobustMark | None:
+def read_mark(
+    reception: Reception, lattice: CoefficientLattice, number: int, top: int, left: int
+) -> RobustMark | None:
     """The mark, if there is a valid one.
 
     Args:
         reception: a part of the picture.
-        lattice: number of its lattice.
+        lattice: that it is on.
+        number: of the lattice.
         top: rows of blocks above the part.
         left: columns of blocks to its left.
     """
     rows, columns = reception.lost.shape
-    ratios = reception.likelihoods(0)
     places, numbers = mark_cells(top + rows, left + columns, MARK_LENGTH)
     inside = (places[0] >= top) & (places[1] >= left)
-    sums = np.bincount(
-        numbers[inside],
-        ratios[places[0][inside] - top, places[1][inside] - left],
-        minlength=MARK_LENGTH,
-    )
-    mark = RobustMark.decode(sums.astype(np.float32))
-    if mark is None or mark.lattice != lattice or mark.rows <= top or mark.columns <= left:
-        return None
-    return None if mark.rows * mark.columns > _LARGEST_LOSS * rows * columns else mark
+    blocks = places[0][inside] - top, places[1][inside] - left
+    for version in VERSIONS:
+        control = control_bit(lattice, version)
+        for trusts_loss in (True, False):
+            ratios = reception.strong_likelihoods(control, blocks, trusts_loss=trusts_loss)
+            sums = np.bincount(numbers[inside], ratios, minlength=MARK_LENGTH)
+            mark = RobustMark.decode(sums.astype(np.float32))
+            if mark is None or (mark.version, mark.lattice) != (version, number):
+                continue
+            is_here = mark.rows > top and mark.columns > left
+            is_enough = mark.rows * mark.columns <= _LARGEST_LOSS * rows * columns
+            return mark if is_here and is_enough else None
+    return None

@@ -15,7 +15,7 @@ import zlib
 
 import numpy as np
 
-from iicnet_cli.container.png_reader import has_equal_channels
+from iicnet_cli.container.embedding_file import has_equal_channels
 from iicnet_cli.engines.lowbits.rates import RateAllocation
 from iicnet_cli.errors import DamagedError, NotAnEmbeddingError, UsageError
 from iicnet_cli.payload.lowbits_mark import LowBitsMark, mark_positions, read_lowbits_mark

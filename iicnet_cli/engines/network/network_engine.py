@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-from iicnet_cli.container.header import MAX_HEADER_BYTES, Header
+from iicnet_cli.container.header import MAX_GROUPS, MAX_HEADER_BYTES, Header
 from iicnet_cli.engines.base import (
     Alteration,
     Computing,
@@ -265,7 +265,8 @@ def _layer_notes(reason: str | None) -> tuple[str, ...]:
 def _encode_repeated(of_groups: list[bytes]) -> list[str] | None:
     """What the header repeats of the groups in base64; ``None`` if that is nothing or too much."""
     texts = [base64.b64encode(data).decode() for data in of_groups]
-    return texts if 0 < sum(map(len, texts)) <= _MAX_REPEATED_CHARACTERS else None
+    is_short = len(texts) <= MAX_GROUPS and sum(map(len, texts)) <= _MAX_REPEATED_CHARACTERS
+    return texts if any(texts) and is_short else None
 
 
 def _decode_repeated(of_groups: list[str] | None, index: int) -> bytes:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iicnet_cli.payload.mark import ClipPlace
-from iicnet_cli.payload.mark_pixels import payload_capacity
+from iicnet_cli.payload.mark_pixels import headers_fit, payload_capacity
 from iicnet_cli.payload.static_map import STATIC_CELL, StaticRegion
 from iicnet_cli.pictures.arrays import PixelArray
 from iicnet_cli.quantize.lattice import UnroundedEmbedding
@@ -62,13 +62,16 @@ def copy_static_region(
         place: of the mark that it has to carry.
 
     Returns:
-        The region; ``None``, and nothing is changed, where there is none or what is left of the
-        embedding could not carry the payload.
+        The region; ``None``, and nothing is changed, where there is none or the embedding could not
+        carry it, or the payload in what is left.
     """
     region = find_static_region(images, embedding.pixels.shape)
     if region is None:
         return None
-    if payload > payload_capacity(embedding.pixels.shape, region.to_bytes(), place=place):
+    shape, data = embedding.pixels.shape, region.to_bytes()
+    if not headers_fit(shape, data, place=place):
+        return None  # a tiny picture, such as one of 8x8 pixels
+    if payload > payload_capacity(shape, data, place=place):
         return None
     mask = region.mask(*embedding.pixels.shape[:2])
     embedding.pixels[mask] = images[0][mask]

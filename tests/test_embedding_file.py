@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from iicnet_cli.container import png_reader
+from iicnet_cli.container import embedding_file
+from iicnet_cli.container.embedding_file import EmbeddingFile, has_equal_channels, read_header
 from iicnet_cli.container.header import Source
-from iicnet_cli.container.png_reader import PngReader, has_equal_channels, read_header
 from iicnet_cli.errors import ContainerError, DamagedError, MediaError, NotAnEmbeddingError
 from iicnet_cli.pictures.limits import MAX_PIXELS_VARIABLE
 from tests.png_files import (
@@ -49,7 +49,7 @@ def test_round_trip(height: int, width: int, grey: bool, count: int) -> None:
     frames = [random_pixels(height, width, grey, seed) for seed in range(count)]
     file = io.BytesIO()
     header = write_embedding(file, *frames)
-    with PngReader(file) as reader:
+    with EmbeddingFile(file) as reader:
         assert reader.n_frames == len(reader) == count
         assert reader.size == (width, height)
         assert reader.grey == grey
@@ -63,12 +63,12 @@ def test_round_trip(height: int, width: int, grey: bool, count: int) -> None:
 
 def test_frames_can_be_given_as_grey_or_rgb() -> None:
     pixels = random_pixels(20, 24, grey=True)
-    with PngReader(save_again(Image.fromarray(pixels).convert("RGB"))) as reader:
+    with EmbeddingFile(save_again(Image.fromarray(pixels).convert("RGB"))) as reader:
         assert not reader.grey
         assert has_equal_channels(reader.read_frame(0))
         reader.grey = True
         assert np.array_equal(reader.read_frame(0), pixels)
-    with PngReader(save_again(Image.fromarray(pixels))) as reader:
+    with EmbeddingFile(save_again(Image.fromarray(pixels))) as reader:
         assert reader.grey
         reader.grey = False
         assert np.array_equal(reader.read_frame(0), np.stack([pixels] * 3, axis=2))
@@ -77,7 +77,7 @@ def test_frames_can_be_given_as_grey_or_rgb() -> None:
 def test_a_file_without_text_has_no_header(still: Path) -> None:
     data = without_text(still.read_bytes())
     assert read_header(io.BytesIO(data)) is None
-    with PngReader(io.BytesIO(data)) as reader:
+    with EmbeddingFile(io.BytesIO(data)) as reader:
         assert reader.header is None
         assert reader.verify() is None
 
@@ -87,7 +87,7 @@ def test_changed_pixels_fail_the_hash(still: Path) -> None:
     write_embedding(file, smooth_pixels(30, 40)[::-1])
     other = dict(chunks_of(file.getvalue()))[b"IDAT"]
     data = png_of([(k, other if k == b"IDAT" else b) for k, b in chunks_of(still.read_bytes())])
-    with PngReader(io.BytesIO(data)) as reader:
+    with EmbeddingFile(io.BytesIO(data)) as reader:
         assert reader.verify() is False
 
 
@@ -98,7 +98,7 @@ def test_animation_saved_again_by_pillow() -> None:
     images = [Image.fromarray(pixels) for pixels in frames]
     file = io.BytesIO()
     images[0].save(file, "PNG", save_all=True, append_images=images[1:], blend=1)
-    with PngReader(file) as reader:
+    with EmbeddingFile(file) as reader:
         assert all(np.array_equal(a, b) for a, b in zip(reader, frames, strict=True))
 
 
@@ -119,7 +119,7 @@ def test_header_in_the_chunks_that_other_tools_make(still: Path, kind: bytes) ->
 def test_a_header_that_is_too_large_is_not_unpacked(
     still: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(png_reader, "MAX_HEADER_BYTES", 100_000)
+    monkeypatch.setattr(embedding_file, "MAX_HEADER_BYTES", 100_000)
     data = still.read_bytes()
     bomb = b"iicnet\0\1\0\0\0" + zlib.compress(b" " * 1_000_000 + b"{}")
     for kind, body in ((b"iTXt", bomb), (b"tEXt", b"iicnet\0" + bytes(100_000))):
@@ -133,7 +133,7 @@ def test_every_truncation_is_damage(still: Path) -> None:
         with pytest.raises(DamagedError):
             read_header(io.BytesIO(data[:size]))
         with pytest.raises(DamagedError):
-            PngReader(io.BytesIO(data[:size]))
+            EmbeddingFile(io.BytesIO(data[:size]))
 
 
 def test_a_flipped_byte_in_the_header_is_damage(still: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_flipped_byte_in_the_header_is_damage(still: Path) -> None:
 def test_another_format_named_png(tmp_path: Path, file_format: str, name: str) -> None:
     path = tmp_path / "photo.png"
     Image.fromarray(smooth_pixels(20, 20)).save(path, file_format)
-    functions = [read_header] if name in ("JPEG", "WebP") else [read_header, PngReader]
+    functions = [read_header] if name in ("JPEG", "WebP") else [read_header, EmbeddingFile]
     for function in functions:
         with pytest.raises(NotAnEmbeddingError, match=name) as caught:
             function(path)
@@ -162,12 +162,12 @@ def test_another_format_named_png(tmp_path: Path, file_format: str, name: str) -
 def test_what_services_make_of_a_picture_is_read(file_format: str, mode: str) -> None:
     file = io.BytesIO()
     Image.fromarray(smooth_pixels(20, 30)).convert(mode).save(file, file_format)
-    with Image.open(file) as image, PngReader(file) as reader:
+    with Image.open(file) as image, EmbeddingFile(file) as reader:
         assert (reader.header, reader.n_frames, reader.size) == (None, 1, (30, 20))
         assert (reader.read_frame(0) == np.asarray(image)).all()
         assert reader.grey == (mode == "L")
     with pytest.raises(DamagedError):
-        PngReader(io.BytesIO(file.getvalue()[: file.tell() * 2 // 3]))
+        EmbeddingFile(io.BytesIO(file.getvalue()[: file.tell() * 2 // 3]))
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_missing_input(tmp_path: Path) -> None:
 
 def test_reading_a_header_loads_no_pillow(still: Path) -> None:
     code = (
-        "import sys; from iicnet_cli.container.png_reader import read_header;"
+        "import sys; from iicnet_cli.container.embedding_file import read_header;"
         "print(read_header(sys.argv[1]).model, 'PIL' in sys.modules, 'torch' in sys.modules)"
     )
     root = Path(__file__).resolve().parent.parent
@@ -213,7 +213,7 @@ def test_our_limit_on_pixels_counts_not_pillows(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with PngReader(still) as reader:
+        with EmbeddingFile(still) as reader:
             assert len(list(reader)) == 1
     assert Image.MAX_IMAGE_PIXELS == 100
     monkeypatch.setenv(MAX_PIXELS_VARIABLE, "1000")
@@ -236,7 +236,7 @@ def test_reading_from_a_pipe(count: int) -> None:
     thread.start()
     with open(read_end, "rb") as file:
         assert not file.seekable()
-        with PngReader(file) as reader:
+        with EmbeddingFile(file) as reader:
             assert reader.header is not None and reader.verify()
             assert all(np.array_equal(a, b) for a, b in zip(reader, frames, strict=True))
     thread.join()
@@ -246,7 +246,7 @@ def test_a_second_size_is_refused(still: Path) -> None:
     first, *others = chunks_of(still.read_bytes())
     still.write_bytes(png_of([first, first, *others]))
     with pytest.raises(DamagedError, match="the PNG file is damaged"):
-        PngReader(still)
+        EmbeddingFile(still)
 
 
 @pytest.mark.parametrize("before_pixels", [True, False])
@@ -260,7 +260,7 @@ def test_long_text_of_other_programs_does_no_harm(still: Path, before_pixels: bo
     data = still.read_bytes()
     at = 33 if before_pixels else len(data) - 12
     still.write_bytes(data[:at] + text + data[at:])
-    with PngReader(still) as reader:
+    with EmbeddingFile(still) as reader:
         assert reader.verify()
 
 

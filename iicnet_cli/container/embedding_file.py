@@ -1,5 +1,5 @@
-"""Reading an embedding: the header of a PNG alone, or a PNG with its frames, or what services make
-of it: a JPEG or WebP, which has no header.
+"""Reading the file of an embedding: the header of a PNG alone; its frames; or the one picture of
+what services make of it, a JPEG or WebP, which has no header.
 """
 
 from __future__ import annotations
@@ -74,13 +74,14 @@ def read_header(source: PathOrFile) -> Header | None:
         return _scan(file, label)
 
 
-class PngReader:
-    """Reads the frames of an embedding, one at a time: of a PNG, or the picture of a JPEG or WebP.
+class EmbeddingFile:
+    """The file of an embedding, opened for reading: the frames of a PNG, one at a time, or the
+    picture of a JPEG or WebP.
 
     ::
 
-        with PngReader("trip.png") as reader:
-            for pixels in reader:  # uint8, (H, W, 3) or (H, W), exactly as written
+        with EmbeddingFile("trip.png") as file:
+            for pixels in file:  # uint8, (H, W, 3) or (H, W), exactly as written
                 ...
 
     PNGs that other tools saved again are read too: 16-bit samples keep their high byte, palettes
