@@ -1,4 +1,4 @@
-"""PSNR, SSIM and errors in flat areas of a checkpoint over a folder, on PNGs that are written and read back."""
+"""PSNR, SSIM and errors in flat areas of a checkpoint, on PNGs that are written and read back."""
 
 from __future__ import annotations
 

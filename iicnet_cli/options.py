@@ -45,7 +45,7 @@ class EmbedOptions:
         half: a clip's embedding has half its width and height.
         layout: how one file holds a stereo pair; one of ``media.stereo_layouts.LAYOUTS``.
         zoom: dual view of one photo: magnification of its centre.
-        align: predict each picture from the others by motion compensation.
+        align: predict each frame from the others by motion compensation.
         enhance: carry an enhancement layer in the low bits.
         effort: 0 to 10. 0 takes the network's own embedding; from 1 on, the enhancement layer is
             added; from 2 on, the embedding is first optimised through the frozen network, for

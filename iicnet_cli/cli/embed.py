@@ -114,8 +114,8 @@ ZoomOption = Annotated[
 AlignOption = Annotated[
     bool,
     typer.Option(
-        help="Clip, stereo: predict each picture from the others by motion compensation, so that "
-        "less has to be hidden."
+        help="Clip: predict each frame from the others by motion compensation, so that less has to "
+        "be hidden."
     ),
 ]
 EnhanceOption = Annotated[

@@ -42,7 +42,7 @@ def evaluate(
         int | None, typer.Option(help="Measure at most this many PNGs, evenly chosen.", min=1)
     ] = None,
     align: Annotated[
-        bool, typer.Option(help="Clip, stereo: predict by motion compensation, as embed does.")
+        bool, typer.Option(help="Clip: predict by motion compensation, as embed does.")
     ] = True,
     enhance: Annotated[
         bool,

@@ -1,8 +1,8 @@
 """Motion compensation: predict each frame from others before embedding, and undo it afterwards.
 
 A network of a few layers finds in one picture what it saw in another a few pixels away, and no
-farther. So frames are aligned with the reference frame first. The second view of a stereo pair
-counts as a frame, and its disparity as motion.
+farther. So frames are aligned with the reference frame first. In stereo pairs of earlier versions
+the second view counts as a frame, and its disparity as motion.
 
 ::
 

@@ -113,7 +113,7 @@ class StereoTask(Task):
 
     name = "stereo"
     needs = "two pictures or clips (left, right), one MPO or JPS, or one file with --layout"
-    takes = frozenset({"start", "end", "step", "frames", "layout", "align"})
+    takes = frozenset({"start", "end", "step", "frames", "layout"})
     pictures = "views"
 
     def pictures_in(self, header: Header) -> int:
