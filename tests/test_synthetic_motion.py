@@ -66,12 +66,15 @@ def test_half_of_the_right_views_have_other_colours() -> None:
 def test_nearer_objects_are_further_left_in_the_right_view() -> None:
     photos = [np.full((240, 240, 3), value, np.uint8) for value in (255, 0)]
     found = []
-    for seed in range(100):
+    for seed in range(300):
         views = stereo_photos(photos, 64, rng(seed))[..., 0].astype(float)
         # 1 inside the nearer outline, if the corner shows the plane behind it.
-        near = np.abs(views - views[0, 0, 0]) / 255
-        if near.any() and not near[:, :, [0, -1]].any():
+        near = np.abs(views - views[:, :1, :1]) / 255
+        is_inside = not near[:, :, [0, -1]].any() and near.max(axis=(1, 2)).min() > 0.8
+        if is_inside:
             columns = (near * np.arange(64)).sum(axis=(1, 2)) / near.sum(axis=(1, 2))
-            found.append(round(columns[0] - columns[1]))
-    assert len(found) > 5
-    assert min(found) >= -1 and max(found) > 5
+            found.append(columns[0] - columns[1])
+    assert len(found) > 10
+    assert np.median(found) > 4
+    # A third plane, of the colour of the first, may hide a part of the second in one view only.
+    assert np.mean(np.array(found) > -2) > 0.8
