@@ -67,7 +67,9 @@ def first_groups(checkpoint: Checkpoint, folder: Path, limit: int | None) -> Gen
 
 def bundled_checkpoints() -> list[Checkpoint]:
     """The checkpoints that come with iicnet."""
-    return [c for c in available() if c.folder.is_relative_to(bundled_folder())]
+    bundled = [c for c in available() if c.folder.is_relative_to(bundled_folder())]
+    newest = {c.name: c for c in sorted(bundled, key=lambda c: c.config.version)}
+    return [c for c in bundled if c is newest[c.name]]
 
 
 def display_name(folder: Path) -> str:

@@ -12,6 +12,7 @@ from PIL import Image, ImageSequence
 
 from iicnet_cli.api import Converter
 from iicnet_cli.media.video_reader import open_frames
+from iicnet_cli.zoo.registry import available, bundled_folder, find_by_weights
 from tests.compat.write_compat_files import CASES
 from tests.conftest import Pixels, Run, done, frames_of
 
@@ -67,6 +68,19 @@ def test_restores_to_the_same_pictures(
         clip = tmp_path / "clip.mkv"
         converter.restore(file, clip)
         assert_same(pictures_in(clip), wanted, record_property)
+
+
+def test_weights_that_files_may_name_are_bundled_unchanged() -> None:
+    listed = json.loads((FOLDER / "weights.json").read_text())
+    bundled = [
+        {"name": c.name, "version": c.config.version, "weights_sha256": c.config.weights_sha256}
+        for c in available()
+        if c.folder.is_relative_to(bundled_folder())
+    ]
+    assert sorted(bundled, key=str) == sorted(listed, key=str)
+    assert len({entry["weights_sha256"] for entry in listed}) == len(listed)
+    for entry in listed:
+        assert find_by_weights("any", entry["weights_sha256"]).name == entry["name"]
 
 
 def test_the_files_cover_every_part_of_the_format(run: Run) -> None:
