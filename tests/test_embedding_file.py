@@ -269,3 +269,25 @@ def test_a_named_pipe_is_refused_before_it_blocks(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(MediaError, match="is no regular file"):
         read_header(tmp_path / "pipe.png")
+
+
+def test_a_png_is_refused_that_is_too_short_for_the_size_it_states(still: Path) -> None:
+    data = bytearray(still.read_bytes())
+    data[20:24] = (1 << 22).to_bytes(4, "big")  # the height in IHDR
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    with pytest.raises(DamagedError, match="too short for the pixels"):
+        EmbeddingFile(io.BytesIO(data))
+
+
+def test_the_flattest_png_is_not_too_short() -> None:
+    file = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(file, "PNG", optimize=True)
+    assert len(file.getvalue()) < 60_000
+    assert EmbeddingFile(file).size == (20_000, 20_000)
+
+
+def test_no_jpeg_of_more_than_32768_pixels_is_decoded() -> None:
+    file = io.BytesIO()
+    Image.new("L", (32_769, 1)).save(file, "JPEG")
+    with pytest.raises(NotAnEmbeddingError, match="a side of 32769 pixels"):
+        EmbeddingFile(file)

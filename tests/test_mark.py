@@ -101,6 +101,17 @@ def test_a_payload_code_of_a_newer_program() -> None:
         Mark.from_bytes(bytes(data))
 
 
+def test_headers_that_are_cut_short_are_none_even_if_a_check_sum_fits() -> None:
+    def checked(body: bytes) -> bytes:
+        return body + binascii.crc_hqx(body, 0).to_bytes(2, "big")
+
+    mark = dataclasses.replace(MARK, place=ClipPlace(1, True)).to_bytes()
+    cut = mark[:FIXED_HEADER_BYTES] + checked(b"x")
+    assert Mark.from_bytes(cut) is None and PartsHeader.from_mark(cut) is None
+    cut = checked(mark[:4])
+    assert Mark.from_bytes(cut) is None and PartsHeader.from_mark(cut) is None
+
+
 @pytest.mark.parametrize("place", range(FIXED_HEADER_BYTES))
 def test_a_changed_byte_in_the_fixed_header(place: int) -> None:
     data = bytearray(MARK.to_bytes())

@@ -28,7 +28,12 @@ from iicnet_cli.container.frame_hash import hash_frame
 from iicnet_cli.container.header import MAX_HEADER_BYTES, Header
 from iicnet_cli.errors import ContainerError, DamagedError, MediaError, NotAnEmbeddingError
 from iicnet_cli.pictures.arrays import Pixels
-from iicnet_cli.pictures.limits import max_pixels, max_pixels_text, without_pillow_limits
+from iicnet_cli.pictures.limits import (
+    MAX_LOSSY_SIDE,
+    max_pixels,
+    max_pixels_text,
+    without_pillow_limits,
+)
 
 if TYPE_CHECKING:  # a header can be read without Pillow
     from PIL import Image
@@ -40,6 +45,10 @@ PathOrFile = str | os.PathLike[str] | IO[bytes]
 _PICTURE_FORMATS = ("JPEG", "WebP", "GIF", "AVIF", "HEIC", "JPEG XL", "BMP", "TIFF")
 """A header is lost when an embedding is saved again in one of these formats."""
 
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""Channels of the colour types of PNG."""
+_HIGHEST_COMPRESSION = 1032
+"""Deflate makes data at most so many times as short."""
 _LOSSY_FORMATS = ("JPEG", "WebP")
 """Embeddings may arrive in these formats."""
 
@@ -118,6 +127,11 @@ class EmbeddingFile:
                 raise self._damaged() from error
             self.size = self._image.size
             _check_pixel_count(*self.size, self._label)
+            if not self.is_png and max(self.size) > MAX_LOSSY_SIDE:
+                raise NotAnEmbeddingError(
+                    f"{self._label}: no JPEG or WebP that holds something has a side of "
+                    f"{max(self.size)} pixels"
+                )
             self.n_frames = getattr(self._image, "n_frames", 1) if self.is_png else 1
             self._load(0)
             self.grey = _is_grey(self._image)
@@ -237,11 +251,11 @@ def _scan(file: IO[bytes], label: str) -> Header | None:
     if not start.startswith(PNG_SIGNATURE):
         raise _not_a_png(start, label)
     text: bytes | None = None
-    first = True
+    least_data, data = None, 0
     for kind, length in walk_chunks(file, label):
-        if first:
-            _check_size(file, kind, length, label)
-            first = False
+        data += length if kind in (b"IDAT", b"fdAT") else 0
+        if least_data is None:
+            least_data = _check_size(file, kind, length, label)
         elif kind == b"IHDR":  # a decoder would take its size instead of that which was checked
             raise DamagedError(f"{label}: the PNG file is damaged", hint=FULL_COPY_HINT)
         elif text is None and kind in (b"iTXt", b"tEXt", b"zTXt") and length > len(HEADER_KEYWORD):
@@ -252,15 +266,27 @@ def _scan(file: IO[bytes], label: str) -> Header | None:
                 raise DamagedError(f"{label}: the iicnet header is too large")
             file.seek(-len(keyword), os.SEEK_CUR)
             text = _header_text(kind, read_chunk(file, kind, length, label), label)
+    if data < (least_data or 0):
+        raise DamagedError(
+            f"{label}: the PNG file is damaged: it is too short for the pixels that it states",
+            hint=FULL_COPY_HINT,
+        )
     return None if text is None else Header.from_json(text)
 
 
-def _check_size(file: IO[bytes], kind: bytes, length: int, label: str) -> None:
-    """Check the first chunk of a PNG, and the size of the picture that it states."""
+def _check_size(file: IO[bytes], kind: bytes, length: int, label: str) -> int:
+    """Check the first chunk of a PNG, and the size of the picture that it states.
+
+    Returns:
+        The bytes that so many pixels take at least, compressed.
+    """
     if kind != b"IHDR" or length != 13:
         raise DamagedError(f"{label}: the PNG file is damaged", hint=FULL_COPY_HINT)
-    width, height = struct.unpack(">II", read_chunk(file, kind, length, label)[:8])
+    fields: tuple[int, ...] = struct.unpack_from(">IIBB", read_chunk(file, kind, length, label))
+    width, height, depth, colour = fields
     _check_pixel_count(width, height, label)
+    row = -(-width * depth * _CHANNELS.get(colour, 1) // 8)
+    return height * row // _HIGHEST_COMPRESSION
 
 
 def _check_pixel_count(width: int, height: int, label: str) -> None:

@@ -170,14 +170,14 @@ class PartsHeader:
         Raises:
             UnsupportedVersionError: the payload is carried in a way that is unknown here.
         """
-        fixed = _without_crc16(data[:FIXED_HEADER_BYTES])
+        fixed = _without_crc16(data, 0, FIXED_HEADER_BYTES)
         if fixed is None or not fixed.startswith(_MAGIC):
             return None
         version = fixed[len(_MAGIC)] >> 4
         count = _PART_COUNTS.get(version)
         if not count:
             return None
-        body = _without_crc16(data[FIXED_HEADER_BYTES : _parts_start(version)])
+        body = _without_crc16(data, FIXED_HEADER_BYTES, _parts_start(version))
         if body is None:
             return None
         place, sizes_start = None, 0
@@ -338,7 +338,7 @@ class Mark:
         Raises:
             UnsupportedVersionError: a sound mark of another version or a newer task.
         """
-        fixed = _without_crc16(data[:FIXED_HEADER_BYTES])
+        fixed = _without_crc16(data, 0, FIXED_HEADER_BYTES)
         if fixed is None or not fixed.startswith(_MAGIC):
             return None
         _, version_task, model, counts, padding, fps = _FIXED_HEADER.unpack(fixed)
@@ -404,6 +404,8 @@ def _with_crc16(body: bytes) -> bytes:
     return body + binascii.crc_hqx(body, 0).to_bytes(_CRC16_BYTES, "big")
 
 
-def _without_crc16(data: bytes) -> bytes | None:
-    body = data[:-_CRC16_BYTES]
-    return body if len(data) > _CRC16_BYTES and _with_crc16(body) == data else None
+def _without_crc16(data: bytes, start: int, stop: int) -> bytes | None:
+    """The bytes of a header; ``None`` if it is cut short, or not what its CRC says."""
+    header = data[start:stop]
+    body = header[:-_CRC16_BYTES]
+    return body if len(data) >= stop and _with_crc16(body) == header else None

@@ -13,6 +13,9 @@ MAX_PIXELS_VARIABLE = "IICNET_MAX_PIXELS"
 DEFAULT_MAX_PIXELS = 500_000_000
 LARGEST_MAX_PIXELS = 2**40
 
+MAX_LOSSY_SIDE = 1 << 15
+"""Pixels of a JPEG or WebP that holds something, on each axis."""
+
 MAX_SECONDS = 1e9
 """No time in a clip is farther from zero than this, thirty years."""
 MAX_FPS = 1_000_000

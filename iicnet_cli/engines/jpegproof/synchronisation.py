@@ -21,6 +21,7 @@ from iicnet_cli.engines.jpegproof.dct_blocks import BASIS, BLOCK, Floats, luma_o
 from iicnet_cli.engines.jpegproof.reception import ReceivedBlocks, Reception
 from iicnet_cli.engines.jpegproof.robust_mark import MARK_LENGTH, RobustMark
 from iicnet_cli.pictures.arrays import Pixels
+from iicnet_cli.pictures.limits import MAX_LOSSY_SIDE
 
 _CANDIDATES = 4
 """Pairs of lattice and grid that are looked at, the most likely ones."""
@@ -28,8 +29,6 @@ _LEAST_SCORE = 4.0
 """Standard deviations by which a grid must stand out to be looked at."""
 _LARGEST_LOSS = 16
 """A picture of more than this many times the blocks that were received cannot be restored."""
-_LONGEST_SIDE = 1 << 15
-"""Pixels of a picture on each axis, at most."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +53,7 @@ def locate(pixels: Pixels, lattices: Sequence[CoefficientLattice]) -> Located | 
         pixels: (H, W, 3).
         lattices: those that are known; their index is their number in the mark.
     """
-    if min(pixels.shape[:2]) < BLOCK or max(pixels.shape[:2]) > _LONGEST_SIDE:
+    if min(pixels.shape[:2]) < BLOCK or max(pixels.shape[:2]) > MAX_LOSSY_SIDE:
         return None
     uncropped = locate_uncropped(pixels, lattices)
     if uncropped is not None:
