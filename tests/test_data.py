@@ -59,7 +59,7 @@ def test_stereo_pairs_are_told_apart_from_photos(tmp_path: Path) -> None:
     ]
     sampler, held_out = load_data(tiny_recipe("stereo", crop=32), [tmp_path])
     assert isinstance(sampler, StereoSampler)
-    assert (len(sampler.pairs), len(sampler.photos)) == (2 * 3, 1)  # pairs also mirrored
+    assert (len(sampler.pairs), len(sampler.photos)) == (3, 1)
     assert {sample.shape for sample in held_out} == {(2, 32, 32, 3)}
 
 

@@ -68,7 +68,7 @@ def test_sound_that_is_kept_is_not_told(
     target = tmp_path / f"clip{suffix}"
     result = done(run("restore", sounding, "-o", target))
     assert "the sound" not in result.stderr
-    seconds = float(sum(packet.duration for packet in packets_of(target, "a")))
+    seconds = float(sum(packet.duration for packet in packets_of(target, "audio")))
     assert seconds == pytest.approx(3, abs=0.1)
     assert len(frames_of(target)) == 72
 

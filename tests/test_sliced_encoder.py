@@ -246,7 +246,7 @@ def test_large_pictures_are_planned_from_samples_and_hardly_coded_twice(
     monkeypatch.setattr(enhancement_layer, "encode_parts", recording)
     passes = RecordingPasses(small_runner())
     height = 480
-    encoding = Encoding(passes, group_of(2, height, 432))
+    encoding = Encoding(passes, group_of(2, height, 544))
     assert encoding.slices == sliced_encoder.MAX_SLICES
     assert passes.heights[0] <= height / 2
     assert len(passes.restored) == 1 + encoding.slices
