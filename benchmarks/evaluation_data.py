@@ -67,9 +67,7 @@ def first_groups(checkpoint: Checkpoint, folder: Path, limit: int | None) -> Gen
 
 def bundled_checkpoints() -> list[Checkpoint]:
     """The checkpoints that come with iicnet."""
-    bundled = [c for c in available() if c.folder.is_relative_to(bundled_folder())]
-    newest = {c.name: c for c in sorted(bundled, key=lambda c: c.config.version)}
-    return [c for c in bundled if c is newest[c.name]]
+    return [c for c in available() if c.folder.is_relative_to(bundled_folder())]
 
 
 def display_name(folder: Path) -> str:

@@ -87,6 +87,7 @@ BASELINE_COLUMNS = (
 )
 """Titles of the columns of the baselines, which stand before those of the paper."""
 _PAPER_COLUMNS = 2
+"""So many columns at the end compare with the paper."""
 
 
 @dataclass(frozen=True)

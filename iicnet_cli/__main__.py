@@ -23,15 +23,10 @@ def leave_at_once(*_: object) -> None:
     os._exit(_INTERRUPTED)
 
 
-def _answer_interruptions() -> None:
-    is_ignored = _signal.getsignal(_signal.SIGINT) is not _signal.default_int_handler  # by nohup
-    if not is_ignored:
-        _signal.signal(_signal.SIGINT, leave_at_once)
-
-
 def main() -> None:
     """Entry point of the console script."""
-    _answer_interruptions()
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:  # not ignored, as by nohup
+        _signal.signal(_signal.SIGINT, leave_at_once)
     from iicnet_cli.cli import main as run
 
     run()

@@ -53,6 +53,7 @@ from iicnet_cli.tasks.task import PictureSource, Task
 _PSNR_MARGIN = 0.05
 """Embeddings are held by so many dB above a floor, for they miss by a few hundredths."""
 _NO_RESERVE = "it would not survive a crop, or a sticker: what it carries fills it"
+"""What is noted where no reserve is left."""
 
 
 @dataclass(frozen=True)

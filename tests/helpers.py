@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typer.testing import Result
 from iicnet_cli.media.video_reader import open_frames
 from iicnet_cli.media.video_writer import open_writer
 from iicnet_cli.pictures.metrics import psnr
-from tests.samples import Pixels
+from tests.samples import Pixels, natural
 
 Run = Callable[..., Result]
 """Runs the command line in this process: ``run("embed", path, "-o", out)``."""
@@ -48,6 +48,13 @@ def save(path: Path, picture: Pixels) -> Path:
     """Write a picture in the format of its suffix."""
     Image.fromarray(picture).save(path)
     return path
+
+
+def save_natural(
+    folder: Path, sizes: Sequence[tuple[int, int]], seed: int, suffix: str
+) -> list[Path]:
+    """Write natural pictures of some heights and widths as 0, 1, ... with a suffix."""
+    return [save(folder / f"{i}{suffix}", natural(*size, seed + i)) for i, size in enumerate(sizes)]
 
 
 def save_all(folder: Path, pictures: Pixels) -> Path:

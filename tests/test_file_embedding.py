@@ -17,7 +17,18 @@ from iicnet_cli.contents import part
 from iicnet_cli.errors import DamagedError, UsageError
 from iicnet_cli.pictures.limits import MAX_PIXELS_VARIABLE
 from iicnet_cli.pictures.metrics import psnr
-from tests.helpers import QUICK, Run, done, frames_of, pixels, save, save_all, strip, write_clip
+from tests.helpers import (
+    QUICK,
+    Run,
+    done,
+    frames_of,
+    pixels,
+    save,
+    save_all,
+    save_natural,
+    strip,
+    write_clip,
+)
 from tests.samples import Pixels, moving, natural
 
 FRAMES = np.repeat(moving(6, 48, 64)[..., :1], 3, axis=3)
@@ -30,9 +41,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def photo_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("photos")
-    sizes = ((96, 96), (24, 30))
-    return [save(folder / f"{i}.jpg", natural(*size, 60 + i)) for i, size in enumerate(sizes)]
+    return save_natural(tmp_path_factory.mktemp("photos"), [(96, 96), (24, 30)], 60, ".jpg")
 
 
 @pytest.fixture(scope="module")

@@ -27,10 +27,9 @@ SMALL = jpeg_profile(75)
 
 @cache
 def written(quality: int, share: float) -> tuple[Pixels, bytes]:
-    profile = jpeg_profile(quality)
-    size = int(jpeg_channel.capacity(COVER, profile) * share)
-    data = np.random.default_rng(quality).bytes(size)
-    return jpeg_channel.write(COVER, data, profile), data
+    prepared = jpeg_channel.PreparedCover.of(COVER, jpeg_profile(quality))
+    data = np.random.default_rng(quality).bytes(int(prepared.capacity * share))
+    return prepared.write(data), data
 
 
 @pytest.mark.parametrize("quality", [60, 70, 75, 85])
@@ -118,13 +117,13 @@ def test_a_pasted_square_is_left_out() -> None:
 @pytest.mark.parametrize("size", [0, 1, 100])
 def test_short_payloads(size: int) -> None:
     data = bytes(range(size))
-    embedding = jpeg_channel.write(COVER, data, SMALL)
+    embedding = jpeg_channel.PreparedCover.of(COVER, SMALL).write(data)
     assert jpeg_channel.read(jpeg(75).apply(embedding)) == data
 
 
 def test_sides_that_are_no_multiples_of_blocks() -> None:
     cover = natural(253, 267, 4)
-    embedding = jpeg_channel.write(cover, b"odd", SMALL)
+    embedding = jpeg_channel.PreparedCover.of(cover, SMALL).write(b"odd")
     assert jpeg_channel.read(jpeg(80).apply(embedding)) == b"odd"
     assert np.array_equal(embedding[248:], cover[248:])
 
@@ -132,23 +131,23 @@ def test_sides_that_are_no_multiples_of_blocks() -> None:
 def test_white_areas_stay_white() -> None:
     cover = COVER.copy()
     cover[:, :100] = 255
-    embedding = jpeg_channel.write(cover, b"white", SMALL)
+    embedding = jpeg_channel.PreparedCover.of(cover, SMALL).write(b"white")
     assert jpeg_channel.read(jpeg(75).apply(embedding)) == b"white"
     assert (embedding[:, :88] == 255).mean() > 0.98
 
 
 def test_too_many_bytes() -> None:
     with pytest.raises(UsageError, match=r"^100000 bytes are too many for this picture, which"):
-        jpeg_channel.write(COVER, bytes(100_000), SMALL)
+        jpeg_channel.PreparedCover.of(COVER, SMALL).write(bytes(100_000))
 
 
 def test_too_large_a_cover() -> None:
     with pytest.raises(UsageError, match="a cover of 32768 x 8 pixels is too large"):
-        jpeg_channel.capacity(np.zeros((8, 32768, 3), np.uint8), SMALL)
+        jpeg_channel.PreparedCover.of(np.zeros((8, 32768, 3), np.uint8), SMALL)
 
 
 def test_too_low_a_quality_is_named() -> None:
-    embedding = jpeg_channel.write(LARGE, bytes(6000), SMALL)
+    embedding = jpeg_channel.PreparedCover.of(LARGE, SMALL).write(bytes(6000))
     with pytest.raises(NotAnEmbeddingError, match=r"compressed at about quality 2\d, or resized"):
         jpeg_channel.read(jpeg(20).apply(embedding))
     with pytest.raises(DamagedError, match=r"recompressed at about quality 5\d, but it was made"):
@@ -162,7 +161,7 @@ def test_too_much_noise() -> None:
 
 
 def test_too_small_a_part() -> None:
-    embedding = jpeg_channel.write(LARGE, bytes(6000), SMALL)
+    embedding = jpeg_channel.PreparedCover.of(LARGE, SMALL).write(bytes(6000))
     with pytest.raises(DamagedError, match=r"\d\d% of the picture were cut off"):
         jpeg_channel.read(embedding[:, :270])
 
@@ -174,6 +173,6 @@ def test_pictures_without_a_mark(shape: tuple[int, int]) -> None:
 
 
 def test_pictures_without_capacity() -> None:
-    assert jpeg_channel.capacity(np.full((256, 256, 3), 255, np.uint8), SMALL) == 0
-    assert jpeg_channel.capacity(COVER[:100, :200], SMALL) == 0
-    assert jpeg_channel.capacity(COVER[:4, :4], SMALL) == 0
+    assert jpeg_channel.PreparedCover.of(np.full((256, 256, 3), 255, np.uint8), SMALL).capacity == 0
+    assert jpeg_channel.PreparedCover.of(COVER[:100, :200], SMALL).capacity == 0
+    assert jpeg_channel.PreparedCover.of(COVER[:4, :4], SMALL).capacity == 0

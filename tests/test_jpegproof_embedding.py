@@ -18,15 +18,13 @@ from iicnet_cli.media import ffmpeg
 from iicnet_cli.media.clip_probe import has_sound
 from iicnet_cli.media.stills import resize
 from iicnet_cli.pictures.metrics import psnr
-from tests.helpers import Run, done, frames_of, pixels, save, strip, write_clip
+from tests.helpers import Run, done, frames_of, pixels, save, save_natural, strip, write_clip
 from tests.samples import moving, natural
 
 
 @pytest.fixture(scope="module")
 def photo_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("photos")
-    sizes = ((256, 320), (120, 90))
-    return [save(folder / f"{i}.png", natural(*size, 60 + i)) for i, size in enumerate(sizes)]
+    return save_natural(tmp_path_factory.mktemp("photos"), [(256, 320), (120, 90)], 60, ".png")
 
 
 @pytest.fixture(scope="module")
@@ -245,9 +243,7 @@ def test_a_dry_run_writes_nothing(run: Run, photo_files: list[Path], tmp_path: P
 
 @pytest.fixture(scope="module")
 def large_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("large")
-    sizes = ((448, 576), (300, 400))
-    return [save(folder / f"{i}.png", natural(*size, 70 + i)) for i, size in enumerate(sizes)]
+    return save_natural(tmp_path_factory.mktemp("large"), [(448, 576), (300, 400)], 70, ".png")
 
 
 @pytest.fixture(scope="module")

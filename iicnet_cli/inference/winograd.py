@@ -273,7 +273,14 @@ def multiply_tiles(
 def multiply_strips(
     source: Plane, weight: NDArray[np.float32], out: Plane, strips: tuple[int, int]
 ) -> None:
-    """Multiply all pixels of the strips from the first to before the last one; see below."""
+    """Multiply all pixels of some strips by a matrix, as :func:`multiply_row` does.
+
+    Args:
+        source: plane of C channels.
+        weight: (C, C).
+        out: plane like ``source``.
+        strips: the first one, and the one after the last.
+    """
     for row in range(1 + TILE * strips[0], 1 + TILE * strips[1]):
         multiply_row(source, weight, out, row)
 

@@ -52,10 +52,10 @@ class StereoClipSource(ClipSource):
     names = VIEWS
 
     def __init__(self, inputs: Sequence[Path], options: EmbedOptions) -> None:
-        self._said = ""
+        self._said: list[str] = []
         if len(inputs) == 1 and options.layout is None:
             layout = _declared_layout(inputs[0])
-            self._said = f"its views lie {layout}, as the file says"
+            self._said.append(f"its views lie {layout}, as the file says")
             options = replace(options, layout=layout)
         super().__init__(options)
         self._inputs = inputs
@@ -99,7 +99,7 @@ class StereoClipSource(ClipSource):
             return self._description(clips, sources)
 
     def _notes_of(self, clips: Sequence[FrameSource]) -> list[str]:
-        return [*filter(None, [self._said]), *super()._notes_of(clips)]
+        return [*self._said, *super()._notes_of(clips)]
 
     def _views(self, frames: Sequence[Pixels]) -> tuple[Pixels, Pixels]:
         if len(frames) == 2:

@@ -16,7 +16,7 @@ from iicnet_cli.motion.phase_correlation import MIN_SIDE, phase_correlate
 from iicnet_cli.motion.planes import downscale_to_grey
 from iicnet_cli.pictures.arrays import PixelArray, Pixels
 
-MARGIN = 24
+_MARGIN = 24
 """Motion is searched in a window that reaches this many pixels beyond the crop on each side."""
 
 
@@ -40,8 +40,8 @@ def subtract_crop_prediction(frames: Pixels, y: int, x: int, crop: int) -> Pixel
     height, width = frames.shape[1:3]
     if min(height, width) < MIN_SIDE:
         return frames[:, y : y + crop, x : x + crop]
-    top, left = max(0, y - MARGIN), max(0, x - MARGIN)
-    bottom, right = min(height, y + crop + MARGIN), min(width, x + crop + MARGIN)
+    top, left = max(0, y - _MARGIN), max(0, x - _MARGIN)
+    bottom, right = min(height, y + crop + _MARGIN), min(width, x + crop + _MARGIN)
     window = frames[:, top:bottom, left:right]
     rows, columns = np.arange(top, bottom), np.arange(left, right)
     shifts = [(0, 0), *phase_correlate(frames)]

@@ -145,16 +145,6 @@ class PreparedCover:
         return dataclasses.replace(plan, group_bits=self.profile.lattice.spared_group_bits)
 
 
-def capacity(cover: Pixels, profile: Profile) -> int:
-    """Bytes that a cover can carry; arguments and errors as of :meth:`PreparedCover.of`."""
-    return PreparedCover.of(cover, profile).capacity
-
-
-def write(cover: Pixels, data: bytes, profile: Profile) -> Pixels:
-    """Embed bytes in a cover; see :class:`PreparedCover`."""
-    return PreparedCover.of(cover, profile).write(data)
-
-
 def read(pixels: Pixels) -> bytes:
     """The bytes in a received picture (H, W, 3).
 

@@ -17,8 +17,6 @@ from iicnet_cli.engines.jpegproof.cell_layout import VERSIONS
 from iicnet_cli.engines.jpegproof.dct_blocks import Floats
 from iicnet_cli.jit import compiled
 
-_SMALL_VERSION = 8
-"""Added to the number of the lattice where there is a small version, from version 2 on."""
 _GENERATORS = (0o557, 0o663, 0o711)
 _MEMORY = 8
 _INFO_BITS = 96
@@ -63,11 +61,11 @@ class RobustMark:
     def encode(self) -> Bits:
         """(``MARK_LENGTH``,) coded bits."""
         number = self.version
-        kind = self.lattice
+        lattice: tuple[tuple[int, int], ...] = ((self.lattice, 4),)
         if self.version > 1:
-            kind = kind + _SMALL_VERSION * self.has_small_version if kind < _SMALL_VERSION else -1
+            lattice = (int(self.has_small_version), 1), (self.lattice, 3)
         for value, bits in (
-            (kind, 4),
+            *lattice,
             (self.rows, 12),
             (self.columns, 12),
             (self.payload_bytes, 24),
@@ -109,12 +107,18 @@ class RobustMark:
         group_bits, third, second, payload_bytes, columns, rows, lattice = values
         if number not in VERSIONS or group_bits < 2:
             return None
-        has_small_version = number > 1 and lattice >= _SMALL_VERSION
-        if has_small_version:
-            lattice -= _SMALL_VERSION
-        rates = second, third
+        has_small_version = 0
+        if number > 1:
+            has_small_version, lattice = divmod(lattice, 8)
         return cls(
-            lattice, rows, columns, payload_bytes, rates, group_bits, has_small_version, number
+            lattice=lattice,
+            rows=rows,
+            columns=columns,
+            payload_bytes=payload_bytes,
+            upper_rates=(second, third),
+            group_bits=group_bits,
+            has_small_version=bool(has_small_version),
+            version=number,
         )
 
 
