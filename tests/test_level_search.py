@@ -33,3 +33,10 @@ def test_the_search_ends_at_the_ends_of_the_scale(size: int, end: float) -> None
     level = search.next_level(30.0, size)
     assert level == end
     assert search.next_level(level, size) == end
+
+
+def test_the_search_stays_near_a_level_that_is_nearly_right() -> None:
+    search = LevelSearch(2180, 0.147)
+    levels = [search.next_level(31.8, 2446), search.next_level(31.1, 2208)]
+    levels.append(search.next_level(30.9, 1982))
+    assert all(30 < level < 32 for level in levels)

@@ -52,6 +52,8 @@ MAX_AVIF_SIDE = 16384
 """One AVIF has at most this many rows and columns; readers stop at 32768."""
 MAX_TRIALS = 6
 """A plan codes a layer, and a slice, at most this many times."""
+_MAX_QUICK_TRIALS = 3
+"""Besides, a slice is coded quickly at most this many times, to find out at which level to begin."""
 _LENGTH_BYTES = 4
 """The length of an AVIF is stored in this many bytes."""
 HEADER = struct.Struct(">HBB")
@@ -181,13 +183,22 @@ class LayerPlan:
             files = encode_parts(wanted, restored, parts, self.gain, level, speed)
             return files, coded_size(parts, files)
 
-        _, quick_size = encode(self.level, QUICK_SPEED)
-        level = search.next_level(self.level, size_model.expected(quick_size, speed))
+        quick_search = search.scaled(1 / size_model.ratio(speed))
+        level = self.level
+        for _ in range(_MAX_QUICK_TRIALS):
+            quick_level = level
+            _, quick_size = encode(level, QUICK_SPEED)
+            if quick_search.accepts(quick_size):
+                level = quick_search.aim(level, quick_size)
+                break
+            level = quick_search.next_level(level, quick_size)
+            if level == quick_level:
+                break
         best, best_size = [b""] * len(parts), 0
         for trial in range(MAX_TRIALS):
             files, size = encode(level, speed)
             if trial == 0:
-                growth = math.exp(self.slope * (level - self.level))
+                growth = math.exp(self.slope * (level - quick_level))
                 size_model.learn(quick_size, speed, size / growth)
             if best_size < size <= search.max_size:
                 best, best_size = files, size

@@ -15,6 +15,8 @@ MIN_FILLED = 0.93
 """A slice that fills this share of its bytes is not coded again."""
 SLOPES = 0.03, 0.25
 """Range of the slope of the logarithm of the size against the level."""
+_FAR_APART = 2.0
+"""Two sizes give a slope if they are of levels so far apart: the codec rounds levels."""
 
 
 class LevelSearch:
@@ -29,29 +31,45 @@ class LevelSearch:
     def __init__(self, max_size: int, slope: float, filled: float = MIN_FILLED) -> None:
         self._wanted = math.log(max(1, max_size) * (1 + filled) / 2)
         self.max_size, self._filled, self._slope = max_size, filled, slope
-        self._low, self._high = MIN_LEVEL, float(MAX_LEVEL)
+        self._low: float | None = None
+        self._high: float | None = None
         self._last: tuple[float, float] | None = None
+
+    def scaled(self, factor: float) -> LevelSearch:
+        """A new search, for a file of ``factor`` times that size."""
+        return LevelSearch(max(1, round(self.max_size * factor)), self._slope, self._filled)
 
     def accepts(self, size: int) -> bool:
         """Whether a file of this size is good enough."""
         return self._filled * self.max_size < size <= self.max_size
 
+    def aim(self, level: float, size: int) -> float:
+        """The level where the size should be in the middle of those that are good enough.
+
+        Args:
+            level, size: of a file.
+        """
+        following = level + (self._wanted - math.log(size)) / self._slope
+        return min(max(following, MIN_LEVEL), float(MAX_LEVEL))
+
     def next_level(self, level: float, size: int) -> float:
         """The level to try next; the same if there is none."""
         found = math.log(size)
-        if self._last is not None and abs(level - self._last[0]) > 0.5:
-            secant = (found - self._last[1]) / (level - self._last[0])
-            self._slope = min(max(secant, SLOPES[0]), SLOPES[1])
-            if size <= self.max_size:
-                self._low = max(self._low, level)
-            else:
-                self._high = min(self._high, level)
+        if self._last is not None and abs(level - self._last[0]) >= _FAR_APART:
+            slope = (found - self._last[1]) / (level - self._last[0])
+            self._slope = min(max(slope, SLOPES[0]), SLOPES[1])
         self._last = level, found
-        following = level + (self._wanted - found) / self._slope
-        if not self._low < following < self._high:
-            following = min(max(following, self._low), self._high)
-            if following not in (MIN_LEVEL, MAX_LEVEL):
-                following = (self._low + self._high) / 2
+        if size <= self.max_size:
+            self._low = level if self._low is None else max(self._low, level)
+        else:
+            self._high = level if self._high is None else min(self._high, level)
+        following, low, high = self.aim(level, size), self._low, self._high
+        if low is not None and high is not None and not low < following < high:
+            return (low + high) / 2
+        if low is not None and following <= low:
+            return min(low + 1, float(MAX_LEVEL))
+        if high is not None and following >= high:
+            return max(high - 1, MIN_LEVEL)
         return following
 
 
@@ -64,9 +82,9 @@ class SizeModel:
     def __init__(self) -> None:
         self._ratios = dict(SIZE_AT_SPEED)
 
-    def expected(self, quick_size: int, speed: int) -> int:
-        """Bytes, above 0, at an encoder speed."""
-        return max(1, round(quick_size * self._ratios[speed]))
+    def ratio(self, speed: int) -> float:
+        """Size of a file at an encoder speed, divided by that of the file coded quickly."""
+        return self._ratios[speed]
 
     def learn(self, quick_size: int, speed: int, size: float) -> None:
         """Take note of a file that has, or would have at that level, ``size`` bytes."""
