@@ -36,13 +36,14 @@ class CommandInputs:
     Attributes:
         name: of the evaluation data, for tables.
         whole: the inputs of a command, at the size that is measured.
-        one_group: those of a command that embeds the first group of them.
-        tiny: as ``one_group``, of ``TINY_SIDE`` pixels to each side.
+        quarter: those of a command that has a quarter of the work: the first group of a clip, or
+            pictures of half the width and height.
+        tiny: one group of pictures of ``TINY_SIDE`` pixels to each side.
     """
 
     name: str
     whole: tuple[Path, ...]
-    one_group: tuple[Path, ...]
+    quarter: tuple[Path, ...]
     tiny: tuple[Path, ...]
 
 
@@ -72,8 +73,10 @@ def make_inputs(
         return CommandInputs(name, (clip[0],), (clip[1],), (clip[2],))
     first = next(first_groups(checkpoint, folders[PHOTO_MODELS[model]], 1))
     whole = _write(first.group.images, size, scratch / model)
+    half = size[0] // 2, size[1] // 2
+    quarter = _write(first.group.images, half, scratch / f"quarter {model}")
     small = _write(first.group.images, tiny, scratch / f"tiny {model}")
-    return CommandInputs(first.name, whole, whole, small)
+    return CommandInputs(first.name, whole, quarter, small)
 
 
 def _clip_frames(checkpoint: Checkpoint, folder: Path, count: int) -> tuple[str, list[Pixels]]:

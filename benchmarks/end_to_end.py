@@ -4,9 +4,10 @@
 this working tree in turn, with the same Python and the same packages, so that both are disturbed
 alike by whatever else the machine does. Rows:
 
-* ``embed/MODEL``, ``effort-0/MODEL``: one group of pictures, start-up apart. For video-5 that is
-  the clip of four groups less its first group, divided by three; for the others, the command less
-  the same command on pictures of 32x32 pixels.
+* ``embed/MODEL``, ``effort-0/MODEL``: one group of pictures, start-up apart: the command less the
+  same command with a quarter of the work, divided by the rest of the groups. For video-5 these are
+  a clip of four groups and its first one; for the others one group and its pictures at half size,
+  so that the rest is three quarters of a group.
 * ``restore/folder``, ``restore/mkv``, ``restore/mp4``: the whole command, for the clip of four
   groups. Both versions restore the same PNG, which the other version wrote.
 * ``start/version``, ``start/info``, ``start/embed``: whole commands with next to nothing to do;
@@ -36,7 +37,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from command_inputs import CLIP_MODEL, PHOTO_MODELS, CommandInputs, make_inputs
+from command_inputs import CLIP_MODEL, GROUPS, PHOTO_MODELS, CommandInputs, make_inputs
 from evaluation_data import MEDIA, ROOT, display_name
 from tables import table_head, table_row
 
@@ -52,6 +53,8 @@ RESTORES = {"folder": "restored", "mkv": "restored.mkv", "mp4": "restored.mp4"}
 """What is restored into which output."""
 CLIP_PNG = "clip.png"
 """Name of the PNG that is restored."""
+_REST = 0.75
+"""Share of the work that is left when a quarter of it is subtracted."""
 STARTS = ("version", "info", "embed")
 FIRST = "start/first-embed"
 NAMES = (
@@ -145,7 +148,7 @@ class Case:
     name: str
     whole: tuple[str, ...]
     less: tuple[str, ...] | None = None
-    groups: int = 1
+    groups: float = 1
     originals: tuple[Path, ...] = ()
 
 
@@ -159,7 +162,7 @@ def median(runs: Sequence[Usage]) -> Usage:
     )
 
 
-def start_up_apart(whole: Usage, less: Usage | None, groups: int) -> Usage:
+def start_up_apart(whole: Usage, less: Usage | None, groups: float) -> Usage:
     """What one group takes of a command, less a command for the rest; memory is the whole's."""
     if less is None:
         return whole
@@ -235,12 +238,12 @@ def cases_of(wanted: Sequence[str], inputs: Mapping[str, CommandInputs], png: Pa
         kind, _, what = name.partition("/")
         if kind in EMBEDS:
             given, output = inputs[what], f"{what}.png"
-            is_clip = given.whole != given.one_group
-            less = given.one_group if is_clip else given.tiny
+            groups = GROUPS if what == CLIP_MODEL else 1
             whole, subtracted = (
-                embed_arguments(what, files, output, *EMBEDS[kind]) for files in (given.whole, less)
+                embed_arguments(what, files, output, *EMBEDS[kind])
+                for files in (given.whole, given.quarter)
             )
-            cases.append(Case(name, whole, subtracted, 3 if is_clip else 1))
+            cases.append(Case(name, whole, subtracted, groups * _REST))
         elif kind == "restore":
             (frames,) = inputs[CLIP_MODEL].whole
             whole = ("restore", str(png), "-o", RESTORES[what], "-y", "-q")
@@ -269,7 +272,7 @@ def warm_up(
     """
     first = []
     # Not of tiny pictures, for which the network is not compiled.
-    group = embed_arguments(CLIP_MODEL, inputs[CLIP_MODEL].one_group, "group.png")
+    group = embed_arguments(CLIP_MODEL, inputs[CLIP_MODEL].quarter, "group.png")
     for tree in trees:
         run_command(tree, tiny_embed(inputs))  # now its files are in memory
         shutil.rmtree(tree.compiled, ignore_errors=True)

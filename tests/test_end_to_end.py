@@ -84,14 +84,14 @@ def test_rows_are_chosen() -> None:
 
 def test_cases_have_the_commands_that_are_promised(tmp_path: Path) -> None:
     clip = CommandInputs("clip", (tmp_path,), (tmp_path / "1",), (tmp_path / "tiny",))
-    photos = CommandInputs("photo", (Path("a"), Path("b")), (Path("a"), Path("b")), (Path("c"),))
+    photos = CommandInputs("photo", (Path("a"), Path("b")), (Path("c"),), (Path("d"),))
     Image.fromarray(natural(32, 32, 0)).save(tmp_path / "0.png")
     inputs = {"video-5": clip, "stego-3": photos}
     wanted = ["embed/video-5", "effort-0/stego-3", "restore/mkv", "start/version"]
     video, stego, restore, version = end_to_end.cases_of(wanted, inputs, Path("x.png"))
     assert video.less is not None and stego.less is not None
     assert (video.groups, video.whole[1], video.less[1]) == (3, str(tmp_path), str(tmp_path / "1"))
-    assert (stego.groups, stego.whole[1:3], stego.less[1]) == (1, ("a", "b"), "c")
+    assert (stego.groups, stego.whole[1:3], stego.less[1]) == (0.75, ("a", "b"), "c")
     assert stego.whole[-2:] == ("--effort", "0") and "--effort" not in video.whole
     assert restore.less is None and restore.originals == (tmp_path / "0.png",)
     assert version.whole == ("--version",)
@@ -100,9 +100,10 @@ def test_cases_have_the_commands_that_are_promised(tmp_path: Path) -> None:
 def test_inputs_are_fitted_to_the_size(tmp_path: Path) -> None:
     given = make_inputs("stego-3", FOLDERS, (80, 48), tmp_path)
     assert [Image.open(path).size for path in given.whole] == [(80, 48)] * 3
+    assert [Image.open(path).size for path in given.quarter] == [(40, 24)] * 3
     assert [Image.open(path).size for path in given.tiny] == [(32, 32)] * 3
     clip = make_inputs("video-5", FOLDERS, (80, 48), tmp_path)
-    assert [len(list(folder.iterdir())) for folder in (*clip.whole, *clip.one_group)] == [20, 5]
+    assert [len(list(folder.iterdir())) for folder in (*clip.whole, *clip.quarter)] == [20, 5]
     with pytest.raises(UsageError, match="holds nothing to evaluate"):
         make_inputs("video-5", FOLDERS | {"clips": tmp_path / "stego-3"}, (80, 48), tmp_path)
 

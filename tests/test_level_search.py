@@ -40,3 +40,9 @@ def test_the_search_stays_near_a_level_that_is_nearly_right() -> None:
     levels = [search.next_level(31.8, 2446), search.next_level(31.1, 2208)]
     levels.append(search.next_level(30.9, 1982))
     assert all(30 < level < 32 for level in levels)
+
+
+def test_the_search_ends_where_the_codec_has_no_level_between() -> None:
+    search = LevelSearch(8671, 0.22)
+    assert search.next_level(54.8, 7375) == pytest.approx(55.3, abs=0.2)
+    assert search.next_level(55.2, 9122) == 55.2

@@ -177,7 +177,7 @@ def noisy_request(noise: float) -> LayerRequest:
     [
         pytest.param(2.0, 25.0, True, id="fair embedding"),
         pytest.param(2.0, 0.0, False, id="embedding that rounding would harm"),
-        pytest.param(0.5, 25.0, False, id="good base layer"),
+        pytest.param(0.3, 25.0, False, id="good base layer"),
     ],
 )
 def test_a_layer_is_carried_only_where_it_gains_more_than_it_costs(

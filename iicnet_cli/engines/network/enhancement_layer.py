@@ -53,7 +53,7 @@ MAX_AVIF_SIDE = 16384
 MAX_TRIALS = 6
 """A plan codes a layer, and a slice, at most this many times."""
 _MAX_QUICK_TRIALS = 3
-"""Besides, a slice is coded quickly at most this many times, to find out at which level to begin."""
+"""A slice is coded quickly at most this many times, to find the level to begin at."""
 _LENGTH_BYTES = 4
 """The length of an AVIF is stored in this many bytes."""
 HEADER = struct.Struct(">HBB")

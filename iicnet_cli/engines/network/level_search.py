@@ -17,6 +17,8 @@ SLOPES = 0.03, 0.25
 """Range of the slope of the logarithm of the size against the level."""
 _FAR_APART = 2.0
 """Two sizes give a slope if they are of levels so far apart: the codec rounds levels."""
+_STEP = 0.7
+"""Between levels that are nearer to each other the codec has none."""
 
 
 class LevelSearch:
@@ -64,8 +66,10 @@ class LevelSearch:
         else:
             self._high = level if self._high is None else min(self._high, level)
         following, low, high = self.aim(level, size), self._low, self._high
-        if low is not None and high is not None and not low < following < high:
-            return (low + high) / 2
+        if low is not None and high is not None:
+            if high - low < _STEP:
+                return level
+            return following if low < following < high else (low + high) / 2
         if low is not None and following <= low:
             return min(low + 1, float(MAX_LEVEL))
         if high is not None and following >= high:

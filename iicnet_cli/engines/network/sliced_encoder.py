@@ -271,7 +271,7 @@ def _total_psnr(request: LayerRequest, mark: Mark, embedding: Pixels) -> float:
     shown = request.embedding_mse + request.embedding.mse(embedding)
     wanted = request.wanted
     height = wanted.shape[1]
-    rows = slice(0, height) if height < _MIN_COMPARED else slice(height // 3, 2 * height // 3)
+    rows = slice(0, height) if height < _MIN_COMPARED else slice(3 * height // 8, 5 * height // 8)
     restored = request.restore(embedding, rows)
     if mark.enhancement:
         added = np.zeros(wanted.shape, np.int16)
