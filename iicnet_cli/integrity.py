@@ -28,17 +28,17 @@ class Integrity:
 
 
 def check_integrity(
-    reader: EmbeddingReader, header: Header, images_per_group: int | None
+    reader: EmbeddingReader, header: Header | None, images_per_group: int | None
 ) -> Integrity:
     """Compare a PNG of pictures with what its header or its marks say.
 
     Args:
         reader: the open PNG.
-        header: its header; made up from the mark when the chunk was lost.
+        header: its header, or what is known in place of it when the chunk was lost.
         images_per_group: how many pictures its engine puts into one embedding; ``None`` if any
             number.
     """
-    if reader.header is None:
+    if reader.header is None or header is None:
         return Integrity(None) if reader.mark is None else _check_marks(reader)
     expected = None
     if images_per_group is not None:

@@ -220,6 +220,10 @@ def test_pictures_that_an_optimiser_dropped_are_missed(
     )
     assert "altered" not in result.stderr
     assert len(list((tmp_path / "frames").iterdir())) == 5
+    described = run("info", tmp_path / "first.png", "--json")
+    assert described.exit_code == ExitCode.NOT_EMBEDDING
+    assert "2 of 3 pictures of the PNG are missing" in described.stderr
+    assert json.loads(described.stdout)["pixels"] == "incomplete"
     strip(tmp_path / "first.png")
     result = run("restore", tmp_path / "first.png", "-o", tmp_path / "stripped")
     assert result.exit_code == ExitCode.NOT_EMBEDDING

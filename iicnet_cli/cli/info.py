@@ -14,6 +14,7 @@ from iicnet_cli.errors import ContainerError, ExitCode, ModelError
 
 if TYPE_CHECKING:
     from iicnet_cli.engines.file_engine import FileEngine
+    from iicnet_cli.integrity import Integrity
     from iicnet_cli.payload.embedding_reader import EmbeddingReader
     from iicnet_cli.payload.mark import Mark
 
@@ -29,10 +30,11 @@ def info(
 ) -> None:
     """Print what a picture holds, without restoring it.
 
-    The exit status is 3 if it is not an iicnet picture, or if the pixels of a PNG with a header
-    were altered.
+    The exit status is 3 if it is not an iicnet picture, if the pixels of a PNG with a header were
+    altered, or if some of its pictures are missing.
     """
     from iicnet_cli.identify import file_engine_of, no_embedding_error, task_of
+    from iicnet_cli.integrity import check_integrity
     from iicnet_cli.payload.embedding_reader import EmbeddingReader
     from iicnet_cli.payload.mark import fps_from_code
 
@@ -40,8 +42,9 @@ def info(
         width, height = reader.size
         embeddings = reader.n_frames
         header, mark = reader.header, reader.mark
-        altered = header is not None and not reader.verify()
         carrier = file_engine_of(reader)
+        images = None if carrier is not None or header is None else header.images
+        integrity = check_integrity(reader, header, images)
         described, carried = ({}, {}) if carrier is None else _carried_fields(reader, carrier)
         if header is None and mark is None and carrier is None:
             raise no_embedding_error(reader, source)
@@ -56,7 +59,7 @@ def info(
                 exclude_defaults=True,
                 exclude=None if carrier is None else _OF_NETWORKS,
             ),
-            "pixels": "altered" if altered else "intact",
+            "pixels": _state_of_pixels(integrity) or "intact",
         }
     elif mark is not None:
         facts |= {
@@ -66,7 +69,7 @@ def info(
             **by_model,
             **_static_region_field(mark),
             "fps": fps_from_code(mark.fps),
-            "pixels": "unknown: the header was stripped",
+            "pixels": _state_of_pixels(integrity) or "unknown: the header was stripped",
         }
     else:
         assert carrier is not None
@@ -81,9 +84,17 @@ def info(
     else:
         for key, value in facts.items():
             typer.echo(f"{key.replace('_', ' '):16} {_readable(key, value)}")
-    if altered:
-        say_error(f"{source}: the pixels were altered after embedding")
+    if integrity.altered:
+        what = "; ".join(integrity.notes) or "the pixels were altered after embedding"
+        say_error(f"{source}: {what}")
         raise typer.Exit(ExitCode.NOT_EMBEDDING)
+
+
+def _state_of_pixels(integrity: Integrity) -> str | None:
+    """What became of them; ``None`` where nothing tells of a change."""
+    if integrity.missing:
+        return "incomplete"
+    return "altered" if integrity.altered else None
 
 
 def _carried_fields(

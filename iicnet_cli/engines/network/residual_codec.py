@@ -34,6 +34,10 @@ _AOM_OPTIONS = {
     # 0.02 dB at most.
     "min-partition-size": "8",
     "max-partition-size": "16",
+    # These ways to predict noise take another fifth of the time, and gain as little.
+    "enable-cfl-intra": "0",
+    "enable-paeth-intra": "0",
+    "enable-smooth-intra": "0",
 }
 
 
