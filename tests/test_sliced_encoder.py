@@ -283,7 +283,7 @@ def test_motion_takes_its_share_of_the_capacity() -> None:
 
 
 def test_pictures_without_room_for_a_layer_get_none() -> None:
-    encoding = Encoding(small_runner(), group_of(2, 30, 36))
+    encoding = Encoding(small_runner(), group_of(2, 16, 24))
     assert encoding.mark.enhancement == b""
     assert read_mark(encoding.pixels) == encoding.mark
 

@@ -18,7 +18,7 @@ from iicnet_cli.network.invertible import InvertibleConv1x1
 if TYPE_CHECKING:
     from iicnet_cli.inference.fast_coupling import FastCoupling
 
-MIN_PIXELS = 1 << 13
+MIN_PIXELS = 1 << 12
 """For tensors with fewer pixels, loading Numba takes longer than it saves."""
 
 

@@ -40,15 +40,15 @@ than it gains, so both ways are tried and compared."""
 MAX_SLICES = 7
 """More slices take more time and gain little."""
 
-_BITS_BY_BASE_MSE = {1.6: 1, 2.2: 2, 64.0: 3, 512.0: 4, math.inf: 6}
+_BITS_BY_BASE_MSE = {1.6: 1, 2.2: 2, 64.0: 3, 100.0: 4, 150.0: 5, math.inf: 6}
 """Where the base layer's mean squared error is below the key: most payload bits a pixel of the
 embedding that the layer may take."""
 _ROUNDING_MSE_KEPT = 1.0
 """About this share of the mean squared error of rounding remains in the restored pictures, besides
 what the layer leaves; 0.6 to 3, depending on picture and network."""
 _SAMPLED_SHARE, _SAMPLE_MULTIPLE, _MIN_SAMPLED_SLICE = 0.3, 8, 60
-"""Layers are planned from this share of the rows of each slice, in multiples of so many rows, which
-are also restored above and below; and only if slices have so many rows of the embedding."""
+"""Layers are planned from this share of the rows of each slice, in multiples of so many rows; and
+only if slices have so many rows of the embedding."""
 _MIN_COMPARED = 256
 """Pictures with fewer rows are compared as a whole."""
 _MIN_OPEN_SHARE = 1e-3
@@ -209,26 +209,11 @@ def _samples(request: LayerRequest) -> list[slice] | None:
 
 
 def _restore_base(request: LayerRequest, samples: list[slice] | None) -> FixedPoint:
-    """All rows, or those samples, restored from the exact values.
-
-    The samples are restored as one picture, one below the other with some rows around each.
-    """
+    """All rows, or those samples, one below the other, restored from the exact values."""
     if samples is None:
         return request.restore(request.embedding)
-    passes, margin = request.passes, _SAMPLE_MULTIPLE
-    near = [
-        request.embedding[
-            (rows.start - margin) // passes.scale : (rows.stop + margin) // passes.scale
-        ]
-        for rows in samples
-    ]
-    together = UnroundedEmbedding(
-        np.concatenate([part.pixels for part in near]),
-        np.concatenate([part.residual for part in near]),
-    )
-    restored = passes.restore_fixed_point(together, request.wanted.dtype)
-    inside = [part[:, margin:-margin] for part in np.split(restored, len(samples), axis=1)]
-    return np.concatenate(inside, axis=1)[:, :, : request.wanted.shape[2]]
+    restored = [request.restore(request.embedding, rows) for rows in samples]
+    return np.concatenate(restored, axis=1)
 
 
 def _choose_bits(
