@@ -86,7 +86,7 @@ MAY_IMPORT = {
     },
     "cli": {
         *("api", "evaluation", "simulated_delivery", "training", "identify", "tasks", "media"),
-        *("engines", "inference"),
+        *("engines", "inference", "integrity"),
         *("zoo", "payload", "container", "jobs", "cluster", "options", "reports", "errors"),
         *("foreign_messages", "pictures.limits"),
     },
