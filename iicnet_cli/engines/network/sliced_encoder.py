@@ -226,17 +226,25 @@ def _choose_bits(
     the two expected PSNRs gains by that.
     """
     base_mse_outside = base_mse / request.open_share
-    bits = next(n for limit, n in _BITS_BY_BASE_MSE.items() if base_mse_outside < limit)
+    usual = next(n for limit, n in _BITS_BY_BASE_MSE.items() if base_mse_outside < limit)
+    choices = _different_codes(request.embedding.pixels.shape[2])
+    bits = next(n for n in choices if n >= usual)
     plan = _plan(request, planner, bits)
-    while plan is not None and bits > 1:
-        smaller = _plan(request, planner, bits - 1)
-        if smaller is None:
+    for fewer in reversed(choices[: choices.index(bits)]):
+        smaller = None if plan is None else _plan(request, planner, fewer)
+        if plan is None or smaller is None:
             break
-        gained = _expected_psnr(request, base_mse, bits - 1, smaller)
+        gained = _expected_psnr(request, base_mse, fewer, smaller)
         if gained <= _expected_psnr(request, base_mse, bits, plan):
             break
-        bits, plan = bits - 1, smaller
+        bits, plan = fewer, smaller
     return bits, plan
+
+
+def _different_codes(channels: int) -> list[int]:
+    """Numbers of trellis codes in order of what they carry, of equal ones the best, the last."""
+    carried = {sum(code.message_bits(channels)): n for n, code in TRELLIS_CODES.items()}
+    return sorted(carried.values())
 
 
 def _expected_psnr(request: LayerRequest, base_mse: float, bits: int, plan: LayerPlan) -> float:
