@@ -48,6 +48,9 @@ _MAX_CLIPPING_MSE = 0.01
 """A gain may clip differences only so far that it costs this mean squared error."""
 _MAX_DIFFERENCE = 1024
 """Differences are counted below this absolute value; larger ones do not occur."""
+_MIN_FACTOR = 0.3
+"""A picture is corrected if what is decoded, times this or more, is what it lacks; the layer states
+that factor (:meth:`LayerPlan._divisors`)."""
 _ROWS_AT_ONCE = 256
 """Differences are computed this many rows at a time, to save memory."""
 
@@ -271,15 +274,15 @@ def _measure_improvement(
 ) -> tuple[list[int], float]:
     """The pictures that a layer improves, and the mean squared error that it removes.
 
-    A picture that is restored very well would only get the errors of the codec.
+    Of a picture that is restored very well, the codec codes mostly its own errors.
     """
-    improvement, removed = np.zeros((2, len(wanted)))
+    worth, removed = np.zeros((2, len(wanted)))
     for (pictures, rows), data in zip(parts, files, strict=True):
         part = pictures, rows
         decoded = decode_difference(data, restored[part].shape)
         if decoded is not None:
             products, squares = correlate(wanted[part], restored[part], decoded, gain)
-            improvement[pictures] += 2 * products - squares
+            worth[pictures] += products - _MIN_FACTOR * squares
             removed[pictures] += products.clip(0) ** 2 / np.maximum(squares, 1)
-    helped = [k for k in range(len(wanted)) if improvement[k] > 0]
+    helped = [k for k in range(len(wanted)) if worth[k] > 0]
     return helped, float(removed[helped].sum()) / (FRACTION**2 * wanted.size)
