@@ -103,3 +103,15 @@ def test_a_large_png_of_one_colour_is_read(tmp_path: Path) -> None:
     Image.new("1", (20_000, 1000)).save(tmp_path / "flat.png")
     with open_image(tmp_path / "flat.png") as (image, _):
         assert image.size == (20_000, 1000)
+
+
+def test_a_webp_whose_canvas_is_larger_than_any_frame_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "wide.webp"
+    frames = [Image.new("RGB", (32, 16), colour) for colour in ("red", "blue")]
+    frames[0].save(path, save_all=True, append_images=frames[1:], lossless=True)
+    data = bytearray(path.read_bytes())
+    canvas = data.index(b"VP8X") + 12
+    data[canvas + 3 : canvas + 6] = (8_340_223 - 1).to_bytes(3, "little")
+    path.write_bytes(data)
+    with pytest.raises(MediaError, match="no WebP is 32x8340223"), open_image(path):
+        pass

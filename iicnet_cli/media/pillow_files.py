@@ -28,6 +28,8 @@ _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 """Markers in JPEG files; a byte of 255 in a scan is followed by a zero."""
 _MOST_PIXELS_PER_BYTE = 8 * 1032
 """Pixels that a byte of a PNG can make: deflate packs at most 1032 bytes into one."""
+_MAX_WEBP_SIDE = 16383
+"""Pixels of a still or a frame of a WebP on each axis. The canvas of an animation may claim more."""
 _FILLERS = (bytes(64), b"\x55" * 64)
 """Two sequences of codes that make different pictures where codes are missing."""
 
@@ -75,6 +77,8 @@ def open_image(source: Path | BinaryIO) -> Iterator[tuple[Image.Image, str]]:
                 f"{name}: {width}x{height} is more than {max_pixels_text()}",
                 hint="make it smaller first, or raise the limit with --max-pixels",
             )
+        if image.format == "WEBP" and max(width, height) > _MAX_WEBP_SIDE:
+            raise MediaError(f"{name}: truncated or damaged (no WebP is {width}x{height})")
         if image.format == "PNG" and width * height > _MOST_PIXELS_PER_BYTE * _size_of(file):
             raise MediaError(f"{name}: truncated or damaged (it has too few bytes for its size)")
         if image.format in ("EPS", "WMF"):
