@@ -29,7 +29,7 @@ _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 _MOST_PIXELS_PER_BYTE = 8 * 1032
 """Pixels that a byte of a PNG can make: deflate packs at most 1032 bytes into one."""
 _MAX_WEBP_SIDE = 16383
-"""Pixels of a still or a frame of a WebP on each axis. The canvas of an animation may claim more."""
+"""Pixels of a frame of a WebP on each axis; the canvas of an animation may claim more."""
 _FILLERS = (bytes(64), b"\x55" * 64)
 """Two sequences of codes that make different pictures where codes are missing."""
 
