@@ -28,8 +28,8 @@ _SIDES = (24, 32, 48, 64, 96, 128, 192, 256)
 """Pixels of the longer side that are tried; not more than 256."""
 _QUALITIES = 96
 """Qualities of the codec that are used: 0 to one less than this."""
-_SPEED = 2
-"""Of the encoder: so small a picture is done at once."""
+_FAST, _SLOW = 8, 2
+"""Speeds of the encoder: to find the size, and for what is kept."""
 
 
 def encode_tiny(pixels: Pixels, max_size: int) -> bytes | None:
@@ -42,13 +42,21 @@ def encode_tiny(pixels: Pixels, max_size: int) -> bytes | None:
         return None
     wanted = fit_within(pixels, _SIDES[-1])
     height, width = wanted.shape[:2]
-    found: list[tuple[float, bytes]] = []
     longest = max(wanted.shape[:2])
-    for side in (*(side for side in _SIDES if side < longest), longest):
-        data = _largest(scale_to(pixels, side), max_size)
-        if data is not None:
-            found.append((psnr(resize(decode_tiny(data), width, height), wanted), data))
-    return max(found)[1] if found else None
+
+    def found(side: int, speed: int) -> tuple[float, int, bytes] | None:
+        data = _largest(scale_to(pixels, side), max_size, speed)
+        if data is None:
+            return None
+        return psnr(resize(decode_tiny(data), width, height), wanted), side, data
+
+    sides = (*(side for side in _SIDES if side < longest), longest)
+    fitting = [each for side in sides if (each := found(side, _FAST))]
+    if not fitting:
+        return None
+    best = max(fitting)
+    slower = found(best[1], _SLOW)
+    return max(best, slower)[2] if slower else best[2]
 
 
 def decode_tiny(data: bytes) -> Pixels:
@@ -67,21 +75,21 @@ def decode_tiny(data: bytes) -> Pixels:
         raise DamagedError(f"the small version cannot be read: {error}") from error
 
 
-def _largest(pixels: Pixels, max_size: int) -> bytes | None:
+def _largest(pixels: Pixels, max_size: int, speed: int) -> bytes | None:
     """The picture in the highest quality that fits."""
 
     @cache
     def data(quality: int) -> bytes:
-        return _encoded(pixels, quality)
+        return _encoded(pixels, quality, speed)
 
     quality = best_quality(lambda q: len(data(q)), max_size, _QUALITIES, _QUALITIES // 4)
     return data(quality) if quality >= 0 else None
 
 
-def _encoded(pixels: Pixels, quality: int) -> bytes:
+def _encoded(pixels: Pixels, quality: int, speed: int) -> bytes:
     target = io.BytesIO()
     image = Image.fromarray(np.ascontiguousarray(pixels))
-    image.save(target, "AVIF", quality=quality, speed=_SPEED, subsampling="4:2:0")
+    image.save(target, "AVIF", quality=quality, speed=speed, subsampling="4:2:0")
     file = target.getvalue()
     height, width = pixels.shape[:2]
     return bytes((width - 1, height - 1)) + file[file.index(b"mdat") + 4 :]
