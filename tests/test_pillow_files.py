@@ -115,3 +115,17 @@ def test_a_webp_whose_canvas_is_larger_than_any_frame_is_refused(tmp_path: Path)
     path.write_bytes(data)
     with pytest.raises(MediaError, match="no WebP is 32x8340223"), open_image(path):
         pass
+
+
+def test_a_tiff_whose_data_end_early_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "tall.tif"
+    Image.new("RGB", (48, 32)).save(path)
+    data = bytearray(path.read_bytes())
+    entries = int.from_bytes(data[4:8], "little")
+    for i in range(int.from_bytes(data[entries : entries + 2], "little")):
+        entry = entries + 2 + 12 * i
+        if int.from_bytes(data[entry : entry + 2], "little") == 257:  # ImageLength
+            data[entry + 2 : entry + 12] = struct.pack("<HII", 4, 1, 9_306_144)
+    path.write_bytes(data)
+    with pytest.raises(MediaError, match="has 32 rows of data only"), open_image(path):
+        pass

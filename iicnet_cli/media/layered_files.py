@@ -12,7 +12,7 @@ from iicnet_cli.errors import MediaError
 from iicnet_cli.media.colour import to_srgb_with_alpha
 from iicnet_cli.media.layered_image import Layer, LayeredImage, check_layer_count, flatten
 from iicnet_cli.media.openraster import read_openraster
-from iicnet_cli.media.pillow_files import decoding, open_image
+from iicnet_cli.media.pillow_files import decoding, open_image, refuse_missing_strips
 from iicnet_cli.media.psd import read_psd
 
 _MERGED_DIFFERENCE = 1.0
@@ -74,6 +74,7 @@ def _read_tiff(path: Path) -> LayeredImage:
         check_layer_count(name, max(sizes, key=math.prod), len(sizes))
         for index in range(len(sizes)):
             image.seek(index)
+            refuse_missing_strips(image, name)
             layers.append(Layer(f"page {index + 1}", to_srgb_with_alpha(image, notes)))
         if len({layer.pixels.shape for layer in layers}) > 1:
             raise MediaError(f"{name}: its pages differ in size, so they are no layers")

@@ -83,10 +83,26 @@ def open_image(source: Path | BinaryIO) -> Iterator[tuple[Image.Image, str]]:
             raise MediaError(f"{name}: truncated or damaged (it has too few bytes for its size)")
         if image.format in ("EPS", "WMF"):
             raise _vector_graphics(name)
+        refuse_missing_strips(image, name)
         keep_colour_codes(image, file)
         if note:
             image.info[NOTES_KEY] = (note,)
         yield image, name
+
+
+def refuse_missing_strips(image: Image.Image, name: str) -> None:
+    """Refuse a page of a TIFF whose data do not reach its end; its memory would be taken.
+
+    Raises:
+        MediaError: the page is damaged.
+    """
+    tiles = getattr(image, "tile", None)
+    if image.format != "TIFF" or not tiles:
+        return
+    # Pillow gives the size of a rotated page as it will be, but its tiles as they are.
+    rights, bottoms = zip(*(extents[2:] for _, extents, *_ in tiles), strict=True)
+    if max(rights) * max(bottoms) < image.width * image.height:
+        raise MediaError(f"{name}: truncated or damaged (it has {max(bottoms)} rows of data only)")
 
 
 def _size_of(file: BinaryIO) -> int:
