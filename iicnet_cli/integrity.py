@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from iicnet_cli.container.header import Header
 from iicnet_cli.payload.embedding_reader import EmbeddingReader
 from iicnet_cli.payload.mark_pixels import read_mark
 from iicnet_cli.tasks import task_named
@@ -27,22 +26,17 @@ class Integrity:
     notes: tuple[str, ...] = ()
 
 
-def check_integrity(
-    reader: EmbeddingReader, header: Header | None, images_per_group: int | None
-) -> Integrity:
-    """Compare a PNG of pictures with what its header or its marks say.
+def check_integrity(reader: EmbeddingReader, *, of_network: bool) -> Integrity:
+    """Compare a PNG of pictures with what its header or else its marks say.
 
     Args:
         reader: the open PNG.
-        header: its header, or what is known in place of it when the chunk was lost.
-        images_per_group: how many pictures its engine puts into one embedding; ``None`` if any
-            number.
+        of_network: whether a network made it, which puts as many pictures into each embedding.
     """
-    if reader.header is None or header is None:
+    header = reader.header
+    if header is None:
         return Integrity(None) if reader.mark is None else _check_marks(reader)
-    expected = None
-    if images_per_group is not None:
-        expected = task_named(header.task).embeddings_in(header)
+    expected = task_named(header.task).embeddings_in(header) if of_network else None
     if expected is not None and reader.n_frames < expected:
         note = _missing_pictures(expected - reader.n_frames, expected)
         return Integrity(True, missing=True, notes=(note,))

@@ -43,8 +43,7 @@ def info(
         embeddings = reader.n_frames
         header, mark = reader.header, reader.mark
         carrier = file_engine_of(reader)
-        images = None if carrier is not None or header is None else header.images
-        integrity = check_integrity(reader, header, images)
+        integrity = check_integrity(reader, of_network=carrier is None)
         described, carried = ({}, {}) if carrier is None else _carried_fields(reader, carrier)
         if header is None and mark is None and carrier is None:
             raise no_embedding_error(reader, source)

@@ -183,23 +183,18 @@ class LayerPlan:
             files = encode_parts(wanted, restored, parts, self.gain, level, speed)
             return files, coded_size(parts, files)
 
+        def quick_size(level: float) -> int:
+            return encode(level, QUICK_SPEED)[1]
+
         quick_search = search.scaled(1 / size_model.ratio(speed))
-        level = self.level
-        for _ in range(_MAX_QUICK_TRIALS):
-            quick_level = level
-            _, quick_size = encode(level, QUICK_SPEED)
-            if quick_search.accepts(quick_size):
-                level = quick_search.aim(level, quick_size)
-                break
-            level = quick_search.next_level(level, quick_size)
-            if level == quick_level:
-                break
+        quick_level, size_then = quick_search.nearest(self.level, quick_size, _MAX_QUICK_TRIALS)
+        level = quick_search.aim(quick_level, size_then)
         best, best_size = [b""] * len(parts), 0
         for trial in range(MAX_TRIALS):
             files, size = encode(level, speed)
             if trial == 0:
                 growth = math.exp(self.slope * (level - quick_level))
-                size_model.learn(quick_size, speed, size / growth)
+                size_model.learn(size_then, speed, size / growth)
             if best_size < size <= search.max_size:
                 best, best_size = files, size
             following = search.next_level(level, size)

@@ -6,6 +6,7 @@ The size is about exponential in the level, so two or three files are enough to 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from iicnet_cli.engines.network.residual_codec import MAX_LEVEL, SIZE_AT_SPEED
 
@@ -75,6 +76,26 @@ class LevelSearch:
         if high is not None and following >= high:
             return max(high - 1, MIN_LEVEL)
         return following
+
+    def nearest(
+        self, level: float, size_at: Callable[[float], int], trials: int
+    ) -> tuple[float, int]:
+        """The last level that was tried, and its size: a good one, if that was found in time.
+
+        Args:
+            level: to begin at.
+            size_at: bytes of a file at a level.
+            trials: at most so many levels are tried.
+        """
+        for trial in range(trials):
+            size = size_at(level)
+            if self.accepts(size) or trial == trials - 1:
+                break
+            following = self.next_level(level, size)
+            if following == level:
+                break
+            level = following
+        return level, size
 
 
 class SizeModel:

@@ -230,9 +230,11 @@ def _choose_bits(
     choices = _different_codes(request.embedding.pixels.shape[2])
     bits = next(n for n in choices if n >= usual)
     plan = _plan(request, planner, bits)
+    if plan is None:
+        return bits, None
     for fewer in reversed(choices[: choices.index(bits)]):
-        smaller = None if plan is None else _plan(request, planner, fewer)
-        if plan is None or smaller is None:
+        smaller = _plan(request, planner, fewer)
+        if smaller is None:
             break
         gained = _expected_psnr(request, base_mse, fewer, smaller)
         if gained <= _expected_psnr(request, base_mse, bits, plan):
@@ -242,7 +244,8 @@ def _choose_bits(
 
 
 def _different_codes(channels: int) -> list[int]:
-    """Numbers of trellis codes in order of what they carry, of equal ones the best, the last."""
+    """Numbers of the trellis codes, by what they carry; of those that carry as much, the best."""
+    # The last one of equal codes has the most states.
     carried = {sum(code.message_bits(channels)): n for n, code in TRELLIS_CODES.items()}
     return sorted(carried.values())
 
