@@ -46,3 +46,14 @@ def test_the_search_ends_where_the_codec_has_no_level_between() -> None:
     search = LevelSearch(8671, 0.22)
     assert search.next_level(54.8, 7375) == pytest.approx(55.3, abs=0.2)
     assert search.next_level(55.2, 9122) == 55.2
+
+
+def test_the_nearest_of_a_few_levels_is_good_or_the_last() -> None:
+    def size_at(level: float) -> int:
+        return round(1000 * math.exp(0.1 * level))
+
+    search = LevelSearch(30_000, 0.08)
+    level, size = search.nearest(30.0, size_at, 4)
+    assert size == size_at(level) and search.accepts(size)
+    assert LevelSearch(30_000, 0.08).nearest(10.0, size_at, 1) == (10.0, size_at(10.0))
+    assert LevelSearch(10, 0.03).nearest(30.0, lambda level: 1000, 9) == (MIN_LEVEL, 1000)
