@@ -252,7 +252,7 @@ class Converter:
             chosen = task_named(header.task)
             engine = self._engine(identity.request)
             _check_layout(chosen, options)
-            integrity = check_integrity(reader, of_network=True)
+            integrity = check_integrity(reader)
             notes = list(integrity.notes)
             target = _restore_target(source, output, folder, chosen, header)
             with closing(self._restored_groups(reader, header, engine, notes)) as groups:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from iicnet_cli.payload.embedding_reader import EmbeddingReader
 from iicnet_cli.payload.mark_pixels import read_mark
-from iicnet_cli.tasks import task_named
+from iicnet_cli.tasks import TASKS
 
 _WHO_DROPS_PICTURES = "programs that know no animated PNGs keep only the first"
 
@@ -26,17 +26,18 @@ class Integrity:
     notes: tuple[str, ...] = ()
 
 
-def check_integrity(reader: EmbeddingReader, *, of_network: bool) -> Integrity:
-    """Compare a PNG of pictures with what its header or else its marks say.
+def check_integrity(reader: EmbeddingReader) -> Integrity:
+    """Compare a PNG with what its header or else its marks say.
 
-    Args:
-        reader: the open PNG.
-        of_network: whether a network made it, which puts as many pictures into each embedding.
+    How many pictures a PNG should have is known of networks, for each of their embeddings holds
+    the same number of images, and only if the task is known here.
     """
     header = reader.header
     if header is None:
         return Integrity(None) if reader.mark is None else _check_marks(reader)
-    expected = task_named(header.task).embeddings_in(header) if of_network else None
+    expected = None
+    if header.engine is None and header.task in TASKS:
+        expected = TASKS[header.task].embeddings_in(header)
     if expected is not None and reader.n_frames < expected:
         note = _missing_pictures(expected - reader.n_frames, expected)
         return Integrity(True, missing=True, notes=(note,))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.quantize.constraints import SampleConstraints
@@ -25,15 +26,20 @@ from tests.random_arrays import (
 )
 
 
-def diffuse_sample_by_sample(
+def excess_distances(
+    quantized: Pixels,
     unrounded: UnroundedEmbedding,
     noise_shaping: NoiseShapingFilter,
     constraints: SampleConstraints,
-) -> Pixels:
-    """Error diffusion as its definition says, from left to right and top to bottom."""
-    height, width, channels = unrounded.pixels.shape
+) -> NDArray[np.float64]:
+    """How much further each sample is from its value than the nearest allowed one.
+
+    The values are those of error diffusion as its definition says, from left to right and top to
+    bottom, after the errors of ``quantized``.
+    """
+    height, width, channels = quantized.shape
     errors = np.zeros((height, width, channels))
-    out = np.zeros((height, width, channels), np.uint8)
+    excess = np.zeros((height, width, channels))
     for y, x, c in np.ndindex(height, width, channels):
         value = unrounded.pixels[y, x, c] + unrounded.residual[y, x, c] / 256
         for (dy, dx), weights in zip(NEIGHBOURS, noise_shaping, strict=True):
@@ -41,9 +47,11 @@ def diffuse_sample_by_sample(
                 value += errors[y + dy, x + dx] @ weights[:, c]
         step = 1 << int(constraints.low_bits[y, x, c])
         allowed = np.arange(int(constraints.residues[y, x, c]), 256, step)
-        out[y, x, c] = allowed[np.abs(allowed - value).argmin()]
-        errors[y, x, c] = np.clip(out[y, x, c] - value, -step / 2, step / 2)
-    return out
+        assert quantized[y, x, c] in allowed
+        error = quantized[y, x, c] - value
+        excess[y, x, c] = abs(error) - np.abs(allowed - value).min()
+        errors[y, x, c] = np.clip(error, -step / 2, step / 2)
+    return excess
 
 
 @settings(max_examples=25, deadline=None)
@@ -62,8 +70,8 @@ def test_errors_are_diffused_sample_by_sample(
     noise_shaping = random_filter(channels, seed)
     before = unrounded.copy()
     found = round_embedding(unrounded, noise_shaping, constraints)
-    # Ties and last bits of sums could fall otherwise, and everything behind them; here none does.
-    assert np.array_equal(found, diffuse_sample_by_sample(unrounded, noise_shaping, constraints))
+    # Two values may be equally near, up to the last bits of sums.
+    assert excess_distances(found, unrounded, noise_shaping, constraints).max() < 1e-3
     assert np.array_equal(unrounded.values(), before.values())
 
 

@@ -76,3 +76,16 @@ def test_a_damaged_header_is_told_with_the_name_of_the_file(
     result = run(command, path)
     assert result.exit_code == ExitCode.NOT_EMBEDDING
     assert f"{path}: the iicnet header is damaged: images" in result.stderr
+
+
+def test_a_task_and_an_engine_of_a_later_version_are_told(
+    run: Run, photos: list[Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "out.png"
+    done(run("embed", *photos[:2], "-o", path, *QUICK))
+    later = change_header(path, tmp_path / "later.png", task="hologram")
+    facts = json.loads(done(run("info", later, "--json")).stdout)
+    assert (facts["task"], facts["pixels"]) == ("hologram", "intact")
+    later = change_header(path, tmp_path / "later.png", engine="ether")
+    facts = json.loads(done(run("info", later, "--json")).stdout)
+    assert (facts["engine"], facts["pixels"]) == ("ether", "intact")

@@ -43,7 +43,7 @@ def info(
         embeddings = reader.n_frames
         header, mark = reader.header, reader.mark
         carrier = file_engine_of(reader)
-        integrity = check_integrity(reader, of_network=carrier is None)
+        integrity = check_integrity(reader)
         described, carried = ({}, {}) if carrier is None else _carried_fields(reader, carrier)
         if header is None and mark is None and carrier is None:
             raise no_embedding_error(reader, source)

@@ -128,7 +128,7 @@ class RestoreJob(Job[RestoreReport]):
             header = None  # a JPEG, which has no header, but may hold something
         except IICNetError:
             return ()
-        if header is not None and header.engine in (None, NETWORK):
+        if header is not None and header.engine is None:
             return (task_named(self.task or header.task).default_output(png, header),)
         # What is carried as a file keeps its suffix, which no header tells.
         default = named_after(png, "-restored")
