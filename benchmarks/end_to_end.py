@@ -16,7 +16,8 @@ alike by whatever else the machine does. Rows:
   Numba compiles is empty. All other rows find it full.
 
 CPU seconds are those of the command and its children, user and system. Memory is the peak of the
-largest single process. Of several runs each figure is the median.
+largest single process. Of several runs each figure is the least: what else happens on the machine,
+and threads that spin while they wait, only add to it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ import io
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tarfile
@@ -152,13 +152,13 @@ class Case:
     originals: tuple[Path, ...] = ()
 
 
-def median(runs: Sequence[Usage]) -> Usage:
-    """The median of each figure; the quality is that of the last run."""
+def least(runs: Sequence[Usage]) -> Usage:
+    """The least of each figure; the quality is that of the last run."""
     return dataclasses.replace(
         runs[-1],
-        cpu_seconds=statistics.median(run.cpu_seconds for run in runs),
-        wall_seconds=statistics.median(run.wall_seconds for run in runs),
-        peak_bytes=statistics.median(run.peak_bytes for run in runs),
+        cpu_seconds=min(run.cpu_seconds for run in runs),
+        wall_seconds=min(run.wall_seconds for run in runs),
+        peak_bytes=min(run.peak_bytes for run in runs),
     )
 
 
@@ -298,7 +298,7 @@ def in_turn(trees: Sequence[Tree], case: Case, repeats: int) -> list[Usage]:
             if case.less is not None:
                 less[i].append(run_command(tree, case.less))
     return [
-        start_up_apart(median(a), median(b) if b else None, case.groups)
+        start_up_apart(least(a), least(b) if b else None, case.groups)
         for a, b in zip(whole, less, strict=True)
     ]
 

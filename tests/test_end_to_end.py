@@ -41,11 +41,11 @@ def test_children_are_measured(tmp_path: Path) -> None:
     assert measured("raise SystemExit(3)")["returncode"] == 3
 
 
-def test_start_up_is_subtracted_and_medians_are_taken() -> None:
-    whole = end_to_end.median([Usage(s, 2 * s, 100 * s, 38.0, 40.0) for s in (30.0, 20.0, 23.0)])
-    assert whole == Usage(23.0, 46.0, 2300.0, 38.0, 40.0)
+def test_start_up_is_subtracted_and_the_least_is_taken() -> None:
+    whole = end_to_end.least([Usage(s, 2 * s, 100 * s, 38.0, 40.0) for s in (30.0, 20.0, 23.0)])
+    assert whole == Usage(20.0, 40.0, 2000.0, 38.0, 40.0)
     less = Usage(8.0, 10.0, 5000.0)
-    assert end_to_end.start_up_apart(whole, less, 3) == Usage(5.0, 12.0, 2300.0, 38.0, 40.0)
+    assert end_to_end.start_up_apart(whole, less, 3) == Usage(4.0, 10.0, 2000.0, 38.0, 40.0)
     assert end_to_end.start_up_apart(whole, None, 1) == whole
 
 

@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from iicnet_cli.inference.activations import gelu, scale_factor
-from iicnet_cli.inference.vectors import memory_of, multiple, splat
+from iicnet_cli.inference.vectors import Vector, memory_of, multiple, splat
 from iicnet_cli.inference.winograd import (
     LANES,
     POSITIONS,
@@ -102,10 +102,14 @@ def _emit_scale(typing, product, bias, u, sign, numbers):  # type: ignore[no-unt
         sign = splat(builder, args[3], GROUP)
         g, h1 = (interpolate(builder, tile, position, GROUP) for tile in tiles)
         g_offset, h1_offset = (offset.load(GROUP) for offset in offsets)
+        wide_sign = sign.joined(sign)
         for y in range(TILE):
-            for x in range(TILE):
+            factors: list[Vector] = []
+            for left, right in (g[y][:2], g[y][2:]):  # two pixels fill a vector of 16
+                both = (left + g_offset).joined(right + g_offset)
+                factors += scale_factor(both, wide_sign).halves()
+            for x, factor in enumerate(factors):
                 place = builder.add(multiple(builder, row, y), multiple(builder, pixel, x))
-                factor = scale_factor(g[y][x] + g_offset, sign)
                 shift = h1[y][x] + h1_offset
                 value = target.load(GROUP, place)
                 forward, inverse = value * factor + shift, (value - shift) * factor

@@ -64,6 +64,16 @@ class Vector:
         choice = self._builder.fcmp_ordered(">", self.value, self._like(limit).value)
         return Vector(self._builder, self._builder.select(choice, above.value, otherwise.value))
 
+    def joined(self, other: Self) -> Vector:
+        """These numbers and those of a vector of the same size, in one."""
+        return self._shuffled(other, range(2 * self.value.type.count))
+
+    def halves(self) -> tuple[Vector, Vector]:
+        """The first and the second half of the numbers."""
+        middle = self.value.type.count // 2
+        first = self._shuffled(self, range(middle))
+        return first, self._shuffled(self, range(middle, 2 * middle))
+
     def polynomial(self, coefficients: Sequence[float]) -> Vector:
         """A polynomial of each number, its highest coefficient first."""
         first, *others = coefficients
@@ -75,6 +85,10 @@ class Vector:
     def _like(self, value: float) -> Vector:
         kind = self.value.type
         return Vector(self._builder, ir.Constant(kind, [float(value)] * kind.count))
+
+    def _shuffled(self, other: Vector, places: Sequence[int]) -> Vector:
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), len(places)), list(places))
+        return Vector(self._builder, self._builder.shuffle_vector(self.value, other.value, mask))
 
     def _calculate(self, operation: str, other: Vector | float) -> Vector:
         right = other if isinstance(other, Vector) else self._like(other)

@@ -291,7 +291,14 @@ def multiply_row(source: Plane, weight: NDArray[np.float32], out: Plane, row: in
     columns, channels = source.shape[1], source.shape[2]
     for at in range(0, columns, _TILES_OF_KERNEL):
         start = (row * columns + min(at, columns - _TILES_OF_KERNEL)) * channels
-        for column in range(0, channels, LANES):
-            n = min(column, channels - LANES)
-            numbers = start, channels, n, channels, start + n, channels, channels
-            _multiply_narrow(source, weight, out, numbers)
+        n = 0
+        while n < channels:
+            if _HAS_MANY_REGISTERS and channels - n >= 2 * LANES:
+                numbers = start, channels, n, channels, start + n, channels, channels
+                _multiply_wide(source, weight, out, numbers)
+                n += 2 * LANES
+            else:
+                column = min(n, channels - LANES)
+                numbers = start, channels, column, channels, start + column, channels, channels
+                _multiply_narrow(source, weight, out, numbers)
+                n += LANES
