@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from iicnet_cli import Converter, EmbedOptions
-from iicnet_cli.engines.file_engine import LastCover
+from iicnet_cli.engines.file_engine import LastPicture
 from iicnet_cli.engines.jpegproof import jpeg_channel
 from iicnet_cli.engines.lowbits import channel
 from tests.helpers import save
@@ -22,7 +22,7 @@ def test_the_last_cover_is_measured_once() -> None:
         asked.append(cover.shape)
         return int(cover[0, 0, 0])
 
-    known = LastCover(find_out)
+    known = LastPicture(find_out)
     light, dark = (np.full((4, 6, 3), value, np.uint8) for value in (200, 10))
     assert [known(cover) for cover in (light, light.copy(), dark, dark, light)] == [
         200,

@@ -7,7 +7,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from iicnet_cli.engines.jpegproof import jpeg_channel
+from iicnet_cli.engines.jpegproof import jpeg_channel, jpegproof_engine
+from iicnet_cli.engines.jpegproof.jpegproof_engine import JpegProofEngine
 from iicnet_cli.engines.jpegproof.profiles import jpeg_profile
 from iicnet_cli.engines.jpegproof.simulated_channels import (
     LOSSES,
@@ -23,6 +24,7 @@ from tests.samples import Pixels, natural
 COVER = natural(256, 256, 3)
 LARGE = natural(384, 512, 3)
 SMALL = jpeg_profile(75)
+ENGINE = JpegProofEngine()
 
 
 @cache
@@ -38,12 +40,12 @@ def test_all_bytes_survive_every_channel_of_the_profile(quality: int) -> None:
     assert len(data) * 8 / (256 * 256) > {60: 0.15, 70: 0.22, 75: 0.26, 85: 0.42}[quality]
     assert psnr(embedding, COVER) > 36.5
     for each in channels_from(quality):
-        assert jpeg_channel.read(each.apply(embedding)) == data, each.name
+        assert ENGINE.read(each.apply(embedding)) == data, each.name
 
 
 def test_a_crop_at_an_odd_offset_restores_a_smaller_payload() -> None:
     embedding, data = written(75, 0.6)
-    assert jpeg_channel.read(embedding[19:249, 13:243]) == data
+    assert ENGINE.read(embedding[19:249, 13:243]) == data
 
 
 @cache
@@ -63,35 +65,35 @@ def test_a_small_version_costs_little_and_survives_lower_qualities(quality: int)
     assert prepared.capacity_beside > 0.9 * prepared.capacity
     assert psnr(embedding, LARGE) > 36.5
     for each in (jpeg(quality), jpeg(95)):
-        assert jpeg_channel.read(each.apply(embedding)) == data
-        assert jpeg_channel.read_small_version(each.apply(embedding)) == small
+        assert ENGINE.read(each.apply(embedding)) == data
+        assert ENGINE.read_small_version(each.apply(embedding)) == small
     lower = jpeg(45).apply(embedding)
     with pytest.raises(DamagedError, match="recompressed at about quality 4"):
-        jpeg_channel.read(lower)
-    assert jpeg_channel.read_small_version(lower) == small
+        ENGINE.read(lower)
+    assert ENGINE.read_small_version(lower) == small
 
 
 def test_a_small_version_is_left_in_half_of_the_picture() -> None:
     embedding, _, small = with_small_version(75)
     half = embedding[13:, 257:]
     with pytest.raises(DamagedError, match="were cut off"):
-        jpeg_channel.read(half)
-    assert jpeg_channel.read_small_version(half) == small
+        ENGINE.read(half)
+    assert ENGINE.read_small_version(half) == small
     covered = embedding.copy()
     covered[:, :230] = 255
-    assert jpeg_channel.read_small_version(covered) == small
+    assert ENGINE.read_small_version(covered) == small
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=[each.name for each in LOSSES])
 def test_a_reserve_makes_up_for_lost_parts(loss: SimulatedChannel) -> None:
     embedding, data, _ = with_small_version(75)
-    assert jpeg_channel.read(loss.apply(embedding)) == data
+    assert ENGINE.read(loss.apply(embedding)) == data
 
 
 def test_pictures_without_a_small_version() -> None:
     embedding, _ = written(75, 1.0)
-    assert jpeg_channel.read_small_version(embedding) is None
-    assert jpeg_channel.read_small_version(COVER) is None
+    assert ENGINE.read_small_version(embedding) is None
+    assert ENGINE.read_small_version(COVER) is None
 
 
 def test_too_large_a_small_version() -> None:
@@ -103,28 +105,28 @@ def test_a_picture_inside_a_larger_one_is_found() -> None:
     embedding, data = written(75, 0.6)
     page = np.full((330, 341, 3), 255, np.uint8)
     page[21 : 21 + 256, 43 : 43 + 256] = embedding
-    assert jpeg_channel.read(page) == data
+    assert ENGINE.read(page) == data
 
 
 def test_a_pasted_square_is_left_out() -> None:
     embedding, data = written(75, 0.6)
     pasted = embedding.copy()
     pasted[96:160, 96:160] = (250, 210, 40)
-    assert jpeg_channel.read(pasted) == data
-    assert jpeg_channel.read(jpeg(75).apply(pasted)) == data
+    assert ENGINE.read(pasted) == data
+    assert ENGINE.read(jpeg(75).apply(pasted)) == data
 
 
 @pytest.mark.parametrize("size", [0, 1, 100])
 def test_short_payloads(size: int) -> None:
     data = bytes(range(size))
     embedding = jpeg_channel.PreparedCover.of(COVER, SMALL).write(data)
-    assert jpeg_channel.read(jpeg(75).apply(embedding)) == data
+    assert ENGINE.read(jpeg(75).apply(embedding)) == data
 
 
 def test_sides_that_are_no_multiples_of_blocks() -> None:
     cover = natural(253, 267, 4)
     embedding = jpeg_channel.PreparedCover.of(cover, SMALL).write(b"odd")
-    assert jpeg_channel.read(jpeg(80).apply(embedding)) == b"odd"
+    assert ENGINE.read(jpeg(80).apply(embedding)) == b"odd"
     assert np.array_equal(embedding[248:], cover[248:])
 
 
@@ -132,7 +134,7 @@ def test_white_areas_stay_white() -> None:
     cover = COVER.copy()
     cover[:, :100] = 255
     embedding = jpeg_channel.PreparedCover.of(cover, SMALL).write(b"white")
-    assert jpeg_channel.read(jpeg(75).apply(embedding)) == b"white"
+    assert ENGINE.read(jpeg(75).apply(embedding)) == b"white"
     assert (embedding[:, :88] == 255).mean() > 0.98
 
 
@@ -149,30 +151,50 @@ def test_too_large_a_cover() -> None:
 def test_too_low_a_quality_is_named() -> None:
     embedding = jpeg_channel.PreparedCover.of(LARGE, SMALL).write(bytes(6000))
     with pytest.raises(NotAnEmbeddingError, match=r"compressed at about quality 2\d, or resized"):
-        jpeg_channel.read(jpeg(20).apply(embedding))
+        ENGINE.read(jpeg(20).apply(embedding))
     with pytest.raises(DamagedError, match=r"recompressed at about quality 5\d, but it was made"):
-        jpeg_channel.read(jpeg(55).apply(embedding))
+        ENGINE.read(jpeg(55).apply(embedding))
 
 
 def test_too_much_noise() -> None:
     embedding, _ = written(75, 1.0)
     with pytest.raises(DamagedError, match="changed more than can be restored"):
-        jpeg_channel.read(Noise(3.0).apply(embedding))
+        ENGINE.read(Noise(3.0).apply(embedding))
 
 
 def test_too_small_a_part() -> None:
     embedding = jpeg_channel.PreparedCover.of(LARGE, SMALL).write(bytes(6000))
     with pytest.raises(DamagedError, match=r"\d\d% of the picture were cut off"):
-        jpeg_channel.read(embedding[:, :270])
+        ENGINE.read(embedding[:, :270])
 
 
 @pytest.mark.parametrize("shape", [(256, 256), (5, 300), (1, 1)])
 def test_pictures_without_a_mark(shape: tuple[int, int]) -> None:
     with pytest.raises(NotAnEmbeddingError):
-        jpeg_channel.read(COVER[: shape[0], : shape[1]])
+        ENGINE.read(COVER[: shape[0], : shape[1]])
 
 
 def test_pictures_without_capacity() -> None:
     assert jpeg_channel.PreparedCover.of(np.full((256, 256, 3), 255, np.uint8), SMALL).capacity == 0
     assert jpeg_channel.PreparedCover.of(COVER[:100, :200], SMALL).capacity == 0
     assert jpeg_channel.PreparedCover.of(COVER[:4, :4], SMALL).capacity == 0
+
+
+def test_a_picture_is_located_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    embedding, data = written(75, 0.6)
+    calls = []
+
+    def locate(*arguments: object) -> object:
+        calls.append(arguments)
+        return jpegproof_locate(*arguments)
+
+    jpegproof_locate = jpegproof_engine.locate
+    monkeypatch.setattr(jpegproof_engine, "locate", locate)
+    engine = JpegProofEngine()
+    assert engine.recognises(embedding)
+    assert engine.read(embedding) == data
+    assert engine.read_small_version(embedding) is None
+    assert len(calls) == 1
+    with pytest.raises(NotAnEmbeddingError):
+        engine.read(COVER)
+    assert len(calls) == 2

@@ -42,29 +42,30 @@ class Channel(Protocol):
         """The picture (H, W) or (H, W, 3) uint8 as it arrives, (H, W, 3)."""
 
 
-class LastCover(Generic[T]):
-    """What was found out about the cover that was asked for last, for finding it out takes long.
+class LastPicture(Generic[T]):
+    """What was found out about the picture that was asked for last, for finding it out takes long.
 
     Args:
-        find_out: does so for a cover (H, W, 3) or (H, W) uint8, which nobody changes afterwards.
+        find_out: does so for a picture (H, W, 3) or (H, W) uint8, which nobody changes afterwards.
     """
 
     def __init__(self, find_out: Callable[[Pixels], T]) -> None:
         self._find_out = find_out
         self._last: tuple[Pixels, T] | None = None
 
-    def __call__(self, cover: Pixels) -> T:
-        """What is known of a cover."""
-        if self._last is None or not np.array_equal(self._last[0], cover):
-            self._last = cover, self._find_out(cover)
-        return self._last[1]
+    def __call__(self, picture: Pixels) -> T:
+        """What is known of a picture."""
+        last = self._last  # of any thread
+        if last is None or not np.array_equal(last[0], picture):
+            last = self._last = picture, self._find_out(picture)
+        return last[1]
 
 
 class FileWriter(ABC):
     """Hides bytes in covers that go to one destination.
 
     It is asked about one cover after the other, about each several times: it remembers the last
-    one (:class:`LastCover`).
+    one (:class:`LastPicture`).
 
     Attributes:
         embed_psnr: PSNR in dB that embeddings are held at, or that is to be expected of them.

@@ -23,6 +23,10 @@ from iicnet_cli.pictures.metrics import psnr
 
 _QUALITIES = {"avif": 101, "jpg_2000": 401}
 """Each codec has qualities from 0 to one less than this."""
+_MIDDLE_RATES = {"avif": 0.7, "jpg_2000": 0.57}
+"""Bits a pixel that photos take at the quality in the middle, about."""
+_LOG_RATE_RANGES = {"avif": 4.5, "jpg_2000": 6.7}
+"""At the best quality they take about e to the power of this as many as at the worst."""
 _SUFFIXES = {"avif": ".avif", "jpg_2000": ".jp2", "webp": ".webp"}
 """File names end with these where a picture is encoded by these codecs."""
 _LOWEST_RATE, _HIGHEST_RATE = 0.02, 16.0
@@ -47,7 +51,7 @@ class _Coding:
     Attributes:
         codec: a key of ``_QUALITIES``, or ``webp`` without loss.
         share: of each side that is encoded.
-        speed: of the encoder of AVIF.
+        speed: of the encoder of AVIF; 0 for a quick one of WebP.
     """
 
     codec: str
@@ -56,6 +60,9 @@ class _Coding:
 
 
 _LOSSLESS = _Coding("webp")
+_QUICK_LOSSLESS = _Coding("webp", speed=0)
+_MOST_SHRUNK = 10
+"""The usual encoder of WebP makes files of at least one part in so many of a quick one's."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +121,10 @@ class StillEncoder:
             max_size: bytes.
             thorough: at low rates, use a slower encoder in the end.
         """
-        lossless = self._at(_LOSSLESS, 0)
-        if lossless.size <= max_size:
-            return lossless
+        if self._at(_QUICK_LOSSLESS, 0).size <= _MOST_SHRUNK * max_size:
+            lossless = self._at(_LOSSLESS, 0)
+            if lossless.size <= max_size:
+                return lossless
         height, width = self._pixels.shape[:2]
         rate = 8 * max_size / (height * width)
         codings = self._codings[:1] if rate < _LOW_RATE else self._codings
@@ -142,10 +150,18 @@ class StillEncoder:
         count = _QUALITIES[coding.codec]
         known = [q for (each, q) in self._stills if each == coding]
         fitting = [q for q in known if self._at(coding, q).size <= max_size]
-        start = count // 2 if guess is None else guess
+        start = self._usual_quality(coding, max_size) if guess is None else guess
         guess = max(fitting, default=min(known, default=start))
         quality = best_quality(lambda q: self._at(coding, q).size, max_size, count, guess)
         return (coding, quality) if quality >= 0 else None
+
+    def _usual_quality(self, coding: _Coding, size: int) -> int:
+        """The quality at which photos take so many bytes, about."""
+        height, width = self._pixels.shape[:2]
+        codec, count = coding.codec, _QUALITIES[coding.codec]
+        rate = 8 * max(size, 1) / (height * width * coding.share**2)
+        share = 0.5 + math.log(rate / _MIDDLE_RATES[codec]) / _LOG_RATE_RANGES[codec]
+        return min(max(0, round(share * (count - 1))), count - 1)
 
     def _at(self, coding: _Coding, quality: int) -> CompactStill:
         if (coding, quality) not in self._stills:
@@ -166,7 +182,9 @@ class StillEncoder:
 def _save(pixels: Pixels, coding: _Coding, quality: int) -> bytes:
     """A picture (H, W, 3) as a file."""
     image, file = Image.fromarray(np.ascontiguousarray(pixels)), io.BytesIO()
-    if coding == _LOSSLESS:
+    if coding == _QUICK_LOSSLESS:
+        image.save(file, "WEBP", lossless=True, method=0, quality=0)
+    elif coding == _LOSSLESS:
         image.save(file, "WEBP", lossless=True)
     elif coding.codec == "avif":
         image.save(file, "AVIF", quality=quality, subsampling="4:4:4", speed=coding.speed)

@@ -36,8 +36,8 @@ from iicnet_cli.engines.jpegproof.recompression import estimate_quality
 from iicnet_cli.engines.jpegproof.robust_mark import MOST_BLOCKS, RobustMark
 from iicnet_cli.engines.jpegproof.simulated_channels import hardest_channels
 from iicnet_cli.engines.jpegproof.small_version_code import small_version_capacity
-from iicnet_cli.engines.jpegproof.synchronisation import Located, locate, locate_uncropped
-from iicnet_cli.errors import DamagedError, NotAnEmbeddingError, UsageError
+from iicnet_cli.engines.jpegproof.synchronisation import Located, locate_uncropped
+from iicnet_cli.errors import DamagedError, UsageError
 from iicnet_cli.pictures.arrays import Pixels
 
 _TOLERANCE = 3
@@ -145,16 +145,12 @@ class PreparedCover:
         return dataclasses.replace(plan, group_bits=self.profile.lattice.spared_group_bits)
 
 
-def read(pixels: Pixels) -> bytes:
-    """The bytes in a received picture (H, W, 3).
+def payload_of(located: Located) -> bytes:
+    """The bytes in a received picture.
 
     Raises:
-        NotAnEmbeddingError: no mark was found.
         DamagedError: there is a mark, but the payload cannot be restored.
     """
-    located = locate(pixels, LATTICES)
-    if located is None:
-        raise NotAnEmbeddingError("no mark was found in the picture" + likely_change(pixels))
     lattice = LATTICES[located.mark.lattice]
     try:
         return decode(located.reception, PayloadCodes(lattice, located.mark))
@@ -164,11 +160,8 @@ def read(pixels: Pixels) -> bytes:
         raise DamagedError("the mark of the picture is impossible") from error
 
 
-def read_small_version(pixels: Pixels) -> bytes | None:
-    """The small version in a received picture (H, W, 3); ``None`` if there is none."""
-    located = locate(pixels, LATTICES)
-    if located is None:
-        return None
+def small_version_of(located: Located) -> bytes | None:
+    """The small version in a received picture; ``None`` if there is none."""
     lattice = LATTICES[located.mark.lattice]
     return decode_small_version(located.reception, PayloadCodes(lattice, located.mark).layout)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from iicnet_cli.engines.base import Alteration
-from iicnet_cli.engines.file_engine import FileEngine, FileWriter, LastCover
+from iicnet_cli.engines.file_engine import FileEngine, FileWriter, LastPicture
 from iicnet_cli.engines.jpegproof import jpeg_channel
 from iicnet_cli.engines.jpegproof.jpeg_files import encode_jpeg
 from iicnet_cli.engines.jpegproof.profiles import LATTICES, Profile, find_profile
 from iicnet_cli.engines.jpegproof.simulated_channels import LOSSES, hardest_channels
 from iicnet_cli.engines.jpegproof.synchronisation import locate
-from iicnet_cli.errors import UsageError
+from iicnet_cli.errors import NotAnEmbeddingError, UsageError
 from iicnet_cli.pictures.arrays import Pixels, as_colour
 
 EXPECTED_PSNR = 37.0
@@ -20,6 +20,9 @@ class JpegProofEngine(FileEngine):
     """Carries files where JPEG does not reach them."""
 
     name = "jpegproof"
+
+    def __init__(self) -> None:
+        self._located = LastPicture(lambda picture: locate(as_colour(picture), LATTICES))
 
     def survives(self) -> frozenset[Alteration]:
         return frozenset(Alteration) - {Alteration.RESIZE}
@@ -34,16 +37,22 @@ class JpegProofEngine(FileEngine):
         return JpegProofWriter(find_profile(destination or "jpeg"))
 
     def recognises(self, embedding: Pixels) -> bool:
-        return locate(as_colour(embedding), LATTICES) is not None
+        return self._located(embedding) is not None
 
     def likely_change(self, picture: Pixels) -> str:
         return jpeg_channel.likely_change(as_colour(picture))
 
     def read(self, embedding: Pixels) -> bytes:
-        return jpeg_channel.read(as_colour(embedding))
+        located = self._located(embedding)
+        if located is None:
+            raise NotAnEmbeddingError(
+                "no mark was found in the picture" + self.likely_change(embedding)
+            )
+        return jpeg_channel.payload_of(located)
 
     def read_small_version(self, embedding: Pixels) -> bytes | None:
-        return jpeg_channel.read_small_version(as_colour(embedding))
+        located = self._located(embedding)
+        return None if located is None else jpeg_channel.small_version_of(located)
 
 
 class JpegProofWriter(FileWriter):
@@ -59,7 +68,7 @@ class JpegProofWriter(FileWriter):
         self.limit = f"for {profile.name}"
         self.longest_side = profile.longest_side
         self.channels = hardest_channels(profile.lattice.quality)
-        self._prepared = LastCover(lambda cover: jpeg_channel.PreparedCover.of(cover, profile))
+        self._prepared = LastPicture(lambda cover: jpeg_channel.PreparedCover.of(cover, profile))
 
     def capacity(self, cover: Pixels) -> int:
         return self._prepared(cover).capacity

@@ -17,6 +17,7 @@ from iicnet_cli.engines.jpegproof.dct_blocks import (
     whole_blocks,
 )
 from iicnet_cli.engines.jpegproof.reliabilities import (
+    count_distances,
     distances_to_even,
     find_lost_blocks,
     fit_noise,
@@ -172,22 +173,19 @@ def fit_by_class(scaled: Floats, classes: NDArray[np.intp]) -> NDArray[np.float6
         scaled: (N,), in units of the spacing.
         classes: (N,), of :class:`Reception`.
     """
-    clipped, index = np.divmod(classes, _INDEX_CLASSES)
-    unclipped = [
-        fit_noise(_first_large(scaled, (clipped == 0) & (index == number), clipped == 0))
-        for number in range(_INDEX_CLASSES)
-    ]
+    clippings = len(_CLIPPED_PIXELS) + 1
+    seen = count_distances(scaled, classes, clippings * _INDEX_CLASSES)
+    seen = seen.reshape(clippings, _INDEX_CLASSES, -1)
+    unclipped = [fit_noise(_first_large(own, seen[0].sum(0))) for own in seen[0]]
     noise = [each.probabilities for each in unclipped]
-    for number in range(_INDEX_CLASSES, _INDEX_CLASSES * (len(_CLIPPED_PIXELS) + 1)):
-        same_index = (clipped > 0) & (index == number % _INDEX_CLASSES)
-        own = _first_large(scaled, classes == number, same_index, clipped > 0)
-        noise.append(fit_noise(own, unclipped[number % _INDEX_CLASSES]).probabilities)
+    same_index = seen[1:].sum(0)
+    for of_clipping in seen[1:]:
+        for own, alike, least in zip(of_clipping, same_index, unclipped, strict=True):
+            clipped = _first_large(own, alike, same_index.sum(0))
+            noise.append(fit_noise(clipped, least).probabilities)
     return np.array(noise)
 
 
-def _first_large(scaled: Floats, *choices: NDArray[np.bool_]) -> Floats:
-    """The coefficients of the first choice with enough of them, or of the last one."""
-    for choice in choices:
-        if np.count_nonzero(choice) >= _LEAST_COEFFICIENTS:
-            break
-    return scaled[choice]
+def _first_large(*counts: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The first of these counts with enough coefficients, or the last one."""
+    return next((each for each in counts if each.sum() >= _LEAST_COEFFICIENTS), counts[-1])

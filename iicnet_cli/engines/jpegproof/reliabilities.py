@@ -81,16 +81,26 @@ class NoiseShape(NamedTuple):
         return np.asarray(_noise_shapes()[self])
 
 
-def fit_noise(scaled: Floats, unclipped: NoiseShape | None = None) -> NoiseShape:
+def count_distances(scaled: Floats, classes: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+    """How many coefficients of each class lie how far from the nearest point, (classes, bins).
+
+    Args:
+        scaled: received coefficients (N,) in units of their spacing.
+        classes: of each, (N,).
+        count: number of classes.
+    """
+    places = classes * _BINS + _bins(np.abs(scaled - np.rint(scaled)))
+    return np.bincount(places, minlength=count * _BINS).reshape(count, _BINS)
+
+
+def fit_noise(seen: NDArray[np.intp], unclipped: NoiseShape | None = None) -> NoiseShape:
     """Which noise coefficients have.
 
     Args:
-        scaled: received coefficients (N,) in units of their spacing; lowest bits unknown.
+        seen: how many of them lie how far from the nearest point, (bins,); lowest bits unknown.
         unclipped: the noise where nothing is clipped, if these are clipped: theirs is not smaller.
     """
-    half = _BINS // 2
-    seen = np.bincount(_bins(np.abs(scaled - np.rint(scaled))), minlength=_BINS)[:half]
-    fits = _log_folded_shapes() @ seen
+    fits = _log_folded_shapes() @ seen[: _BINS // 2]
     if unclipped is None:
         fits[..., _FEW_OUTLIERS:] = -np.inf
     else:

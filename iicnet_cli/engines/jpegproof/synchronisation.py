@@ -72,7 +72,10 @@ def locate_uncropped(pixels: Pixels, lattices: Sequence[CoefficientLattice]) -> 
     """The same, if nothing was cut off at the top or at the left, which is found out fast."""
     blocks = ReceivedBlocks.of(pixels)
     for number, lattice in enumerate(lattices):
-        mark = read_mark(Reception.of(blocks, lattice), lattice, number, 0, 0)
+        reception = Reception.of(blocks, lattice)
+        mark = read_mark(reception, lattice, number, 0, 0)
+        if mark is not None and (mark.rows, mark.columns) == reception.lost.shape:
+            return Located(mark, reception, blocks.coefficients)
         if mark is not None:
             return _placed(blocks, lattice, mark, 0, 0)
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from iicnet_cli.engines.base import Alteration
-from iicnet_cli.engines.file_engine import FileEngine, FileWriter, LastCover
+from iicnet_cli.engines.file_engine import FileEngine, FileWriter, LastPicture
 from iicnet_cli.engines.lowbits import channel
 from iicnet_cli.payload.lowbits_mark import has_lowbits_mark
 from iicnet_cli.pictures.arrays import Pixels
@@ -36,7 +36,7 @@ class LowBitsWriter(FileWriter):
     def __init__(self, embed_psnr: float) -> None:
         self.embed_psnr = embed_psnr
         self.limit = f"at {embed_psnr:g} dB"
-        self._capacity = LastCover(lambda cover: channel.measured_capacity(cover, embed_psnr))
+        self._capacity = LastPicture(lambda cover: channel.measured_capacity(cover, embed_psnr))
 
     def capacity(self, cover: Pixels) -> int:
         return self._capacity(cover)
