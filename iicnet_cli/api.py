@@ -181,16 +181,17 @@ class Converter:
         *,
         task: str | None = None,
         model: str | None = None,
+        suffix: str = ".png",
         options: EmbedOptions = EmbedOptions(),
     ) -> Estimate:
         """Estimate what :meth:`embed` would take and give, from its first group.
 
-        Nothing is written. The time of a search is estimated, but not what it gains.
-
-        Args, and errors: as :meth:`embed`.
+        Nothing is written. The time of a search is estimated, but not what it gains. Args, and
+        errors: as :meth:`embed`; ``suffix`` is that of the file.
         """
         if options.engine in FILE_ENGINES:
-            return estimate_files(open_file_job(inputs, task, model, options, self._progress))
+            files = open_file_job(inputs, task, model, options, self._progress)
+            return estimate_files(files, suffix)
         job = self._open(inputs, task, model, options)
         estimate, seconds = estimate_first_group(job.engine, job.source, job.request)
         count = job.source.total

@@ -244,11 +244,16 @@ def embed_files(job: FileJob, output: Path, *, overwrite: bool) -> EmbedReport:
     return report
 
 
-def estimate_files(job: FileJob) -> Estimate:
-    """What :func:`embed_files` would write: everything is made and measured, but not kept."""
+def estimate_files(job: FileJob, suffix: str) -> Estimate:
+    """What :func:`embed_files` would write: everything is made and measured, but not kept.
+
+    Args:
+        job: what would be embedded.
+        suffix: of the file.
+    """
     job = replace(job, options=replace(job.options, verify=True))
     with scratch_folder() as folder:
-        report = embed_files(job, folder / "dry.png", overwrite=False)
+        report = embed_files(job, folder / f"dry{suffix}", overwrite=False)
     return Estimate(
         task=report.task,
         model=report.model,

@@ -235,6 +235,17 @@ def test_capacity_of_a_clip_is_that_of_the_enlarged_cover(run: Run, tmp_path: Pa
     assert record["bytes"]["telegram"] > 0
 
 
+def test_a_dry_run_tells_the_bytes_of_the_kind_of_file(
+    run: Run, photo_files: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jpg"
+    command = ("embed", *photo_files, "--for", "whatsapp", "-o", out, "--json")
+    told = json.loads(done(run(*command, "--dry-run")).stdout)["bytes"]
+    assert not out.exists()
+    done(run(*command))
+    assert told == out.stat().st_size
+
+
 def test_a_dry_run_writes_nothing(run: Run, photo_files: list[Path], tmp_path: Path) -> None:
     result = done(run("embed", *photo_files, "--for", "whatsapp", "--dry-run"))
     assert "with jpegproof" in result.stdout

@@ -398,8 +398,13 @@ class _EmbedRun:
         )
 
     def _estimate_job(self, paths: list[Path]) -> EstimateJob:
+        output = self._target.output
         return EstimateJob(
-            inputs=tuple(paths), task=self._task, model=self._model, options=self._options
+            inputs=tuple(paths),
+            task=self._task,
+            model=self._model,
+            suffix=output.suffix if output is not None and output.name != "-" else ".png",
+            options=self._options,
         )
 
     def _present(self, outcome: Outcome[EmbedReport]) -> ExitCode:

@@ -76,11 +76,16 @@ class EstimateJob(Job[Estimate]):
 
     task: str | None = None
     model: str | None = None
+    suffix: str = ".png"
     options: EmbedOptions = field(default_factory=EmbedOptions)
 
     def run(self, converter: Converter) -> Estimate:
         return converter.estimate(
-            self.inputs, task=self.task, model=self.model, options=self.options
+            self.inputs,
+            task=self.task,
+            model=self.model,
+            suffix=self.suffix,
+            options=self.options,
         )
 
     def record(self, report: Any) -> dict[str, Any]:
