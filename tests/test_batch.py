@@ -38,6 +38,15 @@ def test_batch_goes_on_after_a_bad_file(run: Run, tmp_path: Path) -> None:
     assert (previews / "1-restored.mkv").exists()
 
 
+def test_the_file_that_failed_is_named_once(run: Run, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.gif"
+    bad.write_bytes(b"GIF89a" + bytes(40))
+    result = run("embed", bad, "--task", "grayscale", "--out-dir", tmp_path / "o")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"iicnet: {bad}: ")
+    assert result.stderr.splitlines()[0].count(bad.name) == 1
+
+
 def test_batch_errors(run: Run, photos: list[Path], tmp_path: Path) -> None:
     twin = tmp_path / "cover.png"
     twin.write_bytes(photos[1].read_bytes())

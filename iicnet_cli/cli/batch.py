@@ -212,7 +212,8 @@ def _say_failure(outcome: Outcome[Any], style: BatchStyle) -> ExitCode:
         raise error
     failure = describe_failure(error)
     message = failure.message
-    say_error(message if str(source) in message else f"{source}: {message}", failure.hint)
+    named = f"{source}: {message.removeprefix(f'{source.name}: ')}"
+    say_error(message if str(source) in message else named, failure.hint)
     if style.as_json:
         code = int(failure.exit_code)
         print_json({"input": str(source), "error": message, "exit_code": code})
