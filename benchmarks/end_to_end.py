@@ -4,10 +4,9 @@
 this working tree in turn, with the same Python and the same packages, so that both are disturbed
 alike by whatever else the machine does. Rows:
 
-* ``embed/MODEL``, ``effort-0/MODEL``: one group of pictures, start-up apart: the command less the
-  same command with a quarter of the work, divided by the rest of the groups. For video-5 these are
-  a clip of four groups and its first one; for the others one group and its pictures at half size,
-  so that the rest is three quarters of a group.
+* ``embed/MODEL``, ``effort-0/MODEL``: one group of pictures, start-up apart. For video-5 that is
+  (a clip of four groups - its first group) / 3. For the others it is (one group - the same pictures
+  at half size) / 0.75, because half the size is a quarter of the work.
 * ``restore/folder``, ``restore/mkv``, ``restore/mp4``: the whole command, for the clip of four
   groups. Both versions restore the same PNG, which the other version wrote.
 * ``start/version``, ``start/info``, ``start/embed``: whole commands with next to nothing to do;

@@ -178,32 +178,33 @@ class Converter:
     def estimate(
         self,
         inputs: Sequence[AnyPath],
+        output: AnyPath | None = None,
         *,
         task: str | None = None,
         model: str | None = None,
-        suffix: str = ".png",
         options: EmbedOptions = EmbedOptions(),
     ) -> Estimate:
         """Estimate what :meth:`embed` would take and give, from its first group.
 
-        Nothing is written. The time of a search is estimated, but not what it gains. Args, and
-        errors: as :meth:`embed`; ``suffix`` is that of the file.
+        Nothing is written. The time of a search is estimated, but not what it gains. Args and
+        errors: as :meth:`embed`; ``output`` may exist, and is a PNG by default.
         """
         if options.engine in FILE_ENGINES:
             files = open_file_job(inputs, task, model, options, self._progress)
-            return estimate_files(files, suffix)
+            return estimate_files(files, None if output is None else Path(output))
+        if output is not None:
+            check_picture_target(Path(output), overwrite=True)
         job = self._open(inputs, task, model, options)
         estimate, seconds = estimate_first_group(job.engine, job.source, job.request)
-        count = job.source.total
         return Estimate(
             task=job.task.name,
             model=job.engine.model,
             images=job.source.images if job.source.fps is None else None,
             width=job.source.width,
             height=job.source.height,
-            embeddings=count,
+            embeddings=job.source.total,
             tiles=estimate.tiles,
-            bytes=estimate.bytes * (count or 1),
+            bytes=estimate.bytes * (job.source.total or 1),
             seconds=seconds,
             embed_psnr=estimate.embed_psnr,
             restored_psnr=estimate.restored_psnr,
@@ -297,8 +298,7 @@ class Converter:
             UsageError, MediaError, ModelError, QualityError: as :meth:`embed`.
         """
         with scratch_folder() as scratch:
-            output = scratch / "embedding.png"
-            inputs = write_pictures(images, scratch)
+            inputs, output = write_pictures(images, scratch), scratch / "embedding.png"
             self.embed(inputs, output, task=task, model=model, options=options)
             return open_embedding(output.read_bytes())
 

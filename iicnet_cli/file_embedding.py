@@ -244,13 +244,16 @@ def embed_files(job: FileJob, output: Path, *, overwrite: bool) -> EmbedReport:
     return report
 
 
-def estimate_files(job: FileJob, suffix: str) -> Estimate:
+def estimate_files(job: FileJob, output: Path | None) -> Estimate:
     """What :func:`embed_files` would write: everything is made and measured, but not kept.
 
     Args:
         job: what would be embedded.
-        suffix: of the file.
+        output: the file; a PNG by default.
     """
+    suffix = ".png"
+    if output is not None:
+        suffix = check_picture_target(output, True, job.writer.suffixes).suffix
     job = replace(job, options=replace(job.options, verify=True))
     with scratch_folder() as folder:
         report = embed_files(job, folder / f"dry{suffix}", overwrite=False)

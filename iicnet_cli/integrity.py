@@ -70,10 +70,10 @@ def _check_marks(reader: EmbeddingReader) -> Integrity:
         words.append(f"{without_mark} of {reader.n_frames} pictures have lost their marks")
     if without_layer:
         words.append(
-            "its enhancement layer is damaged: the network's own pictures come back"
+            "its enhancement layer is damaged: only the network's own pictures can be restored"
             if reader.n_frames == 1
             else f"the enhancement layer of {without_layer} of {reader.n_frames} pictures is "
-            "damaged: the network's own pictures come back"
+            "damaged: only the network's own pictures can be restored"
         )
     return Integrity(bool(words) or None, missing, tuple(words))
 

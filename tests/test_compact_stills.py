@@ -44,6 +44,14 @@ def test_enough_room_is_without_loss(encoder: StillEncoder) -> None:
     assert (still.suffix, still.psnr) == (".webp", math.inf)
 
 
+def test_a_pattern_is_without_loss_in_few_bytes() -> None:
+    glyph = np.random.default_rng(0).integers(0, 2, (16, 16, 1)).repeat(3, 2) * 255
+    page = np.tile(glyph, (64, 64, 1)).astype(np.uint8)
+    still = StillEncoder(page).best(600)
+    assert still is not None
+    assert (still.suffix, still.psnr) == (".webp", math.inf)
+
+
 def test_nothing_fits_into_nothing(encoder: StillEncoder) -> None:
     assert encoder.best(10) is None
 

@@ -89,3 +89,18 @@ def test_a_task_and_an_engine_of_a_later_version_are_told(
     later = change_header(path, tmp_path / "later.png", engine="ether")
     facts = json.loads(done(run("info", later, "--json")).stdout)
     assert (facts["engine"], facts["pixels"]) == ("ether", "intact")
+
+
+def test_changes_are_told_without_a_header_too(
+    run: Run, photos: list[Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "out.png"
+    done(run("embed", *photos[:2], "-o", path))
+    strip(path)
+    assert json.loads(done(run("info", path, "--json")).stdout)["pixels"].startswith("unknown")
+    changed = pixels(path).copy()
+    changed[-3:, -3:] ^= 1
+    result = run("info", save(tmp_path / "changed.png", changed), "--json")
+    assert result.exit_code == ExitCode.NOT_EMBEDDING
+    assert json.loads(result.stdout)["pixels"] == "altered"
+    assert "only the network's own pictures can be restored" in result.stderr

@@ -401,9 +401,9 @@ class _EmbedRun:
         output = self._target.output
         return EstimateJob(
             inputs=tuple(paths),
+            output=None if output is None or str(output) == "-" else output,
             task=self._task,
             model=self._model,
-            suffix=output.suffix if output is not None and output.name != "-" else ".png",
             options=self._options,
         )
 

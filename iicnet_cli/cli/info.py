@@ -30,8 +30,8 @@ def info(
 ) -> None:
     """Print what a picture holds, without restoring it.
 
-    The exit status is 3 if it is not an iicnet picture, if the pixels of a PNG with a header were
-    altered, or if some of its pictures are missing.
+    The exit status is 3 if it is not an iicnet picture, or if its header or marks tell that pixels
+    were altered or that pictures are missing.
     """
     from iicnet_cli.identify import file_engine_of, no_embedding_error, task_of
     from iicnet_cli.integrity import check_integrity

@@ -55,7 +55,7 @@ class LastPicture(Generic[T]):
 
     def __call__(self, picture: Pixels) -> T:
         """What is known of a picture."""
-        last = self._last  # of any thread
+        last = self._last  # read once, for another thread may replace it
         if last is None or not np.array_equal(last[0], picture):
             last = self._last = picture, self._find_out(picture)
         return last[1]

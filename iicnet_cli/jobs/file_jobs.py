@@ -76,15 +76,15 @@ class EstimateJob(Job[Estimate]):
 
     task: str | None = None
     model: str | None = None
-    suffix: str = ".png"
+    output: Path | None = None
     options: EmbedOptions = field(default_factory=EmbedOptions)
 
     def run(self, converter: Converter) -> Estimate:
         return converter.estimate(
             self.inputs,
+            self.output,
             task=self.task,
             model=self.model,
-            suffix=self.suffix,
             options=self.options,
         )
 

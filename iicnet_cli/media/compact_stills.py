@@ -61,8 +61,9 @@ class _Coding:
 
 _LOSSLESS = _Coding("webp")
 _QUICK_LOSSLESS = _Coding("webp", speed=0)
-_MOST_SHRUNK = 10
-"""The usual encoder of WebP makes files of at least one part in so many of a quick one's."""
+_MOST_SHRUNK, _SMALL = 10, 65536
+"""The usual encoder of WebP is tried if a quick one's file has so many times the bytes that there
+are or less, or is small anyway: patterns shrink further, photos by a tenth."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class StillEncoder:
             max_size: bytes.
             thorough: at low rates, use a slower encoder in the end.
         """
-        if self._at(_QUICK_LOSSLESS, 0).size <= _MOST_SHRUNK * max_size:
+        if self._at(_QUICK_LOSSLESS, 0).size <= max(_MOST_SHRUNK * max_size, _SMALL):
             lossless = self._at(_LOSSLESS, 0)
             if lossless.size <= max_size:
                 return lossless

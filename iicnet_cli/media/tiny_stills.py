@@ -29,7 +29,8 @@ _SIDES = (24, 32, 48, 64, 96, 128, 192, 256)
 _QUALITIES = 96
 """Qualities of the codec that are used: 0 to one less than this."""
 _FAST, _SLOW = 8, 2
-"""Speeds of the encoder: to find the size, and for what is kept."""
+"""Speeds of the encoder: to choose the side, and to code that side once more; the better one is
+kept."""
 
 
 def encode_tiny(pixels: Pixels, max_size: int) -> bytes | None:

@@ -49,8 +49,8 @@ _MAX_CLIPPING_MSE = 0.01
 _MAX_DIFFERENCE = 1024
 """Differences are counted below this absolute value; larger ones do not occur."""
 _MIN_FACTOR = 0.3
-"""A picture is corrected if what is decoded, times this or more, is what it lacks; the layer states
-that factor (:meth:`LayerPlan._divisors`)."""
+"""A picture is corrected if the best factor for what is decoded is at least this. Below it, most of
+what is decoded are the codec's own errors."""
 _ROWS_AT_ONCE = 256
 """Differences are computed this many rows at a time, to save memory."""
 
@@ -174,7 +174,7 @@ class _Trial:
     Attributes:
         level: of the codec.
         sizes: bytes of each slice.
-        helped: the pictures that it improves.
+        helped: the pictures that are worth correcting.
         mse_reduction: over all pictures.
     """
 
@@ -272,10 +272,7 @@ def _measure_improvement(
     files: Sequence[bytes],
     gain: float,
 ) -> tuple[list[int], float]:
-    """The pictures that a layer improves, and the mean squared error that it removes.
-
-    Of a picture that is restored very well, the codec codes mostly its own errors.
-    """
+    """The pictures that are worth correcting, and the mean squared error that this removes."""
     worth, removed = np.zeros((2, len(wanted)))
     for (pictures, rows), data in zip(parts, files, strict=True):
         part = pictures, rows

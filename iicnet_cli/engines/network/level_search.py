@@ -19,7 +19,8 @@ SLOPES = 0.03, 0.25
 _FAR_APART = 2.0
 """Two sizes give a slope if they are of levels so far apart: the codec rounds levels."""
 _STEP = 0.7
-"""Between levels that are nearer to each other the codec has none."""
+"""Where a file at one level fits and a file at a level nearer than this does not, the search ends:
+the size jumps at whole levels, and what lies between is not worth another file."""
 
 
 class LevelSearch:

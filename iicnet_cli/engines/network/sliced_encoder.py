@@ -245,7 +245,7 @@ def _choose_bits(
 
 def _different_codes(channels: int) -> list[int]:
     """Numbers of the trellis codes, by what they carry; of those that carry as much, the best."""
-    # The last one of equal codes has the most states.
+    # Of equal codes the last one has columns for two low bits of each sample.
     carried = {sum(code.message_bits(channels)): n for n, code in TRELLIS_CODES.items()}
     return sorted(carried.values())
 
