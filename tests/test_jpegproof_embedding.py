@@ -13,7 +13,7 @@ from PIL import Image
 from iicnet_cli import Converter, EmbedOptions, EmbedReport
 from iicnet_cli.engines import DESTINATIONS, engine_for
 from iicnet_cli.engines.jpegproof.profiles import SERVICES
-from iicnet_cli.errors import UsageError
+from iicnet_cli.errors import ExitCode, UsageError
 from iicnet_cli.media import ffmpeg
 from iicnet_cli.media.clip_probe import has_sound
 from iicnet_cli.media.stills import resize
@@ -244,6 +244,28 @@ def test_a_dry_run_tells_the_bytes_of_the_kind_of_file(
     assert not out.exists()
     done(run(*command))
     assert told == out.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "kinds"),
+    [
+        ((), "o.jpg", "PNG"),
+        (("--for", "file"), "o.gif", "PNG"),
+        (("--for", "x"), "o", "PNG or JPG"),
+    ],
+)
+def test_a_dry_run_refuses_the_outputs_that_embed_refuses(
+    run: Run,
+    photo_files: list[Path],
+    tmp_path: Path,
+    options: tuple[str, ...],
+    name: str,
+    kinds: str,
+) -> None:
+    for dry in ((), ("--dry-run",)):
+        result = run("embed", *photo_files, *options, "-o", tmp_path / name, *dry)
+        assert result.exit_code == ExitCode.USAGE
+        assert f"the output must be a {kinds}, not '{name}'" in result.stderr
 
 
 def test_a_dry_run_writes_nothing(run: Run, photo_files: list[Path], tmp_path: Path) -> None:
