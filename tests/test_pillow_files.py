@@ -129,3 +129,26 @@ def test_a_tiff_whose_data_end_early_is_refused_before_memory_is_taken(tmp_path:
     path.write_bytes(data)
     with pytest.raises(MediaError, match="has 32 rows of data only"), open_image(path):
         pass
+
+
+@pytest.mark.parametrize("height", [400, 23328])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"optimize": True}])
+def test_a_jpeg_that_lacks_rows_is_refused(
+    tmp_path: Path, options: dict[str, bool], height: int
+) -> None:
+    path = tmp_path / "tall.jpg"
+    Image.fromarray(smooth(64, 96)).save(path, **options)
+    data = path.read_bytes()
+    size = struct.pack(">HH", 64, 96)
+    assert data.count(size) == 1
+    path.write_bytes(data.replace(size, struct.pack(">HH", height, 96)))
+    with pytest.raises(MediaError, match="too few bytes"):
+        read_still(path)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True, "optimize": True}])
+def test_a_jpeg_of_one_colour_is_read(tmp_path: Path, mode: str, options: dict[str, bool]) -> None:
+    path = tmp_path / "flat.jpg"
+    Image.new(mode, (2000, 1500), 128).save(path, **options)
+    assert read_still(path).pixels.shape == (1500, 2000, 3)

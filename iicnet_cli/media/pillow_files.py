@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import io
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,6 +30,10 @@ _MOST_PIXELS_PER_BYTE = 8 * 1032
 """Pixels that a byte of a PNG can make: deflate packs at most 1032 bytes into one."""
 _MAX_WEBP_SIDE = 16383
 """Pixels of a frame of a WebP on each axis; the canvas of an animation may claim more."""
+_MOST_JPEG_PIXELS_PER_BYTE = 8 * 64
+"""A block of 8x8 pixels of a JPEG takes a bit at least, unless it is coded arithmetically."""
+_USUAL_JPEG_PIXELS_PER_BYTE = 32
+"""A byte of a photo makes fewer pixels than this; if it makes more, some may be missing."""
 _FILLERS = (bytes(64), b"\x55" * 64)
 """Two sequences of codes that make different pictures where codes are missing."""
 
@@ -79,7 +83,7 @@ def open_image(source: Path | BinaryIO) -> Iterator[tuple[Image.Image, str]]:
             )
         if image.format == "WEBP" and max(width, height) > _MAX_WEBP_SIDE:
             raise MediaError(f"{name}: truncated or damaged (no WebP is {width}x{height})")
-        if image.format == "PNG" and width * height > _MOST_PIXELS_PER_BYTE * _size_of(file):
+        if _is_short(image, file):
             raise MediaError(f"{name}: truncated or damaged (it has too few bytes for its size)")
         if image.format in ("EPS", "WMF"):
             raise _vector_graphics(name)
@@ -103,6 +107,22 @@ def refuse_missing_strips(image: Image.Image, name: str) -> None:
     rights, bottoms = zip(*(extents[2:] for _, extents, *_ in tiles), strict=True)
     if max(rights) * max(bottoms) < image.width * image.height:
         raise MediaError(f"{name}: truncated or damaged (it has {max(bottoms)} rows of data only)")
+
+
+def _is_short(image: Image.Image, file: BinaryIO) -> bool:
+    """Whether a PNG or a JPEG lacks data for its pixels, as far as that can be told fast."""
+    pixels, size = image.width * image.height, _size_of(file)
+    if image.format == "PNG":
+        return pixels > _MOST_PIXELS_PER_BYTE * size
+    if image.format != "JPEG" or pixels <= _USUAL_JPEG_PIXELS_PER_BYTE * size:
+        return False
+    if pixels > _MOST_JPEG_PIXELS_PER_BYTE * size:
+        return True
+    position = file.tell()
+    file.seek(0)
+    data = file.read()
+    file.seek(position)
+    return not _has_all_codes(data[: data.rfind(_JPEG_END)])
 
 
 def _size_of(file: BinaryIO) -> int:
@@ -186,16 +206,27 @@ def _lacks_jpeg_end(file: BinaryIO) -> bool:
     file.seek(0)
     if data.rfind(_JPEG_END) > data.rfind(_JPEG_SCAN):
         return False
-    # If all codes of the picture are there, it does not depend on what follows them.
-    pictures = []
-    with suppress(Exception), without_pillow_limits():  # the real attempt to open it will tell
+    return _has_all_codes(data)
+
+
+def _has_all_codes(data: bytes) -> bool:
+    """Whether the picture of a JPEG without its end does not depend on what follows.
+
+    ``False`` for an MPO, too, of whose pictures the first alone would be compared.
+    """
+    pictures = set()
+    try:
         for filler in _FILLERS:
-            with Image.open(io.BytesIO(data + filler + _JPEG_END)) as image:
-                # Of the pictures of an MPO, the first alone would be compared.
+            with (
+                without_pillow_limits(),
+                Image.open(io.BytesIO(data + filler + _JPEG_END)) as image,
+            ):
                 if image.format != "JPEG" or image.width * image.height > max_pixels():
                     return False
-                pictures.append(image.tobytes())
-    return len(pictures) == len(_FILLERS) and len(set(pictures)) == 1
+                pictures.add(hash(image.tobytes()))
+    except Exception:  # the real attempt to open it will tell
+        return False
+    return len(pictures) == 1
 
 
 def _with_jpeg_end(file: BinaryIO) -> BinaryIO:
