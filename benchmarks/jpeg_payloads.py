@@ -20,6 +20,7 @@ from tables import table_head, table_row
 
 from iicnet_cli.engines.jpegproof import jpeg_channel
 from iicnet_cli.engines.jpegproof.capacity_measurement import PARTIAL_PAYLOAD
+from iicnet_cli.engines.jpegproof.jpegproof_engine import JpegProofEngine
 from iicnet_cli.engines.jpegproof.profiles import Profile, jpeg_profile
 from iicnet_cli.engines.jpegproof.simulated_channels import (
     LOSSES,
@@ -69,13 +70,13 @@ class Tally:
         """Send one picture through a channel."""
         received = change(embedding)
         start = time.process_time()
-        self._note(name, jpeg_channel.read, received, data)
+        self._note(name, JpegProofEngine().read, received, data)
         self.restore_seconds.append(time.process_time() - start)
 
     def try_small_version(self, name: str, change: Change, embedding: Pixels, data: bytes) -> None:
         """Send one picture through a channel, and read its small version."""
         title = f"small version: {name}"
-        self._note(title, jpeg_channel.read_small_version, change(embedding), data)
+        self._note(title, JpegProofEngine().read_small_version, change(embedding), data)
 
     def _note(self, name: str, read: Read, received: Pixels, data: bytes) -> None:
         try:

@@ -358,3 +358,11 @@ def test_a_missing_codec_is_said_when_embedding_and_restoring(
     assert "AVIF" in " ".join(report["notes"])
     assert "enhancement_layer" not in json.loads(done(run("info", plain, "--json")).stdout)
     assert "AVIF" in done(run("restore", layered, "-o", tmp_path / "back")).stderr
+
+
+def test_an_input_is_not_overwritten(run: Run, photos: list[Path]) -> None:
+    before = photos[0].read_bytes()
+    result = run("embed", *photos[:2], "-o", photos[0], "-y")
+    assert result.exit_code == ExitCode.USAGE
+    assert "is an input" in result.stderr
+    assert photos[0].read_bytes() == before

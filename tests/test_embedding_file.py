@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -289,5 +290,17 @@ def test_the_flattest_png_is_not_too_short() -> None:
 def test_no_jpeg_of_more_than_32768_pixels_is_decoded() -> None:
     file = io.BytesIO()
     Image.new("L", (32_769, 1)).save(file, "JPEG")
-    with pytest.raises(NotAnEmbeddingError, match="a side of 32769 pixels"):
+    with pytest.raises(NotAnEmbeddingError, match="has 32769x1 pixels"):
         EmbeddingFile(file)
+
+
+def test_a_jpeg_that_claims_too_much_is_refused_at_once(tmp_path: Path) -> None:
+    Image.fromarray(smooth_pixels(64, 96)).save(tmp_path / "small.jpg")
+    data = (tmp_path / "small.jpg").read_bytes()
+    for side, error in ((4000, DamagedError), (16000, NotAnEmbeddingError)):
+        path = tmp_path / f"{side}.jpg"
+        path.write_bytes(
+            data.replace(struct.pack(">HH", 64, 96), struct.pack(">HH", side, side), 1)
+        )
+        with pytest.raises(error):
+            EmbeddingFile(path)

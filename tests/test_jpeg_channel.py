@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from iicnet_cli.engines.jpegproof import jpeg_channel, jpegproof_engine
+from iicnet_cli.engines.jpegproof import jpeg_channel, jpegproof_engine, synchronisation
 from iicnet_cli.engines.jpegproof.jpegproof_engine import JpegProofEngine
 from iicnet_cli.engines.jpegproof.profiles import jpeg_profile
 from iicnet_cli.engines.jpegproof.simulated_channels import (
@@ -178,6 +178,18 @@ def test_pictures_without_capacity() -> None:
     assert jpeg_channel.PreparedCover.of(np.full((256, 256, 3), 255, np.uint8), SMALL).capacity == 0
     assert jpeg_channel.PreparedCover.of(COVER[:100, :200], SMALL).capacity == 0
     assert jpeg_channel.PreparedCover.of(COVER[:4, :4], SMALL).capacity == 0
+
+
+def test_the_mark_of_a_large_picture_is_found_in_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synchronisation, "PART_BLOCKS", 32)  # of 48 x 64 blocks
+    data = np.random.default_rng(0).bytes(2000)
+    embedding = jpeg_channel.PreparedCover.of(LARGE, SMALL).write(data)
+    covered = embedding.copy()
+    covered[120:216, 160:288] = 255
+    for each in (embedding, covered):
+        for received in (jpeg(80).apply(each), jpeg(80).apply(each)[:-40, :-70], each[19:, 13:]):
+            assert JpegProofEngine().read(received) == data
+    assert not JpegProofEngine().recognises(LARGE)
 
 
 def test_a_picture_is_located_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,6 +92,7 @@ def test_a_cover_is_made_as_small_as_it_will_be(run: Run, tmp_path: Path) -> Non
     assert "the picture is made 1280x320, as large as it stays for telegram" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["grayscale", "rescale"])
 def test_single_photos(run: Run, tmp_path: Path, task: str) -> None:
     photo = save(tmp_path / "p.png", natural(512, 640, 9))
@@ -139,6 +140,7 @@ def test_what_is_likely_is_said_and_nothing_is_written(
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.slow
 def test_resizing_is_recognised(run: Run, tmp_path: Path) -> None:
     cover = save(tmp_path / "c.png", natural(960, 1280, 5))
     out = tmp_path / "a.png"
@@ -373,6 +375,7 @@ def test_check_tells_of_the_small_version(run: Run, sent_large: tuple[Path, Embe
     assert service["restored"] and not service["small_version"]
 
 
+@pytest.mark.slow
 def test_the_small_version_is_encrypted_as_well(
     run: Run, large_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -388,3 +391,9 @@ def test_the_small_version_is_encrypted_as_well(
     assert result.exit_code == 3
     assert "only the small version came back" in result.stderr
     assert psnr(resize(pixels(tmp_path / "r.png"), 400, 300), pixels(large_files[1])) > 14
+
+
+def test_a_task_that_is_none_is_a_wrong_call(run: Run, sent: Path) -> None:
+    result = run("restore", sent, "--task", "foo")
+    assert result.exit_code == ExitCode.USAGE
+    assert "no task 'foo'" in result.stderr

@@ -305,10 +305,17 @@ class _Target:
             raise UsageError("--dry-run estimates on this machine; leave out --on")
         if style.as_json and str(self.output) == "-":
             raise UsageError("--json and -o - cannot both go to stdout")
+        if self.output is not None and any(_is_same(self.output, each) for each in inputs):
+            raise UsageError(f"{self.output} is an input, and would be overwritten")
         if self.keep_audio is not None:
             if len(inputs) != 1 or self.out_dir is not None:
                 raise UsageError("--keep-audio saves the sound of one clip; give one input and -o")
             check_target(self.keep_audio, self.overwrite)
+
+
+def _is_same(output: Path, source: Path) -> bool:
+    """Whether both are one file that exists."""
+    return output.exists() and source.exists() and output.samefile(source)
 
 
 class _EmbedRun:

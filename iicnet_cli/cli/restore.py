@@ -138,6 +138,10 @@ def restore(
     too; if too much of it is lost, its small version may be left, which is written as one picture,
     with exit status 3.
     """
+    from iicnet_cli.tasks import task_named
+
+    if task is not None:
+        task_named(task)  # files that are carried do not ask for it
     sharing = Sharing(jobs, shard, skip_existing, on)
     sources = expand_patterns(sources)
     is_batch = len(sources) > 1 or out_dir is not None or sharing.is_for_many

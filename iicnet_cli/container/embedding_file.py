@@ -5,6 +5,7 @@ what services make of it, a JPEG or WebP, which has no header.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
 import struct
@@ -29,7 +30,9 @@ from iicnet_cli.container.header import MAX_HEADER_BYTES, Header
 from iicnet_cli.errors import ContainerError, DamagedError, MediaError, NotAnEmbeddingError
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.limits import (
+    MAX_LOSSY_PIXELS,
     MAX_LOSSY_SIDE,
+    MOST_JPEG_PIXELS_PER_BYTE,
     max_pixels,
     max_pixels_text,
     without_pillow_limits,
@@ -117,8 +120,10 @@ class EmbeddingFile:
             file, self._label = stack.enter_context(_open_input(source))
             file.seek(0)
             start = file.read(16)
+            is_jpeg = _format_name(start) == "JPEG"
             self.is_png = _format_name(start) not in _LOSSY_FORMATS
             self.header = _scan(file, self._label) if self.is_png else None
+            length = file.seek(0, os.SEEK_END)
             file.seek(0)
             try:
                 with without_pillow_limits():
@@ -127,11 +132,10 @@ class EmbeddingFile:
                 raise self._damaged() from error
             self.size = self._image.size
             _check_pixel_count(*self.size, self._label)
-            if not self.is_png and max(self.size) > MAX_LOSSY_SIDE:
-                raise NotAnEmbeddingError(
-                    f"{self._label}: no JPEG or WebP that holds something has a side of "
-                    f"{max(self.size)} pixels"
-                )
+            if not self.is_png:
+                _check_lossy_size(*self.size, self._label)
+            if is_jpeg and math.prod(self.size) > MOST_JPEG_PIXELS_PER_BYTE * length:
+                raise self._damaged()
             self.n_frames = getattr(self._image, "n_frames", 1) if self.is_png else 1
             self._load(0)
             self.grey = _is_grey(self._image)
@@ -179,6 +183,14 @@ class EmbeddingFile:
 
     def _damaged(self) -> DamagedError:
         return DamagedError(f"{self._label}: the picture data is damaged", hint=FULL_COPY_HINT)
+
+
+def _check_lossy_size(width: int, height: int, label: str) -> None:
+    """Refuse a JPEG or WebP that is too large to hold something."""
+    if max(width, height) > MAX_LOSSY_SIDE or width * height > MAX_LOSSY_PIXELS:
+        raise NotAnEmbeddingError(
+            f"{label}: no JPEG or WebP that holds something has {width}x{height} pixels"
+        )
 
 
 def has_equal_channels(pixels: Pixels) -> bool:
@@ -326,11 +338,11 @@ def _not_a_png(start: bytes, label: str) -> NotAnEmbeddingError:
         return NotAnEmbeddingError(
             f"{label}: not a PNG file but {found}",
             hint="saving a picture in another format loses its header, and mostly what it holds; "
-            "get the original PNG",
+            "get the original file",
         )
     return NotAnEmbeddingError(
         f"{label}: not a PNG file" + (f" but {found}" if found else ""),
-        hint="give a PNG file that iicnet wrote",
+        hint="give a picture that iicnet wrote, or a JPEG or WebP that was made of one",
     )
 
 

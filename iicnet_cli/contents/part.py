@@ -79,7 +79,7 @@ class ContentsRequest:
             raise QualityError(
                 f"nothing was written: a picture of {width}x{height} like this holds nothing "
                 f"{self.limit}",
-                hint="take a larger one, or one with more detail",
+                hint="take a larger one, with more detail, or with less pure white and black",
             )
 
     def missing_error(self, missing: int | None, what: str) -> QualityError:

@@ -22,7 +22,12 @@ from iicnet_cli.media.suffixes import (
     VECTOR_SUFFIXES,
     VIDEO_SUFFIXES,
 )
-from iicnet_cli.pictures.limits import max_pixels, max_pixels_text, without_pillow_limits
+from iicnet_cli.pictures.limits import (
+    MOST_JPEG_PIXELS_PER_BYTE,
+    max_pixels,
+    max_pixels_text,
+    without_pillow_limits,
+)
 
 _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 """Markers in JPEG files; a byte of 255 in a scan is followed by a zero."""
@@ -30,8 +35,6 @@ _MOST_PIXELS_PER_BYTE = 8 * 1032
 """Pixels that a byte of a PNG can make: deflate packs at most 1032 bytes into one."""
 _MAX_WEBP_SIDE = 16383
 """Pixels of a frame of a WebP on each axis; the canvas of an animation may claim more."""
-_MOST_JPEG_PIXELS_PER_BYTE = 8 * 64
-"""A block of 8x8 pixels of a JPEG takes a bit at least, unless it is coded arithmetically."""
 _USUAL_JPEG_PIXELS_PER_BYTE = 32
 """A byte of a photo makes fewer pixels than this; if it makes more, some may be missing."""
 _FILLERS = (bytes(64), b"\x55" * 64)
@@ -116,7 +119,7 @@ def _is_short(image: Image.Image, file: BinaryIO) -> bool:
         return pixels > _MOST_PIXELS_PER_BYTE * size
     if image.format != "JPEG" or pixels <= _USUAL_JPEG_PIXELS_PER_BYTE * size:
         return False
-    if pixels > _MOST_JPEG_PIXELS_PER_BYTE * size:
+    if pixels > MOST_JPEG_PIXELS_PER_BYTE * size:
         return True
     position = file.tell()
     file.seek(0)

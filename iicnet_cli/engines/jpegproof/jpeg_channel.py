@@ -36,9 +36,10 @@ from iicnet_cli.engines.jpegproof.recompression import estimate_quality
 from iicnet_cli.engines.jpegproof.robust_mark import MOST_BLOCKS, RobustMark
 from iicnet_cli.engines.jpegproof.simulated_channels import hardest_channels
 from iicnet_cli.engines.jpegproof.small_version_code import small_version_capacity
-from iicnet_cli.engines.jpegproof.synchronisation import Located, locate_uncropped
+from iicnet_cli.engines.jpegproof.synchronisation import Located, busiest_part, locate_uncropped
 from iicnet_cli.errors import DamagedError, UsageError
 from iicnet_cli.pictures.arrays import Pixels
+from iicnet_cli.pictures.limits import MAX_LOSSY_PIXELS
 
 _TOLERANCE = 3
 """A quality is estimated as exactly as this."""
@@ -71,10 +72,12 @@ class PreparedCover:
         Raises:
             UsageError: it is too large.
         """
-        if max(whole_blocks(pixels)) > MOST_BLOCKS:
+        height, width = pixels.shape[:2]
+        if max(whole_blocks(pixels)) > MOST_BLOCKS or height * width > MAX_LOSSY_PIXELS:
             raise UsageError(
-                f"a cover of {pixels.shape[1]} x {pixels.shape[0]} pixels is too large",
-                hint=f"a side has at most {MOST_BLOCKS * BLOCK} pixels",
+                f"a cover of {width} x {height} pixels is too large",
+                hint=f"it has at most {MAX_LOSSY_PIXELS >> 20} megapixels, "
+                f"and {MOST_BLOCKS * BLOCK} on a side",
             )
         cover = LatticeCover.of(pixels, profile.lattice)
         plans = measure(cover, hardest_channels(profile.lattice.quality))
@@ -182,7 +185,7 @@ def likely_change(pixels: Pixels) -> str:
         located = locate_uncropped(np.array(back, np.uint8), LATTICES)
         if located is not None:
             return f": it was resized from {size[0]}x{size[1]} to {width}x{height}"
-    quality = estimate_quality(forward_dct(luma_of(pixels)))
+    quality = estimate_quality(forward_dct(luma_of(busiest_part(pixels))))
     if quality is None:
         return ""
     return f": it was compressed at about quality {quality}, or resized before that"
@@ -198,5 +201,8 @@ def _likely_damage(located: Located, lattice: CoefficientLattice) -> str:
             f"but it was made for {lattice.quality} and better"
         )
     if lost > _MUCH:
-        return f"{lost:.0%} of the picture were cut off or painted over, more than can be restored"
+        return (
+            f"{lost:.0%} of the picture were cut off, painted over or changed too much, "
+            "more than can be restored"
+        )
     return "the picture was changed more than can be restored"

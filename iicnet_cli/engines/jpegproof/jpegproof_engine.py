@@ -32,7 +32,7 @@ class JpegProofEngine(FileEngine):
             raise UsageError(
                 f"--target-embed-psnr has no use with --for {destination}: what has to be survived "
                 "decides",
-                hint="a higher quality of JPEG, as in --for jpeg:85, changes the picture less",
+                hint="leave it out",
             )
         return JpegProofWriter(find_profile(destination or "jpeg"))
 

@@ -60,6 +60,10 @@ class ReceivedBlocks:
         counts = clipped.reshape(rows, BLOCK, columns, BLOCK).sum((1, 3))
         return cls(forward_dct(luma_of(area)), np.searchsorted(_CLIPPED_PIXELS, counts, "right"))
 
+    def __getitem__(self, area: tuple[slice, slice]) -> Self:
+        """Some rows and columns of blocks."""
+        return type(self)(self.coefficients[area], self.classes[area])
+
 
 @dataclasses.dataclass(frozen=True)
 class Reception:

@@ -27,6 +27,8 @@ _CANDIDATES = 4
 """Pairs of lattice and grid that are looked at, the most likely ones."""
 _LEAST_SCORE = 4.0
 """Standard deviations by which a grid must stand out to be looked at."""
+PART_BLOCKS = 96
+"""Pictures of more blocks than this on a side are searched in parts of so many."""
 _LARGEST_LOSS = 16
 """A picture of more than this many times the blocks that were received cannot be restored."""
 
@@ -58,13 +60,12 @@ def locate(pixels: Pixels, lattices: Sequence[CoefficientLattice]) -> Located | 
     uncropped = locate_uncropped(pixels, lattices)
     if uncropped is not None:
         return uncropped
-    for number, (y, x) in _likely_grids(luma_of(pixels), lattices):
+    for number, (y, x) in _likely_grids(luma_of(busiest_part(pixels)), lattices):
         blocks = ReceivedBlocks.of(pixels[y:, x:])
         for inner, top, left in _likely_places(blocks, lattices[number]):
-            reception = Reception.of(inner, lattices[number])
-            mark = read_mark(reception, lattices[number], number, top, left)
-            if mark is not None:
-                return _placed(inner, lattices[number], mark, top, left)
+            found = _read_blocks(inner, lattices[number], number, top, left)
+            if found is not None:
+                return found
     return None
 
 
@@ -72,12 +73,47 @@ def locate_uncropped(pixels: Pixels, lattices: Sequence[CoefficientLattice]) -> 
     """The same, if nothing was cut off at the top or at the left, which is found out fast."""
     blocks = ReceivedBlocks.of(pixels)
     for number, lattice in enumerate(lattices):
-        reception = Reception.of(blocks, lattice)
-        mark = read_mark(reception, lattice, number, 0, 0)
-        if mark is not None and (mark.rows, mark.columns) == reception.lost.shape:
+        found = _read_blocks(blocks, lattice, number, 0, 0)
+        if found is not None:
+            return found
+    return None
+
+
+def busiest_part(pixels: Pixels) -> Pixels:
+    """The part of a large picture with most contrast, on the same grid; a small one as it is."""
+    side = PART_BLOCKS * BLOCK
+    parts = [pixels[BLOCK * y :][:side, BLOCK * x :][:, :side] for y, x in _corners(pixels.shape)]
+    return max(parts, key=lambda part: float(part[::BLOCK, ::BLOCK].std()))
+
+
+def _corners(shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Rows and columns, in blocks, at which three parts of a large picture begin."""
+    spare_rows, spare_columns = (max(0, side // BLOCK - PART_BLOCKS) for side in shape[:2])
+    if not spare_rows and not spare_columns:
+        return [(0, 0)]
+    return [(spare_rows * n // 4, spare_columns * n // 4) for n in (2, 1, 3)]
+
+
+def _read_blocks(
+    blocks: ReceivedBlocks, lattice: CoefficientLattice, number: int, top: int, left: int
+) -> Located | None:
+    """The picture of blocks whose first one is at (top, left) in it, if a mark confirms that.
+
+    The mark of a large picture is looked for in parts of it, which is many times as fast.
+    """
+    rows, columns = blocks.classes.shape
+    for y, x in _corners((BLOCK * rows, BLOCK * columns)):
+        part = blocks[y : y + PART_BLOCKS, x : x + PART_BLOCKS]
+        reception = Reception.of(part, lattice)
+        mark = read_mark(reception, lattice, number, top + y, left + x)
+        if mark is None:
+            continue
+        is_here = mark.rows > top and mark.columns > left
+        if not is_here or mark.rows * mark.columns > _LARGEST_LOSS * rows * columns:
+            return None
+        if (mark.rows, mark.columns) == (rows, columns) == part.classes.shape:
             return Located(mark, reception, blocks.coefficients)
-        if mark is not None:
-            return _placed(blocks, lattice, mark, 0, 0)
+        return _placed(blocks, lattice, mark, top, left)
     return None
 
 
@@ -105,7 +141,7 @@ def _readings(
     if outer_rows or outer_columns:
         inner = np.s_[outer_rows:, outer_columns:]
         yield (
-            ReceivedBlocks(blocks.coefficients[inner], blocks.classes[inner]),
+            blocks[inner],
             0 if outer_rows else top,
             0 if outer_columns else left,
         )
@@ -116,7 +152,7 @@ def _placed(
 ) -> Located:
     """Blocks whose place in their picture is known."""
     rows, columns = mark.rows - top, mark.columns - left
-    inside = ReceivedBlocks(blocks.coefficients[:rows, :columns], blocks.classes[:rows, :columns])
+    inside = blocks[:rows, :columns]
     reception = Reception.of(inside, lattice)
     placed = reception.placed(top, left, mark.rows, mark.columns)
     return Located(mark, placed, inside.coefficients)
@@ -197,7 +233,5 @@ def read_mark(
             mark = RobustMark.decode(sums.astype(np.float32))
             if mark is None or (mark.version, mark.lattice) != (version, number):
                 continue
-            is_here = mark.rows > top and mark.columns > left
-            is_enough = mark.rows * mark.columns <= _LARGEST_LOSS * rows * columns
-            return mark if is_here and is_enough else None
+            return mark
     return None
