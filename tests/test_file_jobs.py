@@ -116,3 +116,16 @@ def test_an_input_that_is_gone_fails_with_its_own_work(tmp_path: Path) -> None:
         options=EmbedOptions(),
     )
     assert earlier_outcome(job) is None
+
+
+def test_an_output_without_its_marker_gets_one(
+    run: Run, photos: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out.png"
+    done(run("embed", *photos[:2], "-o", out, *QUICK))
+    marker = tmp_path / "done" / "out.png.json"
+    job = EmbedJob(inputs=tuple(photos[:2]), output=out, marker=marker, skip_existing=True)
+    first = earlier_outcome(job)
+    assert first is not None and first.skipped and first.record is None
+    again = earlier_outcome(replace(job, skip_existing=False))
+    assert again is not None and again.record == {"outputs": [str(out)]}

@@ -154,12 +154,18 @@ Listener = Callable[[Outcome[Any]], None]
 
 
 def earlier_outcome(job: Job[R]) -> Outcome[R] | None:
-    """The outcome of a job that need not be done: its marker or its output shows that."""
+    """The outcome of a job that need not be done: its marker or its output shows that.
+
+    An output whose worker was lost before it could write a marker gets one now.
+    """
     if job.marker is not None:
         record = read_marker(job.marker, job.fingerprint())
         if record is not None and all(path.exists() for path in job.outputs()):
             return Outcome(job, skipped=True, record=record)
     if job.skip_existing and job.is_complete():
+        if job.marker is not None and not job.marker.exists():
+            found = {"outputs": [str(path) for path in job.outputs()]}
+            write_marker(job.marker, job.fingerprint(), found)
         return Outcome(job, skipped=True)
     return None
 
