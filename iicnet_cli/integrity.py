@@ -29,8 +29,8 @@ class Integrity:
 def check_integrity(reader: EmbeddingReader) -> Integrity:
     """Compare a PNG with what its header or else its marks say.
 
-    How many pictures a PNG should have is known of networks, for each of their embeddings holds
-    the same number of images, and only if the task is known here.
+    Missing pictures are counted for networks and known tasks only: other engines may put any
+    number of images into an embedding.
     """
     header = reader.header
     if header is None:

@@ -120,21 +120,21 @@ class EmbeddingFile:
             file, self._label = stack.enter_context(_open_input(source))
             file.seek(0)
             start = file.read(16)
-            is_jpeg = _format_name(start) == "JPEG"
-            self.is_png = _format_name(start) not in _LOSSY_FORMATS
+            format_name = _format_name(start)
+            self.is_png = format_name not in _LOSSY_FORMATS
             self.header = _scan(file, self._label) if self.is_png else None
             length = file.seek(0, os.SEEK_END)
             file.seek(0)
             try:
                 with without_pillow_limits():
-                    self._image = stack.enter_context(_image_file(file, _format_name(start)))
+                    self._image = stack.enter_context(_image_file(file, format_name))
             except (OSError, SyntaxError, ValueError, OverflowError) as error:
                 raise self._damaged() from error
             self.size = self._image.size
             _check_pixel_count(*self.size, self._label)
             if not self.is_png:
                 _check_lossy_size(*self.size, self._label)
-            if is_jpeg and math.prod(self.size) > MOST_JPEG_PIXELS_PER_BYTE * length:
+            if format_name == "JPEG" and math.prod(self.size) > MOST_JPEG_PIXELS_PER_BYTE * length:
                 raise self._damaged()
             self.n_frames = getattr(self._image, "n_frames", 1) if self.is_png else 1
             self._load(0)

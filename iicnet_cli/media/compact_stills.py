@@ -23,14 +23,11 @@ from iicnet_cli.pictures.metrics import psnr
 
 _QUALITIES = {"avif": 101, "jpg_2000": 401}
 """Each codec has qualities from 0 to one less than this."""
-_MIDDLE_RATES = {"avif": 0.7, "jpg_2000": 0.57}
-"""Bits a pixel that photos take at the quality in the middle, about."""
-_LOG_RATE_RANGES = {"avif": 4.5, "jpg_2000": 6.7}
-"""At the best quality they take about e to the power of this as many as at the worst."""
+_RATES = {"avif": (0.07, 6.6), "jpg_2000": (0.02, 16.0)}
+"""Bits a pixel at the lowest and the highest quality: of AVIF as photos take them, about; of
+JPEG 2000 as they are asked for."""
 _SUFFIXES = {"avif": ".avif", "jpg_2000": ".jp2", "webp": ".webp"}
 """File names end with these where a picture is encoded by these codecs."""
-_LOWEST_RATE, _HIGHEST_RATE = 0.02, 16.0
-"""Bits a pixel of the lowest and the highest quality of JPEG 2000."""
 _MIN_LEVEL_SIDE = 32
 """JPEG 2000 halves a picture until its shorter side would be below this many pixels."""
 _LOW_RATE = 1.0
@@ -62,8 +59,9 @@ class _Coding:
 _LOSSLESS = _Coding("webp")
 _QUICK_LOSSLESS = _Coding("webp", speed=0)
 _MOST_SHRUNK, _SMALL = 10, 65536
-"""The usual encoder of WebP is tried if a quick one's file has so many times the bytes that there
-are or less, or is small anyway: patterns shrink further, photos by a tenth."""
+"""WebP without loss is tried where a quick encoding takes at most so many times the bytes that
+there are, or at most so many bytes: the usual encoder makes photos a tenth smaller, patterns much
+more."""
 
 
 @dataclass(frozen=True)
@@ -159,9 +157,9 @@ class StillEncoder:
     def _usual_quality(self, coding: _Coding, size: int) -> int:
         """The quality at which photos take so many bytes, about."""
         height, width = self._pixels.shape[:2]
-        codec, count = coding.codec, _QUALITIES[coding.codec]
+        count, (lowest, highest) = _QUALITIES[coding.codec], _RATES[coding.codec]
         rate = 8 * max(size, 1) / (height * width * coding.share**2)
-        share = 0.5 + math.log(rate / _MIDDLE_RATES[codec]) / _LOG_RATE_RANGES[codec]
+        share = math.log(rate / lowest) / math.log(highest / lowest)
         return min(max(0, round(share * (count - 1))), count - 1)
 
     def _at(self, coding: _Coding, quality: int) -> CompactStill:
@@ -191,7 +189,8 @@ def _save(pixels: Pixels, coding: _Coding, quality: int) -> bytes:
         image.save(file, "AVIF", quality=quality, subsampling="4:4:4", speed=coding.speed)
     else:
         share = quality / (_QUALITIES[coding.codec] - 1)
-        rate = _LOWEST_RATE * (_HIGHEST_RATE / _LOWEST_RATE) ** share
+        lowest, highest = _RATES[coding.codec]
+        rate = lowest * (highest / lowest) ** share
         levels = int(math.log2(max(1, min(image.size) / _MIN_LEVEL_SIDE))) + 1
         image.save(
             file,

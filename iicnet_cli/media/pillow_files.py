@@ -213,9 +213,10 @@ def _lacks_jpeg_end(file: BinaryIO) -> bool:
 
 
 def _has_all_codes(data: bytes) -> bool:
-    """Whether the picture of a JPEG without its end does not depend on what follows.
+    """Whether a JPEG that was cut before the marker of its end has the codes of all its pixels.
 
-    ``False`` for an MPO, too, of whose pictures the first alone would be compared.
+    If it has, its picture does not depend on what follows. ``False`` for an MPO, too, of whose
+    pictures the first alone would be compared.
     """
     pictures = set()
     try:

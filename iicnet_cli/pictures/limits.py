@@ -15,8 +15,8 @@ LARGEST_MAX_PIXELS = 2**40
 
 MAX_LOSSY_SIDE = 1 << 15
 """Pixels of a JPEG or WebP that holds something, on each axis."""
-MAX_LOSSY_PIXELS = 1 << 26
-"""Pixels of the whole of it; to look for a mark takes some 50 bytes for each."""
+MAX_LOSSY_PIXELS = 64_000_000
+"""Pixels of all of it; to look for a mark takes some 30 bytes for each."""
 MOST_JPEG_PIXELS_PER_BYTE = 8 * 64
 """A block of 8x8 pixels of a JPEG takes a bit at least, unless it is coded arithmetically."""
 

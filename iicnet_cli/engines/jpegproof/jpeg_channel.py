@@ -76,7 +76,7 @@ class PreparedCover:
         if max(whole_blocks(pixels)) > MOST_BLOCKS or height * width > MAX_LOSSY_PIXELS:
             raise UsageError(
                 f"a cover of {width} x {height} pixels is too large",
-                hint=f"it has at most {MAX_LOSSY_PIXELS >> 20} megapixels, "
+                hint=f"it has at most {MAX_LOSSY_PIXELS // 10**6} megapixels, "
                 f"and {MOST_BLOCKS * BLOCK} on a side",
             )
         cover = LatticeCover.of(pixels, profile.lattice)

@@ -82,11 +82,13 @@ def locate_uncropped(pixels: Pixels, lattices: Sequence[CoefficientLattice]) -> 
 def busiest_part(pixels: Pixels) -> Pixels:
     """The part of a large picture with most contrast, on the same grid; a small one as it is."""
     side = PART_BLOCKS * BLOCK
-    parts = [pixels[BLOCK * y :][:side, BLOCK * x :][:, :side] for y, x in _corners(pixels.shape)]
+    parts = [
+        pixels[BLOCK * y :][:side, BLOCK * x :][:, :side] for y, x in _part_starts(pixels.shape)
+    ]
     return max(parts, key=lambda part: float(part[::BLOCK, ::BLOCK].std()))
 
 
-def _corners(shape: tuple[int, ...]) -> list[tuple[int, int]]:
+def _part_starts(shape: tuple[int, ...]) -> list[tuple[int, int]]:
     """Rows and columns, in blocks, at which three parts of a large picture begin."""
     spare_rows, spare_columns = (max(0, side // BLOCK - PART_BLOCKS) for side in shape[:2])
     if not spare_rows and not spare_columns:
@@ -102,7 +104,7 @@ def _read_blocks(
     The mark of a large picture is looked for in parts of it, which is many times as fast.
     """
     rows, columns = blocks.classes.shape
-    for y, x in _corners((BLOCK * rows, BLOCK * columns)):
+    for y, x in _part_starts((BLOCK * rows, BLOCK * columns)):
         part = blocks[y : y + PART_BLOCKS, x : x + PART_BLOCKS]
         reception = Reception.of(part, lattice)
         mark = read_mark(reception, lattice, number, top + y, left + x)
