@@ -120,3 +120,21 @@ def test_ctrl_c_while_loading_is_one_line_and_130(
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ended.stderr, ended.returncode) == ("iicnet: interrupted\n", ExitCode.INTERRUPTED)
     assert list(tmp_path.iterdir()) == [photos[0].parent]
+
+
+def test_a_command_that_succeeds_ends_with_exit_handlers_and_all_of_its_output() -> None:
+    script = (
+        "import atexit, sys; atexit.register(print, 'left'); sys.argv = ['iicnet', '--version']\n"
+        "from iicnet_cli.__main__ import main; main()"
+    )
+    command = [sys.executable, "-c", script]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines() == [f"iicnet {__version__}", "left"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_output_that_is_lost_is_a_failure() -> None:
+    command = [sys.executable, "-m", "iicnet_cli", "models", "list"]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert ended.returncode != 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -79,4 +80,23 @@ def main() -> None:
     silence_libraries()
     # Leave as Ctrl-C does, so that temporary files are removed on the way out.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        if end.code:
+            raise
+    _leave_at_once()
+
+
+def _leave_at_once() -> None:
+    """End a process that has succeeded, without the half second in which Python takes torch apart.
+
+    After a failure Python has to end as usual, for what is left open then is cleaned up only there.
+    """
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        return  # Python tries again, complains, and ends with a status of its own
+    os._exit(0)

@@ -64,11 +64,11 @@ class FastCoupling:
 
     def forward(self, x: Tensor) -> Tensor:
         """As :meth:`CouplingLayers.forward`."""
-        return torch.cat([self._forward(picture) for picture in x])
+        return _stacked([self._forward(picture) for picture in x])
 
     def inverse(self, y: Tensor) -> Tensor:
         """As :meth:`CouplingLayers.inverse`."""
-        return torch.cat([self._inverse(picture) for picture in y])
+        return _stacked([self._inverse(picture) for picture in y])
 
     def _forward(self, picture: Tensor) -> Tensor:
         blocks = self._prepared()
@@ -163,6 +163,11 @@ _POOL = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="coupling")
 
 _NONE: Values = np.zeros((0, 0), np.float32)
 """No mixing."""
+
+
+def _stacked(pictures: list[Tensor]) -> Tensor:
+    """(B, M, H, W) from B times (1, M, H, W); a single picture is not copied."""
+    return pictures[0] if len(pictures) == 1 else torch.cat(pictures)
 
 
 def _padded(length: int, multiple: int) -> int:
