@@ -18,8 +18,6 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from iicnet_cli import __version__
 from iicnet_cli.container.header import MAX_HEADER_BYTES, Header
 from iicnet_cli.container.png_writer import PngWriter
@@ -40,8 +38,8 @@ from iicnet_cli.file_restoring import restore_files, restored_pictures
 from iicnet_cli.forecasting import estimate_first_group, forecast, groups_at_once
 from iicnet_cli.identify import file_engine_of, identify
 from iicnet_cli.integrity import check_integrity
-from iicnet_cli.measuring import QualityMeter, check_quality, missed_targets
-from iicnet_cli.media.files import check_picture_target, replacing
+from iicnet_cli.measuring import QualityMeter, check_quality, mean_gain, missed_targets
+from iicnet_cli.media.files import check_picture_target, check_spares_inputs, replacing
 from iicnet_cli.media.temporary import scratch_folder
 from iicnet_cli.memory_images import encode_embedding, open_embedding, write_pictures
 from iicnet_cli.options import EmbedOptions, Precision, RestoreOptions
@@ -135,13 +133,13 @@ class Converter:
             overwrite: replace an existing output.
 
         Raises:
-            UsageError: the inputs do not fit the task, or the task cannot be guessed.
-            MediaError: an input cannot be read or the output cannot be written.
-            ModelError: the checkpoint is not here.
+            UsageError: the inputs do not fit the task, it cannot be guessed, or the output is one.
+            MediaError, ModelError: a file cannot be read or written; the checkpoint is not here.
             OutputExistsError, QualityError: the output exists, or is worth less than was asked for.
         """
         began = time.monotonic()
         self._progress(Progress(Stage.OPENING, 0, None))
+        check_spares_inputs(output, inputs)
         if options.engine in FILE_ENGINES:
             files = open_file_job(inputs, task, model, options, self._progress)
             return embed_files(files, Path(output), overwrite=overwrite)
@@ -170,7 +168,7 @@ class Converter:
                 restored=tuple(quality[1:]),
                 notes=notes,
                 guessed=job.guessed,
-                gained_psnr=_mean_gain(encoded),
+                gained_psnr=mean_gain([each.gained_psnr for each in encoded]),
             )
             check_quality(report, options.min_psnr)
         return replace(report, notes=(*report.notes, *missed_targets(report, options)))
@@ -189,6 +187,7 @@ class Converter:
         Nothing is written. The time of a search is estimated, but not what it gains. Args and
         errors: as :meth:`embed`; ``output`` may exist, and is a PNG by default.
         """
+        check_spares_inputs(output, inputs)
         if options.engine in FILE_ENGINES:
             files = open_file_job(inputs, task, model, options, self._progress)
             return estimate_files(files, None if output is None else Path(output))
@@ -238,13 +237,13 @@ class Converter:
         Raises:
             NotAnEmbeddingError: neither header nor mark, and no task or model was given.
             DamagedError, UnsupportedVersionError: the PNG is damaged, or newer than this program.
-            ModelError: the checkpoint is not here.
-            UsageError: the output does not fit the task.
+            ModelError, UsageError: no checkpoint is here; the output does not fit or is the source.
             OutputExistsError, MediaError: an output exists, or a file cannot be read or written.
         """
         began = time.monotonic()
         self._progress(Progress(Stage.OPENING, 0, None))
         source = Path(source)
+        check_spares_inputs(output, [source])
         with EmbeddingReader(source) as reader:
             if (carrier := file_engine_of(reader)) is not None:
                 outputs = _named(source, folder), output, overwrite
@@ -486,11 +485,6 @@ def _restore_target(
 def _named(source: Path, folder: AnyPath | None) -> Path:
     """The path after which default outputs are named."""
     return source if folder is None else Path(folder) / source.name
-
-
-def _mean_gain(encoded: list[EncodedGroup]) -> float | None:
-    gains = [group.gained_psnr for group in encoded if group.gained_psnr is not None]
-    return float(np.mean(gains)) if gains else None
 
 
 def _check_ssim_size(job: _Job) -> None:

@@ -151,3 +151,9 @@ def missed_targets(report: EmbedReport, options: EmbedOptions) -> tuple[str, ...
         )
         if wanted is not None and reached < wanted - _TARGET_TOLERANCE
     )
+
+
+def mean_gain(gains: Sequence[float | None]) -> float | None:
+    """The mean of what searches gained, in dB; ``None`` if there was none."""
+    known = [gain for gain in gains if gain is not None]
+    return float(np.mean(known)) if known else None

@@ -196,6 +196,25 @@ def test_what_cannot_be_embedded_is_refused(
     assert not (tmp_path / "out.png").exists()
 
 
+@pytest.mark.parametrize("options", [QUICK, EmbedOptions(engine="lowbits")])
+def test_no_input_is_overwritten(
+    converter: Converter, pair: list[Path], tmp_path: Path, options: EmbedOptions
+) -> None:
+    embedding = tmp_path / "embedding.png"
+    converter.embed(pair[:1], embedding, task="grayscale", options=options)
+    before = {path: path.read_bytes() for path in (*pair, embedding)}
+    link = tmp_path / "link.png"
+    link.symlink_to(pair[1])
+    for output in (pair[0], link):
+        with pytest.raises(UsageError, match="is an input"):
+            converter.embed(pair, output, options=options, overwrite=True)
+        with pytest.raises(UsageError, match="is an input"):
+            converter.estimate(pair, output, options=options)
+    with pytest.raises(UsageError, match="is an input"):
+        converter.restore(embedding, embedding, overwrite=True)
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_a_converter_loads_a_network_once(
     pair: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -294,7 +294,7 @@ class _Target:
             UsageError: saying which.
             OutputExistsError: the file for the sound exists.
         """
-        from iicnet_cli.media.files import check_target
+        from iicnet_cli.media.files import check_spares_inputs, check_target
 
         chosen = (self.output is not None) + (self.out_dir is not None)
         if chosen != 1 and (writes or self.output is not None):
@@ -305,17 +305,11 @@ class _Target:
             raise UsageError("--dry-run estimates on this machine; leave out --on")
         if style.as_json and str(self.output) == "-":
             raise UsageError("--json and -o - cannot both go to stdout")
-        if self.output is not None and any(_is_same(self.output, each) for each in inputs):
-            raise UsageError(f"{self.output} is an input, and would be overwritten")
+        check_spares_inputs(self.output, inputs)
         if self.keep_audio is not None:
             if len(inputs) != 1 or self.out_dir is not None:
                 raise UsageError("--keep-audio saves the sound of one clip; give one input and -o")
             check_target(self.keep_audio, self.overwrite)
-
-
-def _is_same(output: Path, source: Path) -> bool:
-    """Whether both are one file that exists."""
-    return output.exists() and source.exists() and output.samefile(source)
 
 
 class _EmbedRun:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from os import PathLike
 from pathlib import Path
 
 from iicnet_cli.errors import IICNetError, MediaError, OutputExistsError, UsageError
@@ -46,6 +47,21 @@ def check_target(target: Path, overwrite: bool) -> None:
     if not target.parent.is_dir():
         raise MediaError(f"{target}: its folder does not exist", hint="create the folder first")
     _check_writable(target.resolve())
+
+
+def check_spares_inputs(
+    output: str | PathLike[str] | None, inputs: Iterable[str | PathLike[str]]
+) -> None:
+    """Refuse an output that would replace an input.
+
+    Raises:
+        UsageError: it is one of them.
+    """
+    target = None if output is None else Path(output)
+    if target is None or not target.exists():
+        return
+    if any(Path(each).exists() and target.samefile(each) for each in inputs):
+        raise UsageError(f"{target} is an input, and would be overwritten")
 
 
 def check_picture_target(
