@@ -9,6 +9,7 @@ from pathlib import Path
 import baselines
 import capacity
 import effort
+import hairy_cutouts
 import jpeg_payloads
 import numpy as np
 import pytest
@@ -347,3 +348,22 @@ def test_capacity_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     for row in rows:
         assert float(row[3]) == pytest.approx(float(row[1]), abs=0.3)
         assert int(row[2]) > 1.03 * int(row[4])
+
+
+def test_drawn_cutouts_are_soft_and_the_same_each_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i in range(3):
+        Image.fromarray(natural(48, 64, i)).save(photos / f"{i}.png")
+    for folder in ("first", "again"):
+        assert hairy_cutouts.main(["--photos", str(photos), "-o", str(tmp_path / folder)]) == 0
+    for kind in hairy_cutouts.KINDS:
+        first, again = (tmp_path / folder / f"{kind}.webp" for folder in ("first", "again"))
+        assert first.read_bytes() == again.read_bytes()
+        alpha = np.asarray(Image.open(first))[..., 3]
+        assert np.mean((alpha > 5) & (alpha < 250)) > 0.05  # soft
+        assert np.mean(alpha < 5) > 0.1  # the background shows
+    assert hairy_cutouts.main(["--photos", str(tmp_path), "-o", str(tmp_path / "none")]) == 1
+    assert "has no 3 photos" in capsys.readouterr().err
