@@ -49,6 +49,8 @@ def capacity(
 ) -> None:
     """Print how many bytes a cover holds, and what that is.
 
+    About 200 of them are taken by the description, and the name, of what is carried.
+
     With --for file, that is at 36, 40 and 44 dB. For other destinations, the cover is first made
     as small as it will be there, or, of a clip, as large as it will be made. Of a clip, the first
     frame is the cover. There, less than that is taken by what can be made smaller: the rest is a
