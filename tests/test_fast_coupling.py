@@ -45,9 +45,10 @@ def test_both_passes_are_those_of_the_layers(
             x = found
 
 
-def test_several_threads_give_the_same() -> None:
+@pytest.mark.parametrize("pictures", [1, 2, 5])
+def test_several_threads_give_the_same(pictures: int) -> None:
     fast = FastCoupling(network(2, blocks=1).coupling)
-    x = torch.rand(1, 24, 40, 24)
+    x = torch.rand(pictures, 24, 40, 24)
     threads = torch.get_num_threads()
     results = []
     try:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iicnet_cli import Converter
-from iicnet_cli.engines.parallel import GroupScheduler, share_cores, side_by_side
+from iicnet_cli.engines.parallel import GroupScheduler, share_cores
 from iicnet_cli.inference.runner import MAX_GROUPS_AT_ONCE, Runner
 from iicnet_cli.reports import Progress, Stage, ignore_progress
 from tests.helpers import Run
@@ -162,28 +162,3 @@ def test_a_failing_group_is_reported_and_leaves_no_file(
     assert result.exit_code == 1
     assert result.stderr.strip() == "iicnet: not enough memory"
     assert not list(tmp_path.glob("out*"))
-
-
-def test_side_by_side_gives_each_piece_of_work_a_core() -> None:
-    together = threading.Barrier(2)
-
-    def work(item: str) -> tuple[str, int]:
-        together.wait(timeout=30)
-        return item, torch.get_num_threads()
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        done = side_by_side(work, list("abcd"))
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
-    assert done == [(item, 1) for item in "abcd"]
-
-
-def test_side_by_side_is_one_after_the_other_on_one_core() -> None:
-    with share_cores(torch.get_num_threads()):
-        assert (
-            side_by_side(lambda _: threading.current_thread(), [1, 2])
-            == [threading.current_thread()] * 2
-        )

@@ -71,6 +71,21 @@ def test_some_rows_are_nearly_those_of_the_whole(half_size: bool) -> None:
         assert np.abs(some - whole[:, rows]).max() <= 1
 
 
+@pytest.mark.parametrize("memory", [None, 1 << 20])
+@pytest.mark.parametrize("half_size", [False, True])
+def test_areas_are_restored_as_each_by_itself(half_size: bool, memory: int | None) -> None:
+    runner, images = small_runner(half_size=half_size), group_of(2, 160, 64)
+    if memory is not None:
+        runner.memory = memory  # a batch does not fit
+    embedding = runner.embed(images)
+    for areas in ([slice(48, 64), slice(80, 96)], [slice(0, 16), slice(80, 96), slice(150, 160)]):
+        restored = runner.restore_areas(embedding, np.uint8, areas)
+        for rows, some in zip(areas, restored, strict=True):
+            alone = runner.restore_fixed_point(embedding, rows=rows)
+            assert some.shape == alone.shape
+            assert np.abs(some - alone).max() <= 1
+
+
 def test_the_reference_is_the_first_picture_or_its_half() -> None:
     images = group_of(2, 48, 64)
     assert np.array_equal(small_runner().reference(images), images[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -109,6 +110,11 @@ class RecordingPasses:
     ) -> FixedPoint:
         self.restored.append(rows)
         return self._runner.restore_fixed_point(embedding, dtype, rows, tick)
+
+    def restore_areas(
+        self, embedding: UnroundedEmbedding, dtype: DTypeLike, areas: Sequence[slice]
+    ) -> list[FixedPoint]:
+        return [self.restore_fixed_point(embedding, dtype, rows) for rows in areas]
 
     def restore(
         self, embedding: Pixels, dtype: DTypeLike = np.uint8, tick: Tick = ignore_tick

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ctypes
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from itertools import count
@@ -161,18 +161,3 @@ def share_cores(workers: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(cores)
-
-
-def side_by_side(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """The results of ``work`` for each item, with a core for each one that is worked on.
-
-    For passes over small pictures: on several cores, a pass computes the rows at the seams between
-    its parts twice.
-    """
-    import torch
-
-    cores = min(torch.get_num_threads(), len(items))
-    if cores < 2:
-        return [work(item) for item in items]
-    with share_cores(cores), ThreadPoolExecutor(cores) as pool:
-        return list(pool.map(work, items))

@@ -64,23 +64,36 @@ class FastCoupling:
 
     def forward(self, x: Tensor) -> Tensor:
         """As :meth:`CouplingLayers.forward`."""
-        return _stacked([self._forward(picture) for picture in x])
+        return self._of_each(self._forward, x)
 
     def inverse(self, y: Tensor) -> Tensor:
         """As :meth:`CouplingLayers.inverse`."""
-        return _stacked([self._inverse(picture) for picture in y])
+        return self._of_each(self._inverse, y)
 
-    def _forward(self, picture: Tensor) -> Tensor:
+    def _of_each(self, run: Callable[[Tensor, int], Tensor], pictures: Tensor) -> Tensor:
+        """A pass over each picture: a core for each, if there are as many, else all for each.
+
+        The parts of a picture that cores share overlap, so the former has less to do.
+        """
+        self._prepared()
+        threads = torch.get_num_threads()
+        if len(pictures) == 1:
+            return run(pictures[0], threads)  # not copied
+        if 1 < threads <= len(pictures):
+            return torch.cat(list(_POOL.map(lambda picture: run(picture, 1), pictures)))
+        return torch.cat([run(picture, threads) for picture in pictures])
+
+    def _forward(self, picture: Tensor, threads: int) -> Tensor:
         blocks = self._prepared()
-        run = _Pass(self._parts, picture, blocks[0].mixing)
+        run = _Pass(self._parts, picture, threads, blocks[0].mixing)
         for block, mixing in zip(blocks, [*(b.mixing for b in blocks[1:]), _NONE], strict=True):
             run.change(block.h2, (False, 1.0), _NONE)
             run.change(block.affine, (True, 1.0), mixing)
         return run.result()
 
-    def _inverse(self, picture: Tensor) -> Tensor:
+    def _inverse(self, picture: Tensor, threads: int) -> Tensor:
         blocks = self._prepared()
-        run = _Pass(self._parts, picture)
+        run = _Pass(self._parts, picture, threads)
         for block in reversed(blocks):
             run.change(block.affine, (True, -1.0), _NONE)
             run.change(block.h2, (False, -1.0), block.unmixing)
@@ -105,13 +118,19 @@ class _Pass:
     Args:
         parts: channels of u_t and of u_b.
         picture: M channels.
+        threads: of the pool that share it; with 1, the calling thread has it for itself.
         mixing: of a block; multiplies the picture first.
     """
 
     def __init__(
-        self, parts: tuple[int, int], picture: Tensor, mixing: Values | None = None
+        self,
+        parts: tuple[int, int],
+        picture: Tensor,
+        threads: int,
+        mixing: Values | None = None,
     ) -> None:
         self._height, self._width = picture.shape[1:]
+        self._threads = threads
         self._parts, self._start = parts, _padded(parts[0], GROUP)
         channels = self._start + _padded(parts[1], GROUP)
         self._u, self._mixed = (self._plane(channels) for _ in range(2))
@@ -148,9 +167,9 @@ class _Pass:
         return plane[1 : self._height + 1, 1 : self._width + 1]
 
     def _each_part(self, work: Callable[[tuple[int, int]], Any]) -> None:
-        """Call ``work`` for parts of the strips, on all cores that PyTorch may use."""
+        """Call ``work`` for parts of the strips, each in a thread."""
         strips = _padded(self._height, TILE) // TILE
-        threads = min(torch.get_num_threads(), strips)
+        threads = min(self._threads, strips)
         ends = [strips * i // threads for i in range(threads + 1)]
         if threads == 1:
             work((0, strips))
@@ -163,11 +182,6 @@ _POOL = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="coupling")
 
 _NONE: Values = np.zeros((0, 0), np.float32)
 """No mixing."""
-
-
-def _stacked(pictures: list[Tensor]) -> Tensor:
-    """(B, M, H, W) from B times (1, M, H, W); a single picture is not copied."""
-    return pictures[0] if len(pictures) == 1 else torch.cat(pictures)
 
 
 def _padded(length: int, multiple: int) -> int:

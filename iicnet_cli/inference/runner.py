@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -83,6 +83,11 @@ class Passes(Protocol):
         tick: Tick = ignore_tick,
     ) -> FixedPoint:
         """The pictures (K, H, W, C) of an embedding; see :meth:`Runner.restore_fixed_point`."""
+
+    def restore_areas(
+        self, embedding: UnroundedEmbedding, dtype: DTypeLike, areas: Sequence[slice]
+    ) -> list[FixedPoint]:
+        """Some rows of the pictures, as if each area was restored by itself."""
 
     def restore(
         self, embedding: Pixels, dtype: DTypeLike = np.uint8, tick: Tick = ignore_tick
@@ -239,18 +244,59 @@ class Runner:
         Returns:
             (K, H, W, C).
         """
-        if rows is not None:
-            multiple = self.config.multiple // self.scale
-            top = max(0, rows.start // self.scale - _MARGIN_ROWS) // multiple * multiple
-            bottom = -(-rows.stop // self.scale) + _MARGIN_ROWS
-            near = embedding[top : -(-bottom // multiple) * multiple]
-            some = self.restore_fixed_point(near, dtype, tick=tick)
-            return some[:, rows.start - top * self.scale : rows.stop - top * self.scale]
         shape = (embedding if isinstance(embedding, np.ndarray) else embedding.pixels).shape
+        if rows is not None:
+            near = self._rows_near(rows, shape[0])
+            some = self.restore_fixed_point(embedding[near], dtype, tick=tick)
+            return some[:, self._rows_within(rows, near)]
         out: FixedPoint = np.empty(self._restored_shape(shape), np.int16)
         for keep, restored in self._restored_tiles(embedding, tick):
             out[keep] = tensor_to_fixed_point(restored, clamped=np.dtype(dtype) == np.uint8)
         return out
+
+    @torch.inference_mode()
+    def restore_areas(
+        self, embedding: UnroundedEmbedding, dtype: DTypeLike, areas: Sequence[slice]
+    ) -> list[FixedPoint]:
+        """Some rows of the pictures, as if each area was restored by itself.
+
+        Areas of one size are one batch, which uses several cores better, if they fit into the
+        memory for a tile.
+
+        Args:
+            embedding: (H_e, W_e, C_e), before rounding.
+            dtype: as for :meth:`restore_fixed_point`.
+            areas: rows of the pictures.
+
+        Returns:
+            (K, h, W, C) of each.
+        """
+        height, width = embedding.pixels.shape[:2]
+        nears = [self._rows_near(rows, height) for rows in areas]
+        pixels = sum(near.stop - near.start for near in nears) * width * self.scale**2
+        fits = bytes_per_pixel(self.config, self.precision) * pixels <= self.memory
+        is_one_size = len({near.stop - near.start for near in nears}) == 1
+        if self._compiled or not (fits and is_one_size):  # each size would be compiled anew
+            return [self.restore_fixed_point(embedding, dtype, rows) for rows in areas]
+        batch = np.stack([embedding[near].values() for near in nears])
+        restored = self._inverse(to_tensor(batch, self.device))
+        clamped = np.dtype(dtype) == np.uint8
+        return [
+            tensor_to_fixed_point(pictures, clamped=clamped)[:, self._rows_within(rows, near)]
+            for pictures, rows, near in zip(restored, areas, nears, strict=True)
+        ]
+
+    def _rows_near(self, rows: slice, height: int) -> slice:
+        """The rows of an embedding from which some rows of the pictures are restored."""
+        multiple = self.config.multiple // self.scale
+        top = max(0, rows.start // self.scale - _MARGIN_ROWS) // multiple * multiple
+        bottom = -(-rows.stop // self.scale) + _MARGIN_ROWS
+        return slice(top, min(-(-bottom // multiple) * multiple, height))
+
+    def _rows_within(self, rows: slice, near: slice) -> slice:
+        """Where some rows of the pictures lie in what is restored from the rows near them."""
+        top = near.start * self.scale
+        return slice(rows.start - top, rows.stop - top)
 
     def _restored_shape(self, embedding: tuple[int, ...]) -> tuple[int, int, int, int]:
         height, width = (side * self.scale for side in embedding[:2])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -139,6 +140,11 @@ class _WindowedPasses:
             axis=1,
         )
         return restored[:, rows.start - some.start * height : rows.stop - some.start * height]
+
+    def restore_areas(
+        self, embedding: UnroundedEmbedding, dtype: DTypeLike, areas: Sequence[slice]
+    ) -> list[FixedPoint]:
+        return [self.restore_fixed_point(embedding, dtype, rows) for rows in areas]
 
     def restore(
         self, embedding: Pixels, dtype: DTypeLike = np.uint8, tick: Tick = ignore_tick

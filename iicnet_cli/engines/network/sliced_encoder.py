@@ -24,7 +24,6 @@ from iicnet_cli.engines.network.decoder import (
 from iicnet_cli.engines.network.enhancement_layer import LayerPlan, add_layer, slice_rows
 from iicnet_cli.engines.network.layer_planner import LayerPlanner, sampled_rows
 from iicnet_cli.engines.network.level_search import MIN_FILLED, SizeModel
-from iicnet_cli.engines.parallel import side_by_side
 from iicnet_cli.inference.runner import Passes
 from iicnet_cli.payload.mark import Mark
 from iicnet_cli.payload.mark_pixels import constrain_samples, payload_capacity, write_mark
@@ -213,8 +212,8 @@ def _restore_base(request: LayerRequest, samples: list[slice] | None) -> FixedPo
     """All rows, or those samples, one below the other, restored from the exact values."""
     if samples is None:
         return request.restore(request.embedding)
-    restored = side_by_side(lambda rows: request.restore(request.embedding, rows), samples)
-    return np.concatenate(restored, axis=1)
+    restored = request.passes.restore_areas(request.embedding, request.wanted.dtype, samples)
+    return np.concatenate(restored, axis=1)[:, :, : request.wanted.shape[2]]
 
 
 def _choose_bits(
