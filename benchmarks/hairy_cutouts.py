@@ -1,13 +1,13 @@
-"""Cut-outs with soft and torn outlines, drawn: hair, leaves and smoke, with the colours of photos.
+"""Draws cut-outs with soft and torn outlines: hair, leaves and smoke, in the colours of photos.
 
 Few photographic mattes of this kind are free. These make ``quality.py --layers`` measure what the
 outlines of hair, trees and smoke cost::
 
     python benchmarks/hairy_cutouts.py --photos kodak -o hairy/cutouts
-    ln -s BACKGROUNDS hairy/backgrounds
+    ln -s "$(realpath BACKGROUNDS)" hairy/backgrounds
     python benchmarks/quality.py --layers hairy --model layers-2 --model layers-3 --only network
 
-The same photos and seed draw the same cut-outs. They can be trained with, too, with other photos.
+The same photos and seed draw the same cut-outs. Those of other photos and seeds serve for training.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ Alpha = NDArray[np.uint8]
 
 
 def hair(rng: Generator) -> Alpha:
-    """A head from which 2,500 strands stand off, each a bent line, more or less dense."""
+    """2,500 curved strands of varying opacity around a head."""
     image, draw = _canvas()
     x, y = image.width / 2, image.height * 0.75
     radius = image.height * 0.23
     draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
-    along = np.linspace(0, 1, 24)
+    points = np.linspace(0, 1, 24)
     for _ in range(2500):
         begin = rng.uniform(0.95, 2.05) * np.pi
-        angles = begin + rng.normal(0, 0.9) * along**2
-        step = rng.uniform(0.08, 0.55) * image.height / len(along)
+        angles = begin + rng.normal(0, 0.9) * points**2
+        step = rng.uniform(0.08, 0.55) * image.height / len(points)
         xs = x + radius * np.cos(begin) + np.cumsum(np.cos(angles)) * step
         ys = y + radius * np.sin(begin) + np.cumsum(np.sin(angles)) * step
         line = list(zip(xs, ys, strict=True))
@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the cut-outs; returns the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument(
-        "--photos", type=Path, required=True, metavar="FOLDER", help="their colours"
+        "--photos", type=Path, required=True, metavar="FOLDER", help="photos that give the colours"
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--seed", type=int, default=0)

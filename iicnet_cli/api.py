@@ -12,15 +12,15 @@ import io
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iicnet_cli import __version__
-from iicnet_cli.container.header import MAX_HEADER_BYTES, Header
+from iicnet_cli.container.header import Header
 from iicnet_cli.container.png_writer import PngWriter
+from iicnet_cli.embedding_job import EmbeddingJob
 from iicnet_cli.engines import FILE_ENGINES, open_engine
 from iicnet_cli.engines.base import (
     Computing,
@@ -28,7 +28,6 @@ from iicnet_cli.engines.base import (
     EncodingRequest,
     Engine,
     EngineRequest,
-    SideInfo,
 )
 from iicnet_cli.engines.group_decoding import GroupDecoder
 from iicnet_cli.engines.parallel import GroupScheduler, with_last
@@ -39,7 +38,8 @@ from iicnet_cli.forecasting import estimate_first_group, forecast, groups_at_onc
 from iicnet_cli.identify import file_engine_of, identify
 from iicnet_cli.integrity import check_integrity
 from iicnet_cli.measuring import QualityMeter, check_quality, mean_gain, missed_targets
-from iicnet_cli.media.files import check_picture_target, check_spares_inputs, replacing
+from iicnet_cli.media.files import check_picture_target, replacing
+from iicnet_cli.media.kept_files import check_not_kept, keeping
 from iicnet_cli.media.temporary import scratch_folder
 from iicnet_cli.memory_images import encode_embedding, open_embedding, write_pictures
 from iicnet_cli.options import EmbedOptions, Precision, RestoreOptions
@@ -47,7 +47,6 @@ from iicnet_cli.payload.embedding_reader import EmbeddingReader
 from iicnet_cli.payload.mark import ClipPlace
 from iicnet_cli.pictures.arrays import Pixels
 from iicnet_cli.pictures.group import Group
-from iicnet_cli.pictures.metrics import SSIM_WINDOW
 from iicnet_cli.reports import (
     EmbedReport,
     Estimate,
@@ -59,7 +58,6 @@ from iicnet_cli.reports import (
     ignore_progress,
 )
 from iicnet_cli.tasks import Task, check_total_size, choose_task, open_source, task_named
-from iicnet_cli.tasks.task import PictureSource, SourceDescription
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -67,17 +65,6 @@ if TYPE_CHECKING:
     from iicnet_cli.inference.device import DeviceChoice
 
 AnyPath = str | PathLike[str]
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One PNG that is to be made."""
-
-    task: Task
-    engine: Engine
-    source: PictureSource
-    request: EncodingRequest
-    guessed: bool
 
 
 class Converter:
@@ -133,45 +120,22 @@ class Converter:
             overwrite: replace an existing output.
 
         Raises:
-            UsageError: the inputs do not fit the task, it cannot be guessed, or the output is one.
-            MediaError, ModelError: a file cannot be read or written; the checkpoint is not here.
+            UsageError: the inputs do not fit the task, the task cannot be guessed, or the output is
+                one of the inputs.
+            MediaError: an input cannot be read or the output cannot be written.
+            ModelError: the checkpoint is not here.
             OutputExistsError, QualityError: the output exists, or is worth less than was asked for.
         """
         began = time.monotonic()
         self._progress(Progress(Stage.OPENING, 0, None))
-        check_spares_inputs(output, inputs)
-        if options.engine in FILE_ENGINES:
-            files = open_file_job(inputs, task, model, options, self._progress)
-            return embed_files(files, Path(output), overwrite=overwrite)
-        output = check_picture_target(Path(output), overwrite)
-        job = self._open(inputs, task, model, options)
-        _check_ssim_size(job)
-        is_heard = self._progress is not ignore_progress
-        if is_heard and (expected := forecast(job.engine, job.source, job.request)):
-            self._progress(Progress(Stage.OPENING, 0, job.source.total, forecast=expected))
-        with replacing(output, overwrite=overwrite) as temporary:
-            header, encoded, notes = self._write(job, temporary)
-            quality: list[PictureQuality] = []
-            if options.verify or options.min_psnr is not None:
-                quality = self._measure(job, temporary)
-            report = EmbedReport(
-                output=output,
-                task=job.task.name,
-                model=job.engine.model,
-                embeddings=len(encoded),
-                images=job.task.pictures_in(header),
-                width=job.source.width,
-                height=job.source.height,
-                bytes=temporary.stat().st_size,
-                seconds=time.monotonic() - began,
-                embedding=quality[0] if quality else None,
-                restored=tuple(quality[1:]),
-                notes=notes,
-                guessed=job.guessed,
-                gained_psnr=mean_gain([each.gained_psnr for each in encoded]),
-            )
-            check_quality(report, options.min_psnr)
-        return replace(report, notes=(*report.notes, *missed_targets(report, options)))
+        with keeping([*inputs, *options.attachments]):
+            if options.engine in FILE_ENGINES:
+                files = open_file_job(inputs, task, model, options, self._progress)
+                return embed_files(files, Path(output), overwrite=overwrite)
+            target = check_picture_target(Path(output), overwrite)
+            job = self._open(inputs, task, model, options)
+            job.check_ssim_size()
+            return self._embed(job, target, overwrite, began)
 
     def estimate(
         self,
@@ -185,9 +149,11 @@ class Converter:
         """Estimate what :meth:`embed` would take and give, from its first group.
 
         Nothing is written. The time of a search is estimated, but not what it gains. Args and
-        errors: as :meth:`embed`; ``output`` may exist, and is a PNG by default.
+        errors: as :meth:`embed`; ``output`` may exist, but be no input, and is a PNG by default.
         """
-        check_spares_inputs(output, inputs)
+        with keeping([*inputs, *options.attachments]):
+            if output is not None:
+                check_not_kept(Path(output))
         if options.engine in FILE_ENGINES:
             files = open_file_job(inputs, task, model, options, self._progress)
             return estimate_files(files, None if output is None else Path(output))
@@ -207,7 +173,7 @@ class Converter:
             seconds=seconds,
             embed_psnr=estimate.embed_psnr,
             restored_psnr=estimate.restored_psnr,
-            notes=(*job.source.notes, *_lost_sound(job), *estimate.notes),
+            notes=(*job.source.notes, *job.lost_sound(), *estimate.notes),
             guessed=job.guessed,
         )
 
@@ -237,14 +203,14 @@ class Converter:
         Raises:
             NotAnEmbeddingError: neither header nor mark, and no task or model was given.
             DamagedError, UnsupportedVersionError: the PNG is damaged, or newer than this program.
-            ModelError, UsageError: no checkpoint is here; the output does not fit or is the source.
+            ModelError: the checkpoint is not here.
+            UsageError: the output does not fit the task, or would replace the source.
             OutputExistsError, MediaError: an output exists, or a file cannot be read or written.
         """
         began = time.monotonic()
         self._progress(Progress(Stage.OPENING, 0, None))
         source = Path(source)
-        check_spares_inputs(output, [source])
-        with EmbeddingReader(source) as reader:
+        with keeping([source]), EmbeddingReader(source) as reader:
             if (carrier := file_engine_of(reader)) is not None:
                 outputs = _named(source, folder), output, overwrite
                 return restore_files(reader, carrier, outputs, options, self._progress)
@@ -348,7 +314,7 @@ class Converter:
         task: str | None,
         model: str | None,
         options: EmbedOptions,
-    ) -> _Job:
+    ) -> EmbeddingJob:
         """Choose task and engine, and open the inputs."""
         paths, chosen = choose_task(inputs, task, options)
         images = chosen.pictures_per_group(paths)
@@ -359,7 +325,7 @@ class Converter:
         check_total_size(source)
         predicts = options.align and "align" in chosen.takes
         request = EncodingRequest(chosen.name, source.fps, predicts, options)
-        return _Job(chosen, engine, source, request, guessed=task is None)
+        return EmbeddingJob(chosen, engine, source, request, guessed=task is None)
 
     def _engine(self, request: EngineRequest) -> Engine:
         """The engine for a request; one that is open already, if it is the same."""
@@ -367,7 +333,39 @@ class Converter:
         key = request.engine, engine.model, engine.weights_sha256
         return self._engines.setdefault(key, engine)
 
-    def _write(self, job: _Job, path: Path) -> tuple[Header, list[EncodedGroup], tuple[str, ...]]:
+    def _embed(self, job: EmbeddingJob, output: Path, overwrite: bool, began: float) -> EmbedReport:
+        """Write a PNG, measure it, and give it its name; ``began`` is when the call did."""
+        options = job.request.options
+        is_heard = self._progress is not ignore_progress
+        if is_heard and (expected := forecast(job.engine, job.source, job.request)):
+            self._progress(Progress(Stage.OPENING, 0, job.source.total, forecast=expected))
+        with replacing(output, overwrite=overwrite) as temporary:
+            header, encoded, notes = self._write(job, temporary)
+            quality: list[PictureQuality] = []
+            if options.verify or options.min_psnr is not None:
+                quality = self._measure(job, temporary)
+            report = EmbedReport(
+                output=output,
+                task=job.task.name,
+                model=job.engine.model,
+                embeddings=len(encoded),
+                images=job.task.pictures_in(header),
+                width=job.source.width,
+                height=job.source.height,
+                bytes=temporary.stat().st_size,
+                seconds=time.monotonic() - began,
+                embedding=quality[0] if quality else None,
+                restored=tuple(quality[1:]),
+                notes=notes,
+                guessed=job.guessed,
+                gained_psnr=mean_gain([each.gained_psnr for each in encoded]),
+            )
+            check_quality(report, options.min_psnr)
+        return replace(report, notes=(*report.notes, *missed_targets(report, options)))
+
+    def _write(
+        self, job: EmbeddingJob, path: Path
+    ) -> tuple[Header, list[EncodedGroup], tuple[str, ...]]:
         """Encode all groups into a PNG.
 
         Returns:
@@ -396,13 +394,13 @@ class Converter:
                 writer.add(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
                 encoded.append(replace(each, pixels=pixels[:0]))
             description = groups.description
-            header = _header(job, description, [each.side_info for each in encoded])
+            header = job.header(description, [each.side_info for each in encoded])
             header = writer.finish(header)
         of_groups = (note for each in encoded for note in each.notes)
-        notes = dict.fromkeys((*description.notes, *_lost_sound(job), *of_groups))
+        notes = dict.fromkeys((*description.notes, *job.lost_sound(), *of_groups))
         return header, encoded, tuple(notes)
 
-    def _measure(self, job: _Job, path: Path) -> list[PictureQuality]:
+    def _measure(self, job: EmbeddingJob, path: Path) -> list[PictureQuality]:
         """Read a PNG back, restore it, and compare with the inputs."""
         meter = QualityMeter(job.request.options.with_ssim)
         engine, source = job.engine, job.source
@@ -443,33 +441,6 @@ class Converter:
         return GroupDecoder(engine, header, total, stage, self._progress, overlaps=overlaps)
 
 
-def _lost_sound(job: _Job) -> tuple[str, ...]:
-    """That the network carries no sound, where there is some."""
-    return ("sound is not carried in the picture",) if job.source.has_sound else ()
-
-
-def _header(job: _Job, description: SourceDescription, encoded: list[SideInfo]) -> Header:
-    """The header of a PNG whose groups have all been encoded."""
-    source = job.source
-    engine_fields = asdict(job.engine.header(source.height, source.width, encoded))
-    header = Header.for_writing(
-        task=job.task.name,
-        width=source.width,
-        height=source.height,
-        sources=list(description.sources),
-        frames=description.frames,
-        fps=None if description.fps is None else str(description.fps),
-        timestamps=None if description.timestamps is None else list(description.timestamps),
-        options=dict(description.options),
-        software=f"iicnet {__version__}",
-        **engine_fields,
-    )
-    if len(header.to_json()) <= MAX_HEADER_BYTES:
-        return header
-    # The marks have these as well; the names and times of the frames are nowhere else.
-    return header.model_copy(update={"motion": None, "static_regions": None})
-
-
 def _check_layout(task: Task, options: RestoreOptions) -> None:
     if options.layout is not None and "layout" not in task.takes:
         raise UsageError(f"{task.name} has no use for --layout")
@@ -485,10 +456,3 @@ def _restore_target(
 def _named(source: Path, folder: AnyPath | None) -> Path:
     """The path after which default outputs are named."""
     return source if folder is None else Path(folder) / source.name
-
-
-def _check_ssim_size(job: _Job) -> None:
-    if not job.request.options.with_ssim:
-        return
-    if min(job.source.width, job.source.height) < SSIM_WINDOW * job.engine.scale:
-        raise UsageError(f"SSIM needs pictures of {SSIM_WINDOW} pixels or more to each side")

@@ -154,6 +154,6 @@ def missed_targets(report: EmbedReport, options: EmbedOptions) -> tuple[str, ...
 
 
 def mean_gain(gains: Sequence[float | None]) -> float | None:
-    """The mean of what searches gained, in dB; ``None`` if there was none."""
+    """The mean gain of searches in dB; ``None`` if nothing was searched for."""
     known = [gain for gain in gains if gain is not None]
     return float(np.mean(known)) if known else None

@@ -18,7 +18,7 @@ from iicnet_cli import (
     QualityError,
     Stage,
     UsageError,
-    api,
+    embedding_job,
 )
 from iicnet_cli.container.embedding_file import read_header
 from iicnet_cli.network import IICNet
@@ -196,25 +196,6 @@ def test_what_cannot_be_embedded_is_refused(
     assert not (tmp_path / "out.png").exists()
 
 
-@pytest.mark.parametrize("options", [QUICK, EmbedOptions(engine="lowbits")])
-def test_no_input_is_overwritten(
-    converter: Converter, pair: list[Path], tmp_path: Path, options: EmbedOptions
-) -> None:
-    embedding = tmp_path / "embedding.png"
-    converter.embed(pair[:1], embedding, task="grayscale", options=options)
-    before = {path: path.read_bytes() for path in (*pair, embedding)}
-    link = tmp_path / "link.png"
-    link.symlink_to(pair[1])
-    for output in (pair[0], link):
-        with pytest.raises(UsageError, match="is an input"):
-            converter.embed(pair, output, options=options, overwrite=True)
-        with pytest.raises(UsageError, match="is an input"):
-            converter.estimate(pair, output, options=options)
-    with pytest.raises(UsageError, match="is an input"):
-        converter.restore(embedding, embedding, overwrite=True)
-    assert {path: path.read_bytes() for path in before} == before
-
-
 def test_a_converter_loads_a_network_once(
     pair: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,7 +273,7 @@ def test_a_header_that_would_be_too_long_leaves_to_the_marks_what_they_have(
 ) -> None:
     folder = save_all(tmp_path / "frames", moving(10, 64, 96))
     converter.embed([folder], tmp_path / "usual.png", options=QUICK)
-    monkeypatch.setattr(api, "MAX_HEADER_BYTES", 1)
+    monkeypatch.setattr(embedding_job, "MAX_HEADER_BYTES", 1)
     converter.embed([folder], tmp_path / "short.png", options=QUICK)
     usual, short = (read_header(tmp_path / f"{name}.png") for name in ("usual", "short"))
     assert usual is not None and short is not None

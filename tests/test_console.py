@@ -122,19 +122,59 @@ def test_ctrl_c_while_loading_is_one_line_and_130(
     assert list(tmp_path.iterdir()) == [photos[0].parent]
 
 
-def test_a_command_that_succeeds_ends_with_exit_handlers_and_all_of_its_output() -> None:
-    script = (
-        "import atexit, sys; atexit.register(print, 'left'); sys.argv = ['iicnet', '--version']\n"
-        "from iicnet_cli.__main__ import main; main()"
-    )
-    command = [sys.executable, "-c", script]
-    ended = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert ended.stdout.splitlines() == [f"iicnet {__version__}", "left"]
+_ENDING = """
+import atexit, sys
+class AtPythonsEnd:
+    def __del__(self):
+        print("taken apart", file=sys.stderr)
+kept = AtPythonsEnd()
+atexit.register(print, "left", *"x" * {size}, sep="", end="\\n")
+sys.argv = ["iicnet", *{arguments!r}]
+from iicnet_cli.__main__ import main
+main()
+"""
+
+
+def ended(*arguments: str, shell: str = "", size: int = 1) -> subprocess.CompletedProcess[str]:
+    """A command that has an exit handler, with redirections of the shell."""
+    script = _ENDING.format(arguments=arguments, size=size)
+    command = ["sh", "-c", f'exec "$0" -c "$1" {shell}', sys.executable, script]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_command_that_succeeds_ends_at_once_with_exit_handlers_and_all_of_its_output() -> None:
+    done = ended("--version", size=100_000)
+    assert done.stdout.splitlines() == [f"iicnet {__version__}", "left" + "x" * 100_000]
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_command_that_fails_ends_as_python_does() -> None:
+    done = ended("info", "nothing.png")
+    assert done.returncode == ExitCode.FAILURE
+    assert "taken apart" in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+@pytest.mark.parametrize("shell", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams_are_no_failure(shell: str, photos: list[Path], tmp_path: Path) -> None:
+    done = ended("--version", shell=shell)
+    assert (done.returncode, done.stderr) == (0, "")
+    output = tmp_path / "out.png"
+    options = ("--task", "grayscale", "--effort", "0", "--no-verify", "-o", str(output))
+    assert ended("embed", str(photos[0]), *options, shell=shell).returncode == 0
+    assert output.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+def test_a_picture_is_not_written_to_a_closed_stdout(photos: list[Path]) -> None:
+    done = ended("embed", str(photos[0]), "--task", "grayscale", "-o", "-", shell=">&-")
+    assert done.returncode == ExitCode.USAGE
+    assert "standard output is closed" in done.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_output_that_is_lost_is_a_failure() -> None:
-    command = [sys.executable, "-m", "iicnet_cli", "models", "list"]
-    with open("/dev/full", "w") as full:
-        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
-    assert ended.returncode != 0
+    for arguments in (["models", "list"], ["--help"]):
+        done = ended(*arguments, shell=">/dev/full")
+        assert done.returncode == ExitCode.FAILURE
+        assert "No space left" in done.stderr and "Traceback" not in done.stderr

@@ -56,10 +56,12 @@ MAY_IMPORT = {
         *("payload", "container", "pictures", "measuring", "options", "reports", "errors"),
     },
     "forecasting": {"engines", "tasks", "reports"},
+    "embedding_job": {"engines", "tasks", "container", "pictures", "errors"},
     "identify": {"engines", "tasks", "payload", "container", "zoo", "errors"},
     "integrity": {"tasks", "payload", "container"},
     "api": {
         *(
+            "embedding_job",
             "file_embedding",
             "file_restoring",
             "identify",

@@ -12,6 +12,8 @@ import typer
 
 from iicnet_cli import __version__
 from iicnet_cli.cli import check, embed, evaluate, info, models, restore, show_capacity, train
+from iicnet_cli.cli.console import describe_failure, say_error
+from iicnet_cli.errors import ExitCode
 from iicnet_cli.foreign_messages import silence_libraries
 
 app = typer.Typer(
@@ -74,8 +76,19 @@ def let_idle_threads_sleep() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
+def open_closed_streams() -> None:
+    """Let what is written to a closed stdout or stderr go nowhere, as under some schedulers.
+
+    Else the next file that is opened gets its number, and what libraries print gets into that file.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+
+
 def main() -> None:
     """Run the command line and end the process."""
+    open_closed_streams()
     let_idle_threads_sleep()
     silence_libraries()
     # Leave as Ctrl-C does, so that temporary files are removed on the way out.
@@ -85,18 +98,21 @@ def main() -> None:
     except SystemExit as end:
         if end.code:
             raise
+    except OSError as error:  # of --help and --version; commands handle theirs
+        say_error(describe_failure(error).message)
+        sys.exit(ExitCode.FAILURE)
     _leave_at_once()
 
 
 def _leave_at_once() -> None:
     """End a process that has succeeded, without the half second in which Python takes torch apart.
 
-    After a failure Python has to end as usual, for what is left open then is cleaned up only there.
+    After a failure Python ends as usual: what the failure left open is closed only then.
     """
-    atexit._run_exitfuncs()
+    atexit._run_exitfuncs()  # there is no public way to call them without ending
     try:
         sys.stdout.flush()
         sys.stderr.flush()
-    except OSError:
+    except (OSError, ValueError):
         return  # Python tries again, complains, and ends with a status of its own
     os._exit(0)

@@ -24,6 +24,7 @@ from iicnet_cli.errors import ExitCode, UsageError
 from iicnet_cli.jobs.job import ConverterSettings, Job, Outcome
 from iicnet_cli.jobs.local_workers import can_start_workers, perform_here, perform_in_processes
 from iicnet_cli.jobs.machine import default_jobs
+from iicnet_cli.media.kept_files import check_not_kept, keeping
 from iicnet_cli.media.patterns import files_of_pattern, is_pattern
 
 R = TypeVar("R")
@@ -46,9 +47,10 @@ def same_names(inputs: Sequence[Path], folder: Path, suffix: str) -> dict[Path, 
         target = folder / f"{stem}{suffix}"
         if target in taken:
             raise UsageError(f"{taken[target]} and {source} would both become {target}")
-        if target.exists() and target.resolve() == source.resolve():
-            raise UsageError(f"{source} would be overwritten", hint="choose another --out-dir")
         targets[source], taken[target] = target, source
+    with keeping(inputs):
+        for target in targets.values():
+            check_not_kept(target)
     make_folder(folder)
     return targets
 

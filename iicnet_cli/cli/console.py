@@ -217,8 +217,10 @@ def refuse_terminal() -> None:
     """Refuse to write a picture or clip to a terminal.
 
     Raises:
-        UsageError: stdout is a terminal.
+        UsageError: stdout is a terminal, or closed.
     """
+    if sys.__stdout__ is None:
+        raise UsageError("standard output is closed", hint="use -o")
     if sys.stdout.isatty():
         raise UsageError("a picture is not written to a terminal", hint="redirect it, or use -o")
 

@@ -294,7 +294,8 @@ class _Target:
             UsageError: saying which.
             OutputExistsError: the file for the sound exists.
         """
-        from iicnet_cli.media.files import check_spares_inputs, check_target
+        from iicnet_cli.media.files import check_target
+        from iicnet_cli.media.kept_files import check_not_kept, keeping
 
         chosen = (self.output is not None) + (self.out_dir is not None)
         if chosen != 1 and (writes or self.output is not None):
@@ -305,11 +306,16 @@ class _Target:
             raise UsageError("--dry-run estimates on this machine; leave out --on")
         if style.as_json and str(self.output) == "-":
             raise UsageError("--json and -o - cannot both go to stdout")
-        check_spares_inputs(self.output, inputs)
+        if self.output is not None and str(self.output) != "-":
+            with keeping(inputs):
+                check_not_kept(self.output)
         if self.keep_audio is not None:
             if len(inputs) != 1 or self.out_dir is not None:
                 raise UsageError("--keep-audio saves the sound of one clip; give one input and -o")
-            check_target(self.keep_audio, self.overwrite)
+            if self.output is not None and self.keep_audio.resolve() == self.output.resolve():
+                raise UsageError("--keep-audio and -o name one file")
+            with keeping(inputs):
+                check_target(self.keep_audio, self.overwrite)
 
 
 class _EmbedRun:

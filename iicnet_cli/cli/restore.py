@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -225,7 +226,8 @@ class _RestoreRun:
 
     def restore_each(self, sources: list[Path], sharing: Sharing, style: BatchStyle) -> None:
         """Restore each PNG into its default output."""
-        jobs = [self._job(source, sharing) for source in shard_of(sources, sharing.shard)]
+        by_name = {source.with_suffix(""): source for source in sources}
+        jobs = [self._job(source, sharing, by_name) for source in shard_of(sources, sharing.shard)]
 
         def present(outcome: Outcome[RestoreReport]) -> ExitCode:
             named = {"input": str(outcome.job.source)}
@@ -236,7 +238,10 @@ class _RestoreRun:
 
         run_batch(jobs, self.settings, sharing, style, present)
 
-    def _job(self, source: Path, sharing: Sharing) -> RestoreJob:
+    def _job(
+        self, source: Path, sharing: Sharing, sources: Mapping[Path, Path] = MappingProxyType({})
+    ) -> RestoreJob:
+        """What is to be done for one source; ``sources`` are all, by their names without suffix."""
         target = self.target
         default = named_after((target.out_dir or source.parent) / source.name, "-restored")
         return RestoreJob(
@@ -248,6 +253,7 @@ class _RestoreRun:
             model=self.model,
             options=self.options,
             overwrite=target.overwrite,
+            kept=(sources[default],) if default in sources else (),
         )
 
     def _restore(self, source: Path, converter: Converter) -> RestoreReport:

@@ -49,12 +49,12 @@ def capacity(
 ) -> None:
     """Print how many bytes a cover holds, and what that is.
 
-    About 200 of them are taken by the description, and the name, of what is carried.
-
     With --for file, that is at 36, 40 and 44 dB. For other destinations, the cover is first made
     as small as it will be there, or, of a clip, as large as it will be made. Of a clip, the first
     frame is the cover. There, less than that is taken by what can be made smaller: the rest is a
     reserve for crops, and a small version that survives more.
+
+    About 200 of the bytes go to the header and the file names of what is carried.
     """
     from iicnet_cli.engines import open_file_engine
     from iicnet_cli.media.cover_sizes import as_sent

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from iicnet_cli.errors import IICNetError, NotAnEmbeddingError
 from iicnet_cli.jobs.job import Job
 from iicnet_cli.media.files import named_after, names_folder
+from iicnet_cli.media.kept_files import keeping
 from iicnet_cli.options import NETWORK, EmbedOptions, RestoreOptions
 from iicnet_cli.reports import EmbedReport, Estimate, RestoreReport
 
@@ -96,7 +97,13 @@ class EstimateJob(Job[Estimate]):
 
 @dataclass(frozen=True, kw_only=True)
 class RestoreJob(Job[RestoreReport]):
-    """What one PNG holds; the fields are the arguments of :meth:`iicnet_cli.Converter.restore`."""
+    """What one PNG holds.
+
+    Attributes:
+        kept: other inputs that have the name of the default output.
+
+    The others are the arguments of :meth:`iicnet_cli.Converter.restore`.
+    """
 
     output: Path | None = None
     folder: Path | None = None
@@ -104,17 +111,19 @@ class RestoreJob(Job[RestoreReport]):
     model: str | None = None
     options: RestoreOptions = field(default_factory=RestoreOptions)
     overwrite: bool = False
+    kept: tuple[Path, ...] = ()
 
     def run(self, converter: Converter) -> RestoreReport:
-        return converter.restore(
-            self.source,
-            self.output,
-            folder=self.folder,
-            task=self.task,
-            model=self.model,
-            options=self.options,
-            overwrite=self.overwrite,
-        )
+        with keeping(self.kept):
+            return converter.restore(
+                self.source,
+                self.output,
+                folder=self.folder,
+                task=self.task,
+                model=self.model,
+                options=self.options,
+                overwrite=self.overwrite,
+            )
 
     def record(self, report: Any) -> dict[str, Any]:
         return asdict(report) | {"outputs": [str(path) for path in report.outputs]}

@@ -121,7 +121,7 @@ class Job(ABC, Generic[R_co]):
         described = {
             field.name: repr(getattr(self, field.name))
             for field in fields(self)
-            if field.name not in ("inputs", "marker", "skip_existing", "overwrite")
+            if field.name not in ("inputs", "kept", "marker", "skip_existing", "overwrite")
         }
         states = [self.state_of(path) for path in self.inputs]
         text = json.dumps([type(self).__name__, described, states], sort_keys=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from os import PathLike
 from pathlib import Path
 
 from iicnet_cli.errors import IICNetError, MediaError, OutputExistsError, UsageError
 from iicnet_cli.media.folder_exchange import exchange
+from iicnet_cli.media.kept_files import check_not_kept
 from iicnet_cli.media.suffixes import RAW_SUFFIXES, STILL_SUFFIXES, VECTOR_SUFFIXES, VIDEO_SUFFIXES
 from iicnet_cli.media.temporary import remove_abandoned, temporary_name
 
@@ -31,6 +31,7 @@ def check_target(target: Path, overwrite: bool) -> None:
     """Refuse an output file that could not be written, before any work is done for it.
 
     Raises:
+        UsageError: ``target`` is an input.
         OutputExistsError: ``target`` exists and ``overwrite`` is false.
         MediaError: ``target`` is a folder, a device, a pipe, a link to nothing or read-only, its
             name is too long, or its folder does not exist or cannot be written to.
@@ -42,26 +43,12 @@ def check_target(target: Path, overwrite: bool) -> None:
         raise MediaError(f"{target}: is no regular file", hint="-o - writes to a pipe")
     if target.is_symlink() and not target.exists():
         raise MediaError(f"{target}: is a link to nothing", hint="remove the link first")
+    check_not_kept(target)
     if target.is_file() and not overwrite:
         raise _exists(target)
     if not target.parent.is_dir():
         raise MediaError(f"{target}: its folder does not exist", hint="create the folder first")
     _check_writable(target.resolve())
-
-
-def check_spares_inputs(
-    output: str | PathLike[str] | None, inputs: Iterable[str | PathLike[str]]
-) -> None:
-    """Refuse an output that would replace an input.
-
-    Raises:
-        UsageError: it is one of them.
-    """
-    target = None if output is None else Path(output)
-    if target is None or not target.exists():
-        return
-    if any(Path(each).exists() and target.samefile(each) for each in inputs):
-        raise UsageError(f"{target} is an input, and would be overwritten")
 
 
 def check_picture_target(
@@ -75,7 +62,7 @@ def check_picture_target(
         suffixes: of the files that can carry an embedding, in lower case.
 
     Raises:
-        UsageError: it has another suffix.
+        UsageError: it has another suffix, or as :func:`check_target`.
         OutputExistsError, MediaError: as :func:`check_target`.
     """
     if target.suffix.lower() not in suffixes:
@@ -160,6 +147,7 @@ def filling_folder(
         only_frames: with ``overwrite``, replace all numbered frames, too (00000.png).
 
     Raises:
+        UsageError: an input in ``target`` would be replaced.
         OutputExistsError: ``target`` has a file of one of the names, and ``overwrite`` is false.
         MediaError: as `check_folder_target`, or the system refuses to write.
     """
@@ -179,6 +167,8 @@ def filling_folder(
             replaced = {path.name for path in temporary.iterdir()}
             if overwrite and only_frames:
                 replaced |= {p.name for p in final.iterdir() if _FRAME_NAME.fullmatch(p.name)}
+            for name in replaced:
+                check_not_kept(final / name)
             if not (overwrite and _replace_folder(temporary, final, replaced)):
                 obsolete = replaced - {path.name for path in temporary.iterdir()}
                 _move_files(temporary, final, overwrite)

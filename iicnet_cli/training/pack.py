@@ -23,6 +23,7 @@ from PIL import Image
 from iicnet_cli.errors import IICNetError, MediaError, TrainingError
 from iicnet_cli.media import ffmpeg
 from iicnet_cli.media.files import replacing
+from iicnet_cli.media.kept_files import keeping
 from iicnet_cli.media.stills import has_alpha, read_still, read_still_with_alpha, resize
 from iicnet_cli.media.suffixes import STILL_SUFFIXES, VIDEO_SUFFIXES
 from iicnet_cli.media.temporary import scratch_folder
@@ -162,13 +163,18 @@ def pack(
 
     Raises:
         TrainingError: there is nothing to pack, or no packing stays within the limit.
+        UsageError: ``target`` is part of the data.
         OutputExistsError, MediaError: ``target`` cannot be written.
     """
     scenes = recipe.scenes if recipe.task == "video" else 0
     picture_limit = None
     if limit is not None:
         picture_limit = limit - _RESERVED_MOTION_BYTES * scenes * (recipe.network.images - 1)
-    with unpacked(data) as folders, replacing(target, overwrite=overwrite) as temporary:
+    with (
+        keeping(data),
+        unpacked(data) as folders,
+        replacing(target, overwrite=overwrite) as temporary,
+    ):
         sources = _find_sources(recipe, folders)
         for attempt in _attempts(packing, limit):
             chosen = _choose_evenly(sources, attempt.share)
