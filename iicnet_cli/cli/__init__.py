@@ -99,6 +99,8 @@ def main() -> None:
         if end.code:
             raise
     except OSError as error:  # of --help and --version; commands handle theirs
+        if "--debug" in sys.argv:
+            raise
         say_error(describe_failure(error).message)
         sys.exit(ExitCode.FAILURE)
     _leave_at_once()
