@@ -151,8 +151,8 @@ class Converter:
         Nothing is written. The time of a search is estimated, but not what it gains. Args and
         errors: as :meth:`embed`; ``output`` may exist, but be no input, and is a PNG by default.
         """
-        with keeping([*inputs, *options.attachments]):
-            if output is not None:
+        if output is not None:
+            with keeping([*inputs, *options.attachments]):
                 check_not_kept(Path(output))
         if options.engine in FILE_ENGINES:
             files = open_file_job(inputs, task, model, options, self._progress)

@@ -43,12 +43,8 @@ class EmbeddingJob:
             task=self.task.name,
             width=source.width,
             height=source.height,
-            sources=list(description.sources),
-            frames=description.frames,
-            fps=None if description.fps is None else str(description.fps),
-            timestamps=None if description.timestamps is None else list(description.timestamps),
-            options=dict(description.options),
             software=f"iicnet {__version__}",
+            **description.header_fields(),
             **engine_fields,
         )
         if len(header.to_json()) <= MAX_HEADER_BYTES:

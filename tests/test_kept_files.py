@@ -178,3 +178,11 @@ def test_a_pack_does_not_replace_its_data(run: Run, frames: Path) -> None:
     with unchanged(frames):
         refused = run("train", "-d", frames, "--pack", frames / "00001.png", *options)
     assert refused.exit_code == ExitCode.USAGE and "is an input" in refused.stderr
+
+
+def test_sound_does_not_replace_an_attachment(run: Run, frames: Path) -> None:
+    first, second, *_ = sorted(frames.iterdir())
+    with unchanged(frames):
+        options = ("--for", "file", "--attach", second, "--task", "grayscale", "-y")
+        refused = run("embed", first, "--keep-audio", second, "-o", frames / "new.png", *options)
+    assert refused.exit_code == ExitCode.USAGE and "is an input" in refused.stderr

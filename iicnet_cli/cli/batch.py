@@ -48,8 +48,9 @@ def same_names(inputs: Sequence[Path], folder: Path, suffix: str) -> dict[Path, 
         if target in taken:
             raise UsageError(f"{taken[target]} and {source} would both become {target}")
         targets[source], taken[target] = target, source
-    with keeping(inputs):
-        for target in targets.values():
+    existing = [target for target in targets.values() if target.exists()]
+    with keeping(inputs if existing else ()):
+        for target in existing:
             check_not_kept(target)
     make_folder(folder)
     return targets

@@ -52,6 +52,7 @@ from iicnet_cli.errors import ExitCode, UsageError
 from iicnet_cli.jobs.completion import marker_beside
 from iicnet_cli.jobs.file_jobs import EmbedJob, EstimateJob
 from iicnet_cli.jobs.job import ConverterSettings, Job, Outcome
+from iicnet_cli.media.kept_files import check_not_kept, keeping
 from iicnet_cli.options import MAX_EFFORT, NETWORK, EmbedOptions
 
 if TYPE_CHECKING:
@@ -257,7 +258,8 @@ def embed(
     style = _Style(as_json, quiet, verbose, debug)
     target = _Target(output, out_dir, keep_audio, overwrite=yes)
     sharing = Sharing(jobs, shard, skip_existing, on)
-    target.check(inputs, style, sharing, writes=not dry_run)
+    with keeping([*inputs, *options.attachments]):
+        target.check(inputs, style, sharing, writes=not dry_run)
     settings = ConverterSettings(device, parse_memory(memory), compiled, precision)
     run = _EmbedRun(settings, task, model, options, target, style)
     if out_dir is not None:
@@ -295,7 +297,6 @@ class _Target:
             OutputExistsError: the file for the sound exists.
         """
         from iicnet_cli.media.files import check_target
-        from iicnet_cli.media.kept_files import check_not_kept, keeping
 
         chosen = (self.output is not None) + (self.out_dir is not None)
         if chosen != 1 and (writes or self.output is not None):
@@ -307,15 +308,13 @@ class _Target:
         if style.as_json and str(self.output) == "-":
             raise UsageError("--json and -o - cannot both go to stdout")
         if self.output is not None and str(self.output) != "-":
-            with keeping(inputs):
-                check_not_kept(self.output)
+            check_not_kept(self.output)
         if self.keep_audio is not None:
             if len(inputs) != 1 or self.out_dir is not None:
                 raise UsageError("--keep-audio saves the sound of one clip; give one input and -o")
             if self.output is not None and self.keep_audio.resolve() == self.output.resolve():
                 raise UsageError("--keep-audio and -o name one file")
-            with keeping(inputs):
-                check_target(self.keep_audio, self.overwrite)
+            check_target(self.keep_audio, self.overwrite)
 
 
 class _EmbedRun:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -238,9 +237,7 @@ class _RestoreRun:
 
         run_batch(jobs, self.settings, sharing, style, present)
 
-    def _job(
-        self, source: Path, sharing: Sharing, sources: Mapping[Path, Path] = MappingProxyType({})
-    ) -> RestoreJob:
+    def _job(self, source: Path, sharing: Sharing, sources: Mapping[Path, Path]) -> RestoreJob:
         """What is to be done for one source; ``sources`` are all, by their names without suffix."""
         target = self.target
         default = named_after((target.out_dir or source.parent) / source.name, "-restored")
@@ -257,7 +254,7 @@ class _RestoreRun:
         )
 
     def _restore(self, source: Path, converter: Converter) -> RestoreReport:
-        job = replace(self._job(source, Sharing()), output=self.target.output)
+        job = replace(self._job(source, Sharing(), {}), output=self.target.output)
         with naming(source), input_paths([source]) as paths, ExitStack() as stack:
             job = replace(job, inputs=tuple(paths))
             if not self.target.is_stdout:

@@ -163,9 +163,9 @@ def check_files(source: PictureSource, options: EmbedOptions) -> None:
 def describe(request: ContentsRequest, description: SourceDescription) -> Header:
     """The description of the pictures."""
     source = request.source
-    options = dict(description.options)
+    fields = description.header_fields()
     if request.options.background != _WHITE:
-        options["background"] = "#{:02x}{:02x}{:02x}".format(*request.options.background)
+        fields["options"]["background"] = "#{:02x}{:02x}{:02x}".format(*request.options.background)
     return Header.for_writing(
         task=request.task.name,
         model="files",
@@ -173,11 +173,7 @@ def describe(request: ContentsRequest, description: SourceDescription) -> Header
         images=source.images if source.fps is not None else 1,
         width=source.width,
         height=source.height,
-        sources=list(description.sources),
-        frames=description.frames,
-        fps=None if description.fps is None else str(description.fps),
-        timestamps=None if description.timestamps is None else list(description.timestamps),
-        options=options,
+        **fields,
     )
 
 

@@ -64,18 +64,19 @@ class FastCoupling:
 
     def forward(self, x: Tensor) -> Tensor:
         """As :meth:`CouplingLayers.forward`."""
-        return self._of_each(self._forward, x)
+        return self._run_each(self._forward, x)
 
     def inverse(self, y: Tensor) -> Tensor:
         """As :meth:`CouplingLayers.inverse`."""
-        return self._of_each(self._inverse, y)
+        return self._run_each(self._inverse, y)
 
-    def _of_each(self, run: Callable[[Tensor, int], Tensor], pictures: Tensor) -> Tensor:
-        """A pass over each picture: a core for each, if there are as many, else all for each.
+    def _run_each(self, run: Callable[[Tensor, int], Tensor], pictures: Tensor) -> Tensor:
+        """Run a pass over each picture of a batch.
 
-        The parts of a picture that cores share overlap, so the former has less to do.
+        With as many pictures as threads, each picture has one thread. Else each has all of them,
+        which is more work: the parts of a picture that threads share overlap.
         """
-        self._prepared()
+        self._prepared()  # once, not in each thread
         threads = torch.get_num_threads()
         if len(pictures) == 1:
             return run(pictures[0], threads)  # not copied

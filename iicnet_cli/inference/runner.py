@@ -246,9 +246,9 @@ class Runner:
         """
         shape = (embedding if isinstance(embedding, np.ndarray) else embedding.pixels).shape
         if rows is not None:
-            near = self._rows_near(rows, shape[0])
-            some = self.restore_fixed_point(embedding[near], dtype, tick=tick)
-            return some[:, self._rows_within(rows, near)]
+            window = self._window(rows, shape[0])
+            some = self.restore_fixed_point(embedding[window], dtype, tick=tick)
+            return some[:, self._rows_in_window(rows, window)]
         out: FixedPoint = np.empty(self._restored_shape(shape), np.int16)
         for keep, restored in self._restored_tiles(embedding, tick):
             out[keep] = tensor_to_fixed_point(restored, clamped=np.dtype(dtype) == np.uint8)
@@ -272,30 +272,31 @@ class Runner:
             (K, h, W, C) of each.
         """
         height, width = embedding.pixels.shape[:2]
-        nears = [self._rows_near(rows, height) for rows in areas]
-        pixels = sum(near.stop - near.start for near in nears) * width * self.scale**2
+        windows = [self._window(rows, height) for rows in areas]
+        pixels = sum(window.stop - window.start for window in windows) * width * self.scale**2
         fits = bytes_per_pixel(self.config, self.precision) * pixels <= self.memory
-        is_one_size = len({near.stop - near.start for near in nears}) == 1
-        if self._compiled or not (fits and is_one_size):  # each size would be compiled anew
+        is_one_size = len({window.stop - window.start for window in windows}) == 1
+        # A compiled pass would be compiled anew for the size of the batch.
+        if self._compiled or not (fits and is_one_size):
             return [self.restore_fixed_point(embedding, dtype, rows) for rows in areas]
-        batch = np.stack([embedding[near].values() for near in nears])
+        batch = np.stack([embedding[window].values() for window in windows])
         restored = self._inverse(to_tensor(batch, self.device))
         clamped = np.dtype(dtype) == np.uint8
         return [
-            tensor_to_fixed_point(pictures, clamped=clamped)[:, self._rows_within(rows, near)]
-            for pictures, rows, near in zip(restored, areas, nears, strict=True)
+            tensor_to_fixed_point(pictures, clamped=clamped)[:, self._rows_in_window(rows, window)]
+            for pictures, rows, window in zip(restored, areas, windows, strict=True)
         ]
 
-    def _rows_near(self, rows: slice, height: int) -> slice:
+    def _window(self, rows: slice, height: int) -> slice:
         """The rows of an embedding from which some rows of the pictures are restored."""
         multiple = self.config.multiple // self.scale
         top = max(0, rows.start // self.scale - _MARGIN_ROWS) // multiple * multiple
         bottom = -(-rows.stop // self.scale) + _MARGIN_ROWS
         return slice(top, min(-(-bottom // multiple) * multiple, height))
 
-    def _rows_within(self, rows: slice, near: slice) -> slice:
-        """Where some rows of the pictures lie in what is restored from the rows near them."""
-        top = near.start * self.scale
+    def _rows_in_window(self, rows: slice, window: slice) -> slice:
+        """Where some rows of the pictures lie in what is restored from their window."""
+        top = window.start * self.scale
         return slice(rows.start - top, rows.stop - top)
 
     def _restored_shape(self, embedding: tuple[int, ...]) -> tuple[int, int, int, int]:

@@ -15,7 +15,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -44,6 +44,16 @@ class SourceDescription:
     timestamps: Sequence[float] | None = None
     options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     notes: Sequence[str] = ()
+
+    def header_fields(self) -> dict[str, Any]:
+        """The fields of a header that describe the files; all of these but the notes."""
+        return {
+            "sources": list(self.sources),
+            "frames": self.frames,
+            "fps": None if self.fps is None else str(self.fps),
+            "timestamps": None if self.timestamps is None else list(self.timestamps),
+            "options": dict(self.options),
+        }
 
 
 class GroupReader(Iterator[Group]):
