@@ -40,7 +40,7 @@ from iicnet_cli.media.temporary import remove_leftovers
 R = TypeVar("R")
 
 RETRIES = 3
-"""A job whose worker is lost is tried again this often."""
+"""So often a job is tried again whose worker is lost, and connecting to a head that failed."""
 TOKEN_HINT = (
     "is it running? if it asks for a token, set RAY_AUTH_MODE=token, "
     "and put its token in RAY_AUTH_TOKEN or ~/.ray/auth_token"
@@ -124,8 +124,7 @@ def _connected(address: str | None) -> Iterator[Any]:
     except ImportError:
         raise UsageError("Ray is not installed", hint="pip install 'iicnet[ray]'") from None
     try:
-        with _quiet():
-            ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+        _connect(ray, address)
     except Exception as error:  # of many kinds, from several libraries
         where = address or "here"
         # The sentences after the first are Ray's advice, which does not name RAY_AUTH_MODE. What
@@ -139,6 +138,19 @@ def _connected(address: str | None) -> Iterator[Any]:
     finally:
         with _quiet():
             ray.shutdown()
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    for retries_left in reversed(range(RETRIES + 1)):
+        try:
+            with _quiet():
+                ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+            return
+        except ConnectionAbortedError:
+            # The process that the head forks for this client has ended, as gRPC sometimes makes
+            # it on a busy machine; the next one may live. docs/scaling.md has the remedy.
+            if not retries_left:
+                raise
 
 
 @contextmanager

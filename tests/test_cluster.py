@@ -13,13 +13,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from iicnet_cli import cluster
 from iicnet_cli.container.embedding_file import read_header
-from iicnet_cli.errors import UsageError
+from iicnet_cli.errors import DeviceError, UsageError
 from tests.helpers import Run, frames_of, write_clip
 from tests.samples import moving
 
@@ -50,9 +51,33 @@ def test_without_ray_the_extra_is_named(
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize(("failures", "connected"), [(3, True), (4, False)])
+def test_a_head_that_fails_to_serve_a_client_is_asked_again(
+    failures: int, connected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def init(**_: object) -> None:
+        asked.append(1)
+        if len(asked) <= failures:
+            raise ConnectionAbortedError("Initialization failure from server:\nTrace\nError: gone")
+
+    ray = SimpleNamespace(init=init, shutdown=lambda: None)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    if connected:
+        with cluster._connected("ray://head:1") as found:
+            assert found is ray
+    else:
+        failure = "no Ray cluster ray://head:1: Initialization failure from server: Error: gone"
+        with pytest.raises(DeviceError, match=failure), cluster._connected("ray://head:1"):
+            pass
+    assert len(asked) == 4
+
+
 @pytest.fixture
 def two_machines() -> Iterator[Any]:
-    """A Ray cluster of two nodes with one core each; nodes that are lost are noticed quickly."""
+    """A Ray cluster of two nodes with one core each; nodes that are lost are noticed quickly, and
+    other work on the machine does not delay the workers."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'iicnet[ray]'")
     from ray.cluster_utils import Cluster
 
@@ -60,6 +85,7 @@ def two_machines() -> Iterator[Any]:
         "health_check_initial_delay_ms": 0,
         "health_check_period_ms": 500,
         "health_check_failure_threshold": 3,
+        "worker_niceness": 0,
     }
     node = {"num_cpus": 1, "num_gpus": 0, "memory": 4 << 30, "object_store_memory": 80 << 20}
     head = {**node, "_system_config": quick, "include_dashboard": False}
@@ -124,7 +150,7 @@ def test_a_machine_and_a_caller_are_lost(two_machines: Any, tmp_path: Path) -> N
     machines.remove_node(second, allow_graceful=False)
     lost_at = finished(out)
     assert len(lost_at) < CLIPS
-    stdout, stderr = process.communicate(timeout=120)
+    stdout, stderr = process.communicate(timeout=300)
     assert process.returncode == 0, stderr
     lines = [json.loads(line) for line in stdout.splitlines()]
     assert [Path(line["input"]).name for line in lines] == [f"{i}.mkv" for i in range(CLIPS)]
@@ -169,8 +195,11 @@ def client_server() -> Iterator[tuple[str, dict[str, str]]]:
         environment |= {"HOME": folder, "PYTHONPATH": str(ROOT)}
         # Without the first, Ray takes the machine's address in the place of 127.0.0.1.
         at_head = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
-        # On a busy machine the server of one client takes more than the usual 30 s to start.
+        # On a busy machine the server of one client takes more than the usual 30 s to start,
+        # gRPC's threads may end it when it is forked, and workers of niceness 15 hardly run.
         at_head["RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S"] = "100"
+        at_head["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+        at_head["RAY_worker_niceness"] = "0"
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
         command += ["--node-ip-address=127.0.0.1", "--port=0", f"--ray-client-server-port={port}"]
         command += ["--num-cpus=1", "--num-gpus=0", f"--memory={4 << 30}"]
@@ -201,7 +230,7 @@ def test_all_commands_from_outside_with_a_token(
     def call(*arguments: object, **token: str) -> tuple[int, str, str]:
         command = [sys.executable, "-m", "iicnet_cli", *map(str, arguments), "--on", address]
         process = start(command, {**environment, **token})
-        stdout, stderr = process.communicate(timeout=120)
+        stdout, stderr = process.communicate(timeout=300)
         return process.returncode, stdout, stderr
 
     embed = ("embed", clips / "a.mkv", "--out-dir", tmp_path / "out", "--effort", "0")
@@ -211,8 +240,6 @@ def test_all_commands_from_outside_with_a_token(
     assert stderr.endswith(f"({cluster.TOKEN_HINT})\n") and stderr.count("\n") == 1
 
     code, _, stderr = call(*embed, **TOKEN)
-    if "Starting Ray client server failed" in stderr:
-        pytest.skip("Ray could not start its server of clients here")
     assert code == 0, stderr
     picture = tmp_path / "out" / "a.png"
     header = read_header(picture)
