@@ -99,7 +99,7 @@ def perform_on_ray(
     numbers = [number for number in range(len(jobs)) if number not in outcomes]
     given = 0
     if numbers:
-        with _connected(address) as ray:
+        with connected(address) as ray:
             actors = _Actors(ray, settings, workers, [(n, jobs[n]) for n in numbers])
             with contextlib.closing(actors.outcomes(warn)) as finished:
                 for number, outcome in finished:
@@ -114,8 +114,16 @@ def perform_on_ray(
 
 
 @contextmanager
-def _connected(address: str | None) -> Iterator[Any]:
-    """The module ``ray``, connected to a cluster while the context is open."""
+def connected(address: str | None) -> Iterator[Any]:
+    """The module ``ray``, connected to a cluster while the context is open.
+
+    Args:
+        address: of the cluster, see :func:`check_address`.
+
+    Raises:
+        UsageError: Ray is not installed.
+        DeviceError: there is no such cluster, or it does not answer.
+    """
     # Ray reads these when it is imported. It neither reports the use nor warns of GPUs.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

@@ -65,11 +65,11 @@ def test_a_head_that_fails_to_serve_a_client_is_asked_again(
     ray = SimpleNamespace(init=init, shutdown=lambda: None)
     monkeypatch.setitem(sys.modules, "ray", ray)
     if connected:
-        with cluster._connected("ray://head:1") as found:
+        with cluster.connected("ray://head:1") as found:
             assert found is ray
     else:
         failure = "no Ray cluster ray://head:1: Initialization failure from server: Error: gone"
-        with pytest.raises(DeviceError, match=failure), cluster._connected("ray://head:1"):
+        with pytest.raises(DeviceError, match=failure), cluster.connected("ray://head:1"):
             pass
     assert len(asked) == 4
 
