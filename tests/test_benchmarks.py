@@ -284,6 +284,7 @@ def test_survival_of_other_tasks(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert survival.main(["--model", "stego-2", "--photos", str(tmp_path)]) == 2
 
 
+@pytest.mark.slow
 def test_jpeg_payloads_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written(natural(384, 448, 0), tmp_path / "photo.png")
     jpeg_payloads.main(["--photos", str(tmp_path), "--quality", "85"])

@@ -85,11 +85,11 @@ def test_a_png_does_so_too_cropped_and_as_webp(
 
 
 def test_a_cover_is_made_as_small_as_it_will_be(run: Run, tmp_path: Path) -> None:
-    cover = save(tmp_path / "wide.png", natural(400, 1600, 7))
+    cover = save(tmp_path / "wide.png", natural(240, 1600, 7))
     hidden = save(tmp_path / "h.png", natural(64, 64, 8))
     out = tmp_path / "a.png"
     result = done(run("embed", cover, hidden, "--for", "telegram", "-o", out))
-    assert "the picture is made 1280x320, as large as it stays for telegram" in result.stderr
+    assert "the picture is made 1280x192, as large as it stays for telegram" in result.stderr
 
 
 @pytest.mark.slow
