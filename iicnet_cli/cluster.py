@@ -40,7 +40,7 @@ from iicnet_cli.media.temporary import remove_leftovers
 R = TypeVar("R")
 
 RETRIES = 3
-"""So often a job is tried again whose worker is lost, and connecting to a head that failed."""
+"""How often a job is repeated after its worker was lost, and connecting after the head failed."""
 TOKEN_HINT = (
     "is it running? if it asks for a token, set RAY_AUTH_MODE=token, "
     "and put its token in RAY_AUTH_TOKEN or ~/.ray/auth_token"
