@@ -30,7 +30,7 @@ demo: $(READY) ## Embed and restore the sample photos and the sample clip, into 
 	$(BIN)/python examples/demo.py
 
 # One process a core, each with one thread: the networks of the tests are small.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+PYTEST := $(BIN)/python -m pytest -n auto
 
 test: $(READY) ## Run the tests but the slow ones.
 	$(PYTEST) -m "not slow"
